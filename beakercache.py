@@ -1,0 +1,35 @@
+"""What is cached where, and for how long. The only file to open to tune anything.
+
+An application function opts in:
+
+    from beakercache import cache
+
+    @cache.region("functions")
+    def tasks_of(owner_id): ...
+"""
+
+import os
+from pathlib import Path
+
+from regions import CacheManager, parse_cache_config_options
+from regions.environment import memcached_options
+from regions.secrets import secret_key
+
+VAR = Path(__file__).parent / "var"
+
+cache_opts = {
+    "cache.regions": "functions, files",
+    # What stands here holds for every region; a region's own line wins.
+    "cache.type": "file",
+    "cache.data_dir": os.environ.get("REGIONS_DATA_DIR", VAR / "regions"),
+    "cache.secret": secret_key(VAR / "secret_key"),
+    # Results of queries. Invalidated when their data changes, so expiry is only a backstop:
+    # longer saves loads, shorter frees memory.
+    "cache.functions.expire": 60 * 60,  # seconds
+    # Imported files. Expired ones are fetched again from where they came.
+    "cache.files.expire": 5 * 24 * 60 * 60,  # seconds
+    # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment put "functions" on memcached.
+    **memcached_options("functions"),
+}
+
+cache = CacheManager(**parse_cache_config_options(cache_opts))

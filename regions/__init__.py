@@ -1,0 +1,17 @@
+"""Multi-region caching on Beaker, with invalidation that holds under races and faults."""
+
+from regions.content import CachedFile, Content
+from regions.errors import CacheError, ConfigurationError, StoreUnavailable, UnkeyableArgument
+from regions.manager import CacheManager
+from regions.options import parse_cache_config_options
+
+__all__ = [
+    "CacheError",
+    "CacheManager",
+    "CachedFile",
+    "ConfigurationError",
+    "Content",
+    "StoreUnavailable",
+    "UnkeyableArgument",
+    "parse_cache_config_options",
+]

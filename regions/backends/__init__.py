@@ -1,0 +1,1 @@
+"""The stores that a region can be kept in, one module a type."""

@@ -1,0 +1,118 @@
+"""Entries in any other type that Beaker knows, through its own NamespaceManager.
+
+The promises are as good as the backend: what is invalidated stays so wherever reading and writing
+one key is atomic; one load at a time holds within this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import beaker.cache
+
+from regions.content import is_content, keep_open
+from regions.errors import StoreUnavailable
+from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
+from regions.store import Entry, Reading, Store, dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+class BeakerStore(Store):
+    """A region's entries in one namespace of a stock backend."""
+
+    def __init__(
+        self, type_: str, namespace: str, options: Mapping[str, Any], signer: Signer
+    ) -> None:
+        self._namespace = beaker.cache.clsmap[type_](namespace, **options)
+        self._signer = signer
+        self._held: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    def read(self, entry: Entry) -> Reading:
+        with self._reading() as namespace:
+            generations = tuple([_get(namespace, scope) for scope in entry.scopes])
+            sealed = _get(namespace, entry.address.hex())
+        if sealed is None:
+            return Reading(None, generations)
+        try:
+            return Reading(self._signer.open(entry.address, sealed), generations)
+        except RecordRefused:
+            return Reading(None, generations, refused=True)
+
+    def begin(self, entry: Entry) -> Reading:
+        reading = self.read(entry)
+        missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
+        if not missing:
+            return reading
+        self.invalidate(missing)
+        return self.read(entry)
+
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+        if is_content(value):
+            raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
+        codec, payload = dump(value)
+        sealed = self._signer.seal(entry.address, replace(record, codec=codec, payload=payload))
+        with self._writing() as namespace:
+            namespace[entry.address.hex()] = sealed
+        return value
+
+    def unstored(self, value: Any) -> Any:
+        return keep_open(value) if is_content(value) else value
+
+    def invalidate(self, scopes: Iterable[str]) -> None:
+        with self._writing() as namespace:
+            for scope in scopes:
+                namespace[scope] = os.urandom(GENERATION_SIZE)
+
+    def acquire(self, entry: Entry, seconds: float) -> bytes:
+        with self._lock:
+            if entry.address in self._held:
+                return b""
+            self._held.add(entry.address)
+            return b"held"
+
+    def release(self, entry: Entry, token: bytes) -> None:
+        with self._lock:
+            self._held.discard(entry.address)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with _reported():
+            self._namespace.acquire_read_lock()
+            try:
+                yield self._namespace
+            finally:
+                self._namespace.release_read_lock()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Any]:
+        with _reported():
+            self._namespace.acquire_write_lock()
+            try:
+                yield self._namespace
+            finally:
+                self._namespace.release_write_lock()
+
+
+def _get(namespace: Any, key: str) -> bytes | None:
+    """Return what lies under ``key`` if it is bytes; what else it may be is nothing of ours."""
+    try:
+        found = namespace[key] if key in namespace else None
+    except KeyError:
+        return None
+    return found if isinstance(found, bytes) else None
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # Each backend has errors of its own; none is the caller's.
+        raise StoreUnavailable("backend", repr(error)) from error

@@ -1,0 +1,233 @@
+"""One server, spoken to through python-memcached or pylibmc, in one manner.
+
+Both libraries answer a failure like a miss, pick servers and pickle values by themselves. Here
+each connection has one server, values are bytes and nothing else, and a failure is an error.
+Connections belong to one thread of one process: neither library lets two callers share one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import memcache
+
+from regions.errors import ConfigurationError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Connection(ABC):
+    """One thread's connection to one server. All times in seconds.
+
+    Every method raises StoreUnavailable when the server fails: refuses, does not answer in time,
+    closes, or answers nonsense.
+    """
+
+    @abstractmethod
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Fetch what there is of ``keys``, in one round trip."""
+
+    @abstractmethod
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        """Store if there is nothing under ``key``; False when there is."""
+
+    @abstractmethod
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        """Store; False when the server will not take it (too large, out of memory)."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove ``key``, if it is there."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class _Refuse:
+    """Stands where the library would unpickle or decompress what a server sent."""
+
+    def __init__(self, *_: Any) -> None:
+        raise ValueError("a value that this application did not store")
+
+
+class _Host(memcache._Host):  # type: ignore[misc]
+    """A python-memcached server that remembers why it failed."""
+
+    failure: object = None
+
+    def mark_dead(self, reason: object) -> None:
+        self.failure = reason
+        self.close_socket()
+
+    def _get_socket(self) -> Any:
+        if self.socket is None:
+            self.failure = None
+        return super()._get_socket()
+
+
+class _Client(memcache.Client):  # type: ignore[misc]
+    """A python-memcached client of one server, which it does not look for elsewhere."""
+
+    def set_servers(self, servers: Sequence[str]) -> None:
+        (server,) = servers
+        self.servers = [_Host(server, socket_timeout=self.socket_timeout)]
+
+    def _get_server(self, key: bytes) -> tuple[_Host | None, bytes | None]:
+        (host,) = self.servers
+        return (host, key) if host.connect() else (None, None)
+
+
+class PythonMemcached(Connection):
+    """Through python-memcached, the default."""
+
+    def __init__(self, server: str, timeout: float) -> None:
+        self._client = _Client(
+            # Its own notation for IPv6.
+            [f"inet6:{server}" if server.startswith("[") else server],
+            socket_timeout=timeout,
+            unpickler=_Refuse,
+            decompressor=_Refuse,
+            check_keys=False,
+            server_max_value_length=0,
+        )
+        (self._host,) = self._client.servers
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, Any] = self._ask(self._client.get_multi, keys)
+        return {key: value for key, value in found.items() if type(value) is bytes}
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._ask(self._client.add, key, value, exptime))
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._ask(self._client.set, key, value, exptime))
+
+    def delete(self, key: str) -> None:
+        self._ask(self._client.delete, key)
+
+    def close(self) -> None:
+        self._client.disconnect_all()
+
+    def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
+        host = self._host
+        kept, host.failure = host.socket is not None, None
+        answer = self._try(command, *args)
+        if kept and host.failure is not None and not isinstance(host.failure, TimeoutError):
+            # The server closed a connection that was kept, as one that restarted has.
+            answer = self._try(command, *args)
+        if host.failure is not None:
+            raise StoreUnavailable("server", str(host.failure))
+        return answer
+
+    def _try(self, command: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return command(*args)
+        except Exception as error:
+            # The library trips over what is not the protocol; what follows cannot be trusted.
+            self._host.mark_dead(repr(error))
+            return None
+
+
+class Pylibmc(Connection):
+    """Through pylibmc (libmemcached), for speed and for servers that want a password."""
+
+    def __init__(
+        self, server: str, timeout: float, username: str | None, password: str | None
+    ) -> None:
+        try:
+            import pylibmc
+        except ImportError as error:
+            raise ConfigurationError(
+                "memcache_module = 'pylibmc': it is not installed; pip install '.[sasl]'"
+            ) from error
+
+        class Client(pylibmc.Client):  # type: ignore[misc]
+            def serialize(self, value: bytes) -> tuple[bytes, int]:
+                return value, 0
+
+            def deserialize(self, value: bytes, flags: int) -> bytes | None:
+                return None if flags else value
+
+        self._error = pylibmc.Error
+        self._no = (pylibmc.NotFound, pylibmc.NotStored, pylibmc.DataExists)
+        self._refusals = (pylibmc.TooBig, pylibmc.NoMemory)
+        self._kept = False
+        milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)
+        self._client = Client(
+            [server.removeprefix("unix:")],
+            binary=username is not None,
+            username=username,
+            password=password,
+            behaviors={
+                "tcp_nodelay": True,
+                "tcp_keepalive": True,
+                "connect_timeout": milliseconds,
+                "_poll_timeout": milliseconds,
+                "send_timeout": microseconds,
+                "receive_timeout": microseconds,
+                "retry_timeout": 0,
+            },
+        )
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, Any] = self._ask(self._client.get_multi, keys)
+        return {key: value for key, value in found.items() if value is not None}
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._ask(self._client.add, key, value, exptime))
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._ask(self._client.set, key, value, exptime))
+
+    def delete(self, key: str) -> None:
+        self._ask(self._client.delete, key)
+
+    def close(self) -> None:
+        self._client.disconnect_all()
+
+    def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
+        kept, self._kept = self._kept, False
+        try:
+            answer = command(*args)
+        except self._no:
+            answer = False
+        except self._error as error:
+            self._client.disconnect_all()
+            if kept and not isinstance(error, self._timeout):
+                # The server closed a connection that was kept, as one that restarted has.
+                return self._ask(command, *args)
+            raise StoreUnavailable("server", str(error) or repr(error)) from error
+        self._kept = True
+        return answer
+
+
+class Connections:
+    """A server's connections: one a thread, none kept over a fork."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._local = threading.local()
+
+    def mine(self) -> Connection:
+        """Return the calling thread's connection."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            # A connection that a fork has copied stays unused, and is kept: giving it up could
+            # say goodbye on a socket that the parent goes on using.
+            local.inherited = getattr(local, "connection", None)
+            local.connection, local.process = self._connect(), os.getpid()
+        connection: Connection = local.connection
+        return connection
+
+
+def connector(
+    server: str, module: str, timeout: float, username: str | None, password: str | None
+) -> Callable[[], Connection]:
+    """Return what connects to ``server`` with the client library ``module``."""
+    if module == "pylibmc":
+        return lambda: Pylibmc(server, timeout, username, password)
+    return lambda: PythonMemcached(server, timeout)

@@ -1,0 +1,145 @@
+"""Content that lies in a file: given by a function, handed to callers, never held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from io import BufferedIOBase, RawIOBase
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+CHUNK = 1024 * 1024
+"""Bytes copied at a time."""
+
+Content = Path | BinaryIO | Iterator[bytes]
+"""What a function may return to have its content streamed into a files region."""
+
+
+class CachedFile(os.PathLike[str]):
+    """A file's content, as a files region hands it out.
+
+    It is open while it is held, and so stays readable even when its entry is invalidated or
+    replaced meanwhile.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        stored_at: float,
+        *,
+        size: int,
+        digest: str | None,
+        stored: bool = True,
+    ) -> None:
+        self.path = path
+        """The raw content: in the region's folder, or at its source when it is not stored."""
+        self.descriptor: int | None = descriptor
+        self.stored_at = stored_at
+        """Seconds since the epoch."""
+        self.size = size
+        """Bytes."""
+        self.stored = stored
+        """False when the region could not take the content; it was loaded all the same."""
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal."""
+        if self._digest is None:
+            with self.open() as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digest
+
+    def open(self) -> BinaryIO:
+        """Open the content for reading from its start; each call has a position of its own."""
+        if self.descriptor is None:
+            return open(self.path, "rb")
+        # A new description of the very file that was found, even if its name is gone by now.
+        return open(_descriptor_path(self.descriptor), "rb")
+
+    def read_bytes(self) -> bytes:
+        """Return the whole content."""
+        with self.open() as file:
+            return file.read()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content in chunks of at most `CHUNK` bytes."""
+        with self.open() as file:
+            yield from read_chunks(file)
+
+    def close(self) -> None:
+        """Let go of the file; it can be opened by its path only from here on."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a CachedFile belongs to its process; pickle its path or its content")
+
+    def __repr__(self) -> str:
+        return f"<CachedFile {self.size} bytes, at {self.path}>"
+
+
+def is_content(value: object) -> bool:
+    """Whether a function's result is content to be streamed rather than a value to be pickled."""
+    return isinstance(value, Path | RawIOBase | BufferedIOBase | Iterator | CachedFile)
+
+
+def is_spent(value: object) -> bool:
+    """Whether content that somebody began to read cannot be read again."""
+    return is_content(value) and not isinstance(value, Path | CachedFile)
+
+
+def content_chunks(value: Any) -> Iterator[bytes]:
+    """Yield the bytes of content in chunks; an open file is read from its position on, and
+    closed. Raises OSError when it cannot be read, TypeError for chunks that are not bytes."""
+    if isinstance(value, Path):
+        with open(value, "rb") as file:
+            yield from read_chunks(file)
+    elif isinstance(value, CachedFile):
+        yield from value.chunks()
+    elif isinstance(value, RawIOBase | BufferedIOBase):
+        with value:
+            yield from read_chunks(value)
+    else:
+        for chunk in value:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise TypeError(f"content comes in chunks of bytes, not {type(chunk).__name__}")
+            yield bytes(chunk)
+
+
+def read_chunks(file: IO[bytes] | RawIOBase | BufferedIOBase) -> Iterator[bytes]:
+    """Yield what is left of an open file in chunks of at most `CHUNK` bytes."""
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def keep_open(value: Any) -> CachedFile:
+    """Return content that is not stored: a path's file itself, other content in a temporary
+    file that has no name. Raises OSError when it cannot be read."""
+    if isinstance(value, CachedFile):
+        return value
+    if isinstance(value, Path):
+        descriptor, path = os.open(value, os.O_RDONLY | os.O_CLOEXEC), value
+    else:
+        with tempfile.TemporaryFile() as file:
+            file.writelines(content_chunks(value))
+            file.flush()
+            descriptor = os.dup(file.fileno())
+        path = Path(_descriptor_path(descriptor))
+    size = os.fstat(descriptor).st_size
+    return CachedFile(path, descriptor, time.time(), size=size, digest=None, stored=False)
+
+
+def _descriptor_path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"

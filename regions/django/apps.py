@@ -1,0 +1,26 @@
+"""The Django application: teaches the regions models and transactions."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db.models import Model
+
+from regions import keys, transactions
+from regions.django.transactions import DatabaseTransactions
+
+
+def model_key(instance: Model) -> tuple[str, object]:
+    """Key a model instance by label and primary key. Raises ValueError for an unsaved one."""
+    if instance.pk is None:
+        raise ValueError(f"this {instance._meta.label} has no primary key: it is not saved")
+    return instance._meta.label, instance.pk
+
+
+class RegionsConfig(AppConfig):
+    name = "regions.django"
+    label = "regions"
+    verbose_name = "Regions"
+
+    def ready(self) -> None:
+        keys.register(Model, model_key)
+        transactions.install(DatabaseTransactions())

@@ -1,0 +1,62 @@
+"""Invalidations wait for the commit of the database transaction they are made in.
+
+What waits is kept nowhere but in Django's own list of commit hooks, so savepoints that are rolled
+back, nested blocks and failed commits take it away exactly as they take away the hooks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connections, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Set
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class _Invalidation:
+    """A commit hook that tells which scopes it will invalidate."""
+
+    def __init__(self, scopes: Set[str], deliver: Callable[[], None]) -> None:
+        self.scopes = scopes
+        self._deliver = deliver
+
+    def __call__(self) -> None:
+        self._deliver()
+
+
+class DatabaseTransactions:
+    """The transactions of the calling thread, on all of its databases."""
+
+    def active(self) -> bool:
+        return any(True for _ in _open_connections())
+
+    def pending(self) -> Collection[str]:
+        waiting: set[str] = set()
+        for connection in _open_connections():
+            for _, hook, *_ in connection.run_on_commit:
+                if isinstance(hook, _Invalidation):
+                    waiting |= hook.scopes
+        return waiting
+
+    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+        deferred = False
+        for connection in _open_connections():
+            # With several databases in a transaction nobody can say which holds the data: each
+            # commit delivers, and a delivery too many costs a load.
+            hook = _Invalidation(scopes, deliver)
+            transaction.on_commit(hook, using=connection.alias, robust=True)
+            # A hook of somebody else that raises ends the run of hooks: come before them all.
+            connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+            deferred = True
+        return deferred
+
+
+def _open_connections() -> Iterator[BaseDatabaseWrapper]:
+    return (
+        connection
+        for connection in connections.all(initialized_only=True)
+        if connection.in_atomic_block
+    )

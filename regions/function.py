@@ -1,0 +1,284 @@
+"""The decorated function: called as before, with ways to invalidate, refresh and look."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Self,
+    TypeVar,
+    overload,
+)
+
+from regions.errors import ConfigurationError
+from regions.keys import Binder, encode, qualified_name
+from regions.region import MISSING, Policy, run, run_async
+from regions.store import (
+    Entry,
+    address_of,
+    entry_scope,
+    function_scope,
+    region_scope,
+    tag_scope,
+)
+
+if TYPE_CHECKING:
+    from regions.region import Region
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+D = TypeVar("D")
+S = TypeVar("S")
+
+Tags = Iterable[str] | Callable[..., Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOptions:
+    """What the decorator says of one function."""
+
+    names: tuple[str, ...] = ()
+    """Tell apart functions that have one module and name."""
+    tags: Tags = ()
+    """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
+    expire: float | None = None
+    """Seconds; None: the region's."""
+    grace: float | None = None
+    """Seconds; None: the region's."""
+    key: Callable[..., Any] | None = None
+    """A function of the arguments whose result is the key instead of them."""
+    ignore: tuple[str, ...] = ()
+    """Parameters that do not belong to the key."""
+    store_if: Callable[[Any], bool] | None = None
+    """Whether a loaded value is worth storing."""
+    version: int | str = 0
+    """Entries of another version of the function are not looked at."""
+
+
+class _Cached(Generic[P]):
+    """What the cached forms of functions and of coroutine functions share."""
+
+    def __init__(
+        self,
+        region: Region,
+        function: Callable[..., Any],
+        options: FunctionOptions,
+        default: Policy,
+    ) -> None:
+        self._binding = type(function) if isinstance(function, staticmethod | classmethod) else None
+        plain = inspect.unwrap(getattr(function, "__func__", function))
+        self._function: Callable[..., Any] = getattr(function, "__func__", function)
+        functools.update_wrapper(self, self._function)
+        name = ".".join((qualified_name(plain), *options.names))
+        if "<lambda>" in name:
+            raise ConfigurationError(f"{name} has no name to key its entries by: write it as def")
+        self.region = region
+        self.names = options.names
+        self.name = name
+        """Module and qualified name, as entries, counters and logs know the function."""
+        self._binder = Binder(self._function, options.ignore)
+        self._tags = options.tags if callable(options.tags) else tuple(options.tags)
+        if isinstance(options.tags, str):
+            raise ConfigurationError(f"{name}: tags={options.tags!r} is one string; give a list")
+        self._key = options.key
+        self._policy = Policy(
+            expire=_seconds(name, "expire", options.expire, default.expire),
+            grace=_seconds(name, "grace", options.grace, default.grace),
+            store_if=options.store_if,
+        )
+        # A changed signature is another function: its arguments mean something else.
+        identity = (name, str(options.version), *self._binder.signature.parameters)
+        self._identity = encode((region.name, *identity))
+        self._scope = function_scope(region.name, name)
+        self._shared_scopes = (self._scope, region_scope(region.name))
+        self._prefix: tuple[Any, ...] = ()
+        # How Beaker's own region_invalidate() knows a decorated function.
+        self._arg_region = region.name
+        self._arg_namespace = name
+
+    def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry:
+        """Return where the value of a call with these arguments is stored.
+
+        Raises UnkeyableArgument for an argument without a stable key, TypeError for arguments
+        that the function would not take.
+        """
+        return self._entry(self._prefix + args, kwargs)
+
+    def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        arguments = self._binder.bind(args, kwargs)
+        if self._key is None:
+            key = self._binder.encode(arguments)
+        else:
+            key = encode(self._key(*args, **kwargs))
+        address = address_of(self._identity, key)
+        scopes = (entry_scope(address), *self._shared_scopes)
+        if self._tags:
+            if callable(self._tags):
+                tags = self._tags(*args, **kwargs)
+            else:
+                tags = [template.format_map(arguments) for template in self._tags]
+            scopes += tuple(map(tag_scope, tags))
+        return Entry(self.name, address, scopes)
+
+    def _bound_to(self, instance: Any) -> Self:
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound._prefix = (instance,)
+        return bound
+
+    def _bind(self, instance: Any, owner: Any) -> Self:
+        if self._binding is staticmethod:
+            return self
+        if self._binding is classmethod:
+            return self._bound_to(owner)
+        return self if instance is None else self._bound_to(instance)
+
+    def _invalidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.region.invalidate(self._entry(self._prefix + args, kwargs).own_scope)
+
+    def _invalidate_all(self) -> None:
+        self.region.invalidate(frozenset((self._scope,)))
+
+    def _peek(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self.region.enabled:
+            return MISSING
+        entry = self._entry(self._prefix + args, kwargs)
+        return self.region.fresh(entry, self.region.look(entry), self._policy)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, cached in region {self.region.name}>"
+
+
+class CachedFunction(_Cached[P], Generic[P, R]):
+    """A function whose results are kept in a region."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored value, or load it; one load at a time in the whole cluster."""
+        region = self.region
+        call = self._prefix + args
+        if not region.enabled:
+            return self._function(*call, **kwargs)  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        reading = region.look(entry)
+        value = region.fresh(entry, reading, self._policy)
+        if value is MISSING:
+            load = functools.partial(self._function, *call, **kwargs)
+            return run(region.load(entry, reading, self._policy), load)  # type: ignore[no-any-return]
+        region.stats.count("hits")
+        return value  # type: ignore[no-any-return]
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Load now, store, and return the value (write-through)."""
+        call = self._prefix + args
+        load = functools.partial(self._function, *call, **kwargs)
+        if not self.region.enabled:
+            return load()  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        return run(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the stored value, or None where a call would load."""
+        value = self._peek(args, kwargs)
+        return None if value is MISSING else value
+
+    def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself; nothing is looked up or stored."""
+        return self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Let no read that starts after this see the value of this call as it was before."""
+        self._invalidate(args, kwargs)
+
+    def invalidate_all(self) -> None:
+        """As `invalidate`, for every call of the function, with one write."""
+        self._invalidate_all()
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: Any
+    ) -> CachedFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+class AsyncCachedFunction(_Cached[P], Generic[P, R]):
+    """A coroutine function whose results are kept in a region.
+
+    As `CachedFunction`, awaited; what talks to the store runs in threads.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _mark_coroutine_function(self)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        region = self.region
+        call = self._prefix + args
+        if not region.enabled:
+            return await self._function(*call, **kwargs)  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        reading = await asyncio.to_thread(region.look, entry)
+        value = region.fresh(entry, reading, self._policy)
+        if value is MISSING:
+            load = functools.partial(self._function, *call, **kwargs)
+            protocol = region.load(entry, reading, self._policy)
+            return await run_async(protocol, load)  # type: ignore[no-any-return]
+        region.stats.count("hits")
+        return value  # type: ignore[no-any-return]
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = self._prefix + args
+        load = functools.partial(self._function, *call, **kwargs)
+        if not self.region.enabled:
+            return await load()  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        return await run_async(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
+
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        value = await asyncio.to_thread(self._peek, args, kwargs)
+        return None if value is MISSING else value
+
+    async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        await asyncio.to_thread(self._invalidate, args, kwargs)
+
+    async def invalidate_all(self) -> None:
+        await asyncio.to_thread(self._invalidate_all)
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: Any
+    ) -> AsyncCachedFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+def _seconds(name: str, option: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(f"{name}: {option}={value!r} is not a number of seconds")
+    return float(value)
+
+
+def _mark_coroutine_function(function: Any) -> None:
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]

@@ -1,0 +1,123 @@
+"""The regions of an application: Beaker's manager, with this library's engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
+
+import beaker.cache
+
+from regions.content import CachedFile
+from regions.errors import ConfigurationError, nearest
+from regions.function import AsyncCachedFunction, CachedFunction, FunctionOptions, Tags
+from regions.options import RegionOptions, check
+from regions.region import Policy, Region
+from regions.store import region_scope, tag_scope
+from regions.stores import open_store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class RegionDecorator(Protocol):
+    """What `CacheManager.region` returns: turns a function into its cached form."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]]
+    ) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Path | BinaryIO | Iterator[bytes]]
+    ) -> CachedFunction[P, CachedFile]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> CachedFunction[P, R]: ...
+
+
+class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
+    """Regions by name, and the functions that are kept in them.
+
+    Takes what `parse_cache_config_options` returns. Raises ConfigurationError.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        options = [check(name, given) for name, given in self.regions.items()]
+        self.options: dict[str, RegionOptions] = {each.name: each for each in options}
+        self._regions = {
+            each.name: Region(each.name, open_store(each), enabled=each.enabled, lease=each.lease)
+            for each in options
+        }
+        self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
+        """Every decorated function, by name."""
+
+    def __getitem__(self, region: str) -> Region:
+        """Return a region by name. Raises ConfigurationError."""
+        try:
+            return self._regions[region]
+        except KeyError:
+            raise ConfigurationError(
+                f"there is no region {region!r}; {nearest(region, self._regions)}"
+            ) from None
+
+    def region(
+        self,
+        region: str,
+        *names: str,
+        tags: Tags = (),
+        expire: float | None = None,
+        grace: float | None = None,
+        key: Callable[..., Any] | None = None,
+        ignore: Iterable[str] = (),
+        store_if: Callable[[Any], bool] | None = None,
+        version: int | str = 0,
+    ) -> RegionDecorator:
+        """Decorate a function so that its results are kept in ``region``.
+
+        Arguments are told apart by value and type (`regions.keys`). The options are those of
+        `FunctionOptions`; expire and grace are seconds.
+        """
+        where = self[region]
+        default = Policy(self.options[region].expire, self.options[region].grace)
+        options = FunctionOptions(
+            names, tags, expire, grace, key, tuple(ignore), store_if, version
+        )
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            plain = getattr(function, "__func__", function)
+            form = AsyncCachedFunction if iscoroutinefunction(plain) else CachedFunction
+            cached: Any = form(where, function, options, default)
+            self.functions[cached.name] = cached
+            return cached
+
+        return decorate
+
+    def invalidate_tags(self, *tags: str) -> None:
+        """Let no later read see an entry, of any region, that has one of ``tags`` as it was."""
+        self._invalidate(map(tag_scope, tags), self._regions.values())
+
+    def invalidate_region(self, region: str) -> None:
+        """Let no later read see any entry of ``region`` as it was."""
+        self._invalidate((region_scope(region),), (self[region],))
+
+    def region_invalidate(self, namespace: Any, region: str | None, *args: Any) -> None:
+        """Invalidate one call of a decorated function, as Beaker's API has it: ``args`` are the
+        names given to the decorator, then the call's arguments.
+
+        Raises ConfigurationError for what was not decorated by this manager.
+        """
+        function = self.functions.get(getattr(namespace, "name", namespace))
+        if function is None or (region is not None and region != function.region.name):
+            raise ConfigurationError(f"{namespace!r} is no function cached in region {region!r}")
+        names, call = args[: len(function.names)], args[len(function.names) :]
+        if names != function.names:
+            raise ConfigurationError(f"{function.name}: its names are {function.names}, not {names}")
+        function.region.invalidate(function.entry(*call).own_scope)
+
+    def _invalidate(self, scopes: Iterable[str], regions: Iterable[Region]) -> None:
+        wanted = frozenset(scopes)
+        # Regions that share a store share its generations.
+        for region in {id(region.store): region for region in regions}.values():
+            region.invalidate(wanted)

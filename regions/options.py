@@ -1,0 +1,292 @@
+"""The configuration of the regions: Beaker's keys, checked to the last letter.
+
+Beaker's own parser gives the regions and what they inherit; this module refuses what it would
+let pass: names it does not know, values of a wrong type, folders and servers that cannot be used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import beaker.util
+
+from regions.errors import ConfigurationError, nearest
+
+Config = Mapping[str, Any]
+Check = Callable[[Any], Any]
+
+PREFIXES = ("beaker.cache.", "cache.")
+FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:rediscluster")
+"""Types of stock Beaker that a region may have; their options are theirs to check."""
+
+
+# -- values -----------------------------------------------------------------------------------
+# A check returns the value as the library wants it, or raises ValueError with the mend.
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, str):
+        value = value.strip()
+    if value is None or value == "None":
+        return math.inf
+    if isinstance(value, bool):
+        raise ValueError("give a number of seconds")
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("give a number of seconds, such as 60 * 60") from None
+    if not seconds >= 0 or math.isinf(seconds):
+        raise ValueError("give a number of seconds that is not negative, or None for ever")
+    return seconds
+
+
+def _lifetime(value: Any) -> float:
+    seconds = _seconds(value)
+    if seconds == 0:
+        raise ValueError("give a number of seconds above 0; to turn a region off: enabled = False")
+    return seconds
+
+
+def _limit(value: Any) -> float:
+    seconds = _seconds(value)
+    if not 0 < seconds < math.inf:
+        raise ValueError("give a number of seconds above 0, such as 0.05")
+    return seconds
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    named = {"true": True, "yes": True, "on": True, "1": True}
+    named |= {"false": False, "no": False, "off": False, "0": False}
+    try:
+        return named[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("give True or False") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("give a text that is not empty")
+    return value
+
+
+def _secrets(value: Any) -> tuple[str, ...]:
+    secrets = (value,) if isinstance(value, str) else tuple(value or ())
+    if not secrets or not all(isinstance(secret, str) and secret for secret in secrets):
+        raise ValueError("give a secret text, or a list of them, the current one first")
+    return secrets
+
+
+def _folder(value: Any) -> Path:
+    """Return an absolute folder that exists and takes files."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("give the path of a folder")
+    path = Path(value).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(f"{error.strerror}: give a folder this process can write to") from error
+    return path
+
+
+_HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)"
+_SERVER = re.compile(rf"(?:(?P<unix>unix:/.+)|(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?)\Z")
+
+
+def servers(value: Any) -> tuple[str, ...]:
+    """Return the server addresses of a text, separated by semicolons, commas or spaces, or of a
+    list: ``host:port``, ``[IPv6]:port`` or ``unix:/path``, each with its port.
+
+    Raises ValueError, naming the address that cannot be used.
+    """
+    addresses = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
+    found = []
+    for address in filter(None, addresses):
+        match = _SERVER.match(address) if isinstance(address, str) else None
+        if match is None or int(match["port"] or 0) > 65535:
+            raise ValueError(
+                f"{address!r} is not the address of a server; "
+                f"write host:port, [IPv6]:port or unix:/path"
+            )
+        found.append(match["unix"] or f"{match['host']}:{match['port'] or 11211}")
+    if not found:
+        raise ValueError("name at least one server, such as 127.0.0.1:11211")
+    if len(set(found)) < len(found):
+        raise ValueError("the same server is named twice")
+    return tuple(found)
+
+
+def _client(value: Any) -> str:
+    names = {"auto": "memcache", "memcache": "memcache", "pylibmc": "pylibmc"}
+    if value not in names:
+        raise ValueError(nearest(str(value), names))
+    return names[value]
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+# -- regions ----------------------------------------------------------------------------------
+
+COMMON: dict[str, Check] = {
+    "type": _text,
+    "expire": _lifetime,
+    "grace": _seconds,
+    "lease": _limit,
+    "enabled": _flag,
+    "secret": _secrets,
+    "data_dir": _folder,
+    # Beaker's, for stores that ours have no need of: lock files, and keys in clear.
+    "lock_dir": _anything,
+    "key_length": _anything,
+    "log_file": _anything,
+}
+OWN: dict[str, dict[str, Check]] = {
+    "ext:memcached": {
+        "url": servers,
+        "memcache_module": _client,
+        "username": _text,
+        "password": _text,
+        "timeout": _limit,
+        "retry": _limit,
+    },
+    "file": {"file_dir": _folder, "digest_filenames": _flag},
+}
+"""The types that this library implements, with the options that only they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOptions:
+    """One region's options, checked."""
+
+    name: str
+    type: str
+    expire: float = math.inf
+    """Seconds."""
+    grace: float = 0.0
+    """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    lease: float = 10.0
+    """Seconds for which others wait for a load before they load themselves."""
+    enabled: bool = True
+    secret: tuple[str, ...] = ()
+    """The current secret, then former ones."""
+    data_dir: Path | None = None
+    backend: tuple[tuple[str, Any], ...] = ()
+    """Options of the type alone, sorted."""
+
+
+def parse_cache_config_options(config: Config, include_defaults: bool = True) -> dict[str, Any]:
+    """Read Beaker's configuration keys (``cache.…`` or ``beaker.cache.…``); others are ignored.
+
+    Returns what `regions.CacheManager` takes. Regions inherit every option that stands without a
+    region's name. Raises ConfigurationError.
+    """
+    given = {}
+    for key, value in config.items():
+        prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
+        if prefix is not None:
+            given[key[len(prefix) :]] = value
+    names = _region_names(given.get("regions"))
+    known = {*COMMON, "regions", *(option for own in OWN.values() for option in own)}
+    for key in given:
+        region, dot, _ = key.partition(".")
+        if dot and region not in names:
+            raise ConfigurationError(
+                f"cache.{key}: there is no region {region!r} in cache.regions; "
+                f"{nearest(region, names)}"
+            )
+        if not dot and key not in known:
+            raise ConfigurationError(f"cache.{key}: no such option; {nearest(key, known)}")
+    shared = {key: value for key, value in given.items() if key in known}
+    parsed = beaker.util.parse_cache_config_options(
+        {"cache.regions": list(names)}, include_defaults
+    )
+    parsed["cache_regions"] = {
+        name: shared_by(shared, region_options(given, name)) for name in names
+    }
+    return parsed
+
+
+def _region_names(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else list(value or ())
+    stripped = tuple(name.strip() for name in names if name.strip())
+    for name in stripped:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            raise ConfigurationError(
+                f"cache.regions: {name!r} cannot name a region; use letters, digits, - and _"
+            )
+    return stripped
+
+
+def region_options(given: Config, name: str) -> dict[str, Any]:
+    """Return the options that are given for the region itself."""
+    prefix = f"{name}."
+    return {key[len(prefix) :]: value for key, value in given.items() if key.startswith(prefix)}
+
+
+def shared_by(shared: Config, own: Config) -> dict[str, Any]:
+    """Return a region's options with those that it inherits: every one that its type has."""
+    type_ = own.get("type", shared.get("type", "memory"))
+    fitting = {*COMMON, *OWN.get(type_, {})}
+    return {"type": type_, **{k: v for k, v in shared.items() if k in fitting}, **own}
+
+
+def check(name: str, options: Config) -> RegionOptions:
+    """Check one region's options. Raises ConfigurationError naming region, option, value and
+    mend."""
+    type_ = options.get("type", "memory")
+    if type_ not in OWN and type_ not in FOREIGN_TYPES:
+        raise _error(name, "type", type_, nearest(str(type_), {*OWN, *FOREIGN_TYPES}))
+    checks = COMMON | OWN.get(type_, {})
+    values = {}
+    for option, value in options.items():
+        if option not in checks and type_ in OWN:
+            raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
+        if value is None and option not in ("expire", "secret"):
+            continue
+        try:
+            values[option] = checks.get(option, _anything)(value)
+        except ValueError as error:
+            raise _error(name, option, value, str(error)) from error
+    _require(name, type_, values)
+    common = {key: values[key] for key in _FIELDS if key in values}
+    backend = {key: value for key, value in values.items() if key not in COMMON}
+    return RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
+
+
+_FIELDS = ("type", "expire", "grace", "lease", "enabled", "secret", "data_dir")
+
+
+def _require(name: str, type_: str, values: Config) -> None:
+    if type_ == "ext:memcached":
+        if "url" not in values:
+            raise _error(name, "url", None, "name the servers, such as 127.0.0.1:11211")
+        signed_in = {"username", "password"} & values.keys()
+        if signed_in and len(signed_in) < 2:
+            raise _error(name, "username", None, "username and password go together")
+        if signed_in and values.get("memcache_module") != "pylibmc":
+            raise _error(
+                name,
+                "memcache_module",
+                values.get("memcache_module"),
+                "python-memcached cannot sign in to a server; set it to 'pylibmc' "
+                "(pip install '.[sasl]')",
+            )
+    if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
+        raise _error(name, "data_dir", None, "name the folder that holds the entries")
+
+
+def _error(name: str, option: str, value: object, mend: str) -> ConfigurationError:
+    shown = "" if option in ("secret", "password") else f" = {value!r}"
+    return ConfigurationError(f"region {name!r}: {option}{shown}: {mend}")

@@ -1,0 +1,151 @@
+"""Stored records: a header, a payload, and a code that authenticates both.
+
+Nothing of a record is unpickled before its code has been checked with a key that only this
+application has. The code also covers the entry's address, so a genuine record that somebody
+moves to another entry is refused as well.
+
+Layout, in bytes (integers and floats little-endian)::
+
+    0   magic and format version (4)
+    4   message authentication code (16): keyed BLAKE2b (RFC 7693) over address and all below
+    20  codec (1), number of generations n (1)
+    22  stored at, seconds since the epoch (8, float)
+    30  expire, seconds (8, float; infinity: never)
+    38  duration of the load, seconds (4, float)
+    42  n generations (8 each)
+    ..  payload
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import pickle
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = b"BRG\x01"
+GENERATION_SIZE = 8
+"""Bytes of a generation: random, so an old one is never met again."""
+
+_CODE_SIZE = 16
+_BODY = len(MAGIC) + _CODE_SIZE
+_HEADER = struct.Struct("<BBddf")
+
+
+class Codec(enum.IntEnum):
+    """How a payload turns back into a value."""
+
+    PICKLE = 0
+    BYTES = 1
+    TEXT = 2
+    FILE = 3
+    """The payload describes a content file beside the record (`regions.backends.files`)."""
+
+
+class RecordRefused(ValueError):
+    """Bytes that are no record of this application: foreign, forged, moved, cut short or old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A value's stored form with all that decides whether it may still be served."""
+
+    generations: tuple[bytes, ...]
+    """Those under which the load of the value began."""
+    stored_at: float
+    """Seconds since the epoch."""
+    expire: float
+    """Seconds, as configured when it was stored; infinity: never."""
+    load_seconds: float
+    codec: Codec
+    payload: bytes
+
+
+def dump_value(value: Any) -> tuple[Codec, bytes]:
+    """Return codec and payload of a value; raises what pickle raises for one it cannot take."""
+    cls = type(value)
+    if cls is bytes:
+        return Codec.BYTES, value
+    if cls is str:
+        return Codec.TEXT, value.encode("utf-8", "surrogatepass")
+    return Codec.PICKLE, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+
+def load_value(record: Record) -> Any:
+    """Return the value of an authenticated record.
+
+    Raises whatever unpickling raises when the classes it needs have moved: to the caller such a
+    record is a miss.
+    """
+    if record.codec is Codec.PICKLE:
+        return pickle.loads(record.payload)
+    if record.codec is Codec.BYTES:
+        return record.payload
+    if record.codec is Codec.TEXT:
+        return record.payload.decode("utf-8", "surrogatepass")
+    raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
+
+
+class Signer:
+    """Seals records, and opens those sealed with any of its secrets.
+
+    The first secret seals; the others are former ones, still accepted, so that a secret can be
+    rotated without losing what is stored.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._keyed = [
+            hashlib.blake2b(
+                key=hashlib.blake2b(secret.encode(), person=b"regions.records").digest(),
+                digest_size=_CODE_SIZE,
+            )
+            for secret in secrets
+        ]
+
+    def seal(self, address: bytes, record: Record) -> bytes:
+        """Return the record's bytes, bound to the entry at ``address``."""
+        body = b"".join(
+            (
+                _HEADER.pack(
+                    record.codec,
+                    len(record.generations),
+                    record.stored_at,
+                    record.expire,
+                    record.load_seconds,
+                ),
+                *record.generations,
+                record.payload,
+            )
+        )
+        return b"".join((MAGIC, _code(self._keyed[0], address, body), body))
+
+    def open(self, address: bytes, sealed: bytes) -> Record:
+        """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
+        if sealed[: len(MAGIC)] != MAGIC or len(sealed) < _BODY + _HEADER.size:
+            raise RecordRefused("not a record of this format")
+        view = memoryview(sealed)
+        code, body = sealed[len(MAGIC) : _BODY], view[_BODY:]
+        if not any(
+            hmac.compare_digest(code, _code(keyed, address, body)) for keyed in self._keyed
+        ):
+            raise RecordRefused("not sealed for this entry with a key of this application")
+        codec, count, stored_at, expire, load_seconds = _HEADER.unpack_from(body)
+        start, size = _HEADER.size, GENERATION_SIZE
+        end = start + count * size
+        generations = tuple([bytes(body[at : at + size]) for at in range(start, end, size)])
+        return Record(
+            generations, stored_at, expire, load_seconds, Codec(codec), bytes(body[end:])
+        )
+
+
+def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:
+    code = keyed.copy()
+    code.update(address)
+    code.update(body)
+    return code.digest()

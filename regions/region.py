@@ -1,0 +1,307 @@
+"""The protocol: how a call becomes a hit, a load, or a wait for somebody else's load.
+
+**Why no read is stale.** A load takes the current generations of its entry's scopes *before* it
+runs and its record carries them. A hit fetches record and generations together and wants them
+equal. An invalidation replaces a generation by a fresh random one. So a record that matches after
+an invalidation began its load after it; whatever was loading, waiting or being stored meanwhile
+carries a generation that is never current again. Evictions and restarts only remove generations,
+and a missing one matches nothing. Neither locks nor clocks take part in this.
+
+**Leases** only save work: who holds an entry's lease loads, the others look again now and then
+(Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A lease that ran out,
+got lost or was never to be had costs a second load and nothing else.
+
+The protocol is written once, as generators that yield what they want done; `run` does it for
+functions and `run_async` for coroutine functions, where a store's answer is awaited in a thread
+and the event loop is never blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from regions import transactions
+from regions.content import is_spent
+from regions.errors import StoreUnavailable
+from regions.records import Codec, Record
+from regions.stats import Stats
+
+if TYPE_CHECKING:
+    from regions.store import Entry, Reading, Store
+
+FIRST_WAIT = 0.002
+"""Seconds before a waiting caller looks again for the first time."""
+LONGEST_WAIT = 0.05
+"""Seconds between two looks, at the most: times grow by half from the first wait up to this."""
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "<missing>"
+
+
+MISSING: Final = _Missing()
+"""Stands for no value; None is a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a function says of its entries."""
+
+    expire: float
+    """Seconds; infinity: never."""
+    grace: float
+    """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    store_if: Callable[[Any], bool] | None = None
+    """Whether a loaded value is worth storing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A step: let this many seconds pass."""
+
+    seconds: float
+
+
+class Load:
+    """The step: run the function."""
+
+
+Step = Wait | type[Load] | Callable[[], Any]
+Protocol = Generator[Step, Any, Any]
+
+
+def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
+    """Carry out a protocol's steps, and return its value."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = protocol.throw(error) if error is not None else protocol.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer, error = None, None
+        try:
+            if step is Load:
+                answer = load()
+            elif isinstance(step, Wait):
+                time.sleep(step.seconds)
+            else:
+                answer = step()
+        except BaseException as raised:
+            error = raised
+
+
+async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> Any:
+    """As `run`, for a coroutine function; the event loop never waits for a store."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = protocol.throw(error) if error is not None else protocol.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer, error = None, None
+        try:
+            if step is Load:
+                answer = await load()
+            elif isinstance(step, Wait):
+                await asyncio.sleep(step.seconds)
+            else:
+                answer = await asyncio.to_thread(step)
+        except BaseException as raised:
+            error = raised
+
+
+class Region:
+    """One configured region: a store, and the protocol over it."""
+
+    def __init__(self, name: str, store: Store, *, enabled: bool, lease: float) -> None:
+        self.name = name
+        self.store = store
+        self.enabled = enabled
+        self.lease = lease
+        self.stats = Stats(name)
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def look(self, entry: Entry) -> Reading | None:
+        """Read an entry; None when the store cannot say, or this thread's transaction is about
+        to invalidate it: then nothing stored may be used, and nothing be stored."""
+        pending = transactions.current.pending()
+        if pending and not pending.isdisjoint(entry.scopes):
+            self.stats.count("bypassed")
+            return None
+        return self._ask(entry, self.store.read, entry)
+
+    def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
+        """Return the value of a record that matches and is younger than ``seconds`` (and than
+        what it was stored for), else MISSING."""
+        if reading is None:
+            return MISSING
+        record = reading.record
+        if record is None or not reading.matches:
+            if reading.refused:
+                self.stats.fault("refused", entry.function, "a stored record is not ours")
+            return MISSING
+        if time.time() - record.stored_at >= seconds:
+            return MISSING
+        try:
+            return self.store.value(entry, record)
+        except Exception as error:
+            # Of another release, or content that is gone or cut short: a miss, healed by a load.
+            self.stats.fault("unreadable", entry.function, repr(error))
+            return MISSING
+
+    def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
+        """Return the value that may be served as it is, else MISSING."""
+        return self.usable(entry, reading, _life(reading, policy))
+
+    def _old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
+        """Return the value that may be served while, or because, no new one is to be had."""
+        if not policy.grace:
+            return MISSING
+        return self.usable(entry, reading, _life(reading, policy) + policy.grace)
+
+    # -- loading ---------------------------------------------------------------------------
+
+    def load(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
+        """After a look that found nothing fresh: load, or wait for who does."""
+        store = self.store
+        if reading is None or transactions.current.active():
+            return (yield from self._load_alone(entry))
+        waited, pause = 0.0, FIRST_WAIT
+        while waited < self.lease:
+            token = yield self._step(entry, store.acquire, entry, self.lease)
+            if token is None:
+                return (yield from self._load_alone(entry))
+            if token:
+                return (yield from self._load_leased(entry, policy, token))
+            old = self._old(entry, reading, policy)
+            if old is not MISSING:
+                self.stats.count("stale")
+                return old
+            self.stats.count("waits")
+            pause = min(pause * 1.5, LONGEST_WAIT)
+            pause *= random.uniform(0.75, 1.0)
+            yield Wait(pause)
+            waited += pause
+            reading = yield functools.partial(self.look, entry)
+            value = self.fresh(entry, reading, policy)
+            if value is not MISSING:
+                self.stats.count("hits")
+                return value
+        # Whoever has the lease takes longer than it lasts: wait no more.
+        reading = yield self._step(entry, store.begin, entry)
+        return (yield from self._load_and_store(entry, reading, policy))
+
+    def _load_leased(self, entry: Entry, policy: Policy, token: bytes) -> Protocol:
+        store = self.store
+        try:
+            reading = yield self._step(entry, store.begin, entry)
+            # Somebody may have stored a value between our look and our lease.
+            value = self.fresh(entry, reading, policy)
+            if value is not MISSING:
+                self.stats.count("hits")
+                return value
+            try:
+                return (yield from self._load_and_store(entry, reading, policy))
+            except Exception as error:
+                # Stale-if-error (RFC 5861): within its grace the old value beats none.
+                old = self._old(entry, reading, policy)
+                if old is MISSING:
+                    raise
+                self.stats.fault("load", entry.function, repr(error))
+                self.stats.count("stale")
+                return old
+        finally:
+            yield self._step(entry, store.release, entry, token)
+
+    def refresh(self, entry: Entry, policy: Policy) -> Protocol:
+        """Load now and store. Loads that began earlier can no longer be stored over it."""
+        yield functools.partial(self.invalidate, entry.own_scope)
+        if transactions.current.active():
+            return (yield from self._load_alone(entry))
+        reading = yield self._step(entry, self.store.begin, entry)
+        return (yield from self._load_and_store(entry, reading, policy))
+
+    def _load_alone(self, entry: Entry) -> Protocol:
+        self.stats.count("misses")
+        value = yield from self._timed_load()
+        return self.store.unstored(value[0])
+
+    def _load_and_store(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
+        generations = () if reading is None else reading.generations
+        self.stats.count("misses")
+        value, seconds = yield from self._timed_load()
+        complete = reading is not None and None not in generations
+        if not complete or (policy.store_if is not None and not policy.store_if(value)):
+            return self.store.unstored(value)
+        record = Record(
+            generations=tuple(generation for generation in generations if generation is not None),
+            stored_at=time.time(),
+            expire=policy.expire,
+            load_seconds=seconds,
+            codec=Codec.PICKLE,
+            payload=b"",
+        )
+        stored = yield self._step(
+            entry, self._write, entry, value, record, policy.expire + policy.grace
+        )
+        if stored is not None:
+            return stored[0]
+        if is_spent(value):
+            value, _ = yield from self._timed_load()
+        return self.store.unstored(value)
+
+    def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
+        started = time.monotonic()
+        value = yield Load
+        self.stats.count("loads")
+        return value, time.monotonic() - started
+
+    def _write(self, entry: Entry, value: Any, record: Record, ttl: float) -> tuple[Any]:
+        return (self.store.write(entry, value, record, ttl),)
+
+    # -- asking the store ------------------------------------------------------------------
+
+    def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
+        """Ask the store; None, counted and logged, when it is not to be had."""
+        try:
+            return ask(*args)
+        except StoreUnavailable as error:
+            self.stats.fault(error.kind, entry.function, error)
+            return None
+
+    def _step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Step:
+        return functools.partial(self._ask, entry, ask, *args)
+
+    # -- invalidating ----------------------------------------------------------------------
+
+    def invalidate(self, scopes: frozenset[str]) -> None:
+        """Invalidate at the commit of the open transaction, or now."""
+
+        def deliver() -> None:
+            self.stats.count("invalidations")
+            try:
+                self.store.invalidate(scopes)
+            except StoreUnavailable as error:
+                self.stats.fault(error.kind, "an invalidation waits for the store", error)
+
+        if not transactions.current.defer(scopes, deliver):
+            deliver()
+
+
+def _life(reading: Reading | None, policy: Policy) -> float:
+    """Seconds a record may be served: the shorter of what it was stored for and what counts
+    now."""
+    if reading is None or reading.record is None:
+        return math.inf
+    return min(reading.record.expire, policy.expire)

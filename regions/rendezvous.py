@@ -1,0 +1,30 @@
+"""Which server an entry lies on: rendezvous hashing.
+
+Each server gets a score for each entry, and the highest wins; so adding a server to N moves
+about 1/(N+1) of the entries, all of them to it, and no server's share is far from the others'
+(Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM Transactions
+on Networking 6(1), 1998). An entry never moves because a server is away.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def choose(servers: Collection[str], address: bytes) -> str:
+    """Return the server, of one or more, on which the entry at ``address`` lies."""
+    if len(servers) == 1:
+        return next(iter(servers))
+    return max(servers, key=lambda server: (_score(server, address), server))
+
+
+def _score(server: str, address: bytes) -> int:
+    # CRC-32 is linear: servers' scores would be one another's, shifted. Mix it (murmur3's end).
+    number = zlib.crc32(address, zlib.crc32(server.encode()))
+    number = (number ^ number >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    number = (number ^ number >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return number ^ number >> 16

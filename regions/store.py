@@ -1,0 +1,151 @@
+"""What a region asks of the place that holds its entries.
+
+A store keeps three kinds of things:
+
+records
+    one an entry, sealed bytes (`regions.records`);
+generations
+    one a *scope*: the entry itself, its function, each of its tags, its region. A generation is
+    a random value. A record carries the generations under which its load began, and counts only
+    while they are the current ones; so changing one generation, one write, invalidates every
+    record of that scope, those that are still being loaded included;
+leases
+    at most one an entry: who holds it loads, the others wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regions.errors import StoreUnavailable
+from regions.records import Codec, Record, dump_value, load_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The place of one call's value: which function, which arguments, what invalidates it."""
+
+    function: str
+    """Module and qualified name."""
+    address: bytes
+    """`ADDRESS_SIZE` bytes that stand for region, function and arguments."""
+    scopes: tuple[str, ...]
+    """Names of the generations the entry depends on; its own is the first."""
+
+    @property
+    def own_scope(self) -> frozenset[str]:
+        """The scope that covers this entry alone."""
+        return frozenset(self.scopes[:1])
+
+
+ADDRESS_SIZE = 20
+"""Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
+
+
+def address_of(*parts: bytes) -> bytes:
+    """Return the address that stands for ``parts`` (unambiguous, fixed size)."""
+    digest = hashlib.blake2b(digest_size=ADDRESS_SIZE)
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()
+
+
+def entry_scope(address: bytes) -> str:
+    return f"e{address.hex()}"
+
+
+def function_scope(region: str, function: str) -> str:
+    return f"f{address_of(region.encode(), function.encode()).hex()}"
+
+
+def region_scope(region: str) -> str:
+    return f"r{address_of(region.encode()).hex()}"
+
+
+def tag_scope(tag: str) -> str:
+    return f"t{address_of(tag.encode('utf-8', 'surrogatepass')).hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look into the store saw, all of it at or after the look began."""
+
+    record: Record | None
+    """The entry's record, authenticated; None where there is none."""
+    generations: tuple[bytes | None, ...]
+    """The current ones, in the order of the entry's scopes; None where there is none."""
+    refused: bool = False
+    """Whether something was there that is no record of this application."""
+
+    @property
+    def matches(self) -> bool:
+        """Whether the record was loaded under the generations that still hold."""
+        return self.record is not None and self.record.generations == self.generations
+
+
+class Store(ABC):
+    """A place for entries. Every method may raise StoreUnavailable; what else it may raise, its
+    description says.
+
+    Instances are shared by threads and survive a fork.
+    """
+
+    @abstractmethod
+    def read(self, entry: Entry) -> Reading:
+        """Look up an entry's record and generations, in one round trip."""
+
+    @abstractmethod
+    def begin(self, entry: Entry) -> Reading:
+        """As `read`, but make the generations that are missing: a load may begin now."""
+
+    @abstractmethod
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+        """Store ``value`` under the record's generations and dates, for ``ttl`` seconds at least
+        (infinity: for good). The record's codec and payload are for the store to fill in.
+
+        Returns the value to hand out: the same, or what stands for stored content. Raises what
+        reading the content raises: that is the function's failure, not the store's.
+        """
+
+    @abstractmethod
+    def invalidate(self, scopes: Iterable[str]) -> None:
+        """Change the generations of ``scopes``. When this returns, no later read matches a
+        record whose load began before the call.
+
+        When it raises, the store has kept the invalidation, and will not answer a read before
+        it has been carried out.
+        """
+
+    @abstractmethod
+    def acquire(self, entry: Entry, seconds: float) -> bytes:
+        """Take the entry's lease for at most ``seconds``.
+
+        Returns a token to release it with, empty when somebody else has the lease.
+        """
+
+    @abstractmethod
+    def release(self, entry: Entry, token: bytes) -> None:
+        """Give back the lease that was acquired with ``token``."""
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        """Return a record's value; may raise anything when the record is of an older release."""
+        return load_value(record)
+
+    def unstored(self, value: Any) -> Any:
+        """Return what to hand out for a loaded value that was not stored."""
+        return value
+
+
+def dump(value: Any) -> tuple[Codec, bytes]:
+    """As `dump_value`; raises StoreUnavailable for a value that cannot be pickled."""
+    try:
+        return dump_value(value)
+    except Exception as error:
+        raise StoreUnavailable("unpicklable", repr(error)) from error

@@ -1,0 +1,55 @@
+"""From a region's options to the store that keeps its entries."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from regions.backends.beaker import BeakerStore
+from regions.backends.files import FileStore
+from regions.backends.memcached import MemcachedStore
+from regions.records import Signer
+
+if TYPE_CHECKING:
+    from regions.options import RegionOptions
+    from regions.store import Store
+
+logger = logging.getLogger("regions")
+
+_open: dict[object, Store] = {}
+
+
+def open_store(options: RegionOptions) -> Store:
+    """Return the store of a region: regions on the same servers, and managers that name the same
+    folder, share one."""
+    secret = options.secret or _own_secret()
+    name = "" if options.type == "ext:memcached" else options.name
+    identity = (options.type, name, options.data_dir, options.backend, secret)
+    store = _open.get(identity)
+    if store is None:
+        store = _open.setdefault(identity, _make_store(options, Signer(secret)))
+    return store
+
+
+def _make_store(options: RegionOptions, signer: Signer) -> Store:
+    backend = dict(options.backend)
+    if options.type == "ext:memcached":
+        return MemcachedStore(backend.pop("url"), signer, **backend)
+    if options.type == "file":
+        folder = backend.get("file_dir", options.data_dir)
+        return FileStore(folder / options.name, signer)
+    if options.data_dir is not None:
+        backend["data_dir"] = str(options.data_dir)
+    return BeakerStore(options.type, options.name, backend, signer)
+
+
+@functools.cache
+def _own_secret() -> tuple[str, ...]:
+    """Return a secret of this process alone: what it stores, all others refuse."""
+    logger.warning(
+        "no secret is configured: no other process, and no later one, can use what this one "
+        "stores; set the option cache.secret"
+    )
+    return (secrets.token_hex(32),)

@@ -1,0 +1,49 @@
+"""Where invalidations wait while a database transaction is open.
+
+This library knows no database. An integration (`regions.django`) installs what does; without one
+every invalidation takes effect at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Set
+
+
+class Transactions(Protocol):
+    """What an integration tells of the calling thread's database transactions."""
+
+    def active(self) -> bool:
+        """Whether a transaction is open: what it reads may be uncommitted, or of an old
+        snapshot, and so is not to be stored for others."""
+
+    def pending(self) -> Collection[str]:
+        """The scopes whose invalidation waits for a commit here."""
+
+    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+        """Call ``deliver`` when the transaction commits, never if it rolls back.
+
+        Returns False, and does nothing, when none is open.
+        """
+
+
+class _None:
+    def active(self) -> bool:
+        return False
+
+    def pending(self) -> Collection[str]:
+        return ()
+
+    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+        return False
+
+
+current: Transactions = _None()
+
+
+def install(transactions: Transactions) -> None:
+    """Make ``transactions`` the ones that every region of this process asks."""
+    global current
+    current = transactions

@@ -1,0 +1,65 @@
+"""Every promise is tested on every store: files, and a real memcached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regions import CacheManager, parse_cache_config_options
+from tests.servers import Memcached
+
+Manager = Callable[..., CacheManager]
+
+
+@pytest.fixture
+def file_manager(tmp_path: Path) -> Manager:
+    """Make managers of one region "functions" on files; options are given by keyword."""
+    return lambda **options: make_manager(
+        type="file", data_dir=tmp_path / "regions", secret="of the tests", **options
+    )
+
+
+@pytest.fixture
+def memcached_manager(memcached: Memcached) -> Manager:
+    """As `file_manager`, on a real memcached that is empty."""
+    return lambda **options: make_manager(
+        type="ext:memcached", url=memcached.address, secret="of the tests", **options
+    )
+
+
+@pytest.fixture(params=["file_manager", "memcached_manager"])
+def manager(request: pytest.FixtureRequest) -> Manager:
+    made: Manager = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def cache(manager: Manager) -> CacheManager:
+    return manager()
+
+
+def make_manager(**options: Any) -> CacheManager:
+    config = {f"cache.functions.{name}": value for name, value in options.items()}
+    return CacheManager(**parse_cache_config_options({"cache.regions": "functions", **config}))
+
+
+class Calls:
+    """Counts calls, from any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def __call__(self) -> int:
+        with self._lock:
+            self.count += 1
+            return self.count
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
