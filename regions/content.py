@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from io import BufferedIOBase, RawIOBase
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -54,7 +54,7 @@ class CachedFile(os.PathLike[str]):
                 self._digest = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digest
 
-    def open(self) -> BinaryIO:
+    def open(self) -> BufferedReader:
         """Open the content for reading from its start; each call has a position of its own."""
         if self.descriptor is None:
             return open(self.path, "rb")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class CacheError(BeakerException):
+class CacheError(BeakerException):  # type: ignore[misc]
     """Base of every error of this library."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -75,10 +75,12 @@ class _Cached(Generic[P]):
         options: FunctionOptions,
         default: Policy,
     ) -> None:
-        self._binding = type(function) if isinstance(function, staticmethod | classmethod) else None
+        self._binding: type | None = (
+            type(function) if isinstance(function, staticmethod | classmethod) else None
+        )
         plain = inspect.unwrap(getattr(function, "__func__", function))
         self._function: Callable[..., Any] = getattr(function, "__func__", function)
-        functools.update_wrapper(self, self._function)
+        functools.update_wrapper(self, self._function)  # type: ignore[arg-type]
         name = ".".join((qualified_name(plain), *options.names))
         if "<lambda>" in name:
             raise ConfigurationError(f"{name} has no name to key its entries by: write it as def")
@@ -121,7 +123,7 @@ class _Cached(Generic[P]):
         else:
             key = encode(self._key(*args, **kwargs))
         address = address_of(self._identity, key)
-        scopes = (entry_scope(address), *self._shared_scopes)
+        scopes: tuple[str, ...] = (entry_scope(address), *self._shared_scopes)
         if self._tags:
             if callable(self._tags):
                 tags = self._tags(*args, **kwargs)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator
 from inspect import iscoroutinefunction
-from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
 
 import beaker.cache
 
-from regions.content import CachedFile
 from regions.errors import ConfigurationError, nearest
 from regions.function import AsyncCachedFunction, CachedFunction, FunctionOptions, Tags
 from regions.options import RegionOptions, check
 from regions.region import Policy, Region
 from regions.store import region_scope, tag_scope
 from regions.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from pathlib import Path
+
+    from regions.content import CachedFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +28,7 @@ class RegionDecorator(Protocol):
     """What `CacheManager.region` returns: turns a function into its cached form."""
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]]
     ) -> AsyncCachedFunction[P, R]: ...
     @overload
@@ -81,9 +84,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         """
         where = self[region]
         default = Policy(self.options[region].expire, self.options[region].grace)
-        options = FunctionOptions(
-            names, tags, expire, grace, key, tuple(ignore), store_if, version
-        )
+        options = FunctionOptions(names, tags, expire, grace, key, tuple(ignore), store_if, version)
 
         def decorate(function: Callable[..., Any]) -> Any:
             plain = getattr(function, "__func__", function)
@@ -113,7 +114,9 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             raise ConfigurationError(f"{namespace!r} is no function cached in region {region!r}")
         names, call = args[: len(function.names)], args[len(function.names) :]
         if names != function.names:
-            raise ConfigurationError(f"{function.name}: its names are {function.names}, not {names}")
+            raise ConfigurationError(
+                f"{function.name}: its names are {function.names}, not {names}"
+            )
         function.region.invalidate(function.entry(*call).own_scope)
 
     def _invalidate(self, scopes: Iterable[str], regions: Iterable[Region]) -> None:

@@ -209,7 +209,7 @@ def parse_cache_config_options(config: Config, include_defaults: bool = True) ->
         if not dot and key not in known:
             raise ConfigurationError(f"cache.{key}: no such option; {nearest(key, known)}")
     shared = {key: value for key, value in given.items() if key in known}
-    parsed = beaker.util.parse_cache_config_options(
+    parsed: dict[str, Any] = beaker.util.parse_cache_config_options(
         {"cache.regions": list(names)}, include_defaults
     )
     parsed["cache_regions"] = {

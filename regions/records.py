@@ -23,8 +23,7 @@ import hashlib
 import hmac
 import pickle
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +47,14 @@ class Codec(enum.IntEnum):
     """The payload describes a content file beside the record (`regions.backends.files`)."""
 
 
+_CODECS = tuple(Codec)
+
+
 class RecordRefused(ValueError):
     """Bytes that are no record of this application: foreign, forged, moved, cut short or old."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A value's stored form with all that decides whether it may still be served."""
 
     generations: tuple[bytes, ...]
@@ -64,7 +65,7 @@ class Record:
     """Seconds, as configured when it was stored; infinity: never."""
     load_seconds: float
     codec: Codec
-    payload: bytes
+    payload: bytes | memoryview
 
 
 def dump_value(value: Any) -> tuple[Codec, bytes]:
@@ -86,9 +87,9 @@ def load_value(record: Record) -> Any:
     if record.codec is Codec.PICKLE:
         return pickle.loads(record.payload)
     if record.codec is Codec.BYTES:
-        return record.payload
+        return bytes(record.payload)
     if record.codec is Codec.TEXT:
-        return record.payload.decode("utf-8", "surrogatepass")
+        return str(record.payload, "utf-8", "surrogatepass")
     raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
 
 
@@ -129,18 +130,21 @@ class Signer:
         """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
         if sealed[: len(MAGIC)] != MAGIC or len(sealed) < _BODY + _HEADER.size:
             raise RecordRefused("not a record of this format")
-        view = memoryview(sealed)
-        code, body = sealed[len(MAGIC) : _BODY], view[_BODY:]
-        if not any(
-            hmac.compare_digest(code, _code(keyed, address, body)) for keyed in self._keyed
-        ):
+        body = memoryview(sealed)[_BODY:]
+        code = sealed[len(MAGIC) : _BODY]
+        for keyed in self._keyed:
+            if hmac.compare_digest(code, _code(keyed, address, body)):
+                break
+        else:
             raise RecordRefused("not sealed for this entry with a key of this application")
         codec, count, stored_at, expire, load_seconds = _HEADER.unpack_from(body)
-        start, size = _HEADER.size, GENERATION_SIZE
-        end = start + count * size
-        generations = tuple([bytes(body[at : at + size]) for at in range(start, end, size)])
+        start = _BODY + _HEADER.size
+        end = start + count * GENERATION_SIZE
+        generations = tuple(
+            [sealed[at : at + GENERATION_SIZE] for at in range(start, end, GENERATION_SIZE)]
+        )
         return Record(
-            generations, stored_at, expire, load_seconds, Codec(codec), bytes(body[end:])
+            generations, stored_at, expire, load_seconds, _CODECS[codec], body[end - _BODY :]
         )
 
 

@@ -136,10 +136,11 @@ class Region:
         """Read an entry; None when the store cannot say, or this thread's transaction is about
         to invalidate it: then nothing stored may be used, and nothing be stored."""
         pending = transactions.current.pending()
-        if pending and not pending.isdisjoint(entry.scopes):
+        if pending and any(scope in pending for scope in entry.scopes):
             self.stats.count("bypassed")
             return None
-        return self._ask(entry, self.store.read, entry)
+        reading: Reading | None = self._ask(entry, self.store.read, entry)
+        return reading
 
     def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds`` (and than

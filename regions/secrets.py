@@ -5,6 +5,7 @@ From it derive the keys that authenticate stored records (`regions.records`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import tempfile
@@ -49,11 +50,9 @@ def _create(path: Path) -> str:
     try:
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))
-        try:
-            # A link never replaces: the first process to make it wins, whole.
+        # A link never replaces: the first process to make it wins, whole.
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
-        except FileExistsError:
-            pass
     finally:
         os.unlink(temporary)
     return path.read_text().strip()

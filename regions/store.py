@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions.errors import StoreUnavailable
 from regions.records import Codec, Record, dump_value, load_value
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """The place of one call's value: which function, which arguments, what invalidates it."""
 
     function: str
@@ -73,8 +71,7 @@ def tag_scope(tag: str) -> str:
     return f"t{address_of(tag.encode('utf-8', 'surrogatepass')).hex()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What one look into the store saw, all of it at or after the look began."""
 
     record: Record | None

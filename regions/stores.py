@@ -13,6 +13,8 @@ from regions.backends.memcached import MemcachedStore
 from regions.records import Signer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from regions.options import RegionOptions
     from regions.store import Store
 
@@ -38,7 +40,7 @@ def _make_store(options: RegionOptions, signer: Signer) -> Store:
     if options.type == "ext:memcached":
         return MemcachedStore(backend.pop("url"), signer, **backend)
     if options.type == "file":
-        folder = backend.get("file_dir", options.data_dir)
+        folder: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
         return FileStore(folder / options.name, signer)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Set
+    from collections.abc import Callable, Set
 
 
 class Transactions(Protocol):
@@ -19,7 +19,7 @@ class Transactions(Protocol):
         """Whether a transaction is open: what it reads may be uncommitted, or of an old
         snapshot, and so is not to be stored for others."""
 
-    def pending(self) -> Collection[str]:
+    def pending(self) -> Set[str]:
         """The scopes whose invalidation waits for a commit here."""
 
     def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
@@ -33,8 +33,8 @@ class _None:
     def active(self) -> bool:
         return False
 
-    def pending(self) -> Collection[str]:
-        return ()
+    def pending(self) -> Set[str]:
+        return frozenset()
 
     def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
         return False

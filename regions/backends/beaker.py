@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import beaker.cache
@@ -57,7 +56,7 @@ class BeakerStore(Store):
         if is_content(value):
             raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
         codec, payload = dump(value)
-        sealed = self._signer.seal(entry.address, replace(record, codec=codec, payload=payload))
+        sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
         with self._writing() as namespace:
             namespace[entry.address.hex()] = sealed
         return value
@@ -103,7 +102,7 @@ class BeakerStore(Store):
 def _get(namespace: Any, key: str) -> bytes | None:
     """Return what lies under ``key`` if it is bytes; what else it may be is nothing of ours."""
     try:
-        found = namespace[key] if key in namespace else None
+        found = namespace[key] if key in namespace else None  # noqa: SIM401 has no get
     except KeyError:
         return None
     return found if isinstance(found, bytes) else None

@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import os
 import struct
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from regions.content import CachedFile, content_chunks, is_content, keep_open
@@ -78,7 +77,7 @@ class FileStore(Store):
         if is_content(value):
             return self._write_content(entry, value, record)
         codec, payload = dump(value)
-        self._publish(entry, replace(record, codec=codec, payload=payload))
+        self._publish(entry, record._replace(codec=codec, payload=payload))
         return value
 
     def _publish(self, entry: Entry, record: Record) -> None:
@@ -97,10 +96,10 @@ class FileStore(Store):
         with _reported("write"):
             path = self._incoming / os.urandom(16).hex()
             try:
-                file = open(path, "xb")
+                file = open(path, "xb")  # noqa: SIM115 closed below
             except FileNotFoundError:
                 self._incoming.mkdir(parents=True, exist_ok=True)
-                file = open(path, "xb")
+                file = open(path, "xb")  # noqa: SIM115
         try:
             with file:
                 yield file
@@ -127,7 +126,7 @@ class FileStore(Store):
                 _move(file, str(path))
                 _sync_folder(path.parent)
         payload = _CONTENT.pack(size, digest.digest()) + path.name.encode()
-        record = replace(record, codec=Codec.FILE, payload=payload)
+        record = record._replace(codec=Codec.FILE, payload=payload)
         try:
             self._publish(entry, record)
             with _reported("write"):
@@ -165,7 +164,9 @@ class FileStore(Store):
         return file
 
     def _content_path(self, entry: Entry, record: Record) -> Path:
-        return self._content / entry.address.hex()[:2] / record.payload[_CONTENT.size :].decode()
+        return (
+            self._content / entry.address.hex()[:2] / str(record.payload[_CONTENT.size :], "ascii")
+        )
 
     def unstored(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value

@@ -13,7 +13,6 @@ import math
 import os
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from regions.backends.memcached_clients import Connections, connector
@@ -139,11 +138,9 @@ class MemcachedStore(Store):
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
-            raise StoreUnavailable(
-                "content", "files and streams belong in a region of type 'file'"
-            )
+            raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
         codec, payload = dump(value)
-        sealed = self._signer.seal(entry.address, replace(record, codec=codec, payload=payload))
+        sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
         key, exptime = _record_key(entry), _exptime(ttl)
         if not self._server(entry).ask(lambda connection: connection.set(key, sealed, exptime)):
             raise StoreUnavailable(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from regions.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+_RECEIVE = 64 * 1024
+"""Bytes asked of a socket at once."""
 
 
 class Connection(ABC):
@@ -63,6 +68,15 @@ class _Host(memcache._Host):  # type: ignore[misc]
         self.failure = reason
         self.close_socket()
 
+    def receive(self, buffer: bytearray, size: int) -> None:
+        """Append what the server sends, ``size`` bytes at least."""
+        wanted = len(buffer) + size
+        while len(buffer) < wanted:
+            received = self.socket.recv(max(_RECEIVE, wanted - len(buffer)))
+            if not received:
+                raise ConnectionResetError("the server closed the connection")
+            buffer += received
+
     def _get_socket(self) -> Any:
         if self.socket is None:
             self.failure = None
@@ -97,8 +111,32 @@ class PythonMemcached(Connection):
         (self._host,) = self._client.servers
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, Any] = self._ask(self._client.get_multi, keys)
-        return {key: value for key, value in found.items() if type(value) is bytes}
+        found: dict[str, bytes] = self._ask(self._get, keys)
+        return found
+
+    def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        # What get_multi does, in two thirds of its time: one read takes the whole answer.
+        host = self._host
+        found: dict[str, bytes] = {}
+        if not host.connect():
+            return found
+        host.send_cmd(b"get " + " ".join(keys).encode())
+        buffer, at = bytearray(), 0
+        while True:
+            end = buffer.find(b"\r\n", at)
+            if end < 0:
+                host.receive(buffer, 1)
+                continue
+            line = buffer[at:end]
+            if line == b"END":
+                return found
+            _, key, flags, size = line.split()
+            start = end + 2
+            at = start + int(size) + 2
+            if len(buffer) < at:
+                host.receive(buffer, at - len(buffer))
+            if flags == b"0":
+                found[key.decode()] = bytes(memoryview(buffer)[start : at - 2])
 
     def add(self, key: str, value: bytes, exptime: int) -> bool:
         return bool(self._ask(self._client.add, key, value, exptime))
@@ -120,7 +158,7 @@ class PythonMemcached(Connection):
             # The server closed a connection that was kept, as one that restarted has.
             answer = self._try(command, *args)
         if host.failure is not None:
-            raise StoreUnavailable("server", str(host.failure))
+            raise StoreUnavailable("server", str(host.failure) or repr(host.failure))
         return answer
 
     def _try(self, command: Callable[..., Any], *args: Any) -> Any:
@@ -128,7 +166,7 @@ class PythonMemcached(Connection):
             return command(*args)
         except Exception as error:
             # The library trips over what is not the protocol; what follows cannot be trusted.
-            self._host.mark_dead(repr(error))
+            self._host.mark_dead(error)
             return None
 
 
@@ -154,8 +192,9 @@ class Pylibmc(Connection):
 
         self._error = pylibmc.Error
         self._no = (pylibmc.NotFound, pylibmc.NotStored, pylibmc.DataExists)
-        self._refusals = (pylibmc.TooBig, pylibmc.NoMemory)
+        self._too_much = (pylibmc.TooBig, pylibmc.NoMemory)
         self._kept = False
+        self._timeout = timeout
         milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)
         self._client = Client(
             [server.removeprefix("unix:")],
@@ -191,13 +230,14 @@ class Pylibmc(Connection):
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         kept, self._kept = self._kept, False
+        started = time.monotonic()
         try:
             answer = command(*args)
-        except self._no:
+        except (*self._no, *self._too_much):
             answer = False
         except self._error as error:
             self._client.disconnect_all()
-            if kept and not isinstance(error, self._timeout):
+            if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.
                 return self._ask(command, *args)
             raise StoreUnavailable("server", str(error) or repr(error)) from error

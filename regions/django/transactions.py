@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connections, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Set
+    from collections.abc import Callable, Iterator, Set
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -33,7 +33,7 @@ class DatabaseTransactions:
     def active(self) -> bool:
         return any(True for _ in _open_connections())
 
-    def pending(self) -> Collection[str]:
+    def pending(self) -> Set[str]:
         waiting: set[str] = set()
         for connection in _open_connections():
             for _, hook, *_ in connection.run_on_commit:

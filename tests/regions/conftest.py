@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from regions import CacheManager, parse_cache_config_options
-from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Memcached
 
 Manager = Callable[..., CacheManager]
 

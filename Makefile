@@ -1,0 +1,27 @@
+# make run    the task list at http://127.0.0.1:8000 (PORT=8001 for another port)
+# make test   lint, types and tests, against a real memcached, MariaDB and browser
+
+PORT ?= 8000
+PYTHON ?= python3
+
+.PHONY: run test lint
+
+run: .venv/run
+	@exec .venv/bin/python scripts/serve.py $(PORT)
+
+test: .venv/test
+	@exec scripts/test.sh
+
+lint: .venv/test
+	@scripts/lint.sh
+
+# What each needs, installed again when the list of it changes.
+.venv/run: pyproject.toml requirements.txt scripts/install.sh
+	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e .
+	@touch $@
+
+.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh
+	@scripts/install-servers.sh
+	@PYTHON=$(PYTHON) scripts/install.sh -r requirements.txt
+	@PYTHON=$(PYTHON) scripts/install.sh --no-deps -e .
+	@touch $@

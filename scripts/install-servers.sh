@@ -1,0 +1,37 @@
+#!/bin/sh
+# Installs what the tests start or compile against: servers, headers, a browser.
+set -eu
+
+packages=
+need() { # need PACKAGE when the test that follows fails
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages="$packages $package"
+}
+
+header() {
+    find /usr/include /usr/local/include -name "$1" 2>/dev/null | grep -q .
+}
+
+PATH=$PATH:/usr/sbin:/sbin
+need memcached command -v memcached
+need mariadb-server command -v mariadbd
+need default-libmysqlclient-dev header mysql.h
+need pkg-config command -v pkg-config
+need gcc command -v gcc
+need libc6-dev header stdio.h
+need chromium command -v chromium
+need fonts-noto-color-emoji sh -c 'find /usr/share/fonts -name "NotoColorEmoji*" | grep -q .'
+# The headers of the Python that compiles: Debian's has them in a package of their own.
+need python3-dev sh -c '"${PYTHON:-python3}" -c "import sysconfig, os; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")"'
+
+[ -n "$packages" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "The tests need packages that are not installed. As root: apt-get install$packages" >&2
+    exit 1
+fi
+echo "Installing$packages"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # one word a package
+apt-get install -qq -y --no-install-recommends $packages >/dev/null

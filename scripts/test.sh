@@ -1,0 +1,9 @@
+#!/bin/sh
+# Lint, types, then all tests: everything on SQLite, and what uses the database on MariaDB too.
+set -eu
+cd "$(dirname "$0")/.."
+scripts/lint.sh
+echo "Tests, on SQLite"
+.venv/bin/python -m pytest
+echo "Tests of the application and of transactions, on MariaDB"
+TEST_DATABASE=mariadb .venv/bin/python -m pytest tests/tasks tests/regions/django

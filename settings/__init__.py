@@ -1,0 +1,1 @@
+"""Settings, by where the project runs: development, production, test."""

@@ -1,0 +1,31 @@
+"""Behind TLS, configured by the environment alone."""
+
+import os
+
+from django.core.exceptions import ImproperlyConfigured
+
+from settings.base import *
+
+REQUIRED = {
+    "SECRET_KEY": "a long random text that only the servers know",
+    "ALLOWED_HOSTS": "the site's host names, separated by commas",
+    "DATABASE_URL": "such as mysql://user:password@host:3306/tasks",
+}
+if missing := [name for name in REQUIRED if not os.environ.get(name)]:
+    raise ImproperlyConfigured(
+        "settings.production needs these environment variables: "
+        + "; ".join(f"{name} ({REQUIRED[name]})" for name in missing)
+    )
+
+DEBUG = False
+SECRET_KEY = os.environ["SECRET_KEY"]
+ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
+
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+SECURE_SSL_REDIRECT = True
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+# The web server in front ends TLS and must set this header itself, whatever the client sent.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -1,0 +1,11 @@
+"""Under pytest: as in development, with static files straight from the applications."""
+
+from settings.base import STORAGES
+from settings.development import *
+
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    **STORAGES,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}

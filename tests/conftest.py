@@ -1,0 +1,48 @@
+"""What tests share: servers, and regions that are empty when a test begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def _memcached() -> Iterator[Memcached]:
+    server = Memcached()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def memcached(_memcached: Memcached) -> Memcached:
+    """A memcached that is up and empty, shared by the tests of a run."""
+    _memcached.flush()
+    return _memcached
+
+
+@pytest.fixture
+def own_memcached() -> Iterator[Memcached]:
+    """A memcached of this test alone, to kill and pause."""
+    server = Memcached()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_regions(request: pytest.FixtureRequest) -> None:
+    """Rows are rolled back or flushed between tests that use the database; so are its regions."""
+    if {"db", "transactional_db"} & set(request.fixturenames) or request.node.get_closest_marker(
+        "django_db"
+    ):
+        from beakercache import cache
+
+        for region in cache.options:
+            cache.invalidate_region(region)

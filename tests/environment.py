@@ -1,0 +1,49 @@
+"""The environment of a test run: its own secret, folders and database, and nothing inherited.
+
+A plugin of pytest, loaded before pytest-django reads the settings. The application runs on SQLite
+or, with ``TEST_DATABASE=mariadb``, on a MariaDB that lives as long as the run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import MariaDB
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+FOLDER = Path(tempfile.mkdtemp(prefix="regions-tests-"))
+"""Where everything that the run writes lies; removed at its end."""
+
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests() -> Generator[None, None, None]:
+    for name in list(os.environ):
+        if name.startswith(("MEMCACHED_", "MEMCACHIER_")):
+            del os.environ[name]
+    os.environ["SECRET_KEY"] = secrets.token_urlsafe(48)
+    os.environ["REGIONS_DATA_DIR"] = str(FOLDER / "regions")
+    os.environ["DATABASE_URL"] = _database_url(os.environ.get("TEST_DATABASE", "sqlite"))
+    yield
+
+
+def _database_url(kind: str) -> str:
+    if kind == "sqlite":
+        return f"sqlite:///{FOLDER / 'db.sqlite3'}"
+    if kind == "mariadb":
+        server = MariaDB(FOLDER / "mariadb")
+        server.start()
+        atexit.register(server.stop)
+        return server.url
+    raise pytest.UsageError(f"TEST_DATABASE={kind}: use sqlite or mariadb")

@@ -1,0 +1,182 @@
+"""Real servers for tests: started on free ports in temporary folders, and ended with the run.
+
+Each can be stopped, killed, paused and started again on the same port. The kernel ends them when
+the process that started them dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_SECONDS = 60
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server process that listens on ``port`` of 127.0.0.1."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start, and wait until connections are taken."""
+        environment = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+        self.process = subprocess.Popen(
+            self.command(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    raise RuntimeError(
+                        f"{self.command()[0]} ended at once, with status {self.process.returncode}"
+                    ) from None
+                if time.monotonic() > deadline:
+                    self.kill()
+                    raise
+                time.sleep(0.01)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None, "the server was not started"
+        self.process.send_signal(number)
+
+    def pause(self) -> None:
+        """Hang: connections are taken by the kernel, nothing is answered."""
+        self.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End at once, and wait for it; connections are refused from then on."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End in order, and wait for it."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(number)
+        self.process.wait(START_SECONDS)
+        self.process = None
+
+    def restart(self) -> None:
+        """Kill and start again on the same port; what was only in memory is gone."""
+        self.kill()
+        self.start()
+
+
+class Memcached(Server):
+    """A memcached of 64 MB; ``options`` are further ones of its command line."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
+
+    def command(self) -> list[str]:
+        return [
+            "memcached",
+            *("-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-t", "2"),
+            *("-u", pwd.getpwuid(os.getuid()).pw_name),
+            *self._options,
+        ]
+
+    def ask(self, line: str) -> bytes:
+        """Send one line of the text protocol, and return the answer up to its last line."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(line.encode() + b"\r\n")
+            answer = b""
+            while not answer.endswith((b"END\r\n", b"OK\r\n", b"ERROR\r\n", b"RESET\r\n")):
+                received = connection.recv(65536)
+                if not received:
+                    break
+                answer += received
+        return answer
+
+    def flush(self) -> None:
+        """Forget everything."""
+        assert self.ask("flush_all") == b"OK\r\n"
+
+    def stats(self) -> dict[str, int]:
+        """Return the server's own counters that are whole numbers, by name."""
+        lines = [line.split() for line in self.ask("stats").decode().splitlines()]
+        return {line[1]: int(line[2]) for line in lines if len(line) == 3 and line[2].isdecimal()}
+
+
+class MariaDB(Server):
+    """A MariaDB with its data in ``folder``, and a root user without password."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self.url = f"mysql://root@127.0.0.1:{self.port}/tasks"
+
+    def start(self) -> None:
+        if not self._folder.exists():
+            self._folder.mkdir(parents=True)
+            subprocess.run(
+                [
+                    "mariadb-install-db",
+                    "--no-defaults",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                    *self._common(),
+                ],
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+        super().start()
+
+    def command(self) -> list[str]:
+        return [
+            "mariadbd",
+            "--no-defaults",
+            *self._common(),
+            *("--bind-address=127.0.0.1", f"--port={self.port}"),
+            f"--socket={self._folder / 'socket'}",
+            # What is lost when the machine stops is a test's.
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+        ]
+
+    def _common(self) -> list[str]:
+        user = pwd.getpwuid(os.getuid()).pw_name
+        return [f"--datadir={self._folder}", f"--user={user}"]
