@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -21,6 +21,7 @@ from typing import (
 
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
+from regions.options import lifetime, seconds
 from regions.region import MISSING, Policy, run, run_async
 from regions.store import (
     Entry,
@@ -28,8 +29,8 @@ from regions.store import (
     entry_scope,
     function_scope,
     region_scope,
-    tag_scope,
 )
+from regions.tags import TagMaker, Tags
 
 if TYPE_CHECKING:
     from regions.region import Region
@@ -39,8 +40,6 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 D = TypeVar("D")
 S = TypeVar("S")
-
-Tags = Iterable[str] | Callable[..., Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +88,11 @@ class _Cached(Generic[P]):
         self.name = name
         """Module and qualified name, as entries, counters and logs know the function."""
         self._binder = Binder(self._function, options.ignore)
-        self._tags = options.tags if callable(options.tags) else tuple(options.tags)
-        if isinstance(options.tags, str):
-            raise ConfigurationError(f"{name}: tags={options.tags!r} is one string; give a list")
+        self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
         self._key = options.key
         self._policy = Policy(
-            expire=_seconds(name, "expire", options.expire, default.expire),
-            grace=_seconds(name, "grace", options.grace, default.grace),
+            expire=_checked(name, "expire", lifetime, options.expire, default.expire),
+            grace=_checked(name, "grace", seconds, options.grace, default.grace),
             store_if=options.store_if,
         )
         # A changed signature is another function: its arguments mean something else.
@@ -125,11 +122,7 @@ class _Cached(Generic[P]):
         address = address_of(self._identity, key)
         scopes: tuple[str, ...] = (entry_scope(address), *self._shared_scopes)
         if self._tags:
-            if callable(self._tags):
-                tags = self._tags(*args, **kwargs)
-            else:
-                tags = [template.format_map(arguments) for template in self._tags]
-            scopes += tuple(map(tag_scope, tags))
+            scopes += self._tags.scopes(args, kwargs, arguments)
         return Entry(self.name, address, scopes)
 
     def _bound_to(self, instance: Any) -> Self:
@@ -271,12 +264,15 @@ class AsyncCachedFunction(_Cached[P], Generic[P, R]):
         return self._bind(instance, owner)
 
 
-def _seconds(name: str, option: str, value: float | None, default: float) -> float:
+def _checked(
+    name: str, option: str, check: Callable[[Any], float], value: float | None, default: float
+) -> float:
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigurationError(f"{name}: {option}={value!r} is not a number of seconds")
-    return float(value)
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {option} = {value!r}: {error}") from error
 
 
 def _mark_coroutine_function(function: Any) -> None:

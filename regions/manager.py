@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, o
 import beaker.cache
 
 from regions.errors import ConfigurationError, nearest
-from regions.function import AsyncCachedFunction, CachedFunction, FunctionOptions, Tags
+from regions.function import AsyncCachedFunction, CachedFunction, FunctionOptions
 from regions.options import RegionOptions, check
 from regions.region import Policy, Region
 from regions.store import region_scope, tag_scope
 from regions.stores import open_store
+from regions.tags import Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator

@@ -31,7 +31,8 @@ FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:
 # A check returns the value as the library wants it, or raises ValueError with the mend.
 
 
-def _seconds(value: Any) -> float:
+def seconds(value: Any) -> float:
+    """Return a number of seconds, 0 or more; None is for ever. Raises ValueError."""
     if isinstance(value, str):
         value = value.strip()
     if value is None or value == "None":
@@ -39,26 +40,27 @@ def _seconds(value: Any) -> float:
     if isinstance(value, bool):
         raise ValueError("give a number of seconds")
     try:
-        seconds = float(value)
+        number = float(value)
     except (TypeError, ValueError):
         raise ValueError("give a number of seconds, such as 60 * 60") from None
-    if not seconds >= 0 or math.isinf(seconds):
+    if not number >= 0 or math.isinf(number):
         raise ValueError("give a number of seconds that is not negative, or None for ever")
-    return seconds
+    return number
 
 
-def _lifetime(value: Any) -> float:
-    seconds = _seconds(value)
-    if seconds == 0:
+def lifetime(value: Any) -> float:
+    """As `seconds`, but more than 0."""
+    number = seconds(value)
+    if number == 0:
         raise ValueError("give a number of seconds above 0; to turn a region off: enabled = False")
-    return seconds
+    return number
 
 
 def _limit(value: Any) -> float:
-    seconds = _seconds(value)
-    if not 0 < seconds < math.inf:
+    number = seconds(value)
+    if not 0 < number < math.inf:
         raise ValueError("give a number of seconds above 0, such as 0.05")
-    return seconds
+    return number
 
 
 def _flag(value: Any) -> bool:
@@ -79,10 +81,14 @@ def _text(value: Any) -> str:
 
 
 def _secrets(value: Any) -> tuple[str, ...]:
-    secrets = (value,) if isinstance(value, str) else tuple(value or ())
-    if not secrets or not all(isinstance(secret, str) and secret for secret in secrets):
+    secrets = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(secrets, list | tuple)
+        or not secrets
+        or not all(isinstance(secret, str) and secret for secret in secrets)
+    ):
         raise ValueError("give a secret text, or a list of them, the current one first")
-    return secrets
+    return tuple(secrets)
 
 
 def _folder(value: Any) -> Path:
@@ -141,8 +147,8 @@ def _anything(value: Any) -> Any:
 
 COMMON: dict[str, Check] = {
     "type": _text,
-    "expire": _lifetime,
-    "grace": _seconds,
+    "expire": lifetime,
+    "grace": seconds,
     "lease": _limit,
     "enabled": _flag,
     "secret": _secrets,

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
 
+_LAST_DATE = 2**31 - 1
+"""The last date that memcached understands; what is to live longer lives for good."""
+
 
 class Server:
     """One memcached server as this process knows it."""
@@ -221,4 +224,7 @@ def _exptime(seconds: float) -> int:
     if math.isinf(seconds):
         return 0
     whole = math.ceil(seconds) + 1
-    return whole if whole <= _MONTH else int(time.time()) + whole
+    if whole <= _MONTH:
+        return whole
+    date = int(time.time()) + whole
+    return date if date <= _LAST_DATE else 0

@@ -1,0 +1,115 @@
+"""How long a value is served: expire, grace, and what happens at their ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from regions import CacheManager
+from tests.regions.conftest import Calls, Manager
+
+SHORT = 0.15
+"""Seconds."""
+LONG = 60.0
+
+
+def test_an_expired_value_is_loaded_again(manager: Manager, calls: Calls) -> None:
+    cache = manager(expire=SHORT)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    assert (load(), load()) == (1, 1)
+    time.sleep(SHORT * 1.5)
+    assert (load(), load()) == (2, 2)
+
+
+def test_the_shorter_of_stored_and_configured_counts(manager: Manager, calls: Calls) -> None:
+    def load() -> int:
+        return calls()
+
+    long = manager(expire=LONG).region("functions")(load)
+    assert long() == 1
+    time.sleep(SHORT * 1.5)
+    short = manager(expire=SHORT).region("functions")(load)
+    assert short() == 2, "a shortened expiry holds for entries that are already stored"
+    time.sleep(SHORT * 1.5)
+    assert long() == 3, "a lengthened expiry makes no entry live longer than it was stored for"
+
+
+def test_an_expiry_of_its_own(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", expire=SHORT)
+    def load() -> int:
+        return calls()
+
+    assert load() == 1
+    time.sleep(SHORT * 1.5)
+    assert load() == 2
+
+
+@pytest.mark.parametrize("days", [29, 31, 365 * 30])
+def test_an_expiry_of_many_days(manager: Manager, calls: Calls, days: int) -> None:
+    cache = manager(expire=days * 24 * 60 * 60)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    assert (load(), load()) == (1, 1)
+
+
+def test_within_its_grace_an_expired_value_is_served_while_one_caller_loads(
+    manager: Manager, calls: Calls
+) -> None:
+    cache = manager(expire=SHORT, grace=LONG)
+    loading, proceed = threading.Event(), threading.Event()
+
+    @cache.region("functions")
+    def load() -> int:
+        if calls() > 1:
+            loading.set()
+            assert proceed.wait(LONG)
+        return calls.count
+
+    assert load() == 1
+    time.sleep(SHORT * 1.5)
+    renewing = threading.Thread(target=load)
+    renewing.start()
+    assert loading.wait(LONG)
+    assert [load() for _ in range(20)] == [1] * 20, "others are served at once"
+    proceed.set()
+    renewing.join()
+    assert load() == 2
+    assert cache["functions"].stats["stale"] == 20
+
+
+def test_an_invalidated_value_has_no_grace(manager: Manager, calls: Calls) -> None:
+    cache = manager(expire=SHORT, grace=LONG)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    assert load() == 1
+    time.sleep(SHORT * 1.5)
+    load.invalidate()
+    assert load() == 2
+
+
+def test_within_its_grace_a_value_outlives_a_failing_load(manager: Manager, calls: Calls) -> None:
+    cache = manager(expire=SHORT, grace=LONG)
+
+    @cache.region("functions")
+    def load() -> int:
+        if calls() == 2:
+            raise ConnectionError("the database is away")
+        return calls.count
+
+    assert load() == 1
+    time.sleep(SHORT * 1.5)
+    assert load() == 1, "the old value beats an error"
+    assert cache["functions"].stats["failed.load"] == 1
+    assert load() == 3, "and the next caller tries again"

@@ -1,0 +1,379 @@
+"""What a decorated function does, on every store."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from regions import CacheManager, ConfigurationError, UnkeyableArgument
+from tests.regions.conftest import Calls, Manager
+
+
+def test_the_second_call_is_a_hit(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int, power: int = 2) -> tuple[int, int]:
+        return number**power, calls()
+
+    assert load(3) == (9, 1)
+    assert load(3) == load(3, 2) == load(power=2, number=3) == (9, 1)
+    assert load(2, 3) == (8, 2)
+    assert cache["functions"].stats["hits"] == 3
+    assert cache["functions"].stats["loads"] == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        0,
+        "",
+        b"",
+        "text\x00 \udcff",
+        b"\x00\r\nEND\r\n",
+        [1, {"a": (2.5, None)}],
+        "x" * 200_000,
+    ],
+)
+def test_any_value_comes_back_as_it_was(cache: CacheManager, calls: Calls, value: Any) -> None:
+    @cache.region("functions")
+    def load() -> Any:
+        calls()
+        return value
+
+    load()
+    found = load()
+    assert found == value
+    assert type(found) is type(value)
+    assert calls.count == 1
+
+
+def test_arguments_of_other_types_are_other_calls(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(value: object) -> int:
+        return calls()
+
+    results = [load(value) for value in (1, "1", True, 1.0, b"1", None, "None", (1,), [1])]
+    assert results == list(range(1, 10))
+
+
+def test_a_users_text_is_never_an_error(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(text: str) -> int:
+        return calls()
+
+    texts = ["a b", "a\nb", "\x00", "é" * 5000, "🙂", "", "\udcff"]
+    assert [load(text) for text in texts] == [load(text) for text in texts]
+
+
+def test_an_argument_without_a_stable_key_is_refused_by_name(cache: CacheManager) -> None:
+    @cache.region("functions")
+    def load(first: int, handle: object) -> None: ...
+
+    with pytest.raises(UnkeyableArgument, match=r"load: argument 'handle'.*ignore=\['handle'\]"):
+        load(1, object())
+
+
+def test_a_wrong_call_fails_as_the_function_would(cache: CacheManager) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return number
+
+    with pytest.raises(TypeError, match="missing a required argument: 'number'"):
+        load()  # type: ignore[call-arg]
+
+
+# -- invalidation -----------------------------------------------------------------------------
+
+
+def test_invalidate_covers_one_call(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    assert (load(1), load(2)) == (1, 2)
+    load.invalidate(number=1)
+    assert (load(1), load(2)) == (3, 2)
+
+
+def test_invalidate_all_covers_one_function(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    @cache.region("functions")
+    def other(number: int) -> int:
+        return calls()
+
+    assert (load(1), load(2), other(1)) == (1, 2, 3)
+    load.invalidate_all()
+    assert (other(1), load(1), load(2)) == (3, 4, 5)
+
+
+def test_a_tag_covers_entries_of_several_functions(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", tags=["owner:{owner}", "all"])
+    def load(owner: int) -> int:
+        return calls()
+
+    @cache.region("functions", tags=lambda owner, page: [f"owner:{owner}"])
+    def page_of(owner: int, page: int) -> int:
+        return calls()
+
+    assert (load(1), load(2), page_of(1, 1), page_of(1, 2)) == (1, 2, 3, 4)
+    cache.invalidate_tags("owner:1")
+    assert (load(2), load(1), page_of(1, 1), page_of(1, 2)) == (2, 5, 6, 7)
+    cache.invalidate_tags("all", "owner:3")
+    assert (page_of(1, 1), load(1), load(2)) == (6, 8, 9)
+
+
+def test_a_region_is_invalidated_as_a_whole(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    assert (load(1), load(2)) == (1, 2)
+    cache.invalidate_region("functions")
+    assert (load(1), load(2)) == (3, 4)
+    with pytest.raises(ConfigurationError, match="did you mean 'functions'"):
+        cache.invalidate_region("function")
+
+
+def test_region_invalidate_as_beaker_has_it(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", "named")
+    def load(number: int) -> int:
+        return calls()
+
+    assert (load(1), load(2)) == (1, 2)
+    cache.region_invalidate(load, "functions", "named", 1)
+    assert (load(1), load(2)) == (3, 2)
+    with pytest.raises(ConfigurationError, match="names are"):
+        cache.region_invalidate(load, "functions", "another", 1)
+    with pytest.raises(ConfigurationError, match="no function cached"):
+        cache.region_invalidate(load.uncached, "functions", 1)
+
+
+def test_functions_of_one_name_are_told_apart_by_names(cache: CacheManager, calls: Calls) -> None:
+    def made(name: str) -> Any:
+        @cache.region("functions", name)
+        def load() -> tuple[str, int]:
+            return name, calls()
+
+        return load
+
+    first, second = made("first"), made("second")
+    assert first() == ("first", 1)
+    assert second() == ("second", 2)
+    assert first() == ("first", 1)
+
+
+# -- the other ways to call -------------------------------------------------------------------
+
+
+def test_refresh_loads_and_stores(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    assert load(1) == 1
+    assert load.refresh(1) == 2
+    assert load(1) == 2
+    assert load.refresh(5) == 3
+    assert load(5) == 3
+
+
+def test_peek_never_loads(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    assert load.peek(1) is None
+    assert load(1) == 1
+    assert load.peek(1) == 1
+    load.invalidate(1)
+    assert load.peek(1) is None
+    assert calls.count == 1
+
+
+def test_uncached_is_the_function_itself(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return calls()
+
+    assert load(1) == 1
+    assert load.uncached(1) == 2
+    assert load(1) == 1
+
+
+def test_an_exception_is_the_callers_and_is_not_kept(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions")
+    def load() -> int:
+        if calls() == 1:
+            raise LookupError("not yet")
+        return calls.count
+
+    with pytest.raises(LookupError, match="not yet"):
+        load()
+    assert load() == 2
+    assert load() == 2
+
+
+def test_name_signature_and_documentation_stay(cache: CacheManager) -> None:
+    @cache.region("functions")
+    def load(number: int, *, power: int = 2) -> int:
+        """Raise to a power."""
+        return number**power
+
+    assert load.__name__ == "load"
+    assert load.__doc__ == "Raise to a power."
+    assert str(inspect.signature(load)) == "(number: 'int', *, power: 'int' = 2) -> 'int'"
+
+
+# -- methods ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Account:
+    number: int
+
+
+def test_methods_of_all_kinds(cache: CacheManager, calls: Calls) -> None:
+    @dataclass(frozen=True)
+    class Shop:
+        number: int
+
+        @cache.region("functions")
+        def of(self, item: str) -> tuple[int, str, int]:
+            return self.number, item, calls()
+
+        @cache.region("functions")
+        @classmethod
+        def of_class(cls, item: str) -> tuple[str, str, int]:
+            return cls.__name__, item, calls()
+
+        @cache.region("functions")
+        @staticmethod
+        def of_none(item: str) -> tuple[str, int]:
+            return item, calls()
+
+    class Kiosk(Shop):
+        pass
+
+    one, two = Shop(1), Shop(2)
+    assert one.of("a") == one.of("a") == Shop(1).of("a") == (1, "a", 1)
+    assert two.of("a") == (2, "a", 2)
+    one.of.invalidate("a")
+    assert one.of("a") == (1, "a", 3)
+    assert two.of("a") == (2, "a", 2)
+    assert Shop.of_class("a") == one.of_class("a") == ("Shop", "a", 4)
+    assert Kiosk.of_class("a") == ("Kiosk", "a", 5)
+    assert Shop.of_none("a") == one.of_none("a") == ("a", 6)
+
+
+def test_two_classes_with_a_method_of_one_name(cache: CacheManager) -> None:
+    class A:
+        @cache.region("functions", ignore=["self"])
+        def active(self) -> str:
+            return "a"
+
+    class B:
+        @cache.region("functions", ignore=["self"])
+        def active(self) -> str:
+            return "b"
+
+    assert (A().active(), B().active(), A().active()) == ("a", "b", "a")
+
+
+# -- options of the decorator -----------------------------------------------------------------
+
+
+def test_ignored_arguments_do_not_belong_to_the_key(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", ignore=["handle"])
+    def load(number: int, handle: object = None) -> int:
+        return calls()
+
+    assert load(1, object()) == load(1, object()) == load(1) == 1
+    with pytest.raises(ConfigurationError, match="ignore='handel' is not a parameter"):
+        cache.region("functions", ignore=["handel"])(lambda_free)
+
+
+def lambda_free(handle: object) -> None: ...
+
+
+def test_a_key_of_ones_own(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", key=lambda account: account.number)
+    def load(account: Any) -> int:
+        return calls()
+
+    class Live:
+        number = 7
+
+    assert load(Account(7)) == load(Live()) == 1
+    assert load(Account(8)) == 2
+
+
+def test_store_if(cache: CacheManager, calls: Calls) -> None:
+    @cache.region("functions", store_if=lambda value: value is not None)
+    def load(number: int) -> int | None:
+        return None if calls() < 3 else number
+
+    assert [load(5) for _ in range(5)] == [None, None, 5, 5, 5]
+    assert calls.count == 3
+
+
+def test_another_version_is_another_entry(cache: CacheManager) -> None:
+    def of(version: int) -> Any:
+        @cache.region("functions", version=version)
+        def load() -> int:
+            return version
+
+        return load
+
+    first, second = of(1), of(2)
+    assert (first(), second(), first()) == (1, 2, 1)
+
+
+def test_a_disabled_region_only_calls(manager: Manager, calls: Calls) -> None:
+    cache = manager(enabled=False)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    assert (load(), load(), load.refresh(), load.peek()) == (1, 2, 3, None)
+    load.invalidate()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tags": "owner"}, "tags='owner' is one string"),
+        ({"tags": ["owner:{ownr}"]}, "tag 'owner:{ownr}'.*did you mean 'owner'"),
+        ({"tags": ["owner:{}"]}, "tag 'owner:{}'"),
+        ({"tags": ["owner:{owner"]}, "tag 'owner:{owner'"),
+        ({"expire": "1h"}, "expire = '1h': give a number of seconds"),
+        ({"expire": 0}, "expire = 0: give a number of seconds above 0"),
+        ({"grace": -1}, "grace = -1: give a number of seconds that is not negative"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(
+    cache: CacheManager, options: Any, message: str
+) -> None:
+    def load(owner: int) -> int:
+        return owner
+
+    with pytest.raises(ConfigurationError, match=message):
+        cache.region("functions", **options)(load)
+
+
+def test_a_lambda_is_refused(cache: CacheManager) -> None:
+    with pytest.raises(ConfigurationError, match="write it as def"):
+        cache.region("functions")(lambda: 1)
+
+
+def test_an_unknown_region_is_refused_with_the_nearest(cache: CacheManager) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no region 'fuctions'; did you mean 'functions'\?"
+    ):
+        cache.region("fuctions")
