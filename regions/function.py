@@ -67,6 +67,8 @@ class FunctionOptions:
 class _Cached(Generic[P]):
     """What the cached forms of functions and of coroutine functions share."""
 
+    __name__: str
+
     def __init__(
         self,
         region: Region,

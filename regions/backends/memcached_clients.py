@@ -48,9 +48,6 @@ class Connection(ABC):
     def delete(self, key: str) -> None:
         """Remove ``key``, if it is there."""
 
-    @abstractmethod
-    def close(self) -> None: ...
-
 
 class _Refuse:
     """Stands where the library would unpickle or decompress what a server sent."""
@@ -147,8 +144,10 @@ class PythonMemcached(Connection):
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
 
-    def close(self) -> None:
-        self._client.disconnect_all()
+    def __del__(self) -> None:
+        # Its thread has ended. The server is told nothing: after a fork the parent process may
+        # go on using the connection.
+        self._host.close_socket()
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         host = self._host
@@ -224,9 +223,6 @@ class Pylibmc(Connection):
 
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
-
-    def close(self) -> None:
-        self._client.disconnect_all()
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         kept, self._kept = self._kept, False

@@ -1,0 +1,21 @@
+"""Addresses of the site."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from tasks.views import accounts
+
+urlpatterns = [
+    path("", include("tasks.urls")),
+    path("accounts/login/", accounts.LogIn.as_view(), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
+    path("admin/", admin.site.urls),
+]
+
+# What the names 400.html, 403.html, 404.html and 500.html in the templates are for.
+handler400 = "django.views.defaults.bad_request"
+handler403 = "django.views.defaults.permission_denied"
+handler404 = "django.views.defaults.page_not_found"
+handler500 = "django.views.defaults.server_error"

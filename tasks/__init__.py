@@ -1,0 +1,1 @@
+"""The application: a task list, and files that were imported."""

@@ -1,0 +1,81 @@
+"""The staff's view of the tables. What it changes is invalidated as what users change."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from beakercache import cache
+from tasks import changes, queries
+from tasks.models import ImportedFile, Task, TaskList
+
+
+@admin.register(Task)
+class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "list", "done", "created_at")
+    list_filter = ("done",)
+    list_select_related = ("list__user",)
+    raw_id_fields = ("list",)
+    search_fields = ("name",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Task | None = None) -> tuple[str, ...]:
+        return () if obj is None else ("list",)
+
+    def save_model(self, request: HttpRequest, obj: Task, form: Any, change: bool) -> None:
+        with changes.change_of(obj.list_id):
+            super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Task) -> None:
+        with changes.change_of(obj.list_id):
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
+        with transaction.atomic():
+            lists = set(queryset.values_list("list_id", flat=True))
+            super().delete_queryset(request, queryset)
+            cache.invalidate_tags(*(f"list:{list_id}" for list_id in lists))
+
+
+@admin.register(TaskList)
+class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Lists are made and given to users by the application alone."""
+
+    list_display = ("__str__", "created_at")
+    list_select_related = ("user",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: TaskList | None = None) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: TaskList) -> None:
+        self.delete_queryset(request, TaskList.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TaskList]) -> None:
+        with transaction.atomic():
+            lists = list(queryset.values_list("pk", "user_id"))
+            super().delete_queryset(request, queryset)
+            cache.invalidate_tags(*(f"list:{list_id}" for list_id, _ in lists))
+            for _, user_id in lists:
+                if user_id is not None:
+                    queries.list_of.invalidate(user_id)
+
+
+@admin.register(ImportedFile)
+class ImportedFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """The index is written by the import alone."""
+
+    list_display = ("path", "size", "media_type", "imported_at")
+    search_fields = ("path",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ImportedFile | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ImportedFile | None = None) -> bool:
+        return False

@@ -1,0 +1,14 @@
+"""The Django application."""
+
+from django.apps import AppConfig
+
+
+class TasksConfig(AppConfig):
+    name = "tasks"
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
+
+        from tasks.lists import keep_at_login
+
+        user_logged_in.connect(keep_at_login)

@@ -1,0 +1,232 @@
+"""Putting the files of a source into the files region, and their rows into the index.
+
+**The order keeps the index true.** Content is stored first, and durably; its row follows with
+others in one transaction, at most `FLUSH_SECONDS` later. Whatever stops the run in between
+leaves content that no row names, or that a row with an older date names; the next run reads such
+a file again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from beakercache import cache
+from tasks.files import INDEX_TAG, path_digest, path_of, read_file
+from tasks.importing.arriving import Arrival, Unreadable, arrival
+from tasks.importing.walking import Found, Refused, Source, SourceError
+from tasks.models import ImportedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from regions import CachedFile
+
+BATCH = 500
+"""Rows that are read, or written, with one query."""
+FLUSH_SECONDS = 1.0
+"""After this long, rows are written even when they are fewer."""
+
+
+class NotStored(Exception):
+    """The files region cannot take content: a full disk, most likely. The run is over."""
+
+
+class Reporter(Protocol):
+    """Who is told how an import goes on."""
+
+    def begin(self, files: int, size: int) -> None:
+        """So many files of so many bytes, all in all, are there to look at."""
+
+    def advance(self, size: int) -> None:
+        """So many more bytes were read, or need not be."""
+
+    def done(self) -> None:
+        """One more file is stored as the source has it."""
+
+    def failed(self, path: str, reason: str) -> None:
+        """One more file could not be imported."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What became of the files of a source, in numbers of files."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    size: int = 0
+    """Bytes that were read."""
+    seconds: float = 0.0
+
+    @property
+    def files(self) -> int:
+        return self.new + self.changed + self.unchanged + self.failed
+
+
+class Importer:
+    """One run over one source. ``summary`` holds what was done so far, however the run ends."""
+
+    def __init__(self, source: Source, reporter: Reporter) -> None:
+        self.summary = Summary()
+        self._source = source
+        self._reporter = reporter
+        # Where the content goes, which must not be taken for a part of the source.
+        folder = getattr(cache["files"].store, "folder", None)
+        self._folder = None if folder is None else os.path.realpath(folder)
+        self._rows: list[ImportedFile] = []
+        self._flushed = time.monotonic()
+
+    def run(self) -> Summary:
+        """Import what is new or changed. Raises SourceError when there is nothing that could be
+        imported, NotStored when the region cannot take more."""
+        started = time.monotonic()
+        try:
+            self._count()
+            for batch in _batches(self._source.walk(self._folder)):
+                known = self._known(batch)
+                for found in batch:
+                    if isinstance(found, Refused):
+                        self._fail(found.path, found.reason)
+                    else:
+                        self._take(found, known.get(path_digest(found.path)))
+        finally:
+            self._flush()
+            self.summary.seconds = time.monotonic() - started
+        return self.summary
+
+    def _count(self) -> None:
+        files = size = refused = 0
+        for found in self._source.walk(self._folder):
+            if isinstance(found, Found):
+                files += 1
+                size += found.size
+            else:
+                refused += 1
+        if not files and not refused:
+            raise SourceError(f"{path_of(self._source.root)!r} holds no files")
+        self._reporter.begin(files + refused, size)
+
+    def _known(self, batch: Iterable[Found | Refused]) -> dict[str, ImportedFile]:
+        digests = [path_digest(found.path) for found in batch if isinstance(found, Found)]
+        rows = ImportedFile.objects.filter(path_digest__in=digests)
+        return {row.path_digest: row for row in rows}
+
+    def _take(self, found: Found, row: ImportedFile | None) -> None:
+        former = None if row is None else read_file.peek(found.path)
+        if row is not None and former is not None and _is_current(found, row, former):
+            self.summary.unchanged += 1
+            self._reporter.advance(found.size)
+            self._reporter.done()
+            return
+        before = self.summary.size
+        try:
+            with arrival(found, self._source.root, self._advance) as arriving:
+                content = self._store(found.path, arriving, former)
+        except Unreadable as error:
+            self._fail(found.path, str(error))
+        else:
+            if row is None:
+                self.summary.new += 1
+            else:
+                self.summary.changed += 1
+            self._reporter.done()
+            self._index(found, arriving, content)
+        # What was announced of a file and never came is done with too.
+        self._reporter.advance(max(0, found.size - (self.summary.size - before)))
+
+    def _store(self, path: str, arriving: Arrival, former: CachedFile | None) -> CachedFile:
+        """Put a file's content into the region. If that fails, what was stored there formerly
+        is there again."""
+        try:
+            try:
+                if former is None:
+                    # There is nothing to outdate. To invalidate all the same would cost a write
+                    # to disk, and now and then an entry that shares the generation's place.
+                    content = read_file(path, arriving.chunks)
+                if not arriving.whole:
+                    content = read_file.refresh(path, arriving.chunks)
+            except OSError as error:
+                raise NotStored(error.strerror or str(error)) from error
+            if not content.stored:
+                raise NotStored("its disk may be full; the log line above says what it met")
+        except BaseException:
+            if former is not None:
+                read_file.refresh(path, former.chunks)
+            raise
+        return content
+
+    def _index(self, found: Found, arriving: Arrival, content: CachedFile) -> None:
+        self._rows.append(
+            ImportedFile(
+                path_digest=path_digest(found.path),
+                path=found.path,
+                size=content.size,
+                media_type=arriving.media_type,
+                digest=content.digest,
+                source=path_of(found.source),
+                source_mtime_ns=arriving.mtime_ns,
+                imported_at=timezone.now(),
+            )
+        )
+        # Thousands of open files are not what the rows are kept for.
+        content.close()
+        if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            # MariaDB has one kind of upsert, for all unique columns, and wants none named.
+            named = connection.features.supports_update_conflicts_with_target
+            with transaction.atomic():
+                ImportedFile.objects.bulk_create(
+                    self._rows,
+                    update_conflicts=True,
+                    unique_fields=["path_digest"] if named else None,
+                    update_fields=_UPDATED,
+                )
+                cache.invalidate_tags(INDEX_TAG)
+            self._rows.clear()
+        self._flushed = time.monotonic()
+
+    def _advance(self, size: int) -> None:
+        self.summary.size += size
+        self._reporter.advance(size)
+
+    def _fail(self, path: str, reason: str) -> None:
+        self.summary.failed += 1
+        self._reporter.failed(path, reason)
+
+
+_UPDATED = [
+    "path",
+    "size",
+    "media_type",
+    "digest",
+    "source",
+    "source_mtime_ns",
+    "imported_at",
+]
+
+
+def _is_current(found: Found, row: ImportedFile, stored: CachedFile) -> bool:
+    """Whether a file's row and content are those of the file as it is now."""
+    return (row.source, row.size, row.source_mtime_ns, row.digest) == (
+        path_of(found.source),
+        found.size,
+        found.mtime_ns,
+        stored.digest,
+    )
+
+
+def _batches(found: Iterable[Found | Refused]) -> Iterator[list[Found | Refused]]:
+    iterator = iter(found)
+    while batch := list(islice(iterator, BATCH)):
+        yield batch

@@ -1,0 +1,151 @@
+"""Telling an operator how an import goes on: a bar on a terminal, lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from django.template.defaultfilters import filesizeformat
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.importing.importer import Summary
+
+INTERVAL = 5.0
+"""Seconds between two lines where there is no terminal."""
+FILE_COST = 64 * 1024
+"""Bytes that could be read in the time that a file takes for being one: many small files and a
+few large ones then make an even progress."""
+
+
+class _Progress:
+    """How much there is to do, and how much is done."""
+
+    def __init__(self, files: int, size: int) -> None:
+        self.files = files
+        self.size = size
+        self.done_files = self.done_size = 0
+        self._started = time.monotonic()
+
+    @property
+    def cost(self) -> int:
+        return self.size + self.files * FILE_COST
+
+    @property
+    def rate(self) -> float:
+        """Bytes in a second."""
+        return self.done_size / max(time.monotonic() - self._started, 0.001)
+
+    @property
+    def seconds_left(self) -> float:
+        done = self.done_size + self.done_files * FILE_COST
+        return (time.monotonic() - self._started) * max(0, self.cost - done) / max(done, 1)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.done_files} of {self.files} files, "
+            f"{human(self.done_size)} of {human(self.size)}, {human(self.rate)}/s"
+        )
+
+
+class BarReporter:
+    """A progress bar, below the lines of what failed."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._progress = _Progress(0, 0)
+        self._bar: tqdm[NoReturn] | None = None
+
+    def begin(self, files: int, size: int) -> None:
+        self._progress = _Progress(files, size)
+        self._bar = tqdm(
+            total=self._progress.cost,
+            bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
+            dynamic_ncols=True,
+            file=self._terminal,
+        )
+        self._bar.set_description_str(str(self._progress))
+
+    def advance(self, size: int) -> None:
+        self._progress.done_size += size
+        self._update(size)
+
+    def done(self) -> None:
+        self._progress.done_files += 1
+        self._update(FILE_COST)
+
+    def failed(self, path: str, reason: str) -> None:
+        tqdm.write(failure(path, reason), file=self._terminal)
+        self.done()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(str(self._progress))
+            self._bar.close()
+
+    def _update(self, cost: int) -> None:
+        # True when it has drawn, which it does a few times in a second: the text for next time.
+        if self._bar is not None and self._bar.update(cost):
+            self._bar.set_description_str(str(self._progress), refresh=False)
+
+
+class LineReporter:
+    """A line every few seconds on ``out``, one for each failure on ``err``."""
+
+    def __init__(self, out: Callable[[str], None], err: Callable[[str], None]) -> None:
+        self._out = out
+        self._err = err
+        self._progress = _Progress(0, 0)
+        self._said = 0.0
+
+    def begin(self, files: int, size: int) -> None:
+        self._progress = _Progress(files, size)
+        self._said = time.monotonic()
+        self._out(f"{files} files, {human(size)}")
+
+    def advance(self, size: int) -> None:
+        self._progress.done_size += size
+        self._say()
+
+    def done(self) -> None:
+        self._progress.done_files += 1
+        self._say()
+
+    def failed(self, path: str, reason: str) -> None:
+        self._err(failure(path, reason))
+        self.done()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _say(self) -> None:
+        if time.monotonic() - self._said >= INTERVAL:
+            self._said = time.monotonic()
+            self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
+
+
+def failure(path: str, reason: str) -> str:
+    """Return the line that says why one file was not imported."""
+    return f"{printable(path)}: {reason}"
+
+
+def result(summary: Summary) -> str:
+    """Return the line that ends a run."""
+    return (
+        f"{summary.new} new, {summary.changed} changed, {summary.unchanged} unchanged, "
+        f"{summary.failed} failed; {human(summary.size)} read in {summary.seconds:.1f} s"
+    )
+
+
+def human(size: float) -> str:
+    """Return a number of bytes for people."""
+    return filesizeformat(size).replace("\xa0", " ")
+
+
+def printable(path: str) -> str:
+    """Return a path as one line that does nothing to a terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in path
+    )

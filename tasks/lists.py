@@ -1,0 +1,67 @@
+"""Which list belongs to a request.
+
+A user has one list. A visitor's belongs to the session of the browser, which keeps its id, and
+becomes part of the user's list at sign-up or log-in. Lists are made at the first write: whoever
+only looks around leaves no rows behind.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import HttpRequest
+
+from beakercache import cache
+from tasks import queries
+from tasks.models import Task, TaskList
+
+SESSION_KEY = "task_list"
+
+
+def list_id(request: HttpRequest) -> int | None:
+    """Return the id of the request's list; None if there is none yet."""
+    if request.user.is_authenticated:
+        return queries.list_of(request.user.pk)
+    return request.session.get(SESSION_KEY)
+
+
+def list_to_write(request: HttpRequest) -> TaskList:
+    """Return the request's list, made if need be and locked until the transaction ends.
+
+    To be called in a transaction.
+    """
+    if request.user.is_authenticated:
+        return _list_of_user(request.user)
+    # A session is kept for a time after its last change, and a visitor's list no longer than it.
+    request.session.modified = True
+    known: int | None = request.session.get(SESSION_KEY)
+    tasks = known and TaskList.objects.select_for_update().filter(pk=known, user=None).first()
+    if not tasks:
+        tasks = TaskList.objects.create()
+        request.session[SESSION_KEY] = tasks.pk
+    return tasks
+
+
+def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
+    """Move the tasks of the visitor who logs in to the user's list. A receiver of
+    user_logged_in, so that no way to log in loses tasks.
+    """
+    known = request.session.pop(SESSION_KEY, None)
+    if known is None:
+        return
+    with transaction.atomic():
+        # Locked after the user's own, so that two browsers that log in cannot block each other.
+        target = _list_of_user(user)
+        visitors = TaskList.objects.select_for_update().filter(pk=known, user=None).first()
+        if visitors is None:
+            return
+        Task.objects.filter(list=visitors).update(list=target)
+        visitors.delete()
+        cache.invalidate_tags(f"list:{known}", f"list:{target.pk}")
+
+
+def _list_of_user(user: User) -> TaskList:
+    tasks, created = TaskList.objects.select_for_update().get_or_create(user=user)
+    if created:
+        queries.list_of.invalidate(user.pk)
+    return tasks

@@ -1,0 +1,57 @@
+"""Accounts: sign up, log in, log out."""
+
+from typing import Any
+
+from django.contrib.auth import login, views
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.generic import FormView
+
+from tasks.forms import SignUpForm
+
+
+class LogIn(views.LoginView):
+    """Log in, and keep the tasks that the visitor has written down."""
+
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        # One transaction, so that a failure leaves the visitor's session and list as they were.
+        with transaction.atomic():
+            return super().form_valid(form)
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)
+
+
+@method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
+class SignUp(FormView):  # type: ignore[type-arg]
+    """Make an account and log in to it."""
+
+    form_class = SignUpForm
+    template_name = "registration/signup.html"
+    success_url = reverse_lazy("tasks:list")
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            return HttpResponseRedirect(reverse("tasks:list"))
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: SignUpForm) -> HttpResponse:
+        user = form.save(commit=False)  # slow by design: the password is hashed
+        try:
+            with transaction.atomic():
+                user.save()
+                login(self.request, user)
+        except IntegrityError:
+            # Somebody took the name since the form was checked.
+            form.add_error("username", user.unique_error_message(type(user), ("username",)))
+            return self.form_invalid(form)
+        return super().form_valid(form)
+
+    def form_invalid(self, form: SignUpForm) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(form=form), status=422)
