@@ -27,6 +27,7 @@ def main() -> None:
             *("--workers", str(max(2, os.cpu_count() or 2))),
             *("--worker-class", "gthread", "--threads", str(THREADS)),
             *("--graceful-timeout", "5"),  # seconds
+            "--no-control-socket",
             *("--log-level", "warning"),
         ],
     )

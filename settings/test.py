@@ -1,6 +1,6 @@
 """Under pytest: as in development, with static files straight from the applications."""
 
-from settings.base import STORAGES
+from settings.base import DATABASES, STORAGES
 from settings.development import *
 
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
@@ -9,3 +9,5 @@ STORAGES = {
     **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+# A file on SQLite too, as in use: one in memory has other locks, and no log to write ahead.
+DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}_test"}

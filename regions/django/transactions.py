@@ -55,8 +55,9 @@ class DatabaseTransactions:
 
 
 def _open_connections() -> Iterator[BaseDatabaseWrapper]:
-    return (
-        connection
-        for connection in connections.all(initialized_only=True)
-        if connection.in_atomic_block
-    )
+    """Yield the connections with a transaction that somebody will commit or roll back; for one
+    that is managed by hand, Django refuses the commit hook.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block or (connection.connection and not connection.autocommit):
+            yield connection

@@ -1,0 +1,196 @@
+"""What ``make run`` does: prepare, serve, and say in one line why it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 30.0
+"""Seconds that a server may take to start or to end."""
+
+
+class Serving:
+    """The server of ``make run``, on data of its own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.database = folder / "db.sqlite3"
+        self.address = f"http://127.0.0.1:{port}"
+        environ = {
+            **os.environ,
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "REGIONS_DATA_DIR": str(folder / "regions"),
+        }
+        del environ["DJANGO_SETTINGS_MODULE"]
+        self.process = subprocess.Popen(
+            [sys.executable, "scripts/serve.py", str(port)],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def page(self, path: str) -> tuple[str, dict[str, str]]:
+        """Return body and headers of the answer, as soon as there is one."""
+        ends = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(self.address + path) as answer:
+                    return answer.read().decode(), dict(answer.headers)
+            except ConnectionError:
+                pass
+            except OSError as error:
+                if not isinstance(getattr(error, "reason", None), ConnectionError):
+                    raise
+            if time.monotonic() > ends:
+                raise TimeoutError(f"no answer at {self.address}")
+            time.sleep(0.1)
+
+    def processes(self) -> list[int]:
+        """Return the ids of the server's processes."""
+        found = subprocess.run(
+            ["pgrep", "-g", str(self.process.pid)], capture_output=True, text=True
+        )
+        return list(map(int, found.stdout.split()))
+
+    def interrupt(self) -> str:
+        """Press Ctrl-C; return what the server printed."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGINT)
+        printed, _ = self.process.communicate(timeout=PATIENCE)
+        return printed
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    server = Serving(tmp_path, free_port())
+    yield server
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.communicate()
+
+
+def test_it_serves_the_task_list_and_leaves_nothing_running(serving: Serving) -> None:
+    page, _ = serving.page("/")
+    assert "Nothing to do yet" in page
+    style = re.search(r'href="(/static/tasks/app\.[0-9a-f]{12}\.css)"', page)
+    assert style is not None, "static files are named by their content"
+    _, headers = serving.page(style[1])
+    assert "immutable" in headers["Cache-Control"]
+    assert len(serving.processes()) >= 3, "one that watches, two or more that serve"
+    with contextlib.closing(sqlite3.connect(serving.database)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    printed = serving.interrupt()
+    assert printed == f"The task list is at {serving.address}/ (Ctrl-C stops it)\n"
+    assert serving.process.returncode == 0
+    assert serving.processes() == []
+
+
+def test_a_page_that_is_not_there_says_so_without_debugging(serving: Serving) -> None:
+    serving.page("/")
+    with pytest.raises(urllib.request.HTTPError) as refused:
+        serving.page("/no-such-page/")
+    with refused.value as answer:
+        page = answer.read().decode()
+    assert answer.status == 404
+    assert "Not found" in page
+    assert "urlpatterns" not in page
+
+
+def serve(port: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/serve.py", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = serve(port)
+    assert done.returncode == 1
+    assert done.stderr == f"Port {port} is in use; choose another: make run PORT={port + 1}\n"
+
+
+@pytest.mark.parametrize("port", ["http", "0", "65536", "-1", ""])
+def test_what_is_no_port_is_one_line(port: str) -> None:
+    done = serve(port)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"PORT={re.escape(port)} is not the number of a port.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"DATABASE_URL": "oracle://host/tasks"}, "DATABASE_URL"),
+        ({"DATABASE_URL": "sqlite:////dev/null/tasks.sqlite3"}, "unable to open database file"),
+        ({"MEMCACHED_SERVERS": "host:port:rest"}, "host:port:rest"),
+        ({"REGIONS_DATA_DIR": "/dev/null/regions"}, "/dev/null/regions"),
+    ],
+)
+def test_what_is_configured_wrongly_is_one_line(environ: dict[str, str], said: str) -> None:
+    done = serve(free_port(), DJANGO_SETTINGS_MODULE="settings.development", **environ)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# -- installing -------------------------------------------------------------------------------
+
+
+def install(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Run the installation with a ``python3`` that does what ``python`` says, and no other."""
+    programs = folder / "bin"
+    (folder / "scripts").mkdir()
+    programs.mkdir()
+    shutil.copy(ROOT / "scripts/install.sh", folder / "scripts")
+    for program in ("sh", "dirname"):
+        found = shutil.which(program)
+        assert found is not None
+        (programs / program).symlink_to(found)
+    (programs / "python3").write_text(f"#!/bin/sh\n{python}\n")
+    (programs / "python3").chmod(0o755)
+    return subprocess.run(
+        ["scripts/install.sh"],
+        cwd=folder,
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_python_that_is_too_old_is_one_line(tmp_path: Path) -> None:
+    done = install(tmp_path, '[ "$1" = -V ] && echo Python 3.9.2 || exit 1')
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or newer is needed; python3 is Python 3.9.2.")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_python_without_venv_is_one_line(tmp_path: Path) -> None:
+    done = install(tmp_path, 'case "$2" in *venv*) exit 1 ;; esac')
+    assert done.returncode == 1
+    assert done.stderr == ("python3 has no venv module. Install it: apt-get install python3-venv\n")
