@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -125,20 +125,27 @@ def read_chunks(file: IO[bytes] | RawIOBase | BufferedIOBase) -> Iterator[bytes]
 
 
 def keep_open(value: Any) -> CachedFile:
-    """Return content that is not stored: a path's file itself, other content in a temporary
-    file that has no name. Raises OSError when it cannot be read."""
+    """Return content that is not stored: a file itself, other content in a temporary file that
+    has no name. Raises OSError when it cannot be read."""
     if isinstance(value, CachedFile):
         return value
     if isinstance(value, Path):
         descriptor, path = os.open(value, os.O_RDONLY | os.O_CLOEXEC), value
     else:
-        with tempfile.TemporaryFile() as file:
-            file.writelines(content_chunks(value))
-            file.flush()
+        with value if _is_whole_file(value) else tempfile.TemporaryFile() as file:
+            if file is not value:
+                file.writelines(content_chunks(value))
+                file.flush()
             descriptor = os.dup(file.fileno())
         path = Path(_descriptor_path(descriptor))
     size = os.fstat(descriptor).st_size
     return CachedFile(path, descriptor, time.time(), size=size, digest=None, stored=False)
+
+
+def _is_whole_file(value: Any) -> bool:
+    """Whether content is an open file of which nothing was read: its gigabytes need no copy."""
+    plain = isinstance(getattr(value, "raw", value), FileIO)
+    return plain and value.seekable() and value.tell() == 0
 
 
 def _descriptor_path(descriptor: int) -> str:

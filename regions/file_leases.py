@@ -7,6 +7,7 @@ this kind (POSIX ``fcntl``) belong to processes; threads of one process tell the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,6 +25,7 @@ class FileLeases:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._descriptor: int | None = None
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -31,7 +33,6 @@ class FileLeases:
         # A child holds none of its parent's locks, whatever it inherits of this object.
         self._lock = threading.Lock()
         self._held: set[int] = set()
-        self._descriptor: int | None = None
 
     def acquire(self, address: bytes) -> bool:
         """Take the lease of ``address`` if it is free, without waiting. Raises OSError."""
@@ -39,11 +40,8 @@ class FileLeases:
         with self._lock:
             if offset in self._held:
                 return False
-            if self._descriptor is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-                self._descriptor = os.open(self._path, flags, 0o600)
             try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+                fcntl.lockf(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
             except OSError as error:
                 if error.errno in _TAKEN:
                     return False
@@ -58,6 +56,19 @@ class FileLeases:
             self._held.discard(offset)
             if self._descriptor is not None:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, offset)
+
+    def _opened(self) -> int:
+        # When the file was removed, others lock another one by now: what is held in the removed
+        # one binds nobody but this process.
+        if self._descriptor is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._descriptor), os.stat(self._path)):
+                    return self._descriptor
+            os.close(self._descriptor)
+            self._descriptor = None
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
 
 
 def _offset(address: bytes) -> int:

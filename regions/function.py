@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import (
@@ -21,8 +19,9 @@ from typing import (
 
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
-from regions.options import lifetime, seconds
-from regions.region import MISSING, Policy, run, run_async
+from regions.options import eagerness, lifetime, seconds
+from regions.region import MISSING, Policy
+from regions.steps import run
 from regions.store import (
     Entry,
     address_of,
@@ -33,7 +32,10 @@ from regions.store import (
 from regions.tags import TagMaker, Tags
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from regions.region import Region
+    from regions.store import Reading
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -54,6 +56,8 @@ class FunctionOptions:
     """Seconds; None: the region's."""
     grace: float | None = None
     """Seconds; None: the region's."""
+    early: float | None = None
+    """How eagerly a value is renewed before it expires; None: as the region says."""
     key: Callable[..., Any] | None = None
     """A function of the arguments whose result is the key instead of them."""
     ignore: tuple[str, ...] = ()
@@ -64,7 +68,7 @@ class FunctionOptions:
     """Entries of another version of the function are not looked at."""
 
 
-class _Cached(Generic[P]):
+class Cached(Generic[P]):
     """What the cached forms of functions and of coroutine functions share."""
 
     __name__: str
@@ -95,6 +99,7 @@ class _Cached(Generic[P]):
         self._policy = Policy(
             expire=_checked(name, "expire", lifetime, options.expire, default.expire),
             grace=_checked(name, "grace", seconds, options.grace, default.grace),
+            early=_checked(name, "early", eagerness, options.early, default.early),
             store_if=options.store_if,
         )
         # A changed signature is another function: its arguments mean something else.
@@ -156,7 +161,7 @@ class _Cached(Generic[P]):
         return f"<{self.name}, cached in region {self.region.name}>"
 
 
-class CachedFunction(_Cached[P], Generic[P, R]):
+class CachedFunction(Cached[P], Generic[P, R]):
     """A function whose results are kept in a region."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -166,7 +171,33 @@ class CachedFunction(_Cached[P], Generic[P, R]):
         if not region.enabled:
             return self._function(*call, **kwargs)  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
-        reading = region.look(entry)
+        return self._value(entry, region.look(entry), call, kwargs)
+
+    def many(self, calls: Iterable[Any]) -> list[R]:
+        """Return the values of many calls, in their order. What is stored is fetched in one
+        round trip to each server, the rest is loaded.
+
+        A call is the tuple of its arguments, or, unless that is a tuple, its one argument.
+        """
+        region = self.region
+        given = [self._prefix + arguments(call) for call in calls]
+        if not region.enabled:
+            return [self._function(*call) for call in given]
+        entries = [self._entry(call, {}) for call in given]
+        readings = region.look_many(entries)
+        return [
+            self._value(entry, reading, call, {})
+            for entry, reading, call in zip(entries, readings, given, strict=True)
+        ]
+
+    def _value(
+        self,
+        entry: Entry,
+        reading: Reading | None,
+        call: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> R:
+        region = self.region
         value = region.fresh(entry, reading, self._policy)
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
@@ -210,60 +241,9 @@ class CachedFunction(_Cached[P], Generic[P, R]):
         return self._bind(instance, owner)
 
 
-class AsyncCachedFunction(_Cached[P], Generic[P, R]):
-    """A coroutine function whose results are kept in a region.
-
-    As `CachedFunction`, awaited; what talks to the store runs in threads.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _mark_coroutine_function(self)
-
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        region = self.region
-        call = self._prefix + args
-        if not region.enabled:
-            return await self._function(*call, **kwargs)  # type: ignore[no-any-return]
-        entry = self._entry(call, kwargs)
-        reading = await asyncio.to_thread(region.look, entry)
-        value = region.fresh(entry, reading, self._policy)
-        if value is MISSING:
-            load = functools.partial(self._function, *call, **kwargs)
-            protocol = region.load(entry, reading, self._policy)
-            return await run_async(protocol, load)  # type: ignore[no-any-return]
-        region.stats.count("hits")
-        return value  # type: ignore[no-any-return]
-
-    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        call = self._prefix + args
-        load = functools.partial(self._function, *call, **kwargs)
-        if not self.region.enabled:
-            return await load()  # type: ignore[no-any-return]
-        entry = self._entry(call, kwargs)
-        return await run_async(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
-
-    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        value = await asyncio.to_thread(self._peek, args, kwargs)
-        return None if value is MISSING else value
-
-    async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
-
-    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        await asyncio.to_thread(self._invalidate, args, kwargs)
-
-    async def invalidate_all(self) -> None:
-        await asyncio.to_thread(self._invalidate_all)
-
-    @overload
-    def __get__(self, instance: None, owner: Any) -> AsyncCachedFunction[P, R]: ...
-    @overload
-    def __get__(
-        self: AsyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: Any
-    ) -> AsyncCachedFunction[Q, R]: ...
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        return self._bind(instance, owner)
+def arguments(call: Any) -> tuple[Any, ...]:
+    """Return the arguments of a call as `many` takes it."""
+    return call if isinstance(call, tuple) else (call,)
 
 
 def _checked(
@@ -275,10 +255,3 @@ def _checked(
         return check(value)
     except ValueError as error:
         raise ConfigurationError(f"{name}: {option} = {value!r}: {error}") from error
-
-
-def _mark_coroutine_function(function: Any) -> None:
-    if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(function)
-    else:
-        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]

@@ -56,6 +56,8 @@ class GenerationTable:
         epoch, *found = [
             os.pread(file.descriptor, GENERATION_SIZE, at) for at in (0, *map(_place, scopes))
         ]
+        if any(len(generation) != GENERATION_SIZE for generation in found):
+            raise OSError(f"{self._path} was cut short")
         return tuple([_mix(epoch, generation) for generation in found])
 
     def change(self, scopes: Iterable[str]) -> None:
@@ -64,10 +66,17 @@ class GenerationTable:
         A reader that sees half of the eight bytes sees a number that was never current and never
         will be: no harm, and so no lock.
         """
-        file = self._opened()
-        for at in map(_place, scopes):
-            os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at)
-        os.fdatasync(file.descriptor)
+        try:
+            file = self._opened()
+            for at in map(_place, scopes):
+                os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at)
+            os.fdatasync(file.descriptor)
+        except OSError:
+            # A full disk takes no new number, but lets the table go: nothing stored before
+            # matches the next one, in any process.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            raise
 
     def _opened(self) -> _OpenFile:
         # The file may be removed, replaced or cut short while this runs, and the others then use

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, o
 
 import beaker.cache
 
+from regions.async_function import AsyncCachedFunction
+from regions.deferral import deferred_invalidation
 from regions.errors import ConfigurationError, nearest
-from regions.function import AsyncCachedFunction, CachedFunction, FunctionOptions
+from regions.function import CachedFunction, FunctionOptions
 from regions.options import RegionOptions, check
 from regions.region import Policy, Region
 from regions.store import region_scope, tag_scope
@@ -17,6 +19,7 @@ from regions.tags import Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from regions.content import CachedFile
@@ -73,6 +76,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         tags: Tags = (),
         expire: float | None = None,
         grace: float | None = None,
+        early: float | None = None,
         key: Callable[..., Any] | None = None,
         ignore: Iterable[str] = (),
         store_if: Callable[[Any], bool] | None = None,
@@ -84,8 +88,11 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         `FunctionOptions`; expire and grace are seconds.
         """
         where = self[region]
-        default = Policy(self.options[region].expire, self.options[region].grace)
-        options = FunctionOptions(names, tags, expire, grace, key, tuple(ignore), store_if, version)
+        own = self.options[region]
+        default = Policy(own.expire, own.grace, own.early)
+        options = FunctionOptions(
+            names, tags, expire, grace, early, key, tuple(ignore), store_if, version
+        )
 
         def decorate(function: Callable[..., Any]) -> Any:
             plain = getattr(function, "__func__", function)
@@ -103,6 +110,12 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
     def invalidate_region(self, region: str) -> None:
         """Let no later read see any entry of ``region`` as it was."""
         self._invalidate((region_scope(region),), (self[region],))
+
+    def deferred_invalidation(self) -> AbstractContextManager[None]:
+        """Return a block for bulk changes: what is invalidated in it is collected, and delivered
+        once at its end, or at the commit if that comes later. Until then the block itself uses
+        nothing of what it has invalidated, and others may see it as it was."""
+        return deferred_invalidation()
 
     def region_invalidate(self, namespace: Any, region: str | None, *args: Any) -> None:
         """Invalidate one call of a decorated function, as Beaker's API has it: ``args`` are the

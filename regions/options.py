@@ -56,6 +56,17 @@ def lifetime(value: Any) -> float:
     return number
 
 
+def eagerness(value: Any) -> float:
+    """Return how eagerly values are renewed before they expire. Raises ValueError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= 10:
+        raise ValueError("give a number from 0 (never early) to 10; 1 is best for most")
+    return number
+
+
 def _limit(value: Any) -> float:
     number = seconds(value)
     if not 0 < number < math.inf:
@@ -149,6 +160,7 @@ COMMON: dict[str, Check] = {
     "type": _text,
     "expire": lifetime,
     "grace": seconds,
+    "early": eagerness,
     "lease": _limit,
     "enabled": _flag,
     "secret": _secrets,
@@ -182,6 +194,8 @@ class RegionOptions:
     """Seconds."""
     grace: float = 0.0
     """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    early: float = 0.0
+    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
     lease: float = 10.0
     """Seconds for which others wait for a load before they load themselves."""
     enabled: bool = True
@@ -271,7 +285,7 @@ def check(name: str, options: Config) -> RegionOptions:
     return RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
 
 
-_FIELDS = ("type", "expire", "grace", "lease", "enabled", "secret", "data_dir")
+_FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "data_dir")
 
 
 def _require(name: str, type_: str, values: Config) -> None:

@@ -10,30 +10,29 @@ and a missing one matches nothing. Neither locks nor clocks take part in this.
 **Leases** only save work: who holds an entry's lease loads, the others look again now and then
 (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A lease that ran out,
 got lost or was never to be had costs a second load and nothing else.
-
-The protocol is written once, as generators that yield what they want done; `run` does it for
-functions and `run_async` for coroutine functions, where a store's answer is awaited in a thread
-and the event loop is never blocked.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from regions import transactions
 from regions.content import is_spent
+from regions.deferral import collect, is_collected
 from regions.errors import StoreUnavailable
 from regions.records import Codec, Record
 from regions.stats import Stats
+from regions.steps import Load, Protocol, Step, Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from regions.store import Entry, Reading, Store
 
 FIRST_WAIT = 0.002
@@ -59,65 +58,28 @@ class Policy:
     """Seconds; infinity: never."""
     grace: float
     """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    early: float = 0.0
+    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A step: let this many seconds pass."""
+class _Unstored:
+    """Entries whose value was loaded here and not stored: not worth it, too large, refused."""
 
-    seconds: float
+    ROOM = 1024
 
+    def __init__(self) -> None:
+        self._loaded: dict[bytes, float] = {}
 
-class Load:
-    """The step: run the function."""
+    def add(self, address: bytes) -> None:
+        if len(self._loaded) >= self.ROOM:
+            self._loaded.clear()
+        self._loaded[address] = time.monotonic()
 
-
-Step = Wait | type[Load] | Callable[[], Any]
-Protocol = Generator[Step, Any, Any]
-
-
-def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
-    """Carry out a protocol's steps, and return its value."""
-    answer: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            step = protocol.throw(error) if error is not None else protocol.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        answer, error = None, None
-        try:
-            if step is Load:
-                answer = load()
-            elif isinstance(step, Wait):
-                time.sleep(step.seconds)
-            else:
-                answer = step()
-        except BaseException as raised:
-            error = raised
-
-
-async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> Any:
-    """As `run`, for a coroutine function; the event loop never waits for a store."""
-    answer: Any = None
-    error: BaseException | None = None
-    while True:
-        try:
-            step = protocol.throw(error) if error is not None else protocol.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        answer, error = None, None
-        try:
-            if step is Load:
-                answer = await load()
-            elif isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
-            else:
-                answer = await asyncio.to_thread(step)
-        except BaseException as raised:
-            error = raised
+    def recently(self, address: bytes, seconds: float) -> bool:
+        """Whether that was within the last ``seconds``."""
+        return time.monotonic() - self._loaded.get(address, -math.inf) < seconds
 
 
 class Region:
@@ -129,18 +91,35 @@ class Region:
         self.enabled = enabled
         self.lease = lease
         self.stats = Stats(name)
+        self._unstored = _Unstored()
 
     # -- looking ---------------------------------------------------------------------------
 
     def look(self, entry: Entry) -> Reading | None:
-        """Read an entry; None when the store cannot say, or this thread's transaction is about
-        to invalidate it: then nothing stored may be used, and nothing be stored."""
-        pending = transactions.current.pending()
-        if pending and any(scope in pending for scope in entry.scopes):
-            self.stats.count("bypassed")
+        """Read an entry; None when the store cannot say, or this thread is about to invalidate
+        it: then nothing stored may be used, and nothing be stored."""
+        if self._is_pending(entry):
             return None
         reading: Reading | None = self._ask(entry, self.store.read, entry)
         return reading
+
+    def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
+        """As `look`, for many entries: one round trip to each server."""
+        wanted = [entry for entry in entries if not self._is_pending(entry)]
+        readings: dict[Entry, Reading | None] = {}
+        for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
+            if isinstance(found, StoreUnavailable):
+                self.stats.fault(found.kind, entry.function, found)
+            else:
+                readings[entry] = found
+        return [readings.get(entry) for entry in entries]
+
+    def _is_pending(self, entry: Entry) -> bool:
+        pending = transactions.current.pending()
+        if (pending and not pending.isdisjoint(entry.scopes)) or is_collected(entry.scopes):
+            self.stats.count("bypassed")
+            return True
+        return False
 
     def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds`` (and than
@@ -163,12 +142,13 @@ class Region:
 
     def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
-        return self.usable(entry, reading, _life(reading, policy))
+        life = _life(reading, policy)
+        if policy.early and reading is not None and reading.record is not None:
+            life -= _head_start(reading.record.load_seconds, policy.early)
+        return self.usable(entry, reading, life)
 
     def _old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
-        if not policy.grace:
-            return MISSING
         return self.usable(entry, reading, _life(reading, policy) + policy.grace)
 
     # -- loading ---------------------------------------------------------------------------
@@ -184,8 +164,8 @@ class Region:
             if token is None:
                 return (yield from self._load_alone(entry))
             if token:
-                return (yield from self._load_leased(entry, policy, token))
-            old = self._old(entry, reading, policy)
+                return (yield from self._load_leased(entry, reading, policy, token))
+            old = yield functools.partial(self._old, entry, reading, policy)
             if old is not MISSING:
                 self.stats.count("stale")
                 return old
@@ -195,28 +175,34 @@ class Region:
             yield Wait(pause)
             waited += pause
             reading = yield functools.partial(self.look, entry)
-            value = self.fresh(entry, reading, policy)
+            value = yield functools.partial(self.fresh, entry, reading, policy)
             if value is not MISSING:
                 self.stats.count("hits")
                 return value
+            if self._unstored.recently(entry.address, self.lease):
+                # Waiting in turn for values that are not stored would only take longer.
+                return (yield from self._load_alone(entry))
         # Whoever has the lease takes longer than it lasts: wait no more.
         reading = yield self._step(entry, store.begin, entry)
         return (yield from self._load_and_store(entry, reading, policy))
 
-    def _load_leased(self, entry: Entry, policy: Policy, token: bytes) -> Protocol:
+    def _load_leased(
+        self, entry: Entry, seen: Reading | None, policy: Policy, token: bytes
+    ) -> Protocol:
         store = self.store
         try:
             reading = yield self._step(entry, store.begin, entry)
-            # Somebody may have stored a value between our look and our lease.
-            value = self.fresh(entry, reading, policy)
-            if value is not MISSING:
-                self.stats.count("hits")
-                return value
+            if _record(reading) != _record(seen):
+                # Somebody has stored a value between our look and our lease.
+                value = yield functools.partial(self.fresh, entry, reading, policy)
+                if value is not MISSING:
+                    self.stats.count("hits")
+                    return value
             try:
                 return (yield from self._load_and_store(entry, reading, policy))
             except Exception as error:
                 # Stale-if-error (RFC 5861): within its grace the old value beats none.
-                old = self._old(entry, reading, policy)
+                old = yield functools.partial(self._old, entry, reading, policy)
                 if old is MISSING:
                     raise
                 self.stats.fault("load", entry.function, repr(error))
@@ -244,6 +230,7 @@ class Region:
         value, seconds = yield from self._timed_load()
         complete = reading is not None and None not in generations
         if not complete or (policy.store_if is not None and not policy.store_if(value)):
+            self._unstored.add(entry.address)
             return self.store.unstored(value)
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
@@ -258,6 +245,7 @@ class Region:
         )
         if stored is not None:
             return stored[0]
+        self._unstored.add(entry.address)
         if is_spent(value):
             value, _ = yield from self._timed_load()
         return self.store.unstored(value)
@@ -287,7 +275,9 @@ class Region:
     # -- invalidating ----------------------------------------------------------------------
 
     def invalidate(self, scopes: frozenset[str]) -> None:
-        """Invalidate at the commit of the open transaction, or now."""
+        """Invalidate at the end of the bulk change, at the commit of the transaction, or now."""
+        if collect(self, scopes):
+            return
 
         def deliver() -> None:
             self.stats.count("invalidations")
@@ -298,6 +288,20 @@ class Region:
 
         if not transactions.current.defer(scopes, deliver):
             deliver()
+
+
+def _head_start(load_seconds: float, early: float) -> float:
+    """Return how many seconds before its expiry a value counts as expired, this once: rarely
+    many, so that of all who ask one renews it, in time, and the others go on being served.
+
+    XFetch: Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+    Prevention", PVLDB 8(8), 2015.
+    """
+    return -load_seconds * early * math.log(1.0 - random.random())
+
+
+def _record(reading: Reading | None) -> Record | None:
+    return None if reading is None else reading.record
 
 
 def _life(reading: Reading | None, policy: Policy) -> float:

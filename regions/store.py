@@ -98,6 +98,17 @@ class Store(ABC):
     def read(self, entry: Entry) -> Reading:
         """Look up an entry's record and generations, in one round trip."""
 
+    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+        """As `read` for each of ``entries``, in as few round trips as can be. What cannot be read
+        for now is a StoreUnavailable in its place, which is not raised."""
+        return [self._try_read(entry) for entry in entries]
+
+    def _try_read(self, entry: Entry) -> Reading | StoreUnavailable:
+        try:
+            return self.read(entry)
+        except StoreUnavailable as error:
+            return error
+
     @abstractmethod
     def begin(self, entry: Entry) -> Reading:
         """As `read`, but make the generations that are missing: a load may begin now."""

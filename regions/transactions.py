@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable
 
 
 class Transactions(Protocol):
@@ -19,10 +19,10 @@ class Transactions(Protocol):
         """Whether a transaction is open: what it reads may be uncommitted, or of an old
         snapshot, and so is not to be stored for others."""
 
-    def pending(self) -> Set[str]:
+    def pending(self) -> frozenset[str]:
         """The scopes whose invalidation waits for a commit here."""
 
-    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
         """Call ``deliver`` when the transaction commits, never if it rolls back.
 
         Returns False, and does nothing, when none is open.
@@ -33,10 +33,10 @@ class _None:
     def active(self) -> bool:
         return False
 
-    def pending(self) -> Set[str]:
+    def pending(self) -> frozenset[str]:
         return frozenset()
 
-    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
         return False
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import beaker.cache
@@ -17,6 +18,7 @@ from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
 from regions.store import Entry, Reading, Store, dump
+from regions.undelivered import Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,10 +32,12 @@ class BeakerStore(Store):
     ) -> None:
         self._namespace = beaker.cache.clsmap[type_](namespace, **options)
         self._signer = signer
-        self._held: set[bytes] = set()
+        self._undelivered = Undelivered()
+        self._leases: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
     def read(self, entry: Entry) -> Reading:
+        self._undelivered.deliver(self._change)
         with self._reading() as namespace:
             generations = tuple([_get(namespace, scope) for scope in entry.scopes])
             sealed = _get(namespace, entry.address.hex())
@@ -49,7 +53,7 @@ class BeakerStore(Store):
         missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
         if not missing:
             return reading
-        self.invalidate(missing)
+        self._change(missing)
         return self.read(entry)
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
@@ -65,20 +69,29 @@ class BeakerStore(Store):
         return keep_open(value) if is_content(value) else value
 
     def invalidate(self, scopes: Iterable[str]) -> None:
+        owed = tuple(scopes)
+        try:
+            self._change(owed)
+        except StoreUnavailable:
+            self._undelivered.keep(owed)
+            raise
+
+    def _change(self, scopes: Iterable[str]) -> None:
         with self._writing() as namespace:
             for scope in scopes:
                 namespace[scope] = os.urandom(GENERATION_SIZE)
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
+        now = time.monotonic()
         with self._lock:
-            if entry.address in self._held:
+            if self._leases.get(entry.address, now) > now:
                 return b""
-            self._held.add(entry.address)
+            self._leases[entry.address] = now + seconds
             return b"held"
 
     def release(self, entry: Entry, token: bytes) -> None:
         with self._lock:
-            self._held.discard(entry.address)
+            self._leases.pop(entry.address, None)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Any]:

@@ -190,8 +190,8 @@ class Pylibmc(Connection):
                 return None if flags else value
 
         self._error = pylibmc.Error
-        self._no = (pylibmc.NotFound, pylibmc.NotStored, pylibmc.DataExists)
-        self._too_much = (pylibmc.TooBig, pylibmc.NoMemory)
+        self._no = (pylibmc.NotFound, pylibmc.DataExists)
+        self._too_much = (pylibmc.TooBig, pylibmc.AllocationError)
         self._kept = False
         self._timeout = timeout
         milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)

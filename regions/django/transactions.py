@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connections, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Set
+    from collections.abc import Callable, Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class _Invalidation:
     """A commit hook that tells which scopes it will invalidate."""
 
-    def __init__(self, scopes: Set[str], deliver: Callable[[], None]) -> None:
+    def __init__(self, scopes: frozenset[str], deliver: Callable[[], None]) -> None:
         self.scopes = scopes
         self._deliver = deliver
 
@@ -33,15 +33,15 @@ class DatabaseTransactions:
     def active(self) -> bool:
         return any(True for _ in _open_connections())
 
-    def pending(self) -> Set[str]:
-        waiting: set[str] = set()
+    def pending(self) -> frozenset[str]:
+        waiting: frozenset[str] = frozenset()
         for connection in _open_connections():
             for _, hook, *_ in connection.run_on_commit:
                 if isinstance(hook, _Invalidation):
                     waiting |= hook.scopes
         return waiting
 
-    def defer(self, scopes: Set[str], deliver: Callable[[], None]) -> bool:
+    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
         deferred = False
         for connection in _open_connections():
             # With several databases in a transaction nobody can say which holds the data: each

@@ -1,0 +1,115 @@
+"""The decorated coroutine function: as `regions.function`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from regions.function import Cached, arguments
+from regions.region import MISSING
+from regions.steps import run_async
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from regions.store import Entry, Reading
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+class AsyncCachedFunction(Cached[P], Generic[P, R]):
+    """A coroutine function whose results are kept in a region.
+
+    As `CachedFunction`, awaited; what talks to the store runs in threads.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _mark_coroutine_function(self)
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        region = self.region
+        call = self._prefix + args
+        if not region.enabled:
+            return await self._function(*call, **kwargs)  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        ((reading, value),) = await asyncio.to_thread(self._look, [entry])
+        return await self._value(entry, reading, value, call, kwargs)
+
+    async def many(self, calls: Iterable[Any]) -> list[R]:
+        given = [self._prefix + arguments(call) for call in calls]
+        if not self.region.enabled:
+            return [await self._function(*call) for call in given]
+        entries = [self._entry(call, {}) for call in given]
+        found = await asyncio.to_thread(self._look, entries)
+        return [
+            await self._value(entry, reading, value, call, {})
+            for entry, (reading, value), call in zip(entries, found, given, strict=True)
+        ]
+
+    def _look(self, entries: list[Entry]) -> list[tuple[Reading | None, Any]]:
+        """Return what the store has of the entries, and the values that may be served."""
+        region = self.region
+        return [
+            (reading, region.fresh(entry, reading, self._policy))
+            for entry, reading in zip(entries, region.look_many(entries), strict=True)
+        ]
+
+    async def _value(
+        self,
+        entry: Entry,
+        reading: Reading | None,
+        value: Any,
+        call: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> R:
+        region = self.region
+        if value is MISSING:
+            load = functools.partial(self._function, *call, **kwargs)
+            protocol = region.load(entry, reading, self._policy)
+            return await run_async(protocol, load)  # type: ignore[no-any-return]
+        region.stats.count("hits")
+        return value  # type: ignore[no-any-return]
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        call = self._prefix + args
+        load = functools.partial(self._function, *call, **kwargs)
+        if not self.region.enabled:
+            return await load()  # type: ignore[no-any-return]
+        entry = self._entry(call, kwargs)
+        return await run_async(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
+
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        value = await asyncio.to_thread(self._peek, args, kwargs)
+        return None if value is MISSING else value
+
+    async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        await asyncio.to_thread(self._invalidate, args, kwargs)
+
+    async def invalidate_all(self) -> None:
+        await asyncio.to_thread(self._invalidate_all)
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[S, Q], R], instance: S, owner: Any
+    ) -> AsyncCachedFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self._bind(instance, owner)
+
+
+def _mark_coroutine_function(function: Any) -> None:
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]

@@ -1,0 +1,46 @@
+"""Bulk changes: invalidations collected in a block, and delivered once, at its end."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Set
+
+    from regions.region import Region
+
+_collected: ContextVar[dict[Region, set[str]] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def deferred_invalidation() -> Iterator[None]:
+    """Collect the invalidations of this thread or task until the outermost such block ends,
+    however it ends: a bulk change that failed half way has changed something."""
+    if _collected.get() is not None:
+        yield
+        return
+    collected: dict[Region, set[str]] = {}
+    token = _collected.set(collected)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
+        for region, scopes in collected.items():
+            region.invalidate(frozenset(scopes))
+
+
+def collect(region: Region, scopes: Set[str]) -> bool:
+    """Keep an invalidation for the end of the block. Returns False outside of any."""
+    collected = _collected.get()
+    if collected is None:
+        return False
+    collected.setdefault(region, set()).update(scopes)
+    return True
+
+
+def is_collected(scopes: tuple[str, ...]) -> bool:
+    """Whether an invalidation of one of ``scopes`` waits for the end of the block."""
+    collected = _collected.get() or {}
+    return any(not waiting.isdisjoint(scopes) for waiting in collected.values())

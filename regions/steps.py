@@ -1,0 +1,71 @@
+"""The steps that the protocol consists of, and who carries them out.
+
+The protocol (`regions.region`) is written once, as generators that yield what they want done;
+`run` does it for functions and `run_async` for coroutine functions, where a store's answer is
+awaited in a thread and the event loop is never blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A step: let this many seconds pass."""
+
+    seconds: float
+
+
+class Load:
+    """The step: run the function."""
+
+
+Step = Wait | type[Load] | Callable[[], Any]
+Protocol = Generator[Step, Any, Any]
+
+
+def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
+    """Carry out a protocol's steps, and return its value."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = protocol.throw(error) if error is not None else protocol.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer, error = None, None
+        try:
+            if step is Load:
+                answer = load()
+            elif isinstance(step, Wait):
+                time.sleep(step.seconds)
+            else:
+                answer = step()
+        except BaseException as raised:
+            error = raised
+
+
+async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> Any:
+    """As `run`, for a coroutine function; the event loop never waits for a store."""
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = protocol.throw(error) if error is not None else protocol.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer, error = None, None
+        try:
+            if step is Load:
+                answer = await load()
+            elif isinstance(step, Wait):
+                await asyncio.sleep(step.seconds)
+            else:
+                answer = await asyncio.to_thread(step)
+        except BaseException as raised:
+            error = raised
