@@ -37,7 +37,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         call = self._prefix + args
         if not region.enabled:
-            return await self._function(*call, **kwargs)  # type: ignore[no-any-return]
+            return region.store.unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
         ((reading, value),) = await asyncio.to_thread(self._look, [entry])
         return await self._value(entry, reading, value, call, kwargs)
@@ -45,7 +45,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
     async def many(self, calls: Iterable[Any]) -> list[R]:
         given = [self._prefix + arguments(call) for call in calls]
         if not self.region.enabled:
-            return [await self._function(*call) for call in given]
+            return [self.region.store.unstored(await self._function(*call)) for call in given]
         entries = [self._entry(call, {}) for call in given]
         found = await asyncio.to_thread(self._look, entries)
         return [
@@ -81,7 +81,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return await load()  # type: ignore[no-any-return]
+            return self.region.store.unstored(await load())  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
         return await run_async(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from regions.errors import ConfigurationError
-from regions.options import servers
+from regions.servers import servers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +23,9 @@ def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> d
     for variable in ("MEMCACHED_SERVERS", "MEMCACHIER_SERVERS"):
         if not environ.get(variable, "").strip():
             continue
+        options = {"type": "ext:memcached", "url": environ[variable].strip()}
         try:
-            options = {"type": "ext:memcached", "url": ";".join(servers(environ[variable]))}
+            servers(options["url"])
         except ValueError as error:
             raise ConfigurationError(
                 f"region {region!r}: url, from {variable} = {environ[variable]!r}: {error}"

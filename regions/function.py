@@ -169,7 +169,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         call = self._prefix + args
         if not region.enabled:
-            return self._function(*call, **kwargs)  # type: ignore[no-any-return]
+            return region.store.unstored(self._function(*call, **kwargs))  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
         return self._value(entry, region.look(entry), call, kwargs)
 
@@ -182,7 +182,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         given = [self._prefix + arguments(call) for call in calls]
         if not region.enabled:
-            return [self._function(*call) for call in given]
+            return [region.store.unstored(self._function(*call)) for call in given]
         entries = [self._entry(call, {}) for call in given]
         readings = region.look_many(entries)
         return [
@@ -210,7 +210,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return load()  # type: ignore[no-any-return]
+            return self.region.store.unstored(load())  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
         return run(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
 

@@ -56,7 +56,7 @@ class GenerationTable:
         epoch, *found = [
             os.pread(file.descriptor, GENERATION_SIZE, at) for at in (0, *map(_place, scopes))
         ]
-        if any(len(generation) != GENERATION_SIZE for generation in found):
+        if any(len(generation) != GENERATION_SIZE for generation in (epoch, *found)):
             raise OSError(f"{self._path} was cut short")
         return tuple([_mix(epoch, generation) for generation in found])
 

@@ -18,6 +18,7 @@ from typing import Any
 import beaker.util
 
 from regions.errors import ConfigurationError, nearest
+from regions.servers import servers
 
 Config = Mapping[str, Any]
 Check = Callable[[Any], Any]
@@ -114,33 +115,6 @@ def _folder(value: Any) -> Path:
     except OSError as error:
         raise ValueError(f"{error.strerror}: give a folder this process can write to") from error
     return path
-
-
-_HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)"
-_SERVER = re.compile(rf"(?:(?P<unix>unix:/.+)|(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?)\Z")
-
-
-def servers(value: Any) -> tuple[str, ...]:
-    """Return the server addresses of a text, separated by semicolons, commas or spaces, or of a
-    list: ``host:port``, ``[IPv6]:port`` or ``unix:/path``, each with its port.
-
-    Raises ValueError, naming the address that cannot be used.
-    """
-    addresses = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
-    found = []
-    for address in filter(None, addresses):
-        match = _SERVER.match(address) if isinstance(address, str) else None
-        if match is None or int(match["port"] or 0) > 65535:
-            raise ValueError(
-                f"{address!r} is not the address of a server; "
-                f"write host:port, [IPv6]:port or unix:/path"
-            )
-        found.append(match["unix"] or f"{match['host']}:{match['port'] or 11211}")
-    if not found:
-        raise ValueError("name at least one server, such as 127.0.0.1:11211")
-    if len(set(found)) < len(found):
-        raise ValueError("the same server is named twice")
-    return tuple(found)
 
 
 def _client(value: Any) -> str:

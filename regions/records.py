@@ -23,6 +23,7 @@ import hashlib
 import hmac
 import pickle
 import struct
+import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class Codec(enum.IntEnum):
     TEXT = 2
     FILE = 3
     """The payload describes a content file beside the record (`regions.backends.files`)."""
+    DEFLATED = 4
+    """The payload is another codec's number and that codec's payload, compressed with zlib."""
+    PARTS = 5
+    """The payload describes the parts of the value (`regions.backends.memcached_parts`)."""
+
+
+DEFLATE_FROM = 32 * 1024
+"""Bytes; below, compressing takes longer than it saves."""
 
 
 _CODECS = tuple(Codec)
@@ -78,6 +87,16 @@ def dump_value(value: Any) -> tuple[Codec, bytes]:
     return Codec.PICKLE, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
+def deflated(codec: Codec, payload: bytes) -> tuple[Codec, bytes]:
+    """Return codec and payload compressed, if that is worth it."""
+    if len(payload) < DEFLATE_FROM:
+        return codec, payload
+    smaller = zlib.compress(payload, level=1)
+    if len(smaller) > 0.9 * len(payload):
+        return codec, payload
+    return Codec.DEFLATED, bytes([codec]) + smaller
+
+
 def load_value(record: Record) -> Any:
     """Return the value of an authenticated record.
 
@@ -90,6 +109,9 @@ def load_value(record: Record) -> Any:
         return bytes(record.payload)
     if record.codec is Codec.TEXT:
         return str(record.payload, "utf-8", "surrogatepass")
+    if record.codec is Codec.DEFLATED:
+        inner, payload = Codec(record.payload[0]), zlib.decompress(record.payload[1:])
+        return load_value(record._replace(codec=inner, payload=payload))
     raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
 
 

@@ -8,23 +8,28 @@ on Networking 6(1), 1998). An entry never moves because a server is away.
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 
-def choose(servers: Collection[str], address: bytes) -> str:
-    """Return the server, of one or more, on which the entry at ``address`` lies."""
-    if len(servers) == 1:
-        return next(iter(servers))
-    return max(servers, key=lambda server: (_score(server, address), server))
+def choose(weights: Mapping[str, float], address: bytes) -> str:
+    """Return the server, of one or more with their weights, on which the entry at ``address``
+    lies; its share of all entries is its share of the weights.
+
+    Weights as in Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA 2005.
+    """
+    if len(weights) == 1:
+        return next(iter(weights))
+    return max(weights, key=lambda server: (weights[server] * _score(server, address), server))
 
 
-def _score(server: str, address: bytes) -> int:
+def _score(server: str, address: bytes) -> float:
     # CRC-32 is linear: servers' scores would be one another's, shifted. Mix it (murmur3's end).
     number = zlib.crc32(address, zlib.crc32(server.encode()))
     number = (number ^ number >> 16) * 0x85EBCA6B & 0xFFFFFFFF
     number = (number ^ number >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
-    return number ^ number >> 16
+    return -1 / math.log(((number ^ number >> 16) + 0.5) / 2**32)

@@ -38,10 +38,11 @@ def open_store(options: RegionOptions) -> Store:
 def _make_store(options: RegionOptions, signer: Signer) -> Store:
     backend = dict(options.backend)
     if options.type == "ext:memcached":
-        return MemcachedStore(backend.pop("url"), signer, **backend)
+        folder = options.data_dir and options.data_dir / "undelivered"
+        return MemcachedStore(backend.pop("url"), signer, folder=folder, **backend)
     if options.type == "file":
-        folder: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
-        return FileStore(folder / options.name, signer)
+        parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
+        return FileStore(parent / options.name, signer)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
     return BeakerStore(options.type, options.name, backend, signer)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 from typing import TYPE_CHECKING
 
+from regions.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 
 class Undelivered:
-    """Scopes whose invalidation is owed. While there are any, the store is not to be read."""
+    """Scopes whose invalidation this process owes. While there are any, the store is not to be
+    read."""
 
     def __init__(self) -> None:
         self._owed: dict[str, object] = {}
@@ -35,3 +41,41 @@ class Undelivered:
             for scope, token in owed.items():
                 if self._owed.get(scope) is token:
                     del self._owed[scope]
+
+
+class Journal(Undelivered):
+    """As `Undelivered`, for all processes of a host together, and past their end: in a file, a
+    scope a line. What cannot be written there, this process remembers alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = str(path)
+
+    def keep(self, scopes: Iterable[str]) -> None:
+        scopes = list(scopes)
+        # The line that a process which died has begun is ended first.
+        lines = "".join(f"\n{scope}" for scope in scopes) + "\n"
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with open(self._path, "a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.write(lines)
+        except OSError:
+            super().keep(scopes)
+
+    def deliver(self, change: Callable[[Iterable[str]], None]) -> None:
+        """As `Undelivered.deliver`. Raises StoreUnavailable while another process does it."""
+        super().deliver(change)
+        try:
+            if not os.stat(self._path).st_size:
+                return
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            with open(self._path, "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                change(set(file.read().split()))
+                file.truncate(0)
+        except OSError as error:
+            raise StoreUnavailable("server", f"invalidations wait for it: {error}") from error

@@ -10,4 +10,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 # A file on SQLite too, as in use: one in memory has other locks, and no log to write ahead.
-DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}_test"}
+DATABASES["default"]["TEST"] = {
+    "NAME": f"{DATABASES['default']['NAME']}_test",
+    "CHARSET": "utf8mb4",  # of MySQL; others have one that takes all of Unicode anyway
+}

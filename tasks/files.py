@@ -6,19 +6,19 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from django.core.paginator import Paginator
 
 from beakercache import cache
 from tasks.models import ImportedFile
+from tasks.reading import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
-    from regions import Content
+    from regions import CachedFile
 
 PAGE_SIZE = 50
 """Files on one page of the index."""
@@ -30,27 +30,32 @@ class ContentAway(OSError):
     """Content that is not stored, and cannot be read again from where it came."""
 
 
-@cache.region("files", ignore=["arriving"])
-def read_file(path: str, arriving: Callable[[], Iterator[bytes]] | None = None) -> Content:
-    """Return the content of an imported file, by its path in the index.
+def _nobody(size: int) -> None:
+    """Who is told of bytes where nobody waits for them."""
 
-    The import gives the content that is ``arriving``, in chunks. Without it the source that the
-    index names is read again; raises ContentAway when that is gone or has changed, so that one
-    path never stands for other content than its row in the index describes.
+
+@cache.region("files", ignore=["advance"])
+def read_file(
+    path: str, size: int, mtime_ns: int, advance: Callable[[int], None] = _nobody
+) -> BinaryIO:
+    """Return the content of the file at ``path`` (absolute, without links) as it was when it had
+    ``size`` bytes and was modified at ``mtime_ns``; ``advance`` is told of the bytes read.
+
+    A changed file is another entry, so whoever asks for the former version gets that or nothing.
+    Raises OSError when the version is neither stored nor there any more.
     """
-    if arriving is not None:
-        return arriving()
-    row = ImportedFile.objects.filter(path_digest=path_digest(path)).first()
-    if row is None:
-        raise ContentAway(f"{path!r} is not in the index")
-    source = Path(name_of(row.source))
+    return SourceFile(path, size, mtime_ns, advance)
+
+
+def content_of(file: FileRow) -> CachedFile:
+    """Return the content that a row of the index describes. Raises ContentAway."""
     try:
-        found = source.stat()
+        content = read_file(name_of(file.source), file.size, file.source_mtime_ns)
     except OSError as error:
-        raise ContentAway(f"the source of {path!r} is away: {error.strerror}") from error
-    if (found.st_size, found.st_mtime_ns) != (row.size, row.source_mtime_ns):
-        raise ContentAway(f"the source of {path!r} has changed since it was imported")
-    return source
+        raise ContentAway(f"{file.path!r}, of {file.source!r}: {error}") from error
+    if content.digest != file.digest:
+        raise ContentAway(f"{file.source!r} holds other content than when it was imported")
+    return content
 
 
 # -- names ---------------------------------------------------------------------------------
@@ -91,6 +96,9 @@ class FileRow:
     media_type: str
     digest: str
     """SHA-256 of the content, in hexadecimal."""
+    source: str
+    """The file it was read from, absolute (`path_of`)."""
+    source_mtime_ns: int
     imported_at: datetime
 
     @property
@@ -129,7 +137,8 @@ def files_page(search: str, page: int) -> FilePage:
     is."""
     files = ImportedFile.objects.order_by("path", "id")
     if search:
-        files = files.filter(path__icontains=search)
+        # Unlike `icontains`, this folds the case of all letters on SQLite too.
+        files = files.filter(path__iregex=re.escape(search))
     found = Paginator(files, PAGE_SIZE).get_page(page)
     return FilePage(
         rows=tuple(map(_row, found.object_list)),
@@ -153,5 +162,7 @@ def _row(file: ImportedFile) -> FileRow:
         size=file.size,
         media_type=file.media_type,
         digest=file.digest,
+        source=file.source,
+        source_mtime_ns=file.source_mtime_ns,
         imported_at=file.imported_at,
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import re
 import signal
 import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +136,11 @@ class Memcached(Server):
     def flush(self) -> None:
         """Forget everything."""
         assert self.ask("flush_all") == b"OK\r\n"
+
+    def keys(self) -> list[str]:
+        """Return the keys of all items."""
+        answer = self.ask("lru_crawler metadump all").decode()
+        return [unquote(key) for key in re.findall(r"key=(\S+)", answer)]
 
     def stats(self) -> dict[str, int]:
         """Return the server's own counters that are whole numbers, by name."""

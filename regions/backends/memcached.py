@@ -11,83 +11,47 @@ from __future__ import annotations
 
 import math
 import os
-import threading
+import struct
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from regions.backends.memcached_clients import Connections, connector
+from regions.backends.memcached_clients import connector
+from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
+from regions.backends.memcached_server import Server, generation_key
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
-from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
+from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
 from regions.rendezvous import choose
 from regions.store import Entry, Reading, Store, dump
-from regions.undelivered import Undelivered
+from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from regions.backends.memcached_clients import Connection
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
 
+_TOKEN = struct.Struct("<d")
+"""Of a lease: when it ends, by this process's clock."""
+
 _LAST_DATE = 2**31 - 1
 """The last date that memcached understands; what is to live longer lives for good."""
 
 
-class Server:
-    """One memcached server as this process knows it."""
-
-    def __init__(self, name: str, connect: Callable[[], Connection], retry: float) -> None:
-        self.name = name
-        self._connections = Connections(connect)
-        self._retry = retry
-        self._failed = False
-        self._next_try = 0.0
-        self._lock = threading.Lock()
-        self._undelivered = Undelivered()
-
-    def ask(self, command: Callable[[Connection], Any]) -> Any:
-        """Do ``command`` with this thread's connection. Raises StoreUnavailable.
-
-        A server that fails is left alone for a while and then tried by one caller. What could
-        not be invalidated on it is invalidated before it is asked for anything else.
-        """
-        if self._failed:
-            self._take_turn()
-        try:
-            connection = self._connections.mine()
-            self._undelivered.deliver(lambda scopes: _change(connection, scopes))
-            answer = command(connection)
-        except StoreUnavailable as error:
-            self._next_try = time.monotonic() + self._retry
-            self._failed = True
-            raise StoreUnavailable("server", f"memcached {self.name}: {error}") from error
-        self._failed = False
-        return answer
-
-    def _take_turn(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if now < self._next_try:
-                raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
-            self._next_try = now + self._retry
-
-    def invalidate(self, scopes: Sequence[str]) -> None:
-        """Change the generations of ``scopes``, or owe it and raise StoreUnavailable."""
-        try:
-            self.ask(lambda connection: _change(connection, scopes))
-        except StoreUnavailable:
-            self._undelivered.keep(scopes)
-            raise
-
-
 class MemcachedStore(Store):
-    """A region's entries on one or more servers."""
+    """A region's entries on one or more servers, each with its weight.
+
+    ``folder`` is where the processes of this host keep invalidations that wait for a server;
+    without it each keeps its own. Times in seconds.
+    """
 
     def __init__(
         self,
-        servers: Sequence[str],
+        servers: Sequence[tuple[str, float]],
         signer: Signer,
         *,
         memcache_module: str = "memcache",
@@ -95,38 +59,68 @@ class MemcachedStore(Store):
         password: str | None = None,
         timeout: float = 0.05,
         retry: float = 1.0,
+        folder: Path | None = None,
     ) -> None:
         self._signer = signer
+        self._weights = dict(servers)
         self._servers = {
             server: Server(
-                server, connector(server, memcache_module, timeout, username, password), retry
+                server,
+                connector(server, memcache_module, timeout, username, password),
+                retry,
+                Journal(folder / quote(server, safe="")) if folder else Undelivered(),
             )
-            for server in servers
+            for server in self._weights
         }
 
-    def _server(self, entry: Entry) -> Server:
-        return self._servers[choose(self._servers, entry.address)]
+    def _server(self, address: bytes) -> Server:
+        return self._servers[choose(self._weights, address)]
 
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
-        record, *generations = keys = _keys(entry)
-        found = self._server(entry).ask(lambda connection: connection.get(keys))
+        record, *generations = wanted = _keys(entry)
+        found = self._server(entry.address).ask(_fetching(wanted))
         return self._reading(entry, found.get(record), map(found.get, generations))
 
+    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+        entries = list(entries)
+        spread: dict[Server, list[Entry]] = {}
+        for entry in entries:
+            spread.setdefault(self._server(entry.address), []).append(entry)
+        readings: dict[Entry, Reading | StoreUnavailable] = {}
+        for server, asked in spread.items():
+            # Entries of a function share generations: each is asked for once.
+            wanted = list(dict.fromkeys(key for entry in asked for key in _keys(entry)))
+            try:
+                found = server.ask(_fetching(wanted))
+            except StoreUnavailable as error:
+                readings |= dict.fromkeys(asked, error)
+                continue
+            for entry in asked:
+                record, *generations = _keys(entry)
+                readings[entry] = self._reading(
+                    entry, found.get(record), map(found.get, generations)
+                )
+        return [readings[entry] for entry in entries]
+
     def begin(self, entry: Entry) -> Reading:
-        keys = _keys(entry)
+        record, *generations = _keys(entry)
 
         def make_generations(connection: Connection) -> dict[str, bytes]:
-            found = connection.get(keys)
-            missing = [key for key in keys[1:] if key not in found]
-            for key in missing:
-                connection.add(key, os.urandom(GENERATION_SIZE), 0)
-            # Of several that made one, one won: ask which.
-            return connection.get(keys) if missing else found
+            found = connection.get([record, *generations])
+            lost = []
+            for key in generations:
+                if key not in found:
+                    generation = os.urandom(GENERATION_SIZE)
+                    if connection.add(key, generation, 0):
+                        found[key] = generation
+                    else:
+                        lost.append(key)
+            # Where several made one, one won: ask which.
+            return found | connection.get(lost) if lost else found
 
-        record, *generations = keys
-        found = self._server(entry).ask(make_generations)
+        found = self._server(entry.address).ask(make_generations)
         return self._reading(entry, found.get(record), map(found.get, generations))
 
     def _reading(
@@ -142,14 +136,28 @@ class MemcachedStore(Store):
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
             raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
-        codec, payload = dump(value)
-        sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
-        key, exptime = _record_key(entry), _exptime(ttl)
-        if not self._server(entry).ask(lambda connection: connection.set(key, sealed, exptime)):
-            raise StoreUnavailable(
-                "not_taken", f"the server does not take a record of {len(sealed)} bytes"
-            )
+        codec, payload = deflated(*dump(value))
+        parts: dict[str, bytes] = {}
+        if len(payload) > PART_SIZE:
+            codec, (payload, parts) = Codec.PARTS, split(entry, codec, payload)
+        record = record._replace(codec=codec, payload=payload)
+        items = {**parts, _record_key(entry): self._signer.seal(entry.address, record)}
+        exptime = _exptime(ttl)
+
+        def store(connection: Connection) -> bool:
+            return all(connection.set(key, item, exptime) for key, item in items.items())
+
+        if len(parts) > MOST_PARTS or not self._server(entry.address).ask(store):
+            size = sum(map(len, items.values()))
+            raise StoreUnavailable("not_taken", f"the server does not take {size} bytes")
         return value
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        if record.codec is Codec.PARTS:
+            wanted = keys(entry, record.payload)
+            found = self._server(entry.address).ask(_fetching(wanted))
+            record = joined(entry, record, found)
+        return super().value(entry, record)
 
     def unstored(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
@@ -171,7 +179,7 @@ class MemcachedStore(Store):
         spread: dict[Server, list[str]] = {}
         for scope in scopes:
             if scope[0] == "e":
-                owners = [self._servers[choose(self._servers, bytes.fromhex(scope[1:]))]]
+                owners = [self._server(bytes.fromhex(scope[1:]))]
             else:
                 owners = list(self._servers.values())
             for server in owners:
@@ -179,26 +187,23 @@ class MemcachedStore(Store):
         return spread
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
-        token = os.urandom(GENERATION_SIZE)
         key, exptime = _lease_key(entry), _exptime(seconds)
-        taken = self._server(entry).ask(lambda connection: connection.add(key, token, exptime))
-        return token if taken else b""
+        ends = time.monotonic() + seconds
+        taken = self._server(entry.address).ask(
+            lambda connection: connection.add(key, b"taken", exptime)
+        )
+        return _TOKEN.pack(ends) if taken else b""
 
     def release(self, entry: Entry, token: bytes) -> None:
-        key = _lease_key(entry)
-
-        def give_back(connection: Connection) -> None:
-            # A lease that ran out may be another's by now.
-            if connection.get([key]).get(key) == token:
-                connection.delete(key)
-
-        self._server(entry).ask(give_back)
+        (ends,) = _TOKEN.unpack(token)
+        # A lease that ran out may be another's by now.
+        if time.monotonic() < ends:
+            key = _lease_key(entry)
+            self._server(entry.address).ask(lambda connection: connection.delete(key))
 
 
-def _change(connection: Connection, scopes: Iterable[str]) -> None:
-    # A generation that is not there matches no record: the next load makes a fresh one.
-    for scope in scopes:
-        connection.delete(_generation_key(scope))
+def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
+    return lambda connection: connection.get(keys)
 
 
 def _record_key(entry: Entry) -> str:
@@ -209,13 +214,9 @@ def _lease_key(entry: Entry) -> str:
     return f"brg1:l{entry.address.hex()}"
 
 
-def _generation_key(scope: str) -> str:
-    return f"brg1:{scope}"
-
-
 def _keys(entry: Entry) -> list[str]:
     """Return the key of the record, then those of its generations."""
-    return [_record_key(entry), *map(_generation_key, entry.scopes)]
+    return [_record_key(entry), *map(generation_key, entry.scopes)]
 
 
 def _exptime(seconds: float) -> int:

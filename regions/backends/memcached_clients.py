@@ -207,7 +207,6 @@ class Pylibmc(Connection):
                 "_poll_timeout": milliseconds,
                 "send_timeout": microseconds,
                 "receive_timeout": microseconds,
-                "retry_timeout": 0,
             },
         )
 

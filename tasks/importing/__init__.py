@@ -1,5 +1,5 @@
 """The import: files of a folder into the files region, and their rows into the index.
 
-`walking` finds the files, `arriving` reads one, `importer` puts them into region and index, and
-`reporting` tells the operator.
+`walking` finds the files, `importer` puts them into region and index, and `reporting` tells the
+operator.
 """

@@ -1,9 +1,9 @@
 """Putting the files of a source into the files region, and their rows into the index.
 
 **The order keeps the index true.** Content is stored first, and durably; its row follows with
-others in one transaction, at most `FLUSH_SECONDS` later. Whatever stops the run in between
-leaves content that no row names, or that a row with an older date names; the next run reads such
-a file again.
+others in one transaction. A changed file is stored beside its former version, so whatever stops
+the run in between leaves each row with the content that it describes; the next run finds what is
+stored already and writes its row without reading it again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from beakercache import cache
-from tasks.files import INDEX_TAG, path_digest, path_of, read_file
-from tasks.importing.arriving import Arrival, Unreadable, arrival
+from regions.backends.files import FileStore
+from tasks.files import INDEX_TAG, name_of, path_digest, path_of, read_file
+from tasks.importing.media_types import media_type
 from tasks.importing.walking import Found, Refused, Source, SourceError
 from tasks.models import ImportedFile
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 BATCH = 500
 """Rows that are read, or written, with one query."""
 FLUSH_SECONDS = 1.0
-"""After this long, rows are written even when they are fewer."""
+"""After this long, rows are written even when they are fewer: the pages show them."""
 
 
 class NotStored(Exception):
@@ -58,8 +59,8 @@ class Reporter(Protocol):
 class Summary:
     """What became of the files of a source, in numbers of files."""
 
-    new: int = 0
-    changed: int = 0
+    imported: int = 0
+    """New, or changed, or not stored any more."""
     unchanged: int = 0
     failed: int = 0
     size: int = 0
@@ -68,7 +69,7 @@ class Summary:
 
     @property
     def files(self) -> int:
-        return self.new + self.changed + self.unchanged + self.failed
+        return self.imported + self.unchanged + self.failed
 
 
 class Importer:
@@ -79,8 +80,10 @@ class Importer:
         self._source = source
         self._reporter = reporter
         # Where the content goes, which must not be taken for a part of the source.
-        folder = getattr(cache["files"].store, "folder", None)
-        self._folder = None if folder is None else os.path.realpath(folder)
+        stores = [cache[region].store for region in cache.options]
+        self._without = frozenset(
+            os.path.realpath(store.folder) for store in stores if isinstance(store, FileStore)
+        )
         self._rows: list[ImportedFile] = []
         self._flushed = time.monotonic()
 
@@ -90,7 +93,7 @@ class Importer:
         started = time.monotonic()
         try:
             self._count()
-            for batch in _batches(self._source.walk(self._folder)):
+            for batch in _batches(self._source.walk(self._without)):
                 known = self._known(batch)
                 for found in batch:
                     if isinstance(found, Refused):
@@ -104,7 +107,7 @@ class Importer:
 
     def _count(self) -> None:
         files = size = refused = 0
-        for found in self._source.walk(self._folder):
+        for found in self._source.walk(self._without):
             if isinstance(found, Found):
                 files += 1
                 size += found.size
@@ -120,59 +123,38 @@ class Importer:
         return {row.path_digest: row for row in rows}
 
     def _take(self, found: Found, row: ImportedFile | None) -> None:
-        former = None if row is None else read_file.peek(found.path)
-        if row is not None and former is not None and _is_current(found, row, former):
-            self.summary.unchanged += 1
-            self._reporter.advance(found.size)
-            self._reporter.done()
-            return
+        version = (found.source, found.size, found.mtime_ns)
+        if row is not None and (name_of(row.source), row.size, row.source_mtime_ns) == version:
+            stored = read_file.peek(*version)
+            if stored is not None and stored.digest == row.digest:
+                self.summary.unchanged += 1
+                self._reporter.advance(found.size)
+                self._reporter.done()
+                return
         before = self.summary.size
         try:
-            with arrival(found, self._source.root, self._advance) as arriving:
-                content = self._store(found.path, arriving, former)
-        except Unreadable as error:
-            self._fail(found.path, str(error))
+            content = read_file(*version, self._advance)
+        except OSError as error:
+            self._fail(found.path, error.strerror or str(error))
         else:
-            if row is None:
-                self.summary.new += 1
-            else:
-                self.summary.changed += 1
-            self._reporter.done()
-            self._index(found, arriving, content)
-        # What was announced of a file and never came is done with too.
-        self._reporter.advance(max(0, found.size - (self.summary.size - before)))
-
-    def _store(self, path: str, arriving: Arrival, former: CachedFile | None) -> CachedFile:
-        """Put a file's content into the region. If that fails, what was stored there formerly
-        is there again."""
-        try:
-            try:
-                if former is None:
-                    # There is nothing to outdate. To invalidate all the same would cost a write
-                    # to disk, and now and then an entry that shares the generation's place.
-                    content = read_file(path, arriving.chunks)
-                if not arriving.whole:
-                    content = read_file.refresh(path, arriving.chunks)
-            except OSError as error:
-                raise NotStored(error.strerror or str(error)) from error
             if not content.stored:
                 raise NotStored("its disk may be full; the log line above says what it met")
-        except BaseException:
-            if former is not None:
-                read_file.refresh(path, former.chunks)
-            raise
-        return content
+            self._index(found, content)
+            self.summary.imported += 1
+            self._reporter.done()
+        # What was announced of a file and never came, or was there already, is done with too.
+        self._reporter.advance(max(0, found.size - (self.summary.size - before)))
 
-    def _index(self, found: Found, arriving: Arrival, content: CachedFile) -> None:
+    def _index(self, found: Found, content: CachedFile) -> None:
         self._rows.append(
             ImportedFile(
                 path_digest=path_digest(found.path),
                 path=found.path,
-                size=content.size,
-                media_type=arriving.media_type,
+                size=found.size,
+                media_type=media_type(found.path, content),
                 digest=content.digest,
                 source=path_of(found.source),
-                source_mtime_ns=arriving.mtime_ns,
+                source_mtime_ns=found.mtime_ns,
                 imported_at=timezone.now(),
             )
         )
@@ -214,16 +196,6 @@ _UPDATED = [
     "source_mtime_ns",
     "imported_at",
 ]
-
-
-def _is_current(found: Found, row: ImportedFile, stored: CachedFile) -> bool:
-    """Whether a file's row and content are those of the file as it is now."""
-    return (row.source, row.size, row.source_mtime_ns, row.digest) == (
-        path_of(found.source),
-        found.size,
-        found.mtime_ns,
-        stored.digest,
-    )
 
 
 def _batches(found: Iterable[Found | Refused]) -> Iterator[list[Found | Refused]]:

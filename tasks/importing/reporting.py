@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -63,7 +64,9 @@ class BarReporter:
         self._bar = tqdm(
             total=self._progress.cost,
             bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
-            dynamic_ncols=True,
+            # A terminal that does not tell its size is as wide as they were.
+            dynamic_ncols=os.get_terminal_size(self._terminal.fileno()).columns > 0,
+            ncols=80,
             file=self._terminal,
         )
         self._bar.set_description_str(str(self._progress))
@@ -134,8 +137,8 @@ def failure(path: str, reason: str) -> str:
 def result(summary: Summary) -> str:
     """Return the line that ends a run."""
     return (
-        f"{summary.new} new, {summary.changed} changed, {summary.unchanged} unchanged, "
-        f"{summary.failed} failed; {human(summary.size)} read in {summary.seconds:.1f} s"
+        f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed; "
+        f"{human(summary.size)} read in {summary.seconds:.1f} s"
     )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.files import path_of
+from tasks.reading import modified_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 class SourceError(Exception):
@@ -24,7 +25,7 @@ class Found:
     path: str
     """In the index: relative to the source, with "/" between folders (`files.path_of`)."""
     source: str
-    """Its absolute name in the file system."""
+    """Its absolute name in the file system, without links."""
     size: int
     """Bytes."""
     mtime_ns: int
@@ -62,20 +63,21 @@ class Source:
             return cls(os.path.dirname(real), os.path.basename(real))
         raise SourceError(f"{path_of(name)!r} is {_kind(mode)}, neither a folder nor a file")
 
-    def walk(self, without: str | None = None) -> Iterator[Found | Refused]:
-        """Yield what the source holds, sorted by name within each folder; refuse the folder
+    def walk(self, without: Collection[str] = ()) -> Iterator[Found | Refused]:
+        """Yield what the source holds, sorted by name within each folder; refuse the folders
         ``without`` (absolute, no links). Raises SourceError when the source cannot be read.
 
         A link to a file within the source is that file under another name. A link to a folder
         within it is passed over: what the folder holds comes under its own name.
         """
-        if without is not None and is_within(self.root, without):
-            raise SourceError(f"{path_of(self.root)!r} holds what was imported")
+        if any(_is_within(self.root, folder) for folder in without):
+            raise SourceError(f"{path_of(self.root)!r} is where the regions keep their entries")
+        prefix = os.path.join(self.root, "")
         if self.only is not None:
-            yield _look(self.root, os.path.join(self.root, self.only))
+            yield _found(path_of(self.only), prefix + self.only)
             return
         try:
-            open_folders = [iter(_names(self.root))]
+            open_folders = [iter(_entries(self.root))]
         except OSError as error:
             raise SourceError(f"{path_of(self.root)!r} cannot be read: {error.strerror}") from error
         # A stack of its own: folders may be nested deeper than Python's calls.
@@ -83,51 +85,57 @@ class Source:
             entry = next(open_folders[-1], None)
             if entry is None:
                 open_folders.pop()
-            elif entry.is_dir(follow_symlinks=False):
-                if entry.path == without:
-                    yield Refused(_path(self.root, entry.path), "holds what was imported")
-                    continue
+                continue
+            path = path_of(entry.path[len(prefix) :])
+            if entry.is_symlink():
+                if (found := self._linked(path, entry.path, without)) is not None:
+                    yield found
+            elif not entry.is_dir():
+                yield _found(path, entry.path)
+            elif entry.path in without:
+                yield Refused(path, "is where the regions keep their entries")
+            else:
                 try:
-                    open_folders.append(iter(_names(entry.path)))
+                    open_folders.append(iter(_entries(entry.path)))
                 except OSError as error:
-                    yield Refused(_path(self.root, entry.path), error.strerror or str(error))
-            elif not (entry.is_symlink() and self._leads_to_folder(entry)):
-                yield _look(self.root, entry.path)
+                    yield Refused(path, error.strerror or str(error))
 
-    def _leads_to_folder(self, link: os.DirEntry[str]) -> bool:
-        return link.is_dir() and is_within(os.path.realpath(link.path), self.root)
+    def _linked(self, path: str, link: str, without: Collection[str]) -> Found | Refused | None:
+        """Return what a link leads to; None for a folder that is imported by its own name."""
+        try:
+            real = os.path.realpath(link, strict=True)
+        except OSError as error:
+            return Refused(path, error.strerror or str(error))
+        if not _is_within(real, self.root):
+            return Refused(path, "is a link out of the source")
+        if any(_is_within(real, folder) for folder in without):
+            return Refused(path, "is a link to where the regions keep their entries")
+        return None if os.path.isdir(real) else _found(path, real)
 
 
-def is_within(real: str, root: str) -> bool:
-    """Whether a name without links lies in the folder ``root``, or is it."""
-    return os.path.commonpath((real, root)) == root
+def _is_within(real: str, folder: str) -> bool:
+    """Whether a name without links is, or lies in, the folder of another."""
+    return os.path.commonpath((real, folder)) == folder
 
 
-def _names(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _look(root: str, name: str) -> Found | Refused:
-    path = _path(root, name)
+def _found(path: str, real: str) -> Found | Refused:
     try:
-        real = os.path.realpath(name, strict=True) if os.path.islink(name) else name
-        found = os.stat(name)
+        status = os.lstat(real)
     except OSError as error:
         return Refused(path, error.strerror or str(error))
-    if not is_within(real, root):
-        return Refused(path, "is a link out of the source")
-    if not stat.S_ISREG(found.st_mode):
-        return Refused(path, f"is {_kind(found.st_mode)}, not a file")
-    return Found(path, name, found.st_size, found.st_mtime_ns)
-
-
-def _path(root: str, name: str) -> str:
-    return path_of(os.path.relpath(name, root))
+    if not stat.S_ISREG(status.st_mode):
+        return Refused(path, f"is {_kind(status.st_mode)}, not a file")
+    return Found(path, real, status.st_size, modified_ns(status))
 
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import condition, require_safe
+from django.utils.cache import get_conditional_response
+from django.views.decorators.http import require_safe
 
-from tasks.files import FileRow, file_row, files_page, read_file
+from tasks.files import ContentAway, FileRow, content_of, file_row, files_page
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from django.http.response import HttpResponseBase
 
     from regions import CachedFile
@@ -56,31 +55,24 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what is known of a file, and a preview of text and images."""
     file = _row(pk)
     try:
-        content = read_file(file.path)
-        preview = _preview(file, content)
-    except OSError:
+        content = content_of(file)
+    except ContentAway:
         return _away(request, file)
-    context = {"file": file, "image": file.media_type in _IMAGES, "preview": preview}
+    context = {
+        "file": file,
+        "image": file.media_type in _IMAGES,
+        "preview": _preview(file, content),
+    }
     return render(request, "tasks/files/detail.html", context)
 
 
-def _etag(_request: HttpRequest, pk: int) -> str:
-    return f'"{_row(pk).digest}"'
-
-
-def _last_modified(_request: HttpRequest, pk: int) -> datetime:
-    return _row(pk).imported_at
-
-
 @require_safe
-@condition(etag_func=_etag, last_modified_func=_last_modified)
 def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Send a file to be saved."""
     return _send(request, _row(pk), inline=False)
 
 
 @require_safe
-@condition(etag_func=_etag, last_modified_func=_last_modified)
 def raw(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Send an image or plain text to be shown; all else, which might be active, to be saved."""
     file = _row(pk)
@@ -102,29 +94,35 @@ def _away(request: HttpRequest, file: FileRow) -> HttpResponse:
 
 def _send(request: HttpRequest, file: FileRow, *, inline: bool) -> HttpResponseBase:
     try:
-        content = read_file(file.path)
-        stream = content.open()
-    except OSError:
+        content = content_of(file)
+    except ContentAway:
         return _away(request, file)
+    etag = f'"{file.digest}"'
+    response: HttpResponseBase | None = get_conditional_response(request, etag=etag)
+    if response is None:
+        response = _whole(file, content, inline=inline)
+        if request.method == "HEAD":
+            response.close()
+            response = HttpResponse(headers=response.headers)
+    response["ETag"] = etag
+    # Kept, but asked for each time: a file that is imported again keeps its address.
+    response["Cache-Control"] = "no-cache"
+    return response
+
+
+def _whole(file: FileRow, content: CachedFile, *, inline: bool) -> FileResponse:
+    stream = content.open()
     media_type = file.media_type
     if media_type == "text/plain":
-        start = stream.read(PREVIEW_SIZE)
+        media_type = f"text/plain; charset={_charset(stream.read(PREVIEW_SIZE))}"
         stream.seek(0)
-        media_type = f"text/plain; charset={_charset(start)}"
-    response: HttpResponse | FileResponse = FileResponse(
+    response = FileResponse(
         stream,
         as_attachment=not inline,
         filename="".join("_" if unicodedata.category(c) == "Cc" else c for c in file.name),
         content_type=media_type,
     )
-    # An import may be replacing the content just now: the tag is that of what is sent.
-    response["ETag"] = f'"{content.digest}"'
-    response["Cache-Control"] = "no-cache"
     response["Content-Security-Policy"] = _POLICY
-    response["X-Content-Type-Options"] = "nosniff"
-    if request.method == "HEAD":
-        response.close()
-        return HttpResponse(headers=response.headers)
     return response
 
 
@@ -139,7 +137,7 @@ class _TextPreview:
 
 
 def _preview(file: FileRow, content: CachedFile) -> _TextPreview | None:
-    """Return the beginning of a text; None for what is none. Raises OSError."""
+    """Return the beginning of a text; None for what is none."""
     kind = file.media_type
     readable = kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
     if not readable or kind in _IMAGES:

@@ -113,3 +113,48 @@ def test_within_its_grace_a_value_outlives_a_failing_load(manager: Manager, call
     assert load() == 1, "the old value beats an error"
     assert cache["functions"].stats["failed.load"] == 1
     assert load() == 3, "and the next caller tries again"
+
+
+def test_a_value_is_renewed_early_by_some_while_others_are_served(
+    manager: Manager, calls: Calls
+) -> None:
+    cache = manager(expire=20, early=10)
+    loading, proceed = threading.Event(), threading.Event()
+
+    @cache.region("functions")
+    def load() -> int:
+        if calls() == 1:
+            time.sleep(1)  # so that each call renews with a probability of exp(-20 / 10 / 1)
+        else:
+            loading.set()
+            assert proceed.wait(LONG)
+        return calls.count
+
+    assert load() == 1
+
+    def renew() -> None:
+        while not loading.is_set():
+            load()
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    assert loading.wait(LONG)
+    assert [load() for _ in range(50)] == [1] * 50, "others are served what has not expired"
+    assert calls.count == 2, "and wait for nobody"
+    proceed.set()
+    renewing.join()
+    assert load.peek() == 2
+
+
+def test_a_failing_early_renewal_keeps_the_value(manager: Manager, calls: Calls) -> None:
+    cache = manager(expire=20, early=10)
+
+    @cache.region("functions")
+    def load() -> int:
+        if calls() > 1:
+            raise ConnectionError("the database is away")
+        time.sleep(1)
+        return calls.count
+
+    assert [load() for _ in range(200)] == [1] * 200
+    assert calls.count > 1

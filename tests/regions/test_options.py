@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from regions import CacheManager, ConfigurationError, parse_cache_config_options
 from regions.environment import memcached_options
-from regions.options import servers
+from regions.servers import servers
 
 
 def configured(config: dict[str, Any]) -> CacheManager:
@@ -35,7 +35,7 @@ def test_regions_inherit_what_stands_without_a_name(tmp_path: Path) -> None:
     )
     functions, files = cache.options["functions"], cache.options["files"]
     assert (functions.type, functions.expire) == ("ext:memcached", 60)
-    assert dict(functions.backend) == {"url": ("127.0.0.1:11211",)}
+    assert dict(functions.backend) == {"url": (("127.0.0.1:11211", 1),)}
     assert (files.type, files.expire, files.grace) == ("file", 432000, 30)
     assert files.data_dir == tmp_path
 
@@ -131,15 +131,16 @@ def test_no_error_shows_a_secret() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a", ("a:11211",)),
-        ("a:1, b:2;c", ("a:1", "b:2", "c:11211")),
-        ("[::1]:5 [fe80::1]", ("[::1]:5", "[fe80::1]:11211")),
-        ("unix:/run/memcached.sock", ("unix:/run/memcached.sock",)),
-        (["a:1", "b"], ("a:1", "b:11211")),
+        ("a", {"a:11211": 1}),
+        ("a:1, b:2;c", {"a:1": 1, "b:2": 1, "c:11211": 1}),
+        ("[::1]:5 [fe80::1]", {"[::1]:5": 1, "[fe80::1]:11211": 1}),
+        ("unix:/run/memcached.sock", {"unix:/run/memcached.sock": 1}),
+        ("a?weight=2.5 b:1?weight=3", {"a:11211": 2.5, "b:1": 3}),
+        (["a:1", ("b", 2)], {"a:1": 1, "b:11211": 2}),
     ],
 )
-def test_server_addresses(text: object, expected: tuple[str, ...]) -> None:
-    assert servers(text) == expected
+def test_server_addresses_and_weights(text: object, expected: dict[str, float]) -> None:
+    assert dict(servers(text)) == expected
 
 
 @given(st.text(max_size=30))
@@ -149,7 +150,7 @@ def test_any_text_is_servers_or_a_clear_error(text: str) -> None:
     except ValueError as error:
         assert str(error)  # noqa: PT017
     else:
-        assert found == servers(";".join(found)), "what was read reads the same again"
+        assert found == servers(list(found)), "what was read reads the same again"
 
 
 # -- the environment --------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def test_without_servers_in_the_environment_nothing_changes() -> None:
 def test_memcached_servers_of_the_environment() -> None:
     assert memcached_options("functions", {"MEMCACHED_SERVERS": "a:1,b"}) == {
         "cache.functions.type": "ext:memcached",
-        "cache.functions.url": "a:1;b:11211",
+        "cache.functions.url": "a:1,b",
     }
 
 

@@ -1,0 +1,212 @@
+"""Who is measured: one class a way to cache a function, all with the same two methods.
+
+Every contender is set up as its documentation says, with its own defaults, on one memcached or
+one folder. ``timeout`` (seconds) is for those that let it be set: None keeps their default.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import beaker.cache
+import beaker.util
+import dogpile.cache
+import flask
+import flask_caching
+import memcache
+from django.core.cache import CacheHandler
+
+import regions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Load = Callable[[int], Any]
+
+EXPIRE = 60 * 60
+"""Seconds; no entry expires during a measurement."""
+
+
+class Place(NamedTuple):
+    """Where contenders keep entries and locks."""
+
+    address: str
+    """Of the memcached, ``host:port``."""
+    folder: Path
+
+
+class Contender:
+    """A function of one whole number, cached."""
+
+    call: Callable[[int], Any]
+    """Return the value of a key through the cache."""
+    invalidate: Callable[[int], object]
+    """Say that the value of a key has changed."""
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        raise NotImplementedError
+
+
+class Ours(Contender):
+    client = "memcache"
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        cache = regions.CacheManager(
+            **regions.parse_cache_config_options(
+                {
+                    "cache.regions": "ours",
+                    "cache.ours.expire": EXPIRE,
+                    "cache.ours.secret": "of the measurements",
+                    **self.options(place, timeout),
+                }
+            )
+        )
+
+        @cache.region("ours")
+        def value(key: int) -> Any:
+            return load(key)
+
+        self.call, self.invalidate = value, value.invalidate
+
+    def options(self, place: Place, timeout: float | None) -> dict[str, Any]:
+        return {
+            "cache.ours.type": "ext:memcached",
+            "cache.ours.url": place.address,
+            "cache.ours.memcache_module": self.client,
+            "cache.ours.timeout": timeout,
+        }
+
+
+class OursPylibmc(Ours):
+    client = "pylibmc"
+
+
+class OursFiles(Ours):
+    def options(self, place: Place, timeout: float | None) -> dict[str, Any]:
+        return {"cache.ours.type": "file", "cache.ours.data_dir": place.folder / "ours"}
+
+
+class Beaker(Contender):
+    """Stock Beaker; its locks are files. It has no way to set the client's time-out."""
+
+    region = "stock"
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        name = f"cache.{self.region}"
+        manager: Any = beaker.cache.CacheManager(
+            **beaker.util.parse_cache_config_options(
+                {
+                    "cache.regions": self.region,
+                    f"{name}.expire": EXPIRE,
+                    f"{name}.lock_dir": str(place.folder / "locks"),
+                    **{f"{name}.{key}": value for key, value in self.options(place).items()},
+                }
+            )
+        )
+
+        def value(key: int) -> Any:
+            return load(key)
+
+        cached = manager.region(self.region)(value)
+        self.manager, self.call = manager, cached
+        self.invalidate = lambda key: manager.region_invalidate(cached, self.region, key)
+
+    def options(self, place: Place) -> dict[str, str]:
+        return {"type": "ext:memcached", "url": place.address}
+
+
+class BeakerFiles(Beaker):
+    region = "stock_files"
+
+    def options(self, place: Place) -> dict[str, str]:
+        return {"type": "file", "data_dir": str(place.folder / "stock")}
+
+
+class Dogpile(Contender):
+    """dogpile.cache on python-memcached; one load a process."""
+
+    distributed = False
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        arguments: dict[str, Any] = {"url": place.address}
+        if self.distributed:
+            arguments |= {"distributed_lock": True, "lock_timeout": 30}
+        if timeout is not None:
+            arguments["socket_timeout"] = timeout
+        region = dogpile.cache.make_region().configure(
+            "dogpile.cache.memcached", expiration_time=EXPIRE, arguments=arguments
+        )
+
+        def value(key: int) -> Any:
+            return load(key)
+
+        cached: Any = region.cache_on_arguments()(value)
+        self.call, self.invalidate = cached, cached.invalidate
+
+
+class DogpileLock(Dogpile):
+    """As `Dogpile`, with its lock in memcached: one load in the cluster."""
+
+    distributed = True
+
+
+class FlaskCaching(Contender):
+    """Flask-Caching's memoize on python-memcached."""
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        options = {} if timeout is None else {"socket_timeout": timeout}
+        cache = flask_caching.Cache(
+            flask.Flask("bench"),
+            config={
+                "CACHE_TYPE": "MemcachedCache",
+                "CACHE_MEMCACHED_SERVERS": memcache.Client([place.address], **options),
+                "CACHE_DEFAULT_TIMEOUT": EXPIRE,
+            },
+        )
+
+        def value(key: int) -> Any:
+            return load(key)
+
+        cached: Any = cache.memoize()(value)
+        self.call = cached
+        self.invalidate = lambda key: cache.delete_memoized(cached, key)
+
+
+class Django(Contender):
+    """Django's own cache: get_or_set on its recommended client, pymemcache."""
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        options = {} if timeout is None else {"timeout": timeout, "connect_timeout": timeout}
+        default = {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": place.address,
+            "TIMEOUT": EXPIRE,
+            "OPTIONS": options,
+        }
+        # As django.core.cache.caches: one client a thread.
+        caches = CacheHandler({"default": default})
+        self.call = lambda key: caches["default"].get_or_set(str(key), lambda: load(key))
+        self.invalidate = lambda key: caches["default"].delete(str(key))
+
+
+OURS = "regions"
+CONTENDERS: dict[str, type[Contender]] = {
+    OURS: Ours,
+    f"{OURS}, pylibmc": OursPylibmc,
+    f"{OURS}, files": OursFiles,
+    "Beaker": Beaker,
+    "Beaker, files": BeakerFiles,
+    "dogpile.cache": Dogpile,
+    "dogpile.cache, lock in memcached": DogpileLock,
+    "Flask-Caching": FlaskCaching,
+    "Django": Django,
+}
+ON_MEMCACHED = [name for name in CONTENDERS if not name.endswith("files")]
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__])
+
+PATIENCE = 60
+"""Seconds without a word from a process after which the measurement gives up."""

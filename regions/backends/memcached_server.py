@@ -1,0 +1,75 @@
+"""One memcached server as this process knows it: well, failing, or owing it invalidations."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from regions.backends.memcached_clients import Connections
+from regions.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from regions.backends.memcached_clients import Connection
+    from regions.undelivered import Undelivered
+
+T = TypeVar("T")
+
+
+def generation_key(scope: str) -> str:
+    return f"brg1:{scope}"
+
+
+class Server:
+    """A server that is left alone for ``retry`` seconds when it fails, and then tried by one
+    caller. What could not be invalidated on it is invalidated before it is asked for anything
+    else."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], Connection], retry: float, undelivered: Undelivered
+    ) -> None:
+        self.name = name
+        self._connections = Connections(connect)
+        self._retry = retry
+        self._undelivered = undelivered
+        self._failed = False
+        self._next_try = 0.0
+        self._lock = threading.Lock()
+
+    def ask(self, command: Callable[[Connection], T]) -> T:
+        """Do ``command`` with this thread's connection. Raises StoreUnavailable."""
+        if self._failed:
+            self._take_turn()
+        try:
+            connection = self._connections.mine()
+            self._undelivered.deliver(lambda scopes: _change(connection, scopes))
+            answer = command(connection)
+        except StoreUnavailable as error:
+            self._next_try = time.monotonic() + self._retry
+            self._failed = True
+            raise StoreUnavailable("server", f"memcached {self.name}: {error}") from error
+        self._failed = False
+        return answer
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_try:
+                raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
+            self._next_try = now + self._retry
+
+    def invalidate(self, scopes: Sequence[str]) -> None:
+        """Change the generations of ``scopes``, or owe it and raise StoreUnavailable."""
+        try:
+            self.ask(lambda connection: _change(connection, scopes))
+        except StoreUnavailable:
+            self._undelivered.keep(scopes)
+            raise
+
+
+def _change(connection: Connection, scopes: Iterable[str]) -> None:
+    # A generation that is not there matches no record: the next load makes a fresh one.
+    for scope in scopes:
+        connection.delete(generation_key(scope))

@@ -1,0 +1,43 @@
+"""Addresses of servers, as they are configured."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+_HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)"
+_SERVER = re.compile(
+    rf"(?:(?P<unix>unix:/[^?]+)|(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?)"
+    r"(?:\?weight=(?P<weight>\d+(?:\.\d+)?))?\Z"
+)
+
+
+def servers(value: Any) -> tuple[tuple[str, float], ...]:
+    """Return the addresses and weights of servers: of a text that names them, separated by
+    semicolons, commas or spaces, or of a list, in which an address may also be a pair with its
+    weight. An address is ``host:port``, ``[IPv6]:port`` or ``unix:/path``, and may end in
+    ``?weight=2``.
+
+    Raises ValueError, naming the address that cannot be used.
+    """
+    given = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
+    found = dict(_server(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
+    if not found:
+        raise ValueError("name at least one server, such as 127.0.0.1:11211")
+    if len(found) < len(list(filter(None, given))):
+        raise ValueError("the same server is named twice")
+    return tuple(found.items())
+
+
+def _server(address: Any, weight: Any = None) -> tuple[str, float]:
+    match = _SERVER.match(address) if isinstance(address, str) else None
+    if match is None or int(match["port"] or 0) > 65535:
+        raise ValueError(
+            f"{address!r} is not the address of a server; "
+            f"write host:port, [IPv6]:port or unix:/path"
+        )
+    weight = float(match["weight"] or 1) if weight is None else weight
+    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+        raise ValueError(f"{address!r}: a weight is a number above 0")
+    return match["unix"] or f"{match['host']}:{match['port'] or 11211}", float(weight)

@@ -1,0 +1,44 @@
+"""The media type of a file: by its name or, where that says nothing, by how its content begins."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regions import CachedFile
+
+BINARY = "application/octet-stream"
+SAMPLE = 4096
+"""Bytes at the start of a file that tell whether one without a known suffix is text."""
+_COMPRESSED = {
+    "br": "application/x-brotli",
+    "bzip2": "application/x-bzip2",
+    "compress": "application/x-compress",
+    "gzip": "application/gzip",
+    "xz": "application/x-xz",
+}
+
+
+def media_type(name: str, content: CachedFile) -> str:
+    """Return the media type of the file ``name``."""
+    # A leading "./" keeps the name from being taken for a URL ("data:…").
+    by_name, encoding = mimetypes.guess_type(f"./{os.path.basename(name)}", strict=False)
+    if encoding is not None:
+        return _COMPRESSED.get(encoding, BINARY)
+    if by_name is not None:
+        return by_name
+    with content.open() as file:
+        start = file.read(SAMPLE)
+    return "text/plain" if _is_text(start) else BINARY
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        # The sample may end within a character.
+        if len(start) < SAMPLE or error.start < len(start) - 3:
+            return False
+    return bool(start) and b"\0" not in start

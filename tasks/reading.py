@@ -1,0 +1,64 @@
+"""Reading a file of a source: whole, as it was at one moment, or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SourceChanged(OSError):
+    """A name in a source stands for something else than what was to be read."""
+
+
+class SourceFile(FileIO):
+    """A file that is open for reading, and that is what it was expected to be up to its end."""
+
+    def __init__(self, name: str, size: int, mtime_ns: int, advance: Callable[[int], None]) -> None:
+        """Open the file ``name``, absolute and without links, of ``size`` bytes, modified at
+        ``mtime_ns``; ``advance`` is told of the bytes that are read.
+
+        Raises SourceChanged when it is another one by now, OSError when it cannot be opened.
+        """
+        super().__init__(name, opener=_open)
+        self._advance = advance
+        self._opened = os.fstat(self.fileno())
+        try:
+            if not stat.S_ISREG(self._opened.st_mode):
+                raise SourceChanged("is no regular file any more")
+            if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
+                raise SourceChanged("is reached over a link by now, or gone")
+            if (self._opened.st_size, modified_ns(self._opened)) != (size, mtime_ns):
+                raise SourceChanged("has changed")
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to ``size`` bytes. Raises SourceChanged in place of the end when what was read
+        is not the file as it was when it was opened."""
+        chunk = super().read(-1 if size is None else size)
+        if chunk:
+            self._advance(len(chunk))
+        elif _version(os.fstat(self.fileno())) != _version(self._opened):
+            raise SourceChanged("changed while it was read")
+        return chunk
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """Return a file's modification time in nanoseconds since the epoch, or the nearest number
+    that databases take: 64 bits, which the year 2263 exceeds."""
+    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
+
+
+def _open(name: str, flags: int) -> int:
+    # Not to wait for ever, should it be a pipe by now.
+    return os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,51 @@
+"""Memcached servers to misuse, and the client libraries that must bear it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.regions.backends.proxies import Proxy
+from tests.regions.conftest import Manager, make_manager
+from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=["memcache", "pylibmc"])
+def client(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def proxy(memcached: Memcached) -> Iterator[Proxy]:
+    """A proxy before a memcached that is up and empty."""
+    made = Proxy(memcached.port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Memcached]:
+    """A memcached of this test alone, to kill and pause."""
+    made = Memcached()
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def connected(client: str) -> Manager:
+    """Make managers of a region on the servers of ``url``, through each client library.
+
+    A machine that is busy with tests is no fault, so the time-out is long unless it is given.
+    """
+
+    def make(url: str, **options: object) -> object:
+        own = {"memcache_module": client, "timeout": 5, "secret": "of the tests", **options}
+        return make_manager(type="ext:memcached", url=url, **own)
+
+    return make  # type: ignore[return-value]
