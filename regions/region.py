@@ -100,8 +100,7 @@ class Region:
         it: then nothing stored may be used, and nothing be stored."""
         if self._is_pending(entry):
             return None
-        reading: Reading | None = self._ask(entry, self.store.read, entry)
-        return reading
+        return self._read(entry, self.store.read)
 
     def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
         """As `look`, for many entries: one round trip to each server."""
@@ -111,7 +110,7 @@ class Region:
             if isinstance(found, StoreUnavailable):
                 self.stats.fault(found.kind, entry.function, found)
             else:
-                readings[entry] = found
+                readings[entry] = self._checked(entry, found)
         return [readings.get(entry) for entry in entries]
 
     def _is_pending(self, entry: Entry) -> bool:
@@ -128,8 +127,6 @@ class Region:
             return MISSING
         record = reading.record
         if record is None or not reading.matches:
-            if reading.refused:
-                self.stats.fault("refused", entry.function, "a stored record is not ours")
             return MISSING
         if time.time() - record.stored_at >= seconds:
             return MISSING
@@ -183,7 +180,7 @@ class Region:
                 # Waiting in turn for values that are not stored would only take longer.
                 return (yield from self._load_alone(entry))
         # Whoever has the lease takes longer than it lasts: wait no more.
-        reading = yield self._step(entry, store.begin, entry)
+        reading = yield functools.partial(self._read, entry, store.begin)
         return (yield from self._load_and_store(entry, reading, policy))
 
     def _load_leased(
@@ -191,7 +188,7 @@ class Region:
     ) -> Protocol:
         store = self.store
         try:
-            reading = yield self._step(entry, store.begin, entry)
+            reading = yield functools.partial(self._read, entry, store.begin)
             if _record(reading) != _record(seen):
                 # Somebody has stored a value between our look and our lease.
                 value = yield functools.partial(self.fresh, entry, reading, policy)
@@ -216,7 +213,7 @@ class Region:
         yield functools.partial(self.invalidate, entry.own_scope)
         if transactions.current.active():
             return (yield from self._load_alone(entry))
-        reading = yield self._step(entry, self.store.begin, entry)
+        reading = yield functools.partial(self._read, entry, self.store.begin)
         return (yield from self._load_and_store(entry, reading, policy))
 
     def _load_alone(self, entry: Entry) -> Protocol:
@@ -260,6 +257,15 @@ class Region:
         return (self.store.write(entry, value, record, ttl),)
 
     # -- asking the store ------------------------------------------------------------------
+
+    def _read(self, entry: Entry, read: Callable[[Entry], Reading]) -> Reading | None:
+        reading: Reading | None = self._ask(entry, read, entry)
+        return reading and self._checked(entry, reading)
+
+    def _checked(self, entry: Entry, reading: Reading) -> Reading:
+        if reading.refused:
+            self.stats.fault("refused", entry.function, "what is stored is no record of ours")
+        return reading
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
         """Ask the store; None, counted and logged, when it is not to be had."""

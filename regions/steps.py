@@ -54,10 +54,16 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
     """As `run`, for a coroutine function; the event loop never waits for a store."""
     answer: Any = None
     error: BaseException | None = None
+    cancelled: BaseException | None = None
     while True:
         try:
             step = protocol.throw(error) if error is not None else protocol.send(answer)
+            if cancelled is not None:
+                # Thrown where the protocol knows what the step has done, such as take a lease.
+                step, cancelled = protocol.throw(cancelled), None
         except StopIteration as stop:
+            if cancelled is not None:
+                raise cancelled from None
             return stop.value
         answer, error = None, None
         try:
@@ -66,6 +72,21 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
             elif isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
             else:
-                answer = await asyncio.to_thread(step)
+                answer, cancelled = await _to_its_end(step)
         except BaseException as raised:
             error = raised
+
+
+async def _to_its_end(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Carry out a step in a thread. Returns its answer, and the cancellation that came
+    meanwhile."""
+    cancelled: BaseException | None = None
+    task = asyncio.ensure_future(asyncio.to_thread(step))
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:
+            break
+    return task.result(), cancelled

@@ -14,11 +14,8 @@ import signal
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 START_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
@@ -73,16 +70,18 @@ class Server:
                     raise
                 time.sleep(0.01)
 
-    def send(self, number: signal.Signals) -> None:
-        assert self.process is not None, "the server was not started"
-        self.process.send_signal(number)
-
     def pause(self) -> None:
         """Hang: connections are taken by the kernel, nothing is answered."""
-        self.send(signal.SIGSTOP)
+        assert self.process is not None, "the server was not started"
+        self.process.send_signal(signal.SIGSTOP)
+        # The signal has to reach each of its threads.
+        for stat in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+            while stat.read_text().rpartition(")")[2].split()[0] != "T":
+                time.sleep(0.001)
 
     def resume(self) -> None:
-        self.send(signal.SIGCONT)
+        assert self.process is not None, "the server was not started"
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End at once, and wait for it; connections are refused from then on."""
@@ -106,6 +105,9 @@ class Server:
         self.start()
 
 
+_LAST_LINES = (b"END\r\n", b"OK\r\n", b"STORED\r\n", b"ERROR\r\n", b"object\r\n")
+
+
 class Memcached(Server):
     """A memcached of 64 MB; ``options`` are further ones of its command line."""
 
@@ -126,7 +128,7 @@ class Memcached(Server):
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             connection.sendall(line.encode() + b"\r\n")
             answer = b""
-            while not answer.endswith((b"END\r\n", b"OK\r\n", b"ERROR\r\n", b"RESET\r\n")):
+            while not answer.endswith(_LAST_LINES):
                 received = connection.recv(65536)
                 if not received:
                     break

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from regions.backends.memcached_clients import connector
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
-from regions.backends.memcached_server import Server, generation_key
+from regions.backends.memcached_server import Server, key_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
@@ -111,7 +111,7 @@ class MemcachedStore(Store):
             found = connection.get([record, *generations])
             lost = []
             for key in generations:
-                if key not in found:
+                if len(found.get(key, b"")) != GENERATION_SIZE:
                     generation = os.urandom(GENERATION_SIZE)
                     if connection.add(key, generation, 0):
                         found[key] = generation
@@ -121,7 +121,12 @@ class MemcachedStore(Store):
             return found | connection.get(lost) if lost else found
 
         found = self._server(entry.address).ask(make_generations)
-        return self._reading(entry, found.get(record), map(found.get, generations))
+        reading = self._reading(entry, found.get(record), map(found.get, generations))
+        # What somebody else keeps under our key is no generation.
+        ours = [
+            each if each and len(each) == GENERATION_SIZE else None for each in reading.generations
+        ]
+        return reading._replace(generations=tuple(ours))
 
     def _reading(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
@@ -168,7 +173,8 @@ class MemcachedStore(Store):
         failures = []
         for server, owed in self._spread(scopes).items():
             try:
-                server.invalidate(owed)
+                # A generation that is not there matches no record: the next load makes a new one.
+                server.delete(owed)
             except StoreUnavailable as error:
                 failures.append(error)
         if failures:
@@ -187,19 +193,21 @@ class MemcachedStore(Store):
         return spread
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
-        key, exptime = _lease_key(entry), _exptime(seconds)
-        ends = time.monotonic() + seconds
-        taken = self._server(entry.address).ask(
-            lambda connection: connection.add(key, b"taken", exptime)
-        )
+        server, name = self._server(entry.address), _lease_name(entry)
+        exptime, ends = _exptime(seconds), time.monotonic() + seconds
+        try:
+            taken = server.ask(lambda connection: connection.add(key_of(name), b"taken", exptime))
+        except StoreUnavailable:
+            # A server that hung may give a lease that nobody waits for any more.
+            server.owe([name])
+            raise
         return _TOKEN.pack(ends) if taken else b""
 
     def release(self, entry: Entry, token: bytes) -> None:
         (ends,) = _TOKEN.unpack(token)
         # A lease that ran out may be another's by now.
         if time.monotonic() < ends:
-            key = _lease_key(entry)
-            self._server(entry.address).ask(lambda connection: connection.delete(key))
+            self._server(entry.address).delete([_lease_name(entry)])
 
 
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
@@ -207,16 +215,16 @@ def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
 
 
 def _record_key(entry: Entry) -> str:
-    return f"brg1:{entry.address.hex()}"
+    return key_of(entry.address.hex())
 
 
-def _lease_key(entry: Entry) -> str:
-    return f"brg1:l{entry.address.hex()}"
+def _lease_name(entry: Entry) -> str:
+    return f"l{entry.address.hex()}"
 
 
 def _keys(entry: Entry) -> list[str]:
     """Return the key of the record, then those of its generations."""
-    return [_record_key(entry), *map(generation_key, entry.scopes)]
+    return [_record_key(entry), *map(key_of, entry.scopes)]
 
 
 def _exptime(seconds: float) -> int:

@@ -8,6 +8,7 @@ Connections belong to one thread of one process: neither library lets two caller
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -57,13 +58,20 @@ class _Refuse:
 
 
 class _Host(memcache._Host):  # type: ignore[misc]
-    """A python-memcached server that remembers why it failed."""
+    """A python-memcached server that remembers what it answered and why it failed."""
 
+    answer = b""
+    """The last line."""
     failure: object = None
+    socket: Any
 
     def mark_dead(self, reason: object) -> None:
         self.failure = reason
         self.close_socket()
+
+    def readline(self, raise_exception: bool = False) -> bytes:
+        self.answer = super().readline(raise_exception)
+        return self.answer
 
     def receive(self, buffer: bytearray, size: int) -> None:
         """Append what the server sends, ``size`` bytes at least."""
@@ -74,10 +82,20 @@ class _Host(memcache._Host):  # type: ignore[misc]
                 raise ConnectionResetError("the server closed the connection")
             buffer += received
 
-    def _get_socket(self) -> Any:
+    def _get_socket(self) -> socket.socket | None:
+        # As the library's, which leaves a socket open that could not connect.
         if self.socket is None:
             self.failure = None
-        return super()._get_socket()
+            fresh = socket.socket(self.family, socket.SOCK_STREAM)
+            try:
+                fresh.settimeout(self.socket_timeout)
+                fresh.connect(self.address)
+            except OSError as error:
+                fresh.close()
+                self.mark_dead(error)
+                return None
+            self.socket, self.buffer = fresh, b""
+        return self.socket
 
 
 class _Client(memcache.Client):  # type: ignore[misc]
@@ -127,22 +145,28 @@ class PythonMemcached(Connection):
             line = buffer[at:end]
             if line == b"END":
                 return found
-            _, key, flags, size = line.split()
+            answer, key, flags, digits = line.split()
+            size = int(digits)
+            if answer != b"VALUE" or size < 0:
+                raise ValueError(f"the server answers {bytes(line[:80])!r}")
             start = end + 2
-            at = start + int(size) + 2
+            at = start + size + 2
             if len(buffer) < at:
                 host.receive(buffer, at - len(buffer))
-            if flags == b"0":
-                found[key.decode()] = bytes(memoryview(buffer)[start : at - 2])
+            # Only bytes are ours; what else it may be is no record.
+            found[key.decode()] = b"" if flags != b"0" else bytes(buffer[start : at - 2])
 
     def add(self, key: str, value: bytes, exptime: int) -> bool:
-        return bool(self._ask(self._client.add, key, value, exptime))
+        self._ask(self._client.add, key, value, exptime)
+        return self._answered({b"STORED": True, b"NOT_STORED": False})
 
     def set(self, key: str, value: bytes, exptime: int) -> bool:
-        return bool(self._ask(self._client.set, key, value, exptime))
+        self._ask(self._client.set, key, value, exptime)
+        return self._answered({b"STORED": True, _TOO_LARGE: False, _NO_MEMORY: False})
 
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
+        self._answered({b"DELETED": True, b"NOT_FOUND": True})
 
     def __del__(self) -> None:
         # Its thread has ended. The server is told nothing: after a fork the parent process may
@@ -167,6 +191,22 @@ class PythonMemcached(Connection):
             # The library trips over what is not the protocol; what follows cannot be trusted.
             self._host.mark_dead(error)
             return None
+        except BaseException:
+            # Interrupted: the rest of the answer would be taken for that to the next request.
+            self._host.close_socket()
+            raise
+
+    def _answered(self, meanings: dict[bytes, bool]) -> bool:
+        """Return what the last answer means; one that it cannot be ends the connection."""
+        answer = self._host.answer
+        if answer not in meanings:
+            self._host.close_socket()
+            raise StoreUnavailable("server", f"it answers {answer[:80]!r}")
+        return meanings[answer]
+
+
+_TOO_LARGE = b"SERVER_ERROR object too large for cache"
+_NO_MEMORY = b"SERVER_ERROR out of memory storing object"
 
 
 class Pylibmc(Connection):
@@ -186,12 +226,12 @@ class Pylibmc(Connection):
             def serialize(self, value: bytes) -> tuple[bytes, int]:
                 return value, 0
 
-            def deserialize(self, value: bytes, flags: int) -> bytes | None:
-                return None if flags else value
+            def deserialize(self, value: bytes, flags: int) -> bytes:
+                # Only bytes are ours; what else it may be is no record.
+                return b"" if flags else value
 
         self._error = pylibmc.Error
-        self._no = (pylibmc.NotFound, pylibmc.DataExists)
-        self._too_much = (pylibmc.TooBig, pylibmc.AllocationError)
+        self._too_big = pylibmc.TooBig
         self._kept = False
         self._timeout = timeout
         milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)
@@ -211,14 +251,27 @@ class Pylibmc(Connection):
         )
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, Any] = self._ask(self._client.get_multi, keys)
-        return {key: value for key, value in found.items() if value is not None}
+        found: dict[str, bytes] = self._ask(self._get, keys)
+        return found
+
+    def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = self._client.get_multi(keys)
+        if not found:
+            # Of many keys the library says nothing when the server fails; of one it does.
+            self._client.get(keys[0])
+        return found
 
     def add(self, key: str, value: bytes, exptime: int) -> bool:
         return bool(self._ask(self._client.add, key, value, exptime))
 
     def set(self, key: str, value: bytes, exptime: int) -> bool:
-        return bool(self._ask(self._client.set, key, value, exptime))
+        try:
+            return bool(self._ask(self._client.set, key, value, exptime))
+        except StoreUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, self._too_big) or str(cause).startswith(_NO_MEMORY_ERROR):
+                return False
+            raise
 
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
@@ -228,16 +281,22 @@ class Pylibmc(Connection):
         started = time.monotonic()
         try:
             answer = command(*args)
-        except (*self._no, *self._too_much):
-            answer = False
         except self._error as error:
             self._client.disconnect_all()
             if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.
                 return self._ask(command, *args)
             raise StoreUnavailable("server", str(error) or repr(error)) from error
+        except BaseException:
+            # Interrupted: the rest of the answer would be taken for that to the next request.
+            self._client.disconnect_all()
+            raise
         self._kept = True
         return answer
+
+
+_NO_MEMORY_ERROR = "error 48 "
+"""libmemcached's number for a server that has no memory left."""
 
 
 class Connections:

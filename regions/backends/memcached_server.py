@@ -10,7 +10,7 @@ from regions.backends.memcached_clients import Connections
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from regions.backends.memcached_clients import Connection
     from regions.undelivered import Undelivered
@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def generation_key(scope: str) -> str:
-    return f"brg1:{scope}"
+def key_of(name: str) -> str:
+    """Return the key under which something of ours is kept: a record by its entry's address, a
+    generation by its scope, a lease by its name."""
+    return f"brg1:{name}"
 
 
 class Server:
     """A server that is left alone for ``retry`` seconds when it fails, and then tried by one
-    caller. What could not be invalidated on it is invalidated before it is asked for anything
-    else."""
+    caller. What could not be deleted on it is deleted before it is asked for anything else."""
 
     def __init__(
         self, name: str, connect: Callable[[], Connection], retry: float, undelivered: Undelivered
@@ -44,7 +45,7 @@ class Server:
             self._take_turn()
         try:
             connection = self._connections.mine()
-            self._undelivered.deliver(lambda scopes: _change(connection, scopes))
+            self._undelivered.deliver(lambda names: _delete(connection, names))
             answer = command(connection)
         except StoreUnavailable as error:
             self._next_try = time.monotonic() + self._retry
@@ -60,16 +61,19 @@ class Server:
                 raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
             self._next_try = now + self._retry
 
-    def invalidate(self, scopes: Sequence[str]) -> None:
-        """Change the generations of ``scopes``, or owe it and raise StoreUnavailable."""
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
         try:
-            self.ask(lambda connection: _change(connection, scopes))
+            self.ask(lambda connection: _delete(connection, names))
         except StoreUnavailable:
-            self._undelivered.keep(scopes)
+            self.owe(names)
             raise
 
+    def owe(self, names: Iterable[str]) -> None:
+        """Delete what is kept under ``names`` before anything else is asked of the server."""
+        self._undelivered.keep(names)
 
-def _change(connection: Connection, scopes: Iterable[str]) -> None:
-    # A generation that is not there matches no record: the next load makes a fresh one.
-    for scope in scopes:
-        connection.delete(generation_key(scope))
+
+def _delete(connection: Connection, names: Iterable[str]) -> None:
+    for name in names:
+        connection.delete(key_of(name))

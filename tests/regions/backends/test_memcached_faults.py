@@ -6,6 +6,7 @@ import collections
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -204,6 +205,7 @@ ANSWERS = {
 @pytest.mark.parametrize("command", ["get", "add", "set", "delete", ""], ids=lambda c: c or "all")
 def test_bad_answers(
     connected: Manager,
+    client: str,
     proxy: Proxy,
     calls: Calls,
     one_line_a_kind: Callable[[CacheManager], None],
@@ -213,9 +215,23 @@ def test_bad_answers(
     cache = connected(proxy.address, timeout=0.05, retry=LONG, lease=0.2)
     proxy.answer = lambda request: answer if request.startswith(command) else None
     use(cache, calls)
-    if command == "add":
-        assert cache["functions"].stats["waits"] == 0, "a failure is not somebody else's lease"
-    one_line_a_kind(cache)
+    # libmemcached takes some of these for misses, and says nothing.
+    if client == "memcache" or not (command == "get" or answer == ANSWERS["a negative size"]):
+        one_line_a_kind(cache)
+        assert command != "add" or cache["functions"].stats["waits"] == 0, (
+            "a failure is not somebody else's lease"
+        )
+
+
+def fill(server: Memcached) -> None:
+    """Leave no room for an item of any size that is used here."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        for size in range(8, 600, 16):
+            value = b"x" * size
+            for number in range(1_200_000 // (size + 50)):
+                key = b"%d-%d" % (size, number)
+                connection.sendall(b"set %b 0 0 %d noreply\r\n%b\r\n" % (key, size, value))
+    assert b"out of memory" in server.ask("set k 0 0 5\r\nvalue")
 
 
 def test_a_full_server(
@@ -224,17 +240,8 @@ def test_a_full_server(
     server = Memcached("-M", "-m", "2")
     server.start()
     try:
+        fill(server)
         cache = connected(server.address, lease=0.2)
-
-        @cache.region("functions")
-        def fill(number: int, size: int) -> bytes:
-            return os.urandom(size)
-
-        for size in (20, 100, 200, 400, 1000, 8000):
-            for number in range(40_000 // size):
-                assert len(fill(number, size)) == size
-        for number in range(1000):
-            fill(number, 0)
         use(cache, calls)
         assert cache["functions"].stats["waits"] == 0
         one_line_a_kind(cache)
