@@ -43,6 +43,9 @@ class Server:
         """Do ``command`` with this thread's connection. Raises StoreUnavailable."""
         if self._failed:
             self._take_turn()
+        return self._do(command)
+
+    def _do(self, command: Callable[[Connection], T]) -> T:
         try:
             connection = self._connections.mine()
             self._undelivered.deliver(lambda names: _delete(connection, names))
@@ -62,9 +65,12 @@ class Server:
             self._next_try = now + self._retry
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
+        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable.
+
+        Tried at once even when the server is left alone: others may be using it again already.
+        """
         try:
-            self.ask(lambda connection: _delete(connection, names))
+            self._do(lambda connection: _delete(connection, names))
         except StoreUnavailable:
             self.owe(names)
             raise
