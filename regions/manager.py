@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakSet
 
 import beaker.cache
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+managers: WeakSet[CacheManager] = WeakSet()
+"""Every manager of this process."""
 
 
 class RegionDecorator(Protocol):
@@ -59,6 +64,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         }
         self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
         """Every decorated function, by name."""
+        managers.add(self)
 
     def __getitem__(self, region: str) -> Region:
         """Return a region by name. Raises ConfigurationError."""

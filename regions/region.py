@@ -284,16 +284,19 @@ class Region:
         """Invalidate at the end of the bulk change, at the commit of the transaction, or now."""
         if collect(self, scopes):
             return
-
-        def deliver() -> None:
-            self.stats.count("invalidations")
-            try:
-                self.store.invalidate(scopes)
-            except StoreUnavailable as error:
-                self.stats.fault(error.kind, "an invalidation waits for the store", error)
-
-        if not transactions.current.defer(scopes, deliver):
+        deliver = functools.partial(self.deliver, scopes)
+        if not transactions.current.defer(self.name, scopes, deliver):
             deliver()
+
+    def deliver(self, scopes: frozenset[str]) -> bool:
+        """Invalidate now. Returns False when the store cannot do it yet and keeps it."""
+        self.stats.count("invalidations")
+        try:
+            self.store.invalidate(scopes)
+        except StoreUnavailable as error:
+            self.stats.fault(error.kind, "an invalidation waits for the store", error)
+            return False
+        return True
 
 
 def _head_start(load_seconds: float, early: float) -> float:

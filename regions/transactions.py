@@ -22,8 +22,9 @@ class Transactions(Protocol):
     def pending(self) -> frozenset[str]:
         """The scopes whose invalidation waits for a commit here."""
 
-    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
-        """Call ``deliver`` when the transaction commits, never if it rolls back.
+    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
+        """Call ``deliver``, which invalidates the scopes in the region and tells whether its
+        store has taken that, when the transaction commits, and never if it rolls back.
 
         Returns False, and does nothing, when none is open.
         """
@@ -36,7 +37,7 @@ class _None:
     def pending(self) -> frozenset[str]:
         return frozenset()
 
-    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
+    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
         return False
 
 

@@ -14,6 +14,7 @@ DEBUG = os.environ.get("DEBUG", "").strip().lower() in {"1", "true", "yes", "on"
 INSTALLED_APPS = [
     "tasks",
     "regions.django",
+    "regions.django.outbox",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

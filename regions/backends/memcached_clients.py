@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import memcache
 
+from regions.backends.sasl import mechanisms
 from regions.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ class Pylibmc(Connection):
         self, server: str, timeout: float, username: str | None, password: str | None
     ) -> None:
         try:
-            import pylibmc
+            with mechanisms():
+                import pylibmc
         except ImportError as error:
             raise ConfigurationError(
                 "memcache_module = 'pylibmc': it is not installed; pip install '.[sasl]'"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class _Invalidation:
     """A commit hook that tells which scopes it will invalidate."""
 
-    def __init__(self, scopes: frozenset[str], deliver: Callable[[], None]) -> None:
+    def __init__(self, scopes: frozenset[str], deliver: Callable[[], bool]) -> None:
         self.scopes = scopes
         self._deliver = deliver
 
@@ -41,17 +41,24 @@ class DatabaseTransactions:
                     waiting |= hook.scopes
         return waiting
 
-    def defer(self, scopes: frozenset[str], deliver: Callable[[], None]) -> bool:
+    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
         deferred = False
         for connection in _open_connections():
             # With several databases in a transaction nobody can say which holds the data: each
             # commit delivers, and a delivery too many costs a load.
-            hook = _Invalidation(scopes, deliver)
-            transaction.on_commit(hook, using=connection.alias, robust=True)
+            alias = connection.alias
+            hook = _Invalidation(scopes, self.on_commit(alias, region, scopes, deliver))
+            transaction.on_commit(hook, using=alias, robust=True)
             # A hook of somebody else that raises ends the run of hooks: come before them all.
             connection.run_on_commit.insert(0, connection.run_on_commit.pop())
             deferred = True
         return deferred
+
+    def on_commit(
+        self, alias: str, region: str, scopes: frozenset[str], deliver: Callable[[], bool]
+    ) -> Callable[[], bool]:
+        """Return what to do when the transaction on the database ``alias`` commits."""
+        return deliver
 
 
 def _open_connections() -> Iterator[BaseDatabaseWrapper]:

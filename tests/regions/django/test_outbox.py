@@ -1,0 +1,140 @@
+"""Invalidations that outlive the process that owes them."""
+
+from __future__ import annotations
+
+import gc
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.signals import request_started
+from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from regions.django.outbox import delivery
+from regions.django.outbox.models import Owed
+from tests.regions.conftest import make_manager
+from tests.regions.django.conftest import elsewhere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.regions.django.conftest import Row
+    from tests.servers import Memcached
+
+
+@pytest.fixture(autouse=True)
+def _no_managers_of_other_tests() -> None:
+    """A row is for every manager that has its region, those on servers that are gone included."""
+    gc.collect()
+
+
+def in_a_child(function: Callable[[], None]) -> int:
+    """Call a function in another process; return how that ended."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(row: Row) -> None:
+    assert row.read() == "old"
+
+    def write_and_die() -> None:
+        row.cache["functions"].store.invalidate = lambda scopes: os._exit(9)  # type: ignore[method-assign]
+        with transaction.atomic():
+            row.write("new")
+
+    assert in_a_child(write_and_die) == 9
+    assert row.read() == "old", "nobody has delivered it yet"
+    assert delivery.deliver_owed(older_than=0) == 1
+    assert row.read() == "new"
+    assert delivery.deliver_owed(older_than=0) == 0
+
+
+def test_a_process_that_dies_before_the_commit_leaves_nothing(row: Row) -> None:
+    assert row.read() == "old"
+
+    def write_and_die() -> None:
+        with transaction.atomic():
+            row.write("new")
+            os._exit(9)
+
+    assert in_a_child(write_and_die) == 9
+    assert not Owed.objects.exists()
+    loads = row.loads
+    assert row.read() == "old"
+    assert row.loads == loads
+
+
+def test_what_is_delivered_is_not_kept(row: Row) -> None:
+    with transaction.atomic():
+        row.write("new")
+        assert Owed.objects.count() == 1
+        assert elsewhere(Owed.objects.count) == 0
+    assert not Owed.objects.exists()
+
+
+def test_what_is_in_flight_is_left_to_its_process(row: Row) -> None:
+    Owed.objects.create(region="functions", scopes="tag")
+    assert delivery.deliver_owed() == 0
+    assert Owed.objects.exists()
+
+
+def test_a_region_that_is_no_more_keeps_no_row(row: Row) -> None:
+    Owed.objects.create(region="former", scopes="tag")
+    assert delivery.deliver_owed(older_than=0) == 1
+    assert not Owed.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_server_could_not_take_stays_until_it_can(
+    own_memcached: Memcached,
+) -> None:
+    cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="of the tests")
+
+    def invalidate() -> None:
+        with transaction.atomic():
+            cache.invalidate_tags("some")
+
+    own_memcached.kill()
+    invalidate()
+    assert delivery.deliver_owed(older_than=0) == 0
+    assert Owed.objects.count() == 1
+    own_memcached.start()
+    assert delivery.deliver_owed(older_than=0) == 1
+
+
+def test_requests_deliver_what_was_left(row: Row, caplog: pytest.LogCaptureFixture) -> None:
+    Owed.objects.create(region="functions", scopes="tag")
+    Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    deliver = delivery.DeliveryNowAndThen()
+    request_started.connect(deliver)
+    try:
+        request_started.send(sender=None)
+        assert not Owed.objects.exists()
+        assert "1 invalidations were left behind" in caplog.text
+        with CaptureQueriesContext(connection) as queries:
+            request_started.send(sender=None)
+        assert not queries.captured_queries, "not at every request"
+    finally:
+        request_started.disconnect(deliver)
+
+
+def test_a_database_that_is_away_is_said_and_harms_nobody(
+    row: Row, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connection.schema_editor() as editor:
+        editor.delete_model(Owed)
+    try:
+        delivery.DeliveryNowAndThen()()
+        assert "the outbox cannot be read" in caplog.text
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(Owed)
