@@ -34,6 +34,7 @@ Call = Callable[[int], Any]
 
 VALUES: dict[str, Any] = {
     "small": {"id": 7, "name": "Water the plants", "done": False},
+    "50 rows": [(number, f"Task number {number}", False) for number in range(50)],
     "10 KB": "x" * 10_000,
 }
 SIZES = {"100 B": 100, "10 KB": 10_000, "1 MB": 1_000_000}

@@ -15,6 +15,8 @@ header() {
 
 PATH=$PATH:/usr/sbin:/sbin
 need memcached command -v memcached
+need sasl2-bin command -v saslpasswd2
+need libsasl2-modules sh -c 'find /usr/lib /usr/local/lib -name "libplain.so*" | grep -q .'
 need mariadb-server command -v mariadbd
 need default-libmysqlclient-dev header mysql.h
 need pkg-config command -v pkg-config

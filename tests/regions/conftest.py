@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,13 @@ def memcached_manager(memcached: Memcached) -> Manager:
     )
 
 
-@pytest.fixture(params=["file_manager", "memcached_manager"])
+@pytest.fixture
+def pylibmc_manager(memcached_manager: Manager) -> Manager:
+    """As `memcached_manager`, through the other client library."""
+    return functools.partial(memcached_manager, memcache_module="pylibmc")
+
+
+@pytest.fixture(params=["file_manager", "memcached_manager", "pylibmc_manager"])
 def manager(request: pytest.FixtureRequest) -> Manager:
     made: Manager = request.getfixturevalue(request.param)
     return made
