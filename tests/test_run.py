@@ -6,12 +6,10 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,75 +17,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers import free_port
+from tests.serving import PATIENCE, ROOT, Serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0
-"""Seconds that a server may take to start or to end."""
-
-
-class Serving:
-    """The server of ``make run``, on data of its own."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.database = folder / "db.sqlite3"
-        self.address = f"http://127.0.0.1:{port}"
-        environ = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{self.database}",
-            "REGIONS_DATA_DIR": str(folder / "regions"),
-        }
-        del environ["DJANGO_SETTINGS_MODULE"]
-        self.process = subprocess.Popen(
-            [sys.executable, "scripts/serve.py", str(port)],
-            cwd=ROOT,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def page(self, path: str) -> tuple[str, dict[str, str]]:
-        """Return body and headers of the answer, as soon as there is one."""
-        ends = time.monotonic() + PATIENCE
-        while True:
-            try:
-                with urllib.request.urlopen(self.address + path) as answer:
-                    return answer.read().decode(), dict(answer.headers)
-            except ConnectionError:
-                pass
-            except OSError as error:
-                if not isinstance(getattr(error, "reason", None), ConnectionError):
-                    raise
-            if time.monotonic() > ends:
-                raise TimeoutError(f"no answer at {self.address}")
-            time.sleep(0.1)
-
-    def processes(self) -> list[int]:
-        """Return the ids of the server's processes."""
-        found = subprocess.run(
-            ["pgrep", "-g", str(self.process.pid)], capture_output=True, text=True
-        )
-        return list(map(int, found.stdout.split()))
-
-    def interrupt(self) -> str:
-        """Press Ctrl-C; return what the server printed."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGINT)
-        printed, _ = self.process.communicate(timeout=PATIENCE)
-        return printed
-
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Iterator[Serving]:
-    server = Serving(tmp_path, free_port())
+    server = Serving(tmp_path)
     yield server
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.process.pid, signal.SIGKILL)
-    server.process.communicate()
+    server.kill()
 
 
 def test_it_serves_the_task_list_and_leaves_nothing_running(serving: Serving) -> None:
