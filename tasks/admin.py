@@ -3,12 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from beakercache import cache
-from tasks import changes, queries
+from tasks import changes
 from tasks.models import ImportedFile, Task, TaskList
 
 
@@ -32,10 +30,8 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        with transaction.atomic():
-            lists = set(queryset.values_list("list_id", flat=True))
+        with changes.change_of(*set(queryset.values_list("list_id", flat=True))):
             super().delete_queryset(request, queryset)
-            cache.invalidate_tags(*(f"list:{list_id}" for list_id in lists))
 
 
 @admin.register(TaskList)
@@ -50,18 +46,6 @@ class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_change_permission(self, request: HttpRequest, obj: TaskList | None = None) -> bool:
         return False
-
-    def delete_model(self, request: HttpRequest, obj: TaskList) -> None:
-        self.delete_queryset(request, TaskList.objects.filter(pk=obj.pk))
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TaskList]) -> None:
-        with transaction.atomic():
-            lists = list(queryset.values_list("pk", "user_id"))
-            super().delete_queryset(request, queryset)
-            cache.invalidate_tags(*(f"list:{list_id}" for list_id, _ in lists))
-            for _, user_id in lists:
-                if user_id is not None:
-                    queries.list_of.invalidate(user_id)
 
 
 @admin.register(ImportedFile)

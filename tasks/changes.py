@@ -6,19 +6,23 @@ rollback nothing has happened. A task of another list does not exist: Task.DoesN
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import transaction
 
 from beakercache import cache
+from tasks import queries
 from tasks.models import Task, TaskList
 
 
 @contextmanager
-def change_of(list_id: int | None) -> Iterator[None]:
-    """Change tasks of a list within this block."""
+def change_of(*list_ids: int | None) -> Iterator[None]:
+    """Change tasks of lists within this block, while nobody else does."""
     with transaction.atomic():
+        # In one order everywhere, and before any task: else two changes could block each other.
+        list(TaskList.objects.select_for_update().filter(pk__in=list_ids).order_by("pk"))
         yield
-        cache.invalidate_tags(f"list:{list_id}")
+        cache.invalidate_tags(*(f"list:{list_id}" for list_id in list_ids))
 
 
 def add(tasks: TaskList, name: str) -> Task:
@@ -28,7 +32,7 @@ def add(tasks: TaskList, name: str) -> Task:
 
 def rename(list_id: int | None, task_id: int, name: str) -> Task:
     with change_of(list_id):
-        task = _locked(list_id, task_id)
+        task = Task.objects.get(list_id=list_id, pk=task_id)
         task.name = name
         task.save(update_fields=["name"])
         return task
@@ -36,7 +40,7 @@ def rename(list_id: int | None, task_id: int, name: str) -> Task:
 
 def set_done(list_id: int | None, task_id: int, done: bool) -> Task:
     with change_of(list_id):
-        task = _locked(list_id, task_id)
+        task = Task.objects.get(list_id=list_id, pk=task_id)
         task.done = done
         task.save(update_fields=["done"])
         return task
@@ -45,7 +49,7 @@ def set_done(list_id: int | None, task_id: int, done: bool) -> Task:
 def delete(list_id: int | None, task_id: int) -> Task:
     """Delete a task and return it as it was."""
     with change_of(list_id):
-        task = _locked(list_id, task_id)
+        task = Task.objects.get(list_id=list_id, pk=task_id)
         task.delete()
         return task
 
@@ -57,5 +61,10 @@ def clear_done(list_id: int | None) -> int:
         return deleted
 
 
-def _locked(list_id: int | None, task_id: int) -> Task:
-    return Task.objects.select_for_update().get(list_id=list_id, pk=task_id)
+def before_list_deletion(instance: TaskList, **_: Any) -> None:
+    """Invalidate what shows a list that is being deleted, be it with its user. A receiver of
+    pre_delete, so that no way to delete leaves a page behind.
+    """
+    with change_of(instance.pk):
+        if instance.user_id is not None:
+            queries.list_of.invalidate(instance.user_id)

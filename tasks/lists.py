@@ -11,8 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest
 
-from beakercache import cache
-from tasks import queries
+from tasks import changes, queries
 from tasks.models import Task, TaskList
 
 SESSION_KEY = "task_list"
@@ -26,7 +25,7 @@ def list_id(request: HttpRequest) -> int | None:
 
 
 def list_to_write(request: HttpRequest) -> TaskList:
-    """Return the request's list, made if need be and locked until the transaction ends.
+    """Return the request's list, made if need be; it stays until the transaction ends.
 
     To be called in a transaction.
     """
@@ -50,18 +49,19 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
     if known is None:
         return
     with transaction.atomic():
-        # Locked after the user's own, so that two browsers that log in cannot block each other.
         target = _list_of_user(user)
-        visitors = TaskList.objects.select_for_update().filter(pk=known, user=None).first()
-        if visitors is None:
-            return
-        Task.objects.filter(list=visitors).update(list=target)
-        visitors.delete()
-        cache.invalidate_tags(f"list:{known}", f"list:{target.pk}")
+        with changes.change_of(known, target.pk):
+            visitors = TaskList.objects.filter(pk=known, user=None).first()
+            if visitors is not None:
+                Task.objects.filter(list=visitors).update(list=target)
+                visitors.delete()
 
 
 def _list_of_user(user: User) -> TaskList:
-    tasks, created = TaskList.objects.select_for_update().get_or_create(user=user)
+    # Locked, so that requests that come at once make one list: databases that refuse the others'
+    # rows may see a deadlock in what they do next.
+    User.objects.select_for_update().get(pk=user.pk)
+    tasks, created = TaskList.objects.get_or_create(user=user)
     if created:
         queries.list_of.invalidate(user.pk)
     return tasks

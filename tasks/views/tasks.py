@@ -83,7 +83,8 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
     list_id = lists.list_id(request)
     try:
         task = Task.objects.get(list_id=list_id, pk=task_id)
-        form = TaskForm(request.POST or None, initial={"name": task.name})
+        data = request.POST if request.method == "POST" else None
+        form = TaskForm(data, initial={"name": task.name})
         if form.is_valid():
             task = changes.rename(list_id, task_id, form.cleaned_data["name"])
             messages.success(request, f"Renamed to {_quoted(task)}.")
