@@ -17,12 +17,13 @@ from tasks.models import Task, TaskList
 
 @contextmanager
 def change_of(*list_ids: int | None) -> Iterator[None]:
-    """Change tasks of lists within this block, while nobody else does."""
+    """Change tasks of lists within this block, while nobody else does. None is no list."""
+    known = [list_id for list_id in list_ids if list_id is not None]
     with transaction.atomic():
         # In one order everywhere, and before any task: else two changes could block each other.
-        list(TaskList.objects.select_for_update().filter(pk__in=list_ids).order_by("pk"))
+        list(TaskList.objects.select_for_update().filter(pk__in=known).order_by("pk"))
         yield
-        cache.invalidate_tags(*(f"list:{list_id}" for list_id in list_ids))
+        cache.invalidate_tags(*(f"list:{list_id}" for list_id in known))
 
 
 def add(tasks: TaskList, name: str) -> Task:

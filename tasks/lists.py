@@ -58,8 +58,8 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
 
 
 def _list_of_user(user: User) -> TaskList:
-    # Locked, so that requests that come at once make one list: databases that refuse the others'
-    # rows may see a deadlock in what they do next.
+    # One request after the other: of several that make the list at once, those that are refused
+    # would hold locks on it, and on the user, that block each other.
     User.objects.select_for_update().get(pk=user.pk)
     tasks, created = TaskList.objects.get_or_create(user=user)
     if created:

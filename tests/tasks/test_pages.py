@@ -1,0 +1,170 @@
+"""What is refused, and the pages that say so."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.models import Model
+
+from tasks.models import Task, TaskList
+from tests.tasks.conftest import PASSWORD, MakeBrowser, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+POSTED = ["/tasks/{}/done/", "/tasks/{}/delete/", "/tasks/clear-done/", "/accounts/logout/"]
+
+
+def is_our_own(page: Page, heading: str) -> bool:
+    """Whether a page looks like the others, leads back, and tells nothing of the inside."""
+    inside = "Traceback|Exception|Django|OperationalError|tasks_task|settings|/tasks/views"
+    assert not re.search(inside, page.html)
+    return (
+        f"<h1>{heading}</h1>" in page.html
+        and "tasks/app.css" in page.html
+        and "Back to the tasks" in page.text
+    )
+
+
+# -- forged and outdated forms -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks/{}/edit/", "/accounts/login/", *POSTED])
+def test_a_form_that_is_not_from_this_site_changes_nothing(
+    browser: MakeBrowser, user: User, path: str
+) -> None:
+    mine = browser(user)
+    mine.add("done")
+    mine.finish("done")
+    before = mine.get().rows
+    forged = browser(user, enforce_csrf_checks=True)
+    page = forged.post(path.format(before[0].id), name="<forged>", done=0)
+    assert page.status == 403
+    assert is_our_own(page, "Please try again")
+    assert mine.get().rows == before
+    assert "Log out" in forged.get().text
+
+
+def test_what_was_typed_into_an_outdated_form_is_shown_to_be_copied(browser: MakeBrowser) -> None:
+    typed = "</textarea><script>alert(1)</script>\n\nsecond line"
+    page = browser(enforce_csrf_checks=True).post("/", name=typed)
+    assert page.status == 403
+    assert "<script" not in page.html
+    assert "</textarea><script>alert(1)</script> second line" in page.text
+
+
+def test_our_own_forms_pass(browser: MakeBrowser) -> None:
+    mine = browser(enforce_csrf_checks=True)
+
+    def token() -> str:
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', mine.get().html)
+        assert found, "the form has no token"
+        return found[1]
+
+    page = mine.post("/", name="task", csrfmiddlewaretoken=token())
+    assert page.names == ["task"]
+    page = mine.post(f"/tasks/{page.rows[0].id}/done/", done=1, csrfmiddlewaretoken=token())
+    assert page.rows[0].done
+    fields = {"username": "new", "password1": PASSWORD, "password2": PASSWORD}
+    page = mine.post("/accounts/signup/", **fields, csrfmiddlewaretoken=token())
+    assert page.names == ["task"]
+    page = mine.post("/accounts/logout/", csrfmiddlewaretoken=token())
+    assert page.names == []
+
+
+def test_pages_have_no_script_or_style_of_their_own(browser: MakeBrowser, user: User) -> None:
+    mine = browser(user)
+    mine.add("task")
+    edit = f"/tasks/{mine.id_of('task')}/edit/"
+    for path in ("/", edit, "/files/", "/none/"):
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|https?://", mine.get(path).html)
+    for path in ("/accounts/login/", "/accounts/signup/"):
+        page = browser().get(path)
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|https?://", page.html)
+
+
+# -- methods -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", POSTED)
+def test_looking_at_an_address_that_changes_something_changes_nothing(
+    browser: MakeBrowser, user: User, path: str
+) -> None:
+    mine = browser(user)
+    mine.add("done")
+    mine.finish("done")
+    before = mine.get().rows
+    assert mine.get(path.format(before[0].id)).status == 405
+    assert mine.get().rows == before
+    assert "Log out" in mine.get().text
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks/{}/edit/", *POSTED])
+@pytest.mark.parametrize("method", ["put", "delete", "patch"])
+def test_methods_that_no_form_has_are_refused(
+    browser: MakeBrowser, user: User, path: str, method: str
+) -> None:
+    mine = browser(user)
+    mine.add("task")
+    before = mine.get().rows
+    answer = getattr(mine.client, method)(path.format(before[0].id))
+    assert answer.status_code == 405
+    assert mine.get().rows == before
+
+
+# -- error pages ---------------------------------------------------------------------------
+
+
+def test_a_request_that_is_not_understood_gets_our_own_page(browser: MakeBrowser) -> None:
+    page = Page(browser().client.get("/", headers={"host": "elsewhere.invalid"}))
+    assert page.status == 400
+    assert is_our_own(page, "Request not understood")
+
+
+def test_a_page_for_others_gets_our_own_page(browser: MakeBrowser) -> None:
+    staff = User.objects.create_user("staff", is_staff=True)
+    page = browser(staff).get("/admin/tasks/task/")
+    assert page.status == 403
+    assert is_our_own(page, "Not allowed")
+
+
+@pytest.mark.parametrize("path", ["/none/", "/tasks/1/", "/%00", "/" + "x" * 5000, "/<script>"])
+def test_an_address_without_a_page_gets_our_own_page(browser: MakeBrowser, path: str) -> None:
+    page = browser().get(path)
+    assert page.status == 404
+    assert is_our_own(page, "Not found")
+    assert "<script" not in page.html
+
+
+@contextmanager
+def without(model: type[Model]) -> Iterator[None]:
+    """A database that cannot answer for one of its tables."""
+    table = model._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+
+
+@pytest.mark.parametrize("away", [Task, TaskList, Session, User])
+def test_a_fault_gets_our_own_page_and_changes_nothing(
+    browser: MakeBrowser, user: User, away: type[Model]
+) -> None:
+    mine = browser(user, raise_request_exception=False)
+    mine.add("before")
+    with without(away):
+        page = mine.add("meanwhile")
+    assert page.status == 500
+    assert is_our_own(page, "Something went wrong")
+    assert mine.get().names == ["before"]
+    assert mine.add("after").names == ["after", "before"]
