@@ -56,21 +56,28 @@ def list_of(user_id: int) -> int | None:
     return TaskList.objects.filter(user_id=user_id).values_list("pk", flat=True).first()
 
 
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """A page of a list, with the numbers of all its tasks."""
+
+    counts: Counts = Counts()
+    number: int = 1
+    rows: tuple[TaskRow, ...] = ()
+
+
 @cache.region("functions", tags=["list:{list_id}"])
-def counts_of(list_id: int) -> Counts:
-    return Counts(
-        **Task.objects.filter(list_id=list_id).aggregate(
+def page_of(list_id: int, show: Show, number: int) -> TaskPage:
+    """Return page ``number``, from 1, of the tasks to show, newest first; the nearest there is."""
+    tasks = Task.objects.filter(list_id=list_id)
+    counts = Counts(
+        **tasks.aggregate(
             open=Count("pk", filter=Q(done=False)), done=Count("pk", filter=Q(done=True))
         )
     )
-
-
-@cache.region("functions", tags=["list:{list_id}"])
-def page_of(list_id: int, show: Show, number: int) -> tuple[TaskRow, ...]:
-    """Return page ``number``, from 1, of the tasks to show, newest first."""
-    tasks = Task.objects.filter(list_id=list_id)
     if show is not Show.ALL:
         tasks = tasks.filter(done=show is Show.DONE)
+    last = max(1, -(-counts.of(show) // PAGE_SIZE))
+    number = min(max(number, 1), last)
     start = (number - 1) * PAGE_SIZE
     rows = tasks.values_list("id", "name", "done")[start : start + PAGE_SIZE]
-    return tuple(TaskRow(*row) for row in rows)
+    return TaskPage(counts, number, tuple(TaskRow(*row) for row in rows))

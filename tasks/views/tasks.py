@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from tasks import changes, lists, queries
 from tasks.forms import TaskForm
 from tasks.models import Task
-from tasks.queries import Counts, Show
+from tasks.queries import Show, TaskPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +126,15 @@ def clear_done(request: HttpRequest) -> HttpResponse:
 
 def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
     list_id = lists.list_id(request)
-    counts = Counts() if list_id is None else queries.counts_of(list_id)
-    pages = Paginator(range(counts.of(place.show)), queries.PAGE_SIZE)
-    place = Place(place.show, min(max(place.page, 1), pages.num_pages))
+    page = TaskPage() if list_id is None else queries.page_of(list_id, place.show, place.page)
+    counts = page.counts
     context = {
         "form": form,
-        "place": place,
+        "place": Place(place.show, page.number),
         "counts": counts,
         "tabs": [(show, counts.of(show)) for show in Show],
-        "page": pages.page(place.page),
-        "tasks": () if list_id is None else queries.page_of(list_id, place.show, place.page),
+        "page": Paginator(range(counts.of(place.show)), queries.PAGE_SIZE).page(page.number),
+        "tasks": page.rows,
     }
     return render(request, "tasks/list.html", context, status=422 if form.errors else 200)
 
