@@ -2,6 +2,7 @@
 
 from regions.content import CachedFile, Content
 from regions.errors import CacheError, ConfigurationError, StoreUnavailable, UnkeyableArgument
+from regions.front import install
 from regions.manager import CacheManager
 from regions.options import parse_cache_config_options
 
@@ -13,5 +14,6 @@ __all__ = [
     "Content",
     "StoreUnavailable",
     "UnkeyableArgument",
+    "install",
     "parse_cache_config_options",
 ]

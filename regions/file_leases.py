@@ -67,6 +67,7 @@ class FileLeases:
             os.close(self._descriptor)
             self._descriptor = None
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._path, flags, 0o600)
         return self._descriptor
 

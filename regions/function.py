@@ -20,7 +20,8 @@ from typing import (
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
 from regions.options import eagerness, lifetime, seconds
-from regions.region import MISSING, Policy
+from regions.policy import Policy
+from regions.region import MISSING
 from regions.steps import run
 from regions.store import (
     Entry,

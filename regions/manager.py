@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, ismethod
 from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
-from weakref import WeakSet
 
 import beaker.cache
 
 from regions.async_function import AsyncCachedFunction
 from regions.deferral import deferred_invalidation
 from regions.errors import ConfigurationError, nearest
+from regions.front import cache_options, open_region, unnamed
 from regions.function import CachedFunction, FunctionOptions
-from regions.options import RegionOptions, check
-from regions.region import Policy, Region
+from regions.options import OWN, RegionOptions, check, shared_by
+from regions.policy import Policy
+from regions.region import Region
 from regions.store import region_scope, tag_scope
-from regions.stores import open_store
 from regions.tags import Tags
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-managers: WeakSet[CacheManager] = WeakSet()
-"""Every manager of this process."""
 
 
 class RegionDecorator(Protocol):
@@ -56,15 +52,20 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        options = [check(name, given) for name, given in self.regions.items()]
+        configured = kwargs.get("cache_regions", {})
+        options = [check(name, given) for name, given in configured.items()]
         self.options: dict[str, RegionOptions] = {each.name: each for each in options}
-        self._regions = {
-            each.name: Region(each.name, open_store(each), enabled=each.enabled, lease=each.lease)
-            for each in options
-        }
+        self._regions = {each.name: open_region(each) for each in options}
         self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
         """Every decorated function, by name."""
-        managers.add(self)
+        # What Beaker's own front, such as its cache_region(), makes of our regions is ours too.
+        own = {
+            each.name: cache_options(self._regions[each.name], each, self.functions.__contains__)
+            for each in options
+            if each.type in OWN
+        }
+        self.regions: dict[str, Any] = {**configured, **own}
+        beaker.cache.cache_regions.update(own)
 
     def __getitem__(self, region: str) -> Region:
         """Return a region by name. Raises ConfigurationError."""
@@ -93,14 +94,25 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         Arguments are told apart by value and type (`regions.keys`). The options are those of
         `FunctionOptions`; expire and grace are seconds.
         """
-        where = self[region]
-        own = self.options[region]
-        default = Policy(own.expire, own.grace, own.early)
         options = FunctionOptions(
             names, tags, expire, grace, early, key, tuple(ignore), store_if, version
         )
+        return self._decorator(self[region], self.options[region], options)
+
+    def cache(self, *names: str, **options: Any) -> RegionDecorator:
+        """As `region`, for a function of no configured region: ``options`` are those of a region,
+        on top of what is configured for all."""
+        where, own = unnamed(shared_by(self.kwargs, options))
+        return self._decorator(where, own, FunctionOptions(names))
+
+    def _decorator(
+        self, where: Region, own: RegionOptions, options: FunctionOptions
+    ) -> RegionDecorator:
+        default = Policy(own.expire, own.grace, own.early)
 
         def decorate(function: Callable[..., Any]) -> Any:
+            if ismethod(function):
+                return decorate(function.__func__)._bound_to(function.__self__)
             plain = getattr(function, "__func__", function)
             form = AsyncCachedFunction if iscoroutinefunction(plain) else CachedFunction
             cached: Any = form(where, function, options, default)
@@ -108,6 +120,21 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             return cached
 
         return decorate
+
+    def get_cache(self, name: str, **kwargs: Any) -> beaker.cache.Cache:
+        """Return one of Beaker's caches, by its name; ``kwargs`` are its options, on top of what
+        is configured for all. The types ext:memcached and file are this library's."""
+        if kwargs.get("type", self.kwargs.get("type")) not in OWN:
+            return super().get_cache(name, **kwargs)
+        beakers = {key: kwargs.pop(key) for key in ("starttime", "expiretime") if key in kwargs}
+        region, options = unnamed(shared_by(self.kwargs, kwargs))
+        made = cache_options(region, options, self.functions.__contains__)
+        return beaker.cache.Cache._get_cache(name, made | beakers)
+
+    def invalidate(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        """Invalidate one call of a function that `cache` has decorated; ``args`` as for
+        `region_invalidate`. ``kwargs``, which Beaker has for the options, are not needed."""
+        self.region_invalidate(function, None, *args)
 
     def invalidate_tags(self, *tags: str) -> None:
         """Let no later read see an entry, of any region, that has one of ``tags`` as it was."""
@@ -130,6 +157,10 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         Raises ConfigurationError for what was not decorated by this manager.
         """
         function = self.functions.get(getattr(namespace, "name", namespace))
+        if function is None and hasattr(namespace, "_arg_namespace"):
+            # Decorated with Beaker's own cache_region().
+            super().region_invalidate(namespace, region, *args)
+            return
         if function is None or (region is not None and region != function.region.name):
             raise ConfigurationError(f"{namespace!r} is no function cached in region {region!r}")
         names, call = args[: len(function.names)], args[len(function.names) :]
@@ -141,6 +172,8 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
 
     def _invalidate(self, scopes: Iterable[str], regions: Iterable[Region]) -> None:
         wanted = frozenset(scopes)
+        if not wanted:
+            return
         # Regions that share a store share its generations.
         for region in {id(region.store): region for region in regions}.values():
             region.invalidate(wanted)

@@ -202,14 +202,15 @@ def parse_cache_config_options(config: Config, include_defaults: bool = True) ->
             )
         if not dot and key not in known:
             raise ConfigurationError(f"cache.{key}: no such option; {nearest(key, known)}")
-    shared = {key: value for key, value in given.items() if key in known}
+    shared = {key: value for key, value in given.items() if key in known - {"regions"}}
     parsed: dict[str, Any] = beaker.util.parse_cache_config_options(
         {"cache.regions": list(names)}, include_defaults
     )
     parsed["cache_regions"] = {
         name: shared_by(shared, region_options(given, name)) for name in names
     }
-    return parsed
+    # For caches of no region.
+    return parsed | shared
 
 
 def _region_names(value: Any) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ import math
 import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from regions import transactions
 from regions.content import is_spent
 from regions.deferral import collect, is_collected
 from regions.errors import StoreUnavailable
+from regions.policy import Policy
 from regions.records import Codec, Record
 from regions.stats import Stats
 from regions.steps import Load, Protocol, Step, Wait
@@ -50,18 +51,13 @@ MISSING: Final = _Missing()
 """Stands for no value; None is a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a function says of its entries."""
+_regions: WeakSet[Region] = WeakSet()
 
-    expire: float
-    """Seconds; infinity: never."""
-    grace: float
-    """Seconds after ``expire`` for which the old value is served while one caller loads."""
-    early: float = 0.0
-    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
-    store_if: Callable[[Any], bool] | None = None
-    """Whether a loaded value is worth storing."""
+
+def regions_named(name: str) -> list[Region]:
+    """Return the regions of this process that have this name: one, unless it has several
+    managers."""
+    return [region for region in _regions if region.name == name]
 
 
 class _Unstored:
@@ -92,6 +88,7 @@ class Region:
         self.lease = lease
         self.stats = Stats(name)
         self._unstored = _Unstored()
+        _regions.add(self)
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -139,14 +136,11 @@ class Region:
 
     def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
-        life = _life(reading, policy)
-        if policy.early and reading is not None and reading.record is not None:
-            life -= _head_start(reading.record.load_seconds, policy.early)
-        return self.usable(entry, reading, life)
+        return self.usable(entry, reading, policy.fresh_for(_record(reading)))
 
     def _old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
-        return self.usable(entry, reading, _life(reading, policy) + policy.grace)
+        return self.usable(entry, reading, policy.usable_for(_record(reading)))
 
     # -- loading ---------------------------------------------------------------------------
 
@@ -299,23 +293,5 @@ class Region:
         return True
 
 
-def _head_start(load_seconds: float, early: float) -> float:
-    """Return how many seconds before its expiry a value counts as expired, this once: rarely
-    many, so that of all who ask one renews it, in time, and the others go on being served.
-
-    XFetch: Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
-    Prevention", PVLDB 8(8), 2015.
-    """
-    return -load_seconds * early * math.log(1.0 - random.random())
-
-
 def _record(reading: Reading | None) -> Record | None:
     return None if reading is None else reading.record
-
-
-def _life(reading: Reading | None, policy: Policy) -> float:
-    """Seconds a record may be served: the shorter of what it was stored for and what counts
-    now."""
-    if reading is None or reading.record is None:
-        return math.inf
-    return min(reading.record.expire, policy.expire)

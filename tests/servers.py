@@ -18,6 +18,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 START_SECONDS = 60
+SEARCH_PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+"""Where programs of an administrator are found, too."""
 _PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
@@ -36,6 +38,8 @@ class Server:
 
     def __init__(self) -> None:
         self.port = free_port()
+        self.environment: dict[str, str] = {}
+        """Variables for the process, beside those of the tests' own."""
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,7 +51,7 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until connections are taken."""
-        environment = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+        environment = {**os.environ, "PATH": SEARCH_PATH, **self.environment}
         self.process = subprocess.Popen(
             self.command(),
             stdout=subprocess.DEVNULL,

@@ -16,8 +16,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from regions.backends.memcached_clients import connector
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
+from regions.backends.memcached_pylibmc import Pylibmc
+from regions.backends.memcached_python import PythonMemcached
 from regions.backends.memcached_server import Server, key_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from regions.backends.memcached_clients import Connection
+    from regions.backends.memcached_connection import Connection
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
@@ -66,7 +67,7 @@ class MemcachedStore(Store):
         self._servers = {
             server: Server(
                 server,
-                connector(server, memcache_module, timeout, username, password),
+                _connector(server, memcache_module, timeout, username, password),
                 retry,
                 Journal(folder / quote(server, safe="")) if folder else Undelivered(),
             )
@@ -208,6 +209,15 @@ class MemcachedStore(Store):
         # A lease that ran out may be another's by now.
         if time.monotonic() < ends:
             self._server(entry.address).delete([_lease_name(entry)])
+
+
+def _connector(
+    server: str, module: str, timeout: float, username: str | None, password: str | None
+) -> Callable[[], Connection]:
+    """Return what connects to ``server`` with the client library ``module``."""
+    if module == "pylibmc":
+        return lambda: Pylibmc(server, timeout, username, password)
+    return lambda: PythonMemcached(server, timeout)
 
 
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:

@@ -6,13 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from regions.backends.memcached_clients import Connections
+from regions.backends.memcached_connection import Connections
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from regions.backends.memcached_clients import Connection
+    from regions.backends.memcached_connection import Connection
     from regions.undelivered import Undelivered
 
 T = TypeVar("T")

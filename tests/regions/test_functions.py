@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from regions import CacheManager, ConfigurationError, UnkeyableArgument
+from regions import CacheManager, ConfigurationError, UnkeyableArgument, keys
 from tests.regions.conftest import Calls, Manager
 
 
@@ -271,6 +271,22 @@ def test_methods_of_all_kinds(cache: CacheManager, calls: Calls) -> None:
     assert shop.of_class("a") == one.of_class("a") == ("Shop", "a", 4)
     assert cast("Any", Kiosk).of_class("a") == ("Kiosk", "a", 5)
     assert shop.of_none("a") == one.of_none("a") == ("a", 6)
+
+
+def test_a_method_of_one_object(cache: CacheManager, calls: Calls) -> None:
+    class Shop:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def load(self, item: str) -> tuple[int, str, int]:
+            return self.number, item, calls()
+
+    keys.register(Shop, lambda shop: shop.number)
+    one, two = (cache.region("functions")(Shop(number).load) for number in (1, 2))
+    assert one("a") == one("a") == (1, "a", 1)
+    assert two("a") == two("a") == (2, "a", 2)
+    one.invalidate("a")
+    assert (one("a"), two("a")) == ((1, "a", 3), (2, "a", 2))
 
 
 def test_two_classes_with_a_method_of_one_name(cache: CacheManager) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions.policy import Policy
 from regions.records import Record, dump_value
-from regions.region import MISSING, Policy, Region
+from regions.region import MISSING, Region
 from regions.steps import Load, Wait
 from regions.store import Entry, Reading, Store
 

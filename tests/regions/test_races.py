@@ -154,13 +154,13 @@ def options(request: pytest.FixtureRequest) -> Options:
 @pytest.mark.parametrize("way", WAYS)
 def test_no_read_is_older_than_the_invalidation(options: Options, way: str) -> None:
     reads, hits, stale = race(options, way)
-    assert hits > 100, "values are shared between the changes"
+    assert hits > 10, "values are shared between the changes"
     assert stale == 0, f"of {reads}"
 
 
 def test_two_writers_at_once(options: Options) -> None:
     reads, hits, stale = race(options, "tag", "entry")
-    assert hits > 100
+    assert hits > 10
     assert stale == 0, f"of {reads}"
 
 
@@ -173,7 +173,7 @@ def test_keys_evicted_from_a_server_meanwhile(memcached: Memcached) -> None:
                 connection.recv(100)
 
     reads, hits, stale = race(memcached_options(memcached), "tag", disturb=evict)
-    assert hits > 100
+    assert hits > 10
     assert stale == 0, f"of {reads}"
 
 

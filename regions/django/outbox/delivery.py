@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from regions.django.outbox.models import Owed
 from regions.django.transactions import DatabaseTransactions
-from regions.manager import managers
+from regions.region import regions_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ logger = logging.getLogger("regions.django.outbox")
 
 IN_FLIGHT = 5.0
 """Seconds for which a row is left to the process that wrote it."""
+FORGOTTEN = timedelta(days=7)
+"""After which a row is given up: no process that is left has its region, or can reach it."""
 INTERVAL = 5.0
 """Seconds between two looks of a process into the table."""
 
@@ -54,13 +56,17 @@ def deliver_owed(older_than: float = IN_FLIGHT) -> int:
     """
     alias = _alias()
     before = timezone.now() - timedelta(seconds=older_than)
+    forgotten = timezone.now() - FORGOTTEN
     delivered = 0
     for row in Owed.objects.using(alias).filter(created_at__lte=before).order_by("pk"):
         scopes = frozenset(row.scopes.split())
-        regions = [manager[row.region] for manager in managers if row.region in manager.options]
-        if all(region.deliver(scopes) for region in regions):
+        regions = regions_named(row.region)
+        if regions and all(region.deliver(scopes) for region in regions):
             row.delete(using=alias)
             delivered += 1
+        elif row.created_at < forgotten:
+            logger.warning("%s has not been delivered in %s: given up", row, FORGOTTEN)
+            row.delete(using=alias)
     return delivered
 
 

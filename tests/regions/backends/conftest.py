@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from tests.regions.conftest import Manager, make_manager
 from tests.servers import Memcached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from regions import CacheManager
 
 
 @pytest.fixture(params=["memcache", "pylibmc"])
@@ -49,3 +52,26 @@ def connected(client: str) -> Manager:
         return make_manager(type="ext:memcached", url=url, **own)
 
     return make  # type: ignore[return-value]
+
+
+@pytest.fixture
+def one_line_a_kind(caplog: pytest.LogCaptureFixture) -> Callable[[CacheManager], None]:
+    """Check that something failed and was counted, and that each kind was logged once."""
+    caplog.set_level(logging.WARNING, "regions")
+
+    def check(cache: CacheManager) -> None:
+        counted = failures(cache)
+        assert counted
+        lines = [record.getMessage() for record in caplog.records]
+        for event in counted:
+            kind = event.removeprefix("failed.")
+            assert len([line for line in lines if f": {kind}: " in line]) == 1, lines
+        assert len(lines) == len(counted)
+
+    return check
+
+
+def failures(cache: CacheManager) -> dict[str, int]:
+    """Return what failed, and how often."""
+    counts = cache["functions"].stats.snapshot()
+    return {event: count for event, count in counts.items() if event.startswith("failed.")}

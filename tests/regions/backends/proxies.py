@@ -33,6 +33,8 @@ class Proxy:
         """The first line of each."""
         self.connections = 0
         self.answer: Answer = forward
+        self.halves = 0.0
+        """How many of the server's next answers to pass on by half, and then close."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -60,6 +62,10 @@ class Proxy:
             if server in ready:
                 received = server.recv(1 << 16)
                 if not received:
+                    return
+                if self.halves:
+                    self.halves -= 1
+                    client.sendall(received[: len(received) // 2])
                     return
                 client.sendall(received)
             if client in ready:

@@ -49,15 +49,17 @@ def test_large_values_are_stored(
     assert calls.count == 1
 
 
-def test_what_can_be_compressed_takes_less_room(connected: Manager, memcached: Memcached) -> None:
-    cache = connected(memcached.address)
+def test_what_can_be_compressed_takes_less_room(
+    connected: Manager, own_memcached: Memcached
+) -> None:
+    cache = connected(own_memcached.address)
 
     @cache.region("functions")
     def load() -> str:
         return "the same line again\n" * 20_000
 
     load()
-    assert int(memcached.stats()["bytes"]) < 20_000
+    assert 0 < own_memcached.stats()["bytes"] < 20_000
 
 
 def test_a_large_value_is_two_requests(connected: Manager, proxy: Proxy) -> None:

@@ -1,21 +1,19 @@
-"""The server's failure is never the caller's, and no invalidation gets lost by it."""
+"""Single faults of a server, and what they may cost; the table of outages is in test_outages."""
 
 from __future__ import annotations
 
-import collections
-import logging
+import contextlib
 import os
 import signal
-import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.regions.backends.proxies import Answer, Proxy, forward
+from tests.regions.backends.conftest import failures
+from tests.regions.backends.proxies import Proxy, forward
 from tests.regions.conftest import Calls, Manager
-from tests.servers import Memcached, free_port
+from tests.servers import Memcached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,28 +34,6 @@ def _no_call_goes_on_for_ever() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, former)
-
-
-def failures(cache: CacheManager) -> dict[str, int]:
-    counts = cache["functions"].stats.snapshot()
-    return {event: count for event, count in counts.items() if event.startswith("failed.")}
-
-
-@pytest.fixture
-def one_line_a_kind(caplog: pytest.LogCaptureFixture) -> Callable[[CacheManager], None]:
-    """Check that what was counted was also logged, each kind once."""
-    caplog.set_level(logging.WARNING, "regions")
-
-    def check(cache: CacheManager) -> None:
-        counted = failures(cache)
-        assert counted
-        lines = [record.getMessage() for record in caplog.records]
-        for event in counted:
-            kind = event.removeprefix("failed.")
-            assert len([line for line in lines if f": {kind}: " in line]) == 1, lines
-        assert len(lines) == len(counted)
-
-    return check
 
 
 def use(cache: CacheManager, calls: Calls) -> None:
@@ -83,52 +59,12 @@ def use(cache: CacheManager, calls: Calls) -> None:
 # -- a server that is away --------------------------------------------------------------------
 
 
-def test_a_server_that_refuses_connections(
-    connected: Manager, calls: Calls, one_line_a_kind: Callable[[CacheManager], None]
-) -> None:
-    cache = connected(f"127.0.0.1:{free_port()}", retry=LONG)
-    use(cache, calls)
-    one_line_a_kind(cache)
-
-
 def test_a_host_without_an_address(
     connected: Manager, calls: Calls, one_line_a_kind: Callable[[CacheManager], None]
 ) -> None:
     cache = connected("nowhere.invalid:11211", retry=LONG)
     use(cache, calls)
     one_line_a_kind(cache)
-
-
-def test_a_server_that_is_killed_and_comes_back(
-    connected: Manager,
-    server: Memcached,
-    calls: Calls,
-    one_line_a_kind: Callable[[CacheManager], None],
-) -> None:
-    cache = connected(server.address, retry=0.01)
-    use(cache, calls)
-    assert not failures(cache)
-    server.kill()
-    use(cache, calls)
-    one_line_a_kind(cache)
-    server.start()
-    until_it_hits(cache)
-
-
-def until_it_hits(cache: CacheManager) -> None:
-    """Call until values are kept again."""
-
-    @cache.region("functions")
-    def number() -> int:
-        return 1
-
-    before = cache["functions"].stats["hits"]
-    for _ in range(1000):
-        number()
-        if cache["functions"].stats["hits"] > before:
-            return
-        time.sleep(0.01)
-    raise AssertionError("the server is back and not used")
 
 
 def test_a_restart_between_two_calls_is_no_failure(
@@ -149,41 +85,80 @@ def test_a_restart_between_two_calls_is_no_failure(
     assert not failures(cache)
 
 
-def test_a_server_that_hangs_is_left_alone(
+@pytest.mark.parametrize("way", ["call", "many", "peek"])
+def test_a_hung_server_is_asked_once(
     connected: Manager,
     server: Memcached,
+    one_line_a_kind: Callable[[CacheManager], None],
+    way: str,
+) -> None:
+    with hung(connected, server) as (cache, load, asked):
+        for row in [0, 1, 2] * 30:
+            if way == "call":
+                assert load(row) == row
+            elif way == "many":
+                assert load.many([row, 1]) == [row, 1]
+            else:
+                assert load.peek(row) is None
+        one_line_a_kind(cache)
+        # A request, and where the library tries to say why it got no answer, a connection.
+        assert asked() <= 2
+
+
+@pytest.mark.parametrize("way", ["invalidate", "invalidate_all", "refresh"])
+def test_a_hung_server_is_told_once_of_each_invalidation(
+    connected: Manager, server: Memcached, way: str
+) -> None:
+    with hung(connected, server) as (_, load, asked):
+        invalidations = 5
+        for row in range(invalidations):
+            getattr(load, way)(*() if way == "invalidate_all" else (row,))
+        # Each with a connection.
+        assert asked() <= 2 * invalidations
+
+
+@contextlib.contextmanager
+def hung(
+    connected: Manager, server: Memcached
+) -> Iterator[tuple[CacheManager, Any, Callable[[], int]]]:
+    """Hang a server that was used. Gives a function, and how often the server has been asked for
+    something or connected to since."""
+    proxy = Proxy(server.port)
+    cache = connected(proxy.address, timeout=0.05, retry=LONG)
+
+    @cache.region("functions")
+    def load(row: int) -> int:
+        return row
+
+    load(0)
+    server.pause()
+    before = len(proxy.requests) + proxy.connections
+    yield cache, load, lambda: len(proxy.requests) + proxy.connections - before
+    proxy.close()
+
+
+def test_a_lease_whose_answer_was_lost_is_not_waited_for(
+    connected: Manager,
+    proxy: Proxy,
     calls: Calls,
     one_line_a_kind: Callable[[CacheManager], None],
 ) -> None:
-    proxy = Proxy(server.port)
-    cache = connected(proxy.address, timeout=0.05, retry=LONG)
+    cache = connected(proxy.address)
 
     @cache.region("functions")
     def load(number: int) -> int:
         return calls()
 
-    load(0)
-    server.pause()
-    asked, connections = len(proxy.requests), proxy.connections
-    assert [load(number % 3) for number in range(100)] == list(range(2, 102))
+    assert load(1) == 1
+
+    def halve_one_answer(request: str) -> None:
+        if request.startswith("add"):
+            proxy.halves, proxy.answer = 1, forward
+
+    proxy.answer = halve_one_answer
+    assert load(2) == 2
     one_line_a_kind(cache)
-    assert len(proxy.requests) - asked + proxy.connections - connections <= 3
-    proxy.close()
-
-
-def test_a_server_that_hung_is_used_again(connected: Manager, server: Memcached) -> None:
-    cache = connected(server.address, timeout=0.05, retry=0.1)
-
-    @cache.region("functions")
-    def load() -> int:
-        return 1
-
-    load()
-    server.pause()
-    for _ in range(10):
-        assert load() == 1
-    server.resume()
-    until_it_hits(cache)
+    assert cache["functions"].stats["waits"] == 0, "nobody else has the lease"
 
 
 # -- answers that are not the protocol's ------------------------------------------------------
@@ -223,32 +198,6 @@ def test_bad_answers(
         )
 
 
-def fill(server: Memcached) -> None:
-    """Leave no room for an item of any size that is used here."""
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        for size in range(8, 600, 16):
-            value = b"x" * size
-            for number in range(1_200_000 // (size + 50)):
-                key = b"%d-%d" % (size, number)
-                connection.sendall(b"set %b 0 0 %d noreply\r\n%b\r\n" % (key, size, value))
-    assert b"out of memory" in server.ask("set k 0 0 5\r\nvalue")
-
-
-def test_a_full_server(
-    connected: Manager, calls: Calls, one_line_a_kind: Callable[[CacheManager], None]
-) -> None:
-    server = Memcached("-M", "-m", "2")
-    server.start()
-    try:
-        fill(server)
-        cache = connected(server.address, lease=0.2)
-        use(cache, calls)
-        assert cache["functions"].stats["waits"] == 0
-        one_line_a_kind(cache)
-    finally:
-        server.kill()
-
-
 def test_a_value_over_the_servers_limit_is_never_lost_silently(
     connected: Manager,
     memcached: Memcached,
@@ -266,69 +215,6 @@ def test_a_value_over_the_servers_limit_is_never_lost_silently(
         assert len(load(3_000_000)) == 3_000_000
     if calls.count > 1:
         one_line_a_kind(cache)
-
-
-# -- invalidations that could not be delivered -------------------------------------------------
-
-
-def cut(request: str) -> bytes:
-    """Close the connection instead of an answer."""
-    return b""
-
-
-def refuse(request: str) -> bytes | None:
-    return b"SERVER_ERROR busy\r\n" if request.startswith("delete") else None
-
-
-@pytest.mark.parametrize("answer", [cut, refuse])
-def test_what_could_not_be_invalidated_is_before_the_server_is_trusted_again(
-    connected: Manager, proxy: Proxy, calls: Calls, answer: Answer
-) -> None:
-    cache = connected(proxy.address, retry=0.01)
-    values: dict[str, int] = collections.defaultdict(int)
-
-    def of(name: str) -> Any:
-        @cache.region("functions", name, tags=[name])
-        def load() -> int:
-            return values[name]
-
-        return load
-
-    loads = {name: of(name) for name in ("entry", "function", "tag", "beaker", "other")}
-    assert [load() for load in loads.values()] == [0] * 5
-    proxy.answer = answer
-    values.update(dict.fromkeys(loads, 1))
-    loads["entry"].invalidate()
-    loads["function"].invalidate_all()
-    cache.invalidate_tags("tag")
-    cache.region_invalidate(loads["beaker"], "functions", "beaker")
-    assert failures(cache)
-    proxy.answer = forward
-    hits = cache["functions"].stats["hits"]
-    for _ in range(100):
-        found = {name: load() for name, load in loads.items()}
-        assert {**found, "other": 1} == values, "other was not invalidated"
-        time.sleep(0.002)
-    assert cache["functions"].stats["hits"] > hits
-
-
-def test_an_invalidation_while_the_server_hangs_is_not_lost(
-    connected: Manager, server: Memcached, calls: Calls
-) -> None:
-    cache = connected(server.address, timeout=0.05, retry=0.05)
-
-    @cache.region("functions")
-    def load() -> int:
-        return calls()
-
-    assert (load(), load()) == (1, 1)
-    server.pause()
-    load.invalidate()
-    assert failures(cache)
-    server.resume()
-    assert load() > 1
-    until_it_hits(cache)
-    assert load() > 1
 
 
 def test_an_answer_that_came_late_is_nobodys(

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _no_managers_of_other_tests() -> None:
-    """A row is for every manager that has its region, those on servers that are gone included."""
+def _no_regions_of_other_tests() -> None:
+    """A row is for every region of its name, those on servers that are gone included."""
     gc.collect()
 
 
@@ -87,10 +87,16 @@ def test_what_is_in_flight_is_left_to_its_process(row: Row) -> None:
     assert Owed.objects.exists()
 
 
-def test_a_region_that_is_no_more_keeps_no_row(row: Row) -> None:
-    Owed.objects.create(region="former", scopes="tag")
-    assert delivery.deliver_owed(older_than=0) == 1
+def test_a_region_that_nobody_here_has_is_left_to_others_for_some_days(
+    row: Row, caplog: pytest.LogCaptureFixture
+) -> None:
+    Owed.objects.create(region="another", scopes="tag")
+    assert delivery.deliver_owed(older_than=0) == 0
+    assert Owed.objects.exists()
+    Owed.objects.update(created_at=timezone.now() - timedelta(days=8))
+    assert delivery.deliver_owed(older_than=0) == 0
     assert not Owed.objects.exists()
+    assert "given up" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,154 @@
+"""How Beaker's own front finds this library's engine.
+
+Beaker's `Cache`, `cache_region` and `SessionMiddleware` find the class of a namespace by the name
+of its type, in one table for the whole process. What this module does to that table:
+
+* importing it adds one name, ``regions``: a type whose option ``region`` is a region, or the name
+  of one that a manager has configured. Nobody else's caches change, whatever they are.
+* Our manager hands Beaker's front its own ``ext:memcached`` and ``file`` regions and caches under
+  that name; all other types go to Beaker as they are.
+* `install` is for the rest: caches and sessions made by stock Beaker, from its own configuration.
+  Only who calls it changes what ``ext:memcached`` and ``file`` mean, for the whole process.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import beaker.cache
+
+from regions.backends.namespaces import RegionNamespace
+from regions.errors import ConfigurationError
+from regions.options import COMMON, OWN, RegionOptions, check
+from regions.region import Region
+from regions.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from regions.options import Config
+
+TYPE = "regions"
+UNNAMED = "beaker.cache"
+"""The region of caches and sessions that have options and no region; no region that is configured
+can have this name."""
+
+_OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
+"""Options that Beaker's sessions pass on to any namespace and that mean nothing to it."""
+
+
+class Unnamed(NamedTuple):
+    """A region that is known by its options alone."""
+
+    region: Region
+    options: RegionOptions
+
+
+_unnamed: dict[str, Unnamed] = {}
+
+
+def unnamed(options: Config) -> Unnamed:
+    """Return the region of these options, made once. Raises ConfigurationError."""
+    identity = repr(sorted(options.items()))
+    found = _unnamed.get(identity)
+    if found is None:
+        checked = check(UNNAMED, options)
+        region = open_region(checked)
+        found = _unnamed.setdefault(identity, Unnamed(region, checked))
+    return found
+
+
+def open_region(options: RegionOptions) -> Region:
+    """Return a region with its store."""
+    return Region(options.name, open_store(options), enabled=options.enabled, lease=options.lease)
+
+
+def cache_options(
+    region: Region, options: RegionOptions, is_function: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Return the options with which Beaker's front makes a cache in ``region``."""
+    return {
+        "type": TYPE,
+        "region": region,
+        "enabled": options.enabled,
+        "expire": _whole(options.expire),
+        "grace": options.grace,
+        "is_function": is_function,
+    }
+
+
+def install(**defaults: Any) -> None:
+    """From now on the types ``ext:memcached`` and ``file`` of stock Beaker are this library's, in
+    the whole process, for caches and sessions that are made later.
+
+    ``defaults`` are options of a region that hold where a cache or session has none of its own.
+    A ``secret`` belongs here, since a session's own signs its cookies, and for memcached
+    ``timeout``, the server's, since a session's own is how long it lives.
+    """
+    unknown = [key for key in defaults if not any(key in own for own in (COMMON, *OWN.values()))]
+    if unknown:
+        raise ConfigurationError(f"install(): no such option: {', '.join(unknown)}")
+    for type_, own in OWN.items():
+        fitting = {k: v for k, v in defaults.items() if k in COMMON or k in own}
+        _types()[type_] = functools.partial(_namespace, {**fitting, "type": type_})
+
+
+def _namespace(
+    defaults: Config, namespace: str, timeout: float | None = None, **given: Any
+) -> RegionNamespace:
+    own = {k: v for k, v in given.items() if k not in _OF_SESSIONS and v is not None}
+    region, options = unnamed({**defaults, **own})
+    return RegionNamespace(
+        namespace,
+        region,
+        timeout=_whole(options.expire) if timeout is None else timeout,
+        grace=options.grace,
+    )
+
+
+def _configured(
+    namespace: str,
+    region: Region | str,
+    timeout: float | None = None,
+    grace: float = 0.0,
+    is_function: Callable[[str], bool] = lambda _: False,
+    **others: Any,
+) -> RegionNamespace:
+    """Return a namespace in a region that a manager has configured; one that is named also says
+    how long an item lives that has no time of its own."""
+    for option in others:
+        if option not in COMMON and option not in _OF_SESSIONS:
+            raise ConfigurationError(
+                f"type {TYPE!r}: no such option: {option!r}; valid: region, expire, grace, timeout"
+            )
+    if not isinstance(region, str):
+        return RegionNamespace(
+            namespace, region, timeout=timeout, grace=grace, is_function=is_function
+        )
+    named = _options_of(region)
+    if timeout is None:
+        timeout = named["expire"]
+    return RegionNamespace(namespace, named["region"], timeout=timeout, grace=named["grace"])
+
+
+def _options_of(region: str) -> dict[str, Any]:
+    options: dict[str, Any] = beaker.cache.cache_regions.get(region, {})
+    if options.get("type") != TYPE:
+        raise ConfigurationError(f"there is no region {region!r} of type 'ext:memcached' or 'file'")
+    return options
+
+
+def _whole(seconds: float) -> int | None:
+    """Return a time as Beaker's front counts: in whole seconds, and None for good."""
+    return None if math.isinf(seconds) else math.ceil(seconds)
+
+
+def _types() -> dict[str, Any]:
+    # Beaker has no function that adds a type; an entry point would need an installed package.
+    types: dict[str, Any] = beaker.cache.clsmap._clsmap
+    return types
+
+
+_types()[TYPE] = _configured
