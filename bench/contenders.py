@@ -76,6 +76,7 @@ class Ours(Contender):
             "cache.ours.url": place.address,
             "cache.ours.memcache_module": self.client,
             "cache.ours.timeout": timeout,
+            "cache.ours.data_dir": place.folder / "ours",
         }
 
 

@@ -1,7 +1,7 @@
-"""Stale reads while four processes read and one writes.
+"""Stale reads while four processes read and two write.
 
 They are on one host, or spread over two: a host is what shares a folder, and there the locks of
-stock Beaker are. The writer changes the truth, invalidates, and then announces the version. A
+stock Beaker are. A writer changes the truth, invalidates, and then announces the version. A
 reader notes what is announced, calls, and has a stale read when it gets something older.
 """
 
@@ -18,6 +18,7 @@ from bench.report import Row, arguments, report, spread
 from tests.servers import Memcached
 
 READERS = 4
+WRITERS = 2
 KEYS = 3
 LOAD = 0.005
 """Seconds that a load takes at most after it has read the truth."""
@@ -63,9 +64,12 @@ def write(name: str, place: Place, shared: Shared, seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         key = random.randrange(KEYS)
-        shared.truth[key] += 1
+        with shared.truth.get_lock():
+            shared.truth[key] += 1
+            version = shared.truth[key]
         cached.invalidate(key)
-        shared.announced[key] = shared.truth[key]
+        with shared.announced.get_lock():
+            shared.announced[key] = max(shared.announced[key], version)
         time.sleep(random.uniform(0, PAUSE))
 
 
@@ -83,10 +87,14 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
         processes.Process(target=read, args=(name, place, shared, results), daemon=True)
         for place in places
     ]
-    writer = processes.Process(target=write, args=(name, places[0], shared, seconds), daemon=True)
-    for process in (*readers, writer):
+    writers = [
+        processes.Process(target=write, args=(name, place, shared, seconds), daemon=True)
+        for place in places[:WRITERS]
+    ]
+    for process in (*readers, *writers):
         process.start()
-    writer.join()
+    for process in writers:
+        process.join()
     shared.stop.set()
     reads, stale = map(sum, zip(*(results.get(timeout=PATIENCE) for _ in readers), strict=True))
     for process in readers:
@@ -101,7 +109,7 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
 
 def main() -> None:
     given = arguments(__doc__)
-    rounds, seconds = (1, 0.5) if given.quick else (4, 2.0)
+    rounds, seconds = (1, 0.5) if given.quick else (4, 4.0)
     cases = [(name, 1) for name in CONTENDERS] + [(name, 2) for name in ON_MEMCACHED]
     turns: dict[tuple[str, int], list[dict[str, int]]] = {case: [] for case in cases}
     server = Memcached()
@@ -123,6 +131,7 @@ def main() -> None:
         "rounds": rounds,
         "seconds a turn": seconds,
         "readers": READERS,
+        "writers": WRITERS,
         "keys": KEYS,
         "load up to s": LOAD,
         "pause up to s": PAUSE,

@@ -17,7 +17,7 @@ from bench.contenders import CONTENDERS, ON_MEMCACHED, PATIENCE, Contender, Plac
 from bench.report import Row, arguments, report, spread
 from tests.servers import Memcached
 
-PROCESSES, THREADS = 5, 10
+PROCESSES, THREADS = 8, 8
 LOAD = 0.2
 """Seconds that the load takes."""
 WARM, COLD = 0, 1
