@@ -92,9 +92,10 @@ def on_memcached(place: Place, rounds: int) -> list[Row]:
         calls: dict[str, Call] = {}
         for name, client in {
             "python-memcached, one get": memcache.Client([place.address]),
+            "the same, pickle 5": memcache.Client([place.address], pickleProtocol=5),
             "pylibmc, one get": pylibmc.Client([place.address], behaviors={"tcp_nodelay": True}),
         }.items():
-            calls[name] = one_get(client, value, keys)
+            calls[name] = one_get(client, name.replace(" ", "-"), value, keys)
         for name in ON_MEMCACHED:
             contender = CONTENDERS[name](place, load, timeout=3)
             for key in range(keys):
@@ -107,11 +108,11 @@ def on_memcached(place: Place, rounds: int) -> list[Row]:
     return rows
 
 
-def one_get(client: Any, value: Any, keys: int) -> Call:
+def one_get(client: Any, prefix: str, value: Any, keys: int) -> Call:
     """Return what fetches a key's value with ``client`` and nothing else."""
     for key in range(keys):
-        client.set(str(key), value)
-    return lambda key: client.get(str(key))
+        client.set(f"{prefix}{key}", value)
+    return lambda key: client.get(f"{prefix}{key}")
 
 
 def on_files(folder: Path, entries: int, size: str, rounds: int) -> list[Row]:
