@@ -45,6 +45,12 @@ D = TypeVar("D")
 S = TypeVar("S")
 
 
+REMEMBERED = 1024
+"""Calls of a function whose entries are remembered: of those with plain arguments, the latest."""
+_PLAIN = frozenset((type(None), bool, int, str, bytes))
+"""Types of which equal values of one type are always the same key."""
+
+
 @dataclass(frozen=True, slots=True)
 class FunctionOptions:
     """What the decorator says of one function."""
@@ -108,6 +114,11 @@ class Cached(Generic[P]):
         self._identity = encode((region.name, *identity))
         self._scope = function_scope(region.name, name)
         self._shared_scopes = (self._scope, region_scope(region.name))
+        # Keys and tags that the application's functions make may be others at the next call.
+        self._remembers = options.key is None and not callable(options.tags)
+        self._remembered = functools.lru_cache(REMEMBERED, typed=True)(
+            lambda *args: self._make_entry(args, {})
+        )
         self._prefix: tuple[Any, ...] = ()
         # How Beaker's own region_invalidate() knows a decorated function.
         self._arg_region = region.name
@@ -122,6 +133,11 @@ class Cached(Generic[P]):
         return self._entry(self._prefix + args, kwargs)
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        if self._remembers and not kwargs and _PLAIN.issuperset(map(type, args)):
+            return self._remembered(*args)
+        return self._make_entry(args, kwargs)
+
+    def _make_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         arguments = self._binder.bind(args, kwargs)
         if self._key is None:
             key = self._binder.encode(arguments)
