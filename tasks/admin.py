@@ -3,9 +3,11 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from beakercache import cache
 from tasks import changes
 from tasks.models import ImportedFile, Task, TaskList
 
@@ -40,6 +42,11 @@ class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("__str__", "created_at")
     list_select_related = ("user",)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TaskList]) -> None:
+        # Thousands of lists at once, each with its invalidation.
+        with transaction.atomic(), cache.deferred_invalidation():
+            super().delete_queryset(request, queryset)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -395,3 +395,27 @@ def test_an_unknown_region_is_refused_with_the_nearest(cache: CacheManager) -> N
         ConfigurationError, match=r"no region 'fuctions'; did you mean 'functions'\?"
     ):
         cache.region("fuctions")
+
+
+class Former:
+    """A class that the next release no longer has."""
+
+
+def test_a_value_whose_class_is_gone_is_a_miss(
+    cache: CacheManager, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Any = Former()
+
+    @cache.region("functions")
+    def load() -> Any:
+        calls()
+        return made
+
+    assert isinstance(load(), Former)
+    assert isinstance(load(), Former)
+    assert calls.count == 1
+    monkeypatch.delattr(f"{__name__}.Former")
+    made = "as it is now"
+    assert load() == load() == "as it is now"
+    assert calls.count == 2
+    assert cache["functions"].stats["failed.unreadable"] == 1

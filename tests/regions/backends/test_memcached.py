@@ -266,3 +266,10 @@ def test_a_server_more_moves_its_share_of_the_entries_and_nothing_else(servers: 
     assert set(moved) == {"10.0.1.1:11211"}
     assert len(moved) / len(addresses) == pytest.approx(1 / (servers + 1), rel=0.15)
     assert max(collections.Counter(after).values()) < 1.15 * len(addresses) / len(new)
+
+
+def test_a_servers_share_is_that_of_its_weight() -> None:
+    weights = {"10.0.0.1:11211": 1.0, "10.0.0.2:11211": 2.0, "10.0.0.3:11211": 5.0}
+    shares = collections.Counter(choose(weights, os.urandom(20)) for _ in range(40_000))
+    for server, weight in weights.items():
+        assert shares[server] / 40_000 == pytest.approx(weight / 8, rel=0.1)
