@@ -62,7 +62,7 @@ def unnamed(options: Config) -> Unnamed:
 
 def open_region(options: RegionOptions) -> Region:
     """Return a region with its store."""
-    return Region(options.name, open_store(options), enabled=options.enabled, lease=options.lease)
+    return Region(options, open_store(options))
 
 
 def cache_options(

@@ -15,7 +15,7 @@ from regions.function import CachedFunction, FunctionOptions
 from regions.options import OWN, RegionOptions, check, shared_by
 from regions.policy import Policy
 from regions.region import Region
-from regions.store import region_scope, tag_scope
+from regions.store import tag_scope
 from regions.tags import Tags
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
 
     def invalidate_region(self, region: str) -> None:
         """Let no later read see any entry of ``region`` as it was."""
-        self._invalidate((region_scope(region),), (self[region],))
+        self[region].invalidate_everything()
 
     def deferred_invalidation(self) -> AbstractContextManager[None]:
         """Return a block for bulk changes: what is invalidated in it is collected, and delivered

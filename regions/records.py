@@ -45,7 +45,7 @@ class Codec(enum.IntEnum):
     BYTES = 1
     TEXT = 2
     FILE = 3
-    """The payload describes a content file beside the record (`regions.backends.files`)."""
+    """The payload describes a content file beside the record (`regions.backends.content_files`)."""
     DEFLATED = 4
     """The payload is another codec's number and that codec's payload, compressed with zlib."""
     PARTS = 5

@@ -30,10 +30,12 @@ from regions.policy import Policy
 from regions.records import Codec, Record
 from regions.stats import Stats
 from regions.steps import Load, Protocol, Step, Wait
+from regions.store import region_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from regions.options import RegionOptions
     from regions.store import Entry, Reading, Store
 
 FIRST_WAIT = 0.002
@@ -54,10 +56,15 @@ MISSING: Final = _Missing()
 _regions: WeakSet[Region] = WeakSet()
 
 
+def all_regions() -> list[Region]:
+    """Return every region of this process, by name."""
+    return sorted(_regions, key=lambda region: region.name)
+
+
 def regions_named(name: str) -> list[Region]:
     """Return the regions of this process that have this name: one, unless it has several
     managers."""
-    return [region for region in _regions if region.name == name]
+    return [region for region in all_regions() if region.name == name]
 
 
 class _Unstored:
@@ -81,12 +88,13 @@ class _Unstored:
 class Region:
     """One configured region: a store, and the protocol over it."""
 
-    def __init__(self, name: str, store: Store, *, enabled: bool, lease: float) -> None:
-        self.name = name
+    def __init__(self, options: RegionOptions, store: Store) -> None:
+        self.options = options
+        self.name = options.name
         self.store = store
-        self.enabled = enabled
-        self.lease = lease
-        self.stats = Stats(name)
+        self.enabled = options.enabled
+        self.lease = options.lease
+        self.stats = Stats(options.name)
         self._unstored = _Unstored()
         _regions.add(self)
 
@@ -281,6 +289,10 @@ class Region:
         deliver = functools.partial(self.deliver, scopes)
         if not transactions.current.defer(self.name, scopes, deliver):
             deliver()
+
+    def invalidate_everything(self) -> None:
+        """Invalidate every entry of the region."""
+        self.invalidate(frozenset((region_scope(self.name),)))
 
     def deliver(self, scopes: frozenset[str]) -> bool:
         """Invalidate now. Returns False when the store cannot do it yet and keeps it."""

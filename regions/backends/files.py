@@ -5,22 +5,22 @@ Layout of a store's folder::
     generations             what is current (`regions.generations`)
     leases                  who is loading (`regions.file_leases`)
     entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
-    content/ab/cdef…-12ab   raw content of an entry, under a name that is used once
+    content/ab/cdef…-12ab   raw content of an entry (`regions.backends.content_files`)
+    equal/ab/cdef…          the same files once more, by their content's digest
     incoming/               files being written
 
 A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
-none. A record is checked as a whole at every read and needs nothing more; content is not, so it
-is on disk (fsync) before the record that names it appears.
+none. A record is checked as a whole at every read and needs nothing more.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import struct
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from regions.backends.content_files import ContentFiles, Description
+from regions.backends.file_writing import arriving, move, reported
 from regions.content import CachedFile, content_chunks, is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
@@ -30,11 +30,10 @@ from regions.store import Entry, Reading, Store, dump
 from regions.undelivered import Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable
 
-_CONTENT = struct.Struct("<Q32s")
-"""Of a content record's payload: size in bytes, SHA-256; the file's name follows."""
+LARGE = 64 * 1024
+"""Bytes; bytes and texts from this size on are content, which costs no more than reading it."""
 
 
 class FileStore(Store):
@@ -42,9 +41,9 @@ class FileStore(Store):
 
     def __init__(self, folder: Path, signer: Signer) -> None:
         self.folder = folder
+        self.content = ContentFiles(folder)
         self._signer = signer
         self._entries = str(folder / "entries")
-        self._content = folder / "content"
         self._incoming = folder / "incoming"
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
@@ -53,7 +52,7 @@ class FileStore(Store):
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
-        with _reported("read"):
+        with reported("read"):
             self._undelivered.deliver(self._generations.change)
             generations = self._generations.read(entry.scopes)
             try:
@@ -66,106 +65,81 @@ class FileStore(Store):
             finally:
                 os.close(descriptor)
         try:
-            return Reading(self._signer.open(entry.address, sealed), generations)
+            return Reading(self.unseal(entry.address, sealed), generations)
         except RecordRefused:
             return Reading(None, generations, refused=True)
+
+    def unseal(self, address: bytes, sealed: bytes) -> Record:
+        """Return the record that was stored for the entry at ``address``. Raises RecordRefused."""
+        return self._signer.open(address, sealed)
 
     # The table has a generation for every scope, so a load may begin after any reading.
     begin = read
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
-            return self._write_content(entry, value, record)
+            return self._write_content(entry, Codec.FILE, content_chunks(value), record)
         codec, payload = dump(value)
-        self._publish(entry, record._replace(codec=codec, payload=payload))
+        if codec is not Codec.PICKLE and len(payload) >= LARGE:
+            self._write_content(entry, codec, [payload], record)
+        else:
+            former = self._content_of(entry)
+            self._publish(entry, record._replace(codec=codec, payload=payload))
+            self._remove(entry, former)
         return value
 
+    def _write_content(
+        self, entry: Entry, codec: Codec, chunks: Iterable[bytes], record: Record
+    ) -> Any:
+        former = self._content_of(entry)
+        described = self.content.store(entry.address, codec, chunks)
+        record = record._replace(codec=Codec.FILE, payload=described.pack())
+        try:
+            self._publish(entry, record)
+            with reported("write"):
+                content = self.value(entry, record) if codec is Codec.FILE else None
+        except StoreUnavailable:
+            self._remove(entry, described)
+            raise
+        self._remove(entry, former)
+        return content
+
     def _publish(self, entry: Entry, record: Record) -> None:
-        with self._arriving() as file, _reported("write"):
+        with arriving(self._incoming) as file, reported("write"):
             file.write(self._signer.seal(entry.address, record))
             file.flush()
-            _move(file, self._entry_path(entry))
+            move(file, self._entry_path(entry))
 
     def _entry_path(self, entry: Entry) -> str:
         name = entry.address.hex()
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
-    @contextlib.contextmanager
-    def _arriving(self) -> Iterator[IO[bytes]]:
-        """Yield a new file under ``incoming``; it is gone afterwards unless it was moved."""
-        with _reported("write"):
-            path = self._incoming / os.urandom(16).hex()
-            try:
-                file = open(path, "xb")  # noqa: SIM115 closed below
-            except FileNotFoundError:
-                self._incoming.mkdir(parents=True, exist_ok=True)
-                file = open(path, "xb")  # noqa: SIM115
-        try:
-            with file:
-                yield file
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
     # -- content ---------------------------------------------------------------------------
 
-    def _write_content(self, entry: Entry, value: Any, record: Record) -> CachedFile:
-        former = self._content_of(entry)
-        name = entry.address.hex()
-        path = self._content / name[:2] / f"{name[2:]}-{os.urandom(4).hex()}"
-        with self._arriving() as file:
-            size, digest = 0, hashlib.sha256()
-            for chunk in content_chunks(value):
-                with _reported("write"):
-                    file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-            with _reported("write"):
-                file.flush()
-                os.fsync(file.fileno())
-                _move(file, str(path))
-                _sync_folder(path.parent)
-        payload = _CONTENT.pack(size, digest.digest()) + path.name.encode()
-        record = record._replace(codec=Codec.FILE, payload=payload)
-        try:
-            self._publish(entry, record)
-            with _reported("write"):
-                content = self._open_content(entry, record)
-        except StoreUnavailable:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            raise
-        if former is not None:
-            with contextlib.suppress(OSError):
-                former.unlink(missing_ok=True)
-        return content
-
-    def _content_of(self, entry: Entry) -> Path | None:
-        """Return where the content of the entry's present record lies, if it has one."""
+    def _content_of(self, entry: Entry) -> Description | None:
+        """Return the content of the entry's present record, if it has one."""
         record = self.read(entry).record
         if record is None or record.codec is not Codec.FILE:
             return None
-        return self._content_path(entry, record)
+        return Description.unpack(record.payload)
+
+    def _remove(self, entry: Entry, content: Description | None) -> None:
+        if content is not None:
+            self.content.remove(entry.address, content)
 
     def value(self, entry: Entry, record: Record) -> Any:
-        if record.codec is Codec.FILE:
-            return self._open_content(entry, record)
-        return super().value(entry, record)
-
-    def _open_content(self, entry: Entry, record: Record) -> CachedFile:
-        """Open a record's content. Raises OSError when it is gone or cut short."""
-        size, digest = _CONTENT.unpack_from(record.payload)
-        path = self._content_path(entry, record)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        file = CachedFile(path, descriptor, record.stored_at, size=size, digest=digest.hex())
-        found = os.fstat(descriptor).st_size
-        if found != size:
-            raise OSError(f"{path} has {found} bytes instead of {size}")
-        return file
-
-    def _content_path(self, entry: Entry, record: Record) -> Path:
-        return (
-            self._content / entry.address.hex()[:2] / str(record.payload[_CONTENT.size :], "ascii")
+        if record.codec is not Codec.FILE:
+            return super().value(entry, record)
+        described = Description.unpack(record.payload)
+        if described.codec is not Codec.FILE:
+            payload = self.content.read(entry.address, described)
+            return super().value(entry, record._replace(codec=described.codec, payload=payload))
+        return CachedFile(
+            Path(self.content.path(entry.address, described.name)),
+            self.content.open(entry.address, described),
+            record.stored_at,
+            size=described.size,
+            digest=described.digest.hex(),
         )
 
     def unstored(self, value: Any) -> Any:
@@ -175,41 +149,16 @@ class FileStore(Store):
 
     def invalidate(self, scopes: Iterable[str]) -> None:
         try:
-            with _reported("invalidate"):
+            with reported("invalidate"):
                 self._generations.change(scopes)
         except StoreUnavailable:
             self._undelivered.keep(scopes)
             raise
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
-        with _reported("lease"):
+        with reported("lease"):
             return b"held" if self._leases.acquire(entry.address) else b""
 
     def release(self, entry: Entry, token: bytes) -> None:
-        with _reported("lease"):
+        with reported("lease"):
             self._leases.release(entry.address)
-
-
-@contextlib.contextmanager
-def _reported(kind: str) -> Iterator[None]:
-    """Report what the operating system refuses as the store's failure."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(kind, str(error)) from error
-
-
-def _move(file: IO[bytes], target: str) -> None:
-    try:
-        os.replace(file.name, target)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.replace(file.name, target)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

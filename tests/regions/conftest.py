@@ -52,9 +52,9 @@ def cache(manager: Manager) -> CacheManager:
     return manager()
 
 
-def make_manager(**options: Any) -> CacheManager:
-    config = {f"cache.functions.{name}": value for name, value in options.items()}
-    return CacheManager(**parse_cache_config_options({"cache.regions": "functions", **config}))
+def make_manager(region: str = "functions", /, **options: Any) -> CacheManager:
+    config = {f"cache.{region}.{name}": value for name, value in options.items()}
+    return CacheManager(**parse_cache_config_options({"cache.regions": region, **config}))
 
 
 class Calls:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions.options import RegionOptions
 from regions.policy import Policy
 from regions.records import Record, dump_value
 from regions.region import MISSING, Region
@@ -161,7 +162,7 @@ class Run:
     def __init__(self, choose: Choose, policy: Policy, disturbances: int, *scopes: str) -> None:
         self.entry = Entry("tests.load", b"\0" * 20, scopes)
         self.store = MemoryStore(choose, disturbances)
-        self.region = Region("model", self.store, enabled=True, lease=0.005)
+        self.region = Region(RegionOptions("model", "none", lease=0.005), self.store)
         self.policy = policy
         self.truth = self.announced = 0
 

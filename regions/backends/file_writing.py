@@ -1,0 +1,67 @@
+"""Files that appear whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import IO, TYPE_CHECKING
+
+from regions.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def reported(kind: str) -> Iterator[None]:
+    """Report what the operating system refuses as the store's failure."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(kind, str(error)) from error
+
+
+@contextlib.contextmanager
+def arriving(folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file in ``folder``; it is gone afterwards unless it was moved."""
+    with reported("write"):
+        path = folder / os.urandom(16).hex()
+        try:
+            file = open(path, "xb")  # noqa: SIM115 closed below
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(path, "xb")  # noqa: SIM115
+    try:
+        with file:
+            yield file
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def move(file: IO[bytes], target: str) -> None:
+    """Rename a file into place, over what is there."""
+    try:
+        os.replace(file.name, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.replace(file.name, target)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name. Raises FileNotFoundError when there is no such file."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Content in a files region: equal content once, what was altered never."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regions import CachedFile
+from tests.regions.conftest import Calls, Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from regions import CacheManager
+
+CONTENT = os.urandom(300_000)
+
+
+@pytest.fixture
+def cache(file_manager: Manager) -> CacheManager:
+    return file_manager()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "regions" / "functions"
+
+
+def stored_bytes(folder: Path) -> int:
+    """Return what the files of a folder take, each counted once however many names it has."""
+    files = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "generations":
+            files[path.stat().st_ino] = path.stat().st_size
+    return sum(files.values())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [CONTENT, b"x" * (64 * 1024), "ü" * 100_000, "\ud800" * 100_000, [CONTENT]],
+    ids=lambda value: f"{type(value).__name__}-{len(value)}",
+)
+def test_large_values_come_back_as_they_were(
+    cache: CacheManager, calls: Calls, value: object
+) -> None:
+    @cache.region("functions")
+    def load() -> object:
+        calls()
+        return value
+
+    for _ in range(3):
+        assert load() == value
+        assert type(load()) is type(value)
+    assert calls.count == 1
+
+
+def test_equal_content_is_stored_once(cache: CacheManager, folder: Path) -> None:
+    @cache.region("functions")
+    def stream(number: int) -> Iterator[bytes]:
+        yield CONTENT
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return CONTENT
+
+    for number in range(5):
+        assert stream(number).read_bytes() == CONTENT
+        assert load(number) == CONTENT
+    assert stored_bytes(folder) < 1.1 * len(CONTENT)
+
+
+def test_content_goes_when_nobody_has_it_any_more(cache: CacheManager, folder: Path) -> None:
+    contents = {1: CONTENT, 2: CONTENT}
+
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        yield contents[number]
+
+    assert load(1).read_bytes() == load(2).read_bytes() == CONTENT
+    contents[1] = b"short"
+    assert load.refresh(1).read_bytes() == b"short"
+    assert load(2).read_bytes() == CONTENT, "the other one still has it"
+    contents[2] = b"short"
+    assert load.refresh(2).read_bytes() == b"short"
+    assert stored_bytes(folder) < 1000
+
+
+def test_a_content_that_is_open_stays_readable(cache: CacheManager) -> None:
+    contents = [CONTENT]
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        yield contents[0]
+
+    kept = load()
+    contents[0] = b"new"
+    assert load.refresh().read_bytes() == b"new"
+    assert kept.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
+def test_what_was_written_to_is_a_miss_and_heals(
+    cache: CacheManager, folder: Path, calls: Calls, streamed: bool
+) -> None:
+    @cache.region("functions")
+    def load() -> Iterator[bytes] | bytes:
+        calls()
+        return iter([CONTENT]) if streamed else CONTENT
+
+    def read() -> bytes:
+        value: object = load()
+        return value.read_bytes() if isinstance(value, CachedFile) else bytes(value)  # type: ignore[call-overload]
+
+    assert read() == CONTENT
+    (path,) = (folder / "content").rglob("*-*")
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        file.write(b"altered")
+    assert read() == CONTENT
+    assert calls.count == 2
+    assert cache["functions"].stats["failed.unreadable"] == 1
+    assert read() == CONTENT
+    assert calls.count == 2
+
+
+def test_altered_content_is_not_shared(cache: CacheManager, folder: Path) -> None:
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        yield CONTENT
+
+    load(1)
+    (path,) = (folder / "content").rglob("*-*")
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    assert load(2).read_bytes() == CONTENT
+    assert load(1).read_bytes() == CONTENT
+
+
+def test_a_file_system_without_room_for_another_name(
+    cache: CacheManager, folder: Path, calls: Calls
+) -> None:
+    """The second name is a saving; content is stored without it."""
+
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        calls()
+        yield CONTENT
+
+    folder.mkdir(parents=True)
+    (folder / "equal").touch()
+    for _ in range(2):
+        assert load(1).read_bytes() == CONTENT
+        assert load(1).stored
+    assert calls.count == 1

@@ -1,0 +1,169 @@
+"""Looking after the files of a region."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from regions.backends import upkeep
+from regions.backends.files import FileStore
+from tests.regions.conftest import Calls, Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from regions import CachedFile, CacheManager
+    from regions.function import CachedFunction
+
+CONTENT = os.urandom(100_000)
+
+
+@pytest.fixture
+def cache(file_manager: Manager) -> CacheManager:
+    return file_manager()
+
+
+@pytest.fixture
+def store(cache: CacheManager) -> FileStore:
+    found = cache["functions"].store
+    assert isinstance(found, FileStore)
+    return found
+
+
+@pytest.fixture
+def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]:
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        calls()
+        yield CONTENT + bytes([number // 2])
+
+    return load
+
+
+def files(store: FileStore, folder: str = "") -> set[Path]:
+    found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
+    return {path for path in found if path.name not in ("generations", "leases")}
+
+
+def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let time pass for what upkeep sees: when a name was made cannot be set."""
+    assert path.exists()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+
+def test_usage(store: FileStore, load: CachedFunction[[int], CachedFile]) -> None:
+    assert upkeep.usage(store) == (0, 0, None)
+    before = time.time()
+    for number in range(4):
+        load(number)
+    entries, size, oldest = upkeep.usage(store)
+    assert entries == 4
+    assert 2 * len(CONTENT) < size < 2.1 * len(CONTENT), "equal content counts once"
+    assert oldest is not None
+    assert before <= oldest <= time.time()
+
+
+def test_verify_finds_nothing_where_nothing_is_wrong(
+    store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls
+) -> None:
+    for number in range(4):
+        load(number)
+    assert list(upkeep.verify(store)) == []
+    load(0)
+    assert calls.count == 4
+
+
+def spoil_quietly(path: Path) -> None:
+    """Alter a file so that only its digest tells."""
+    found = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_verify_takes_out_what_differs(
+    store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls
+) -> None:
+    digests = {number: load(number).digest for number in (0, 2, 4)}
+    spoil_quietly(load(0).path)
+    load(2).path.unlink()
+    found = dict(enumerate(reason for _, reason in upkeep.verify(store)))
+    assert sorted(reason[:23] for reason in found.values()) == [
+        "the content cannot be u",
+        "the content has changed",
+    ]
+    assert list(upkeep.verify(store)) == []
+    assert {number: load(number).digest for number in (0, 2, 4)} == digests
+    assert load(0).read_bytes() == CONTENT + b"\0"
+    assert calls.count == 5
+
+
+def test_verify_takes_out_damaged_records(
+    store: FileStore, load: CachedFunction[[int], CachedFile]
+) -> None:
+    load(0)
+    (record,) = files(store, "entries")
+    record.write_bytes(record.read_bytes()[:-1])
+    ((_, reason),) = upkeep.verify(store)
+    assert "record is damaged" in reason
+    assert not files(store, "entries")
+
+
+def test_sweep_removes_what_has_expired_and_keeps_the_rest(
+    file_manager: Manager, store: FileStore, calls: Calls
+) -> None:
+    cache = file_manager()
+
+    @cache.region("functions", expire=0.05)
+    def short(number: int) -> bytes:
+        return CONTENT
+
+    @cache.region("functions", expire=60)
+    def long(number: int) -> bytes:
+        calls()
+        return CONTENT
+
+    for number in range(3):
+        short(number)
+        long(number)
+    time.sleep(0.1)
+    assert upkeep.sweep(store, grace=60) == (0, 0), "it may be served within its grace"
+    assert upkeep.sweep(store) == (3, 0)
+    assert len(files(store, "entries")) == 3
+    assert long(0) == CONTENT
+    assert calls.count == 3
+
+
+def test_sweep_removes_what_killed_processes_left(
+    store: FileStore,
+    load: CachedFunction[[int], CachedFile],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = load(0)
+    left = [
+        store.folder / "incoming" / "half",
+        store.folder / "content" / "ab" / "cdef-1234",
+        store.folder / "equal" / "ab" / "cdef",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(CONTENT)
+    assert upkeep.sweep(store) == (0, 0), "they may be about to be used"
+    age(left[0], 2 * upkeep.LEFT_ALONE, monkeypatch)
+    assert upkeep.sweep(store) == (0, 3)
+    assert not any(path.exists() for path in left)
+    assert load(0).path == kept.path
+
+
+def test_clear(store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls) -> None:
+    for number in range(4):
+        load(number)
+    assert upkeep.clear(store) == 4
+    assert files(store) == set()
+    load(0)
+    assert calls.count == 5
