@@ -28,6 +28,7 @@ cache_opts = {
     "cache.functions.expire": 60 * 60,  # seconds
     # Imported files. Expired ones are fetched again from where they came.
     "cache.files.expire": 5 * 24 * 60 * 60,  # seconds
+    "cache.files.size_limit": 20 * 1024**3,  # bytes; the least recently used go first
     # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment put "functions" on memcached.
     **memcached_options("functions"),
 }

@@ -75,6 +75,16 @@ def _limit(value: Any) -> float:
     return number
 
 
+def _size(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if isinstance(value, bool) or number <= 0:
+        raise ValueError("give a number of bytes, such as 20 * 1024**3")
+    return number
+
+
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -153,7 +163,7 @@ OWN: dict[str, dict[str, Check]] = {
         "timeout": _limit,
         "retry": _limit,
     },
-    "file": {"file_dir": _folder, "digest_filenames": _flag},
+    "file": {"file_dir": _folder, "digest_filenames": _flag, "size_limit": _size},
 }
 """The types that this library implements, with the options that only they have."""
 

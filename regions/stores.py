@@ -42,7 +42,7 @@ def _make_store(options: RegionOptions, signer: Signer) -> Store:
         return MemcachedStore(backend.pop("url"), signer, folder=folder, **backend)
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
-        return FileStore(parent / options.name, signer)
+        return FileStore(parent / options.name, signer, backend.get("size_limit"))
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
     return BeakerStore(options.type, options.name, backend, signer)

@@ -41,6 +41,8 @@ class Description(NamedTuple):
     digest: bytes
     """SHA-256."""
     name: str
+    shared: bool = False
+    """Whether it was there already when it was stored."""
 
     @classmethod
     def unpack(cls, payload: bytes | memoryview) -> Description:
@@ -83,7 +85,8 @@ class ContentFiles:
             name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
             path, equal = self.path(address, name), self.equal_path(digest.digest())
             with reported("write"):
-                if not self._share(equal, path, digest.digest()):
+                shared = self._share(equal, path, digest.digest())
+                if not shared:
                     file.flush()
                     os.fsync(file.fileno())
                     move(file, path)
@@ -92,7 +95,7 @@ class ContentFiles:
                         link(path, equal)
                 sync_folder(os.path.dirname(path))
                 modified_ns = os.stat(path).st_mtime_ns
-        return Description(codec, size, modified_ns, digest.digest(), name)
+        return Description(codec, size, modified_ns, digest.digest(), name, shared)
 
     def _share(self, equal: str, path: str, digest: bytes) -> bool:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
@@ -132,11 +135,11 @@ class ContentFiles:
             os.close(descriptor)
         return content
 
-    def remove(self, address: bytes, described: Description) -> None:
-        """Give up an entry's content, and the content itself when no other entry has it."""
+    def remove(self, address: bytes, described: Description) -> bool:
+        """Give up an entry's content; whether no other entry has it, and it is gone."""
         with contextlib.suppress(OSError):
             os.unlink(self.path(address, described.name))
-        self.forget_unused(self.equal_path(described.digest))
+        return self.forget_unused(self.equal_path(described.digest))
 
     def forget_unused(self, equal: str) -> bool:
         """Remove content that no entry has any more; whether it did. One that shares it at this

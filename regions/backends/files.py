@@ -8,6 +8,7 @@ Layout of a store's folder::
     content/ab/cdef…-12ab   raw content of an entry (`regions.backends.content_files`)
     equal/ab/cdef…          the same files once more, by their content's digest
     incoming/               files being written
+    usage                   bytes in use (`regions.backends.size_limit`)
 
 A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
 none. A record is checked as a whole at every read and needs nothing more.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from regions.backends.content_files import ContentFiles, Description
 from regions.backends.file_writing import arriving, move, reported
+from regions.backends.size_limit import SizeLimit
 from regions.content import CachedFile, content_chunks, is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
@@ -39,8 +41,9 @@ LARGE = 64 * 1024
 class FileStore(Store):
     """A region's entries in one folder, shared by all threads and processes of a host."""
 
-    def __init__(self, folder: Path, signer: Signer) -> None:
+    def __init__(self, folder: Path, signer: Signer, size_limit: int | None = None) -> None:
         self.folder = folder
+        self.size_limit = None if size_limit is None else SizeLimit(self, size_limit)
         self.content = ContentFiles(folder)
         self._signer = signer
         self._entries = str(folder / "entries")
@@ -61,7 +64,10 @@ class FileStore(Store):
                 return Reading(None, generations)
             try:
                 # Plain system calls take half the time of open().read() for a small file.
-                sealed = os.read(descriptor, os.fstat(descriptor).st_size)
+                found = os.fstat(descriptor)
+                sealed = os.read(descriptor, found.st_size)
+                if self.size_limit is not None:
+                    self.size_limit.used(descriptor, found.st_mtime)
             finally:
                 os.close(descriptor)
         try:
@@ -83,32 +89,47 @@ class FileStore(Store):
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
             self._write_content(entry, codec, [payload], record)
         else:
-            former = self._content_of(entry)
-            self._publish(entry, record._replace(codec=codec, payload=payload))
-            self._remove(entry, former)
+            self._replace(entry, record._replace(codec=codec, payload=payload), None)
         return value
 
     def _write_content(
         self, entry: Entry, codec: Codec, chunks: Iterable[bytes], record: Record
     ) -> Any:
-        former = self._content_of(entry)
-        described = self.content.store(entry.address, codec, chunks)
-        record = record._replace(codec=Codec.FILE, payload=described.pack())
+        content = self.content.store(entry.address, codec, chunks)
+        record = record._replace(codec=Codec.FILE, payload=content.pack())
         try:
-            self._publish(entry, record)
             with reported("write"):
-                content = self.value(entry, record) if codec is Codec.FILE else None
+                # Before eviction could take it.
+                opened = self.value(entry, record) if codec is Codec.FILE else None
+            self._replace(entry, record, content)
         except StoreUnavailable:
-            self._remove(entry, described)
+            self.content.remove(entry.address, content)
             raise
-        self._remove(entry, former)
-        return content
+        return opened
 
-    def _publish(self, entry: Entry, record: Record) -> None:
+    def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
+        """Publish a record, with its content, in place of the entry's former ones."""
+        former = self._content_of(entry)
+        grown = self._publish(entry, record)
+        if content is not None and not content.shared:
+            grown += content.size
+        if former is not None and self.content.remove(entry.address, former):
+            grown -= former.size
+        if self.size_limit is not None:
+            self.size_limit.grew(grown)
+
+    def _publish(self, entry: Entry, record: Record) -> int:
+        """Put a record into place; return by how many bytes it is larger than the former one."""
+        path, sealed = self._entry_path(entry), self._signer.seal(entry.address, record)
         with arriving(self._incoming) as file, reported("write"):
-            file.write(self._signer.seal(entry.address, record))
+            file.write(sealed)
             file.flush()
-            move(file, self._entry_path(entry))
+            try:
+                former = os.stat(path).st_size
+            except FileNotFoundError:
+                former = 0
+            move(file, path)
+        return len(sealed) - former
 
     def _entry_path(self, entry: Entry) -> str:
         name = entry.address.hex()
@@ -122,10 +143,6 @@ class FileStore(Store):
         if record is None or record.codec is not Codec.FILE:
             return None
         return Description.unpack(record.payload)
-
-    def _remove(self, entry: Entry, content: Description | None) -> None:
-        if content is not None:
-            self.content.remove(entry.address, content)
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is not Codec.FILE:

@@ -31,6 +31,8 @@ class Stored(NamedTuple):
     address: bytes
     size: int
     """Bytes of the record, and of its content."""
+    last_use: float
+    """Seconds since the epoch; noted now and then, where a region has a limit."""
     record: Record | None
     """None: it is no record of this application."""
     content: Description | None
@@ -54,22 +56,40 @@ class Swept(NamedTuple):
     """Files that no entry needs."""
 
 
+def shards(store: FileStore) -> list[Path]:
+    """Return the folders of a store's entries, 256 at the most, in no order."""
+    try:
+        return list((store.folder / "entries").iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def stored(store: FileStore) -> Iterator[Stored]:
     """Yield every entry of a store."""
-    for path in _files(store.folder / "entries"):
-        address = bytes.fromhex(path.parent.name + path.name)
+    for shard in shards(store):
+        yield from stored_in(store, shard)
+
+
+def stored_in(store: FileStore, shard: Path) -> Iterator[Stored]:
+    """Yield the entries in one folder of entries."""
+    for path in shard.iterdir():
         try:
-            sealed = path.read_bytes()
+            address = bytes.fromhex(shard.name + path.name)
+        except ValueError:
+            continue  # nothing of ours
+        try:
+            with open(path, "rb") as file:
+                sealed, last_use = file.read(), os.fstat(file.fileno()).st_mtime
         except FileNotFoundError:
             continue
         try:
             record = store.unseal(address, sealed)
         except RecordRefused:
-            yield Stored(path, address, len(sealed), None, None)
+            yield Stored(path, address, len(sealed), last_use, None, None)
             continue
         content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
         size = len(sealed) + (content.size if content else 0)
-        yield Stored(path, address, size, record, content)
+        yield Stored(path, address, size, last_use, record, content)
 
 
 def usage(store: FileStore) -> Usage:
@@ -113,11 +133,16 @@ def _fault(store: FileStore, found: Stored) -> str | None:
         return f"the content cannot be used: {error}" if found.path.exists() else None
 
 
-def remove(store: FileStore, found: Stored) -> None:
-    """Take an entry out: it is a miss from here on."""
-    found.path.unlink(missing_ok=True)
-    if found.content is not None:
-        store.content.remove(found.address, found.content)
+def remove(store: FileStore, found: Stored) -> int:
+    """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
+    try:
+        found.path.unlink()
+    except FileNotFoundError:
+        return 0  # somebody else took it out
+    freed = found.size
+    if found.content is not None and not store.content.remove(found.address, found.content):
+        freed -= found.content.size
+    return freed
 
 
 def clear(store: FileStore) -> int:
@@ -150,6 +175,8 @@ def sweep(store: FileStore, grace: float = 0.0) -> Swept:
     for path in _files(store.folder / "equal"):
         if now - _changed(path) > LEFT_ALONE:
             leftovers += store.content.forget_unused(str(path))
+    if store.size_limit is not None:
+        store.size_limit.recount()
     return Swept(entries, leftovers)
 
 
