@@ -12,10 +12,10 @@ from django.core.paginator import Paginator
 
 from beakercache import cache
 from tasks.models import ImportedFile
-from tasks.reading import SourceFile
+from tasks.opening import Opener, open_source
+from tasks.reading import Advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from regions import CachedFile
@@ -34,17 +34,22 @@ def _nobody(size: int) -> None:
     """Who is told of bytes where nobody waits for them."""
 
 
-@cache.region("files", ignore=["advance"])
+@cache.region("files", ignore=["advance", "opener"])
 def read_file(
-    path: str, size: int, mtime_ns: int, advance: Callable[[int], None] = _nobody
+    source: str,
+    size: int,
+    mtime_ns: int,
+    advance: Advance = _nobody,
+    opener: Opener = open_source,
 ) -> BinaryIO:
-    """Return the content of the file at ``path`` (absolute, without links) as it was when it had
-    ``size`` bytes and was modified at ``mtime_ns``; ``advance`` is told of the bytes read.
+    """Return the content of the file of the absolute name ``source`` (`opening.open_source`) as
+    it was when it had ``size`` bytes and was modified at ``mtime_ns``; ``advance`` is told of the
+    bytes read, and ``opener`` is a quicker way to the same file.
 
     A changed file is another entry, so whoever asks for the former version gets that or nothing.
     Raises OSError when the version is neither stored nor there any more.
     """
-    return SourceFile(path, size, mtime_ns, advance)
+    return opener(source, size, mtime_ns, advance)
 
 
 def content_of(file: FileRow) -> CachedFile:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from io import FileIO
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Advance = Callable[[int], None]
+"""Is told of bytes that were read."""
 
 
 class SourceChanged(OSError):
@@ -18,9 +18,11 @@ class SourceChanged(OSError):
 class SourceFile(FileIO):
     """A file that is open for reading, and that is what it was expected to be up to its end."""
 
-    def __init__(self, name: str, size: int, mtime_ns: int, advance: Callable[[int], None]) -> None:
-        """Open the file ``name``, absolute and without links, of ``size`` bytes, modified at
-        ``mtime_ns``; ``advance`` is told of the bytes that are read.
+    def __init__(
+        self, name: str, size: int | None, mtime_ns: int, advance: Advance | None = None
+    ) -> None:
+        """Open the file ``name``, absolute and without links, of ``size`` bytes (None: any),
+        modified at ``mtime_ns``; ``advance`` is told of the bytes that are read.
 
         Raises SourceChanged when it is another one by now, OSError when it cannot be opened.
         """
@@ -32,7 +34,7 @@ class SourceFile(FileIO):
                 raise SourceChanged("is no regular file any more")
             if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
                 raise SourceChanged("is reached over a link by now, or gone")
-            if (self._opened.st_size, modified_ns(self._opened)) != (size, mtime_ns):
+            if modified_ns(self._opened) != mtime_ns or size not in (None, self.size):
                 raise SourceChanged("has changed")
         except BaseException:
             self.close()
@@ -42,11 +44,21 @@ class SourceFile(FileIO):
         """Read up to ``size`` bytes. Raises SourceChanged in place of the end when what was read
         is not the file as it was when it was opened."""
         chunk = super().read(-1 if size is None else size)
-        if chunk:
+        if not chunk:
+            self.verify()
+        elif self._advance is not None:
             self._advance(len(chunk))
-        elif _version(os.fstat(self.fileno())) != _version(self._opened):
-            raise SourceChanged("changed while it was read")
         return chunk
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it was opened."""
+        return self._opened.st_size
+
+    def verify(self) -> None:
+        """Raise SourceChanged when the file is not what it was when it was opened."""
+        if _version(os.fstat(self.fileno())) != _version(self._opened):
+            raise SourceChanged("changed while it was read")
 
 
 def modified_ns(status: os.stat_result) -> int:
@@ -62,3 +74,18 @@ def _open(name: str, flags: int) -> int:
 
 def _version(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of(mode: int) -> str:
+    """Return the words for what a mode of the file system says."""
+    return _KINDS.get(stat.S_IFMT(mode), "something special")

@@ -1,5 +1,6 @@
-"""The import: files of a folder into the files region, and their rows into the index.
+"""The import: files of a source into the files region, and their rows into the index.
 
-`walking` finds the files, `importer` puts them into region and index, and `reporting` tells the
-operator.
+`sources` says what a source is, `folders` and `archives` are its kinds, and `locating` tells which
+kind a name stands for. `importer` puts the files into the region and `index` their rows into the
+index; `selection` says which files are meant, and `reporting` tells the operator.
 """

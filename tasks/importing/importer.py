@@ -8,31 +8,24 @@ stored already and writes its row without reading it again.
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from django.db import connection, transaction
 from django.utils import timezone
 
-from beakercache import cache
-from regions.backends.files import FileStore
-from tasks.files import INDEX_TAG, name_of, path_digest, path_of, read_file
+from tasks.files import path_digest, path_of, read_file
+from tasks.importing.index import BATCH, IndexWriter, forget, rows_below, rows_of, version_of
 from tasks.importing.media_types import media_type
-from tasks.importing.walking import Found, Refused, Source, SourceError
+from tasks.importing.selection import Selection
+from tasks.importing.sources import Found, Refused, Source, SourceError
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from regions import CachedFile
-
-BATCH = 500
-"""Rows that are read, or written, with one query."""
-FLUSH_SECONDS = 1.0
-"""After this long, rows are written even when they are fewer: the pages show them."""
 
 
 class NotStored(Exception):
@@ -54,6 +47,23 @@ class Reporter(Protocol):
     def failed(self, path: str, reason: str) -> None:
         """One more file could not be imported."""
 
+    def planned(self, what: str, path: str) -> None:
+        """Were the run not a rehearsal, this would be done with one more file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What an operator wants of a run, beyond the files that are new or changed."""
+
+    selection: Selection = field(default_factory=Selection)
+    """Of all files, those that are meant; all others are as if they were not there."""
+    force: bool = False
+    """Read again what has not changed."""
+    prune: bool = False
+    """Forget what was imported from the source, is meant, and is not there any more."""
+    dry_run: bool = False
+    """Say what would be done, and do nothing."""
+
 
 @dataclass(slots=True)
 class Summary:
@@ -63,6 +73,8 @@ class Summary:
     """New, or changed, or not stored any more."""
     unchanged: int = 0
     failed: int = 0
+    forgotten: int = 0
+    """Of the index, that the source does not have any more."""
     size: int = 0
     """Bytes that were read."""
     seconds: float = 0.0
@@ -75,17 +87,15 @@ class Summary:
 class Importer:
     """One run over one source. ``summary`` holds what was done so far, however the run ends."""
 
-    def __init__(self, source: Source, reporter: Reporter) -> None:
+    def __init__(self, source: Source, reporter: Reporter, orders: Orders | None = None) -> None:
         self.summary = Summary()
         self._source = source
         self._reporter = reporter
-        # Where the content goes, which must not be taken for a part of the source.
-        stores = [cache[region].store for region in cache.options]
-        self._without = frozenset(
-            os.path.realpath(store.folder) for store in stores if isinstance(store, FileStore)
-        )
-        self._rows: list[ImportedFile] = []
-        self._flushed = time.monotonic()
+        self._orders = orders or Orders()
+        self._index = IndexWriter()
+        self._seen: set[str] = set()
+        self._hidden: set[str] = set()
+        """How the paths of files begin of which nobody knows whether they are there."""
 
     def run(self) -> Summary:
         """Import what is new or changed. Raises SourceError when there is nothing that could be
@@ -93,90 +103,99 @@ class Importer:
         started = time.monotonic()
         try:
             self._count()
-            for batch in _batches(self._source.walk(self._without)):
-                known = self._known(batch)
+            for batch in _batches(self._walk()):
+                known = rows_of(found for found in batch if isinstance(found, Found))
                 for found in batch:
+                    if self._orders.prune:
+                        self._seen.add(path_digest(found.path))
                     if isinstance(found, Refused):
                         self._fail(found.path, found.reason)
                     else:
                         self._take(found, known.get(path_digest(found.path)))
+            if self._orders.prune:
+                self._prune()
         finally:
-            self._flush()
+            self._source.close()
+            self._index.flush()
             self.summary.seconds = time.monotonic() - started
         return self.summary
 
+    def _walk(self) -> Iterator[Found | Refused]:
+        for found in self._source.walk():
+            if isinstance(found, Refused) and found.whole:
+                # What is meant may be in it.
+                self._hidden.add(f"{found.path}/" if found.path else "")
+                if not self._orders.selection.excludes(found.path):
+                    yield found
+            elif found.path in self._orders.selection:
+                yield found
+
     def _count(self) -> None:
         files = size = refused = 0
-        for found in self._source.walk(self._without):
+        for found in self._walk():
             if isinstance(found, Found):
                 files += 1
                 size += found.size
             else:
                 refused += 1
         if not files and not refused:
-            raise SourceError(f"{path_of(self._source.root)!r} holds no files")
+            meant = "" if self._orders.selection == Selection() else " that are included"
+            raise SourceError(f"{self._source.prefix!r} holds no files{meant}")
         self._reporter.begin(files + refused, size)
 
-    def _known(self, batch: Iterable[Found | Refused]) -> dict[str, ImportedFile]:
-        digests = [path_digest(found.path) for found in batch if isinstance(found, Found)]
-        rows = ImportedFile.objects.filter(path_digest__in=digests)
-        return {row.path_digest: row for row in rows}
-
     def _take(self, found: Found, row: ImportedFile | None) -> None:
-        version = (found.source, found.size, found.mtime_ns)
-        if row is not None and (name_of(row.source), row.size, row.source_mtime_ns) == version:
-            stored = read_file.peek(*version)
-            if stored is not None and stored.digest == row.digest:
-                self.summary.unchanged += 1
-                self._reporter.advance(found.size)
-                self._reporter.done()
-                return
+        if not self._orders.force and row is not None and self._is_kept(found, row):
+            self.summary.unchanged += 1
+            self._reporter.advance(found.size)
+            self._reporter.done()
+            return
+        if self._orders.dry_run:
+            self.summary.imported += 1
+            self._reporter.planned("import", found.path)
+            self._reporter.advance(found.size)
+            self._reporter.done()
+            return
         before = self.summary.size
+        read = read_file.refresh if self._orders.force else read_file
         try:
-            content = read_file(*version, self._advance)
+            content = read(found.source, found.size, found.mtime_ns, self._advance, found.opener)
         except OSError as error:
             self._fail(found.path, error.strerror or str(error))
         else:
             if not content.stored:
                 raise NotStored("its disk may be full; the log line above says what it met")
-            self._index(found, content)
+            self._index.add(_row(found, content))
+            # Thousands of open files are not what the rows are kept for.
+            content.close()
             self.summary.imported += 1
             self._reporter.done()
         # What was announced of a file and never came, or was there already, is done with too.
         self._reporter.advance(max(0, found.size - (self.summary.size - before)))
 
-    def _index(self, found: Found, content: CachedFile) -> None:
-        self._rows.append(
-            ImportedFile(
-                path_digest=path_digest(found.path),
-                path=found.path,
-                size=found.size,
-                media_type=media_type(found.path, content),
-                digest=content.digest,
-                source=path_of(found.source),
-                source_mtime_ns=found.mtime_ns,
-                imported_at=timezone.now(),
-            )
-        )
-        # Thousands of open files are not what the rows are kept for.
-        content.close()
-        if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self._flush()
+    def _is_kept(self, found: Found, row: ImportedFile) -> bool:
+        """Whether the row describes a file as the source has it, and its content is stored."""
+        version = version_of(row)
+        if version != (found.source, found.size, found.mtime_ns):
+            return False
+        stored = read_file.peek(*version)
+        return stored is not None and stored.digest == row.digest
 
-    def _flush(self) -> None:
-        if self._rows:
-            # MariaDB has one kind of upsert, for all unique columns, and wants none named.
-            named = connection.features.supports_update_conflicts_with_target
-            with transaction.atomic():
-                ImportedFile.objects.bulk_create(
-                    self._rows,
-                    update_conflicts=True,
-                    unique_fields=["path_digest"] if named else None,
-                    update_fields=_UPDATED,
-                )
-                cache.invalidate_tags(INDEX_TAG)
-            self._rows.clear()
-        self._flushed = time.monotonic()
+    def _prune(self) -> None:
+        hidden = tuple(self._hidden)
+        gone = [
+            row
+            for row in rows_below(self._source.prefix)
+            if row.path_digest not in self._seen
+            and row.path in self._orders.selection
+            and self._source.covers(row.path)
+            and not row.path.startswith(hidden)
+        ]
+        if self._orders.dry_run:
+            for row in gone:
+                self._reporter.planned("forget", row.path)
+        else:
+            forget(gone)
+        self.summary.forgotten = len(gone)
 
     def _advance(self, size: int) -> None:
         self.summary.size += size
@@ -184,18 +203,20 @@ class Importer:
 
     def _fail(self, path: str, reason: str) -> None:
         self.summary.failed += 1
-        self._reporter.failed(path, reason)
+        self._reporter.failed(path or self._source.prefix.rstrip("/"), reason)
 
 
-_UPDATED = [
-    "path",
-    "size",
-    "media_type",
-    "digest",
-    "source",
-    "source_mtime_ns",
-    "imported_at",
-]
+def _row(found: Found, content: CachedFile) -> ImportedFile:
+    return ImportedFile(
+        path_digest=path_digest(found.path),
+        path=found.path,
+        size=found.size,
+        media_type=media_type(found.path, content),
+        digest=content.digest,
+        source=path_of(found.source),
+        source_mtime_ns=found.mtime_ns,
+        imported_at=timezone.now(),
+    )
 
 
 def _batches(found: Iterable[Found | Refused]) -> Iterator[list[Found | Refused]]:

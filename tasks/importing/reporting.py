@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -12,7 +13,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.importing.importer import Summary
+    from tasks.importing.importer import Orders, Summary
 
 INTERVAL = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -83,6 +84,9 @@ class BarReporter:
         tqdm.write(failure(path, reason), file=self._terminal)
         self.done()
 
+    def planned(self, what: str, path: str) -> None:
+        tqdm.write(plan(what, path), file=self._terminal)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.set_description_str(str(self._progress))
@@ -120,6 +124,9 @@ class LineReporter:
         self._err(failure(path, reason))
         self.done()
 
+    def planned(self, what: str, path: str) -> None:
+        self._out(plan(what, path))
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -134,11 +141,34 @@ def failure(path: str, reason: str) -> str:
     return f"{printable(path)}: {reason}"
 
 
-def result(summary: Summary) -> str:
+def plan(what: str, path: str) -> str:
+    """Return the line that says what would be done with one file."""
+    return f"would {what} {printable(path)}"
+
+
+def result(summary: Summary, orders: Orders) -> str:
     """Return the line that ends a run."""
+    forgotten = f", {summary.forgotten} forgotten" if orders.prune else ""
     return (
-        f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed; "
-        f"{human(summary.size)} read in {summary.seconds:.1f} s"
+        f"{'rehearsed, nothing changed: ' if orders.dry_run else ''}"
+        f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed"
+        f"{forgotten}; {human(summary.size)} read in {summary.seconds:.1f} s"
+    )
+
+
+def result_json(summary: Summary, orders: Orders) -> str:
+    """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, and
+    whether the run was a rehearsal (``dry_run``)."""
+    return json.dumps(
+        {
+            "imported": summary.imported,
+            "unchanged": summary.unchanged,
+            "failed": summary.failed,
+            "forgotten": summary.forgotten,
+            "bytes": summary.size,
+            "seconds": round(summary.seconds, 3),
+            "dry_run": orders.dry_run,
+        }
     )
 
 

@@ -32,7 +32,9 @@ PATIENCE = 60.0
 """Seconds that a run may take."""
 
 
-def start(source: Path, *, regions: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+def start(
+    source: Path, *orders: str, regions: Path | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """Start the command on the database of this test, and its regions if it names no others."""
     base, _, _ = os.environ["DATABASE_URL"].rpartition("/")
     name = str(connection.settings_dict["NAME"]).rpartition("/")[2]
@@ -41,7 +43,7 @@ def start(source: Path, *, regions: Path | None = None, **options: Any) -> subpr
         environ["REGIONS_DATA_DIR"] = str(regions)
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(
-        [sys.executable, "manage.py", "import_data", str(source)],
+        [sys.executable, "manage.py", "import_data", str(source), *orders],
         cwd=ROOT,
         env=environ,
         text=True,
@@ -49,9 +51,9 @@ def start(source: Path, *, regions: Path | None = None, **options: Any) -> subpr
     )
 
 
-def run(source: Path, **options: Any) -> tuple[int, list[str], list[str]]:
+def run(source: Path, *orders: str, **options: Any) -> tuple[int, list[str], list[str]]:
     """Run the command to its end; return exit status and lines of output and errors."""
-    with start(source, **options) as process:
+    with start(source, *orders, **options) as process:
         out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out.splitlines(), err.splitlines()
 

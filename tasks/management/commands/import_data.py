@@ -8,31 +8,79 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.importing.importer import Importer, NotStored
-from tasks.importing.reporting import BarReporter, LineReporter, printable, result
-from tasks.importing.walking import Source, SourceError
+from tasks.archives.formats import SUFFIXES
+from tasks.importing.importer import Importer, NotStored, Orders
+from tasks.importing.locating import source_at
+from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
+from tasks.importing.selection import Selection
+from tasks.importing.sources import SourceError
 
 _KEPT = "What was imported is kept; run the command again for the rest."
 
 
 class Command(BaseCommand):
     help = (
-        "Import a file, or all files of a folder and the folders in it. What has not changed "
-        "since it was imported is not read again. Links to files are followed within the source "
-        "only; links to folders are passed over."
+        "Import a file, or all files of a folder and the folders in it, or of an archive, which "
+        "is not unpacked. What has not changed since it was imported is not read again. Links to "
+        "files are followed within the source only; links to folders are passed over."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="SOURCE", help="a folder, or a file")
+        parser.add_argument(
+            "source",
+            metavar="SOURCE",
+            help=f"a folder, a file, or an archive ({', '.join(SUFFIXES)})",
+        )
+        pattern = "a pattern of paths below SOURCE, where * stands for any text, '/' included"
+        parser.add_argument(
+            "--include",
+            metavar="GLOB",
+            action="append",
+            default=[],
+            help=f"import only what matches: {pattern}; may be repeated",
+        )
+        parser.add_argument(
+            "--exclude",
+            metavar="GLOB",
+            action="append",
+            default=[],
+            help="do not import what matches, though it is included; may be repeated",
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="say what would be imported, and forgotten, and change nothing",
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="read again what has not changed, too"
+        )
+        parser.add_argument(
+            "--prune",
+            action="store_true",
+            help="forget what was imported from SOURCE, and what SOURCE has not any more; with "
+            "--include and --exclude, only what they mean",
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="end with one JSON object on the standard output, and say all else elsewhere",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        orders = Orders(
+            Selection(tuple(options["include"]), tuple(options["exclude"])),
+            force=options["force"],
+            prune=options["prune"],
+            dry_run=options["dry_run"],
+        )
         reporter: BarReporter | LineReporter
         if self.stderr.isatty():
             reporter = BarReporter(sys.stderr)
         else:
-            reporter = LineReporter(self.stdout.write, self.stderr.write)
+            say = self._say_aside if options["json"] else self.stdout.write
+            reporter = LineReporter(say, self.stderr.write)
         try:
-            importer = Importer(Source.at(options["source"]), reporter)
+            importer = Importer(source_at(options["source"]), reporter, orders)
         except SourceError as error:
             raise CommandError(printable(str(error))) from error
         try:
@@ -47,9 +95,15 @@ class Command(BaseCommand):
             raise CommandError(f"Interrupted. {_KEPT}", returncode=130) from None
         finally:
             reporter.close()
-            if importer.summary.files:
-                self.stdout.write(result(importer.summary))
+            if options["json"]:
+                self.stdout.write(result_json(importer.summary, orders))
+            elif importer.summary.files:
+                self.stdout.write(result(importer.summary, orders))
         if importer.summary.failed:
             raise CommandError(
                 f"{importer.summary.failed} of {importer.summary.files} files were not imported"
             )
+
+    def _say_aside(self, line: str) -> None:
+        # Progress is no error, and has none of an error's style.
+        self.stderr.write(line, lambda text: text)

@@ -1,76 +1,57 @@
-"""Finding the files of a source, by name; nothing is opened here."""
+"""A folder as a source, or a single file of one. Files are found by name; none is opened here."""
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from beakercache import cache
+from regions.backends.files import FileStore
 from tasks.files import path_of
-from tasks.reading import modified_ns
+from tasks.importing.sources import Found, Refused, SourceError
+from tasks.reading import kind_of, modified_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
 
-class SourceError(Exception):
-    """A source that cannot be imported at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file that may be imported."""
-
-    path: str
-    """In the index: relative to the source, with "/" between folders (`files.path_of`)."""
-    source: str
-    """Its absolute name in the file system, without links."""
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """When it was last changed, in nanoseconds since the epoch."""
+def _where_regions_are() -> frozenset[str]:
+    """Return the folders of the regions: no source, whatever folder they lie in."""
+    stores = [cache[region].store for region in cache.options]
+    return frozenset(
+        os.path.realpath(store.folder) for store in stores if isinstance(store, FileStore)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A name of the source that is not imported, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
+class FolderSource:
     """A folder to import, or a single file (``only``) of a folder."""
 
     root: str
     """Absolute, without links: what lies outside is never read."""
     only: str | None = None
+    without: frozenset[str] = field(default_factory=_where_regions_are)
+    """Folders that are refused; absolute, without links."""
 
-    @classmethod
-    def at(cls, name: str) -> Source:
-        """Return the source at ``name``. Raises SourceError."""
-        try:
-            real = os.path.realpath(name, strict=True)
-            mode = os.stat(real).st_mode
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
-        if stat.S_ISDIR(mode):
-            return cls(real)
-        if stat.S_ISREG(mode):
-            return cls(os.path.dirname(real), os.path.basename(real))
-        raise SourceError(f"{path_of(name)!r} is {_kind(mode)}, neither a folder nor a file")
+    @property
+    def prefix(self) -> str:
+        return path_of(os.path.join(self.root, ""))
 
-    def walk(self, without: Collection[str] = ()) -> Iterator[Found | Refused]:
-        """Yield what the source holds, sorted by name within each folder; refuse the folders
-        ``without`` (absolute, no links). Raises SourceError when the source cannot be read.
+    def covers(self, path: str) -> bool:
+        return self.only is None or path == path_of(self.only)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def walk(self) -> Iterator[Found | Refused]:
+        """Yield what the source holds, sorted by name within each folder.
 
         A link to a file within the source is that file under another name. A link to a folder
         within it is passed over: what the folder holds comes under its own name.
         """
-        if any(_is_within(self.root, folder) for folder in without):
+        if any(_is_within(self.root, folder) for folder in self.without):
             raise SourceError(f"{path_of(self.root)!r} is where the regions keep their entries")
         prefix = os.path.join(self.root, "")
         if self.only is not None:
@@ -88,19 +69,19 @@ class Source:
                 continue
             path = path_of(entry.path[len(prefix) :])
             if entry.is_symlink():
-                if (found := self._linked(path, entry.path, without)) is not None:
+                if (found := self._linked(path, entry.path)) is not None:
                     yield found
             elif not entry.is_dir():
                 yield _found(path, entry.path)
-            elif entry.path in without:
-                yield Refused(path, "is where the regions keep their entries")
+            elif entry.path in self.without:
+                yield Refused(path, "is where the regions keep their entries", whole=True)
             else:
                 try:
                     open_folders.append(iter(_entries(entry.path)))
                 except OSError as error:
-                    yield Refused(path, error.strerror or str(error))
+                    yield Refused(path, error.strerror or str(error), whole=True)
 
-    def _linked(self, path: str, link: str, without: Collection[str]) -> Found | Refused | None:
+    def _linked(self, path: str, link: str) -> Found | Refused | None:
         """Return what a link leads to; None for a folder that is imported by its own name."""
         try:
             real = os.path.realpath(link, strict=True)
@@ -108,7 +89,7 @@ class Source:
             return Refused(path, error.strerror or str(error))
         if not _is_within(real, self.root):
             return Refused(path, "is a link out of the source")
-        if any(_is_within(real, folder) for folder in without):
+        if any(_is_within(real, folder) for folder in self.without):
             return Refused(path, "is a link to where the regions keep their entries")
         return None if os.path.isdir(real) else _found(path, real)
 
@@ -129,19 +110,5 @@ def _found(path: str, real: str) -> Found | Refused:
     except OSError as error:
         return Refused(path, error.strerror or str(error))
     if not stat.S_ISREG(status.st_mode):
-        return Refused(path, f"is {_kind(status.st_mode)}, not a file")
+        return Refused(path, f"is {kind_of(status.st_mode)}, not a file")
     return Found(path, real, status.st_size, modified_ns(status))
-
-
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFLNK: "a link",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-def _kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "something special")

@@ -1,0 +1,153 @@
+"""An archive as a source. It is listed once, and its files are read where they are."""
+
+from __future__ import annotations
+
+import errno
+import os
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from tasks.archives.damage import ArchiveError, MemberCut, Untrusted
+from tasks.archives.formats import SEPARATOR, open_archive
+from tasks.archives.limits import MEMBERS, NAME, unpacked_limit
+from tasks.archives.members import MemberStream, inner_path
+from tasks.files import path_of
+from tasks.importing.sources import Found, Refused, SourceError
+from tasks.reading import modified_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.archives.members import Archive, Member
+    from tasks.reading import Advance
+
+_LONGEST_CHAIN = 40
+"""Links from link to link, as many as Linux follows."""
+
+
+class ArchiveSource:
+    """The files of an archive, and its links to them."""
+
+    def __init__(self, root: str) -> None:
+        """Take the archive ``root`` (absolute, without links). Raises SourceError when it cannot
+        be read."""
+        self._root = root
+        try:
+            status = os.stat(root)
+            self._mtime_ns = modified_ns(status)
+            self._archive: Archive = open_archive(root, self._mtime_ns)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise SourceError(f"{path_of(root)!r} cannot be imported: {reason}") from error
+        self._limit = unpacked_limit(status.st_size)
+        self._listing: list[Found | Refused] | None = None
+
+    @property
+    def prefix(self) -> str:
+        return path_of(self._root) + SEPARATOR
+
+    def covers(self, path: str) -> bool:
+        return True
+
+    def walk(self) -> Iterator[Found | Refused]:
+        """Yield the files of the archive in its order; then the links to them, each as a file
+        under another name; then what it is damaged by.
+
+        Links to folders are passed over, as what is in the folder comes under its own name. Of
+        what an archive has twice, the first is taken. An archive that ends too early gives what
+        is whole in it. One that does not match its checksum gives nothing: its files have none of
+        their own, so each of them may be wrong.
+        """
+        if self._listing is None:
+            self._listing = self._list()
+        yield from self._listing
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def _list(self) -> list[Found | Refused]:
+        members: list[Member] = []
+        damage: list[Refused] = []
+        try:
+            for member in self._archive.members():
+                if len(members) == MEMBERS:
+                    raise ArchiveError(f"has more than {MEMBERS} names; the others are refused")
+                members.append(member)
+            self._archive.verify()
+        except OSError as error:
+            damage.append(Refused("", error.strerror or str(error), whole=True))
+            if isinstance(error, Untrusted):
+                members.clear()
+            elif isinstance(error, MemberCut):
+                members.pop()
+        return [*self._judge(members), *damage]
+
+    def _judge(self, members: list[Member]) -> Iterator[Found | Refused]:
+        named: dict[str, Member] = {}
+        unpacked = 0
+        for member in members:
+            path = inner_path(member.name)
+            if refusal := _refusal(member, path, named):
+                yield Refused(path_of(path or member.name), refusal)
+            elif path is None or member.is_folder:
+                continue
+            elif unpacked + member.size > self._limit:
+                yield Refused(path_of(path), f"would unpack to {member.size} bytes: too many")
+            else:
+                unpacked += member.size
+                named[path] = member
+                if member.is_file:
+                    yield self._found(path, path, member)
+        folders = {folder for path in named for folder in _folders(path)}
+        for path, member in named.items():
+            if member.link is not None and (found := self._linked(path, named, folders)):
+                yield found
+
+    def _linked(
+        self, path: str, named: dict[str, Member], folders: set[str]
+    ) -> Found | Refused | None:
+        """Return what a link leads to; None for a folder."""
+        target = path
+        for _ in range(_LONGEST_CHAIN):
+            member = named.get(target)
+            if member is None:
+                reason = os.strerror(errno.ENOENT)
+                return None if target in folders else Refused(path_of(path), reason)
+            if member.link is None:
+                return self._found(path, target, member)
+            leads_to = inner_path(member.link)
+            if leads_to is None:
+                return Refused(path_of(path), "is a link out of the source")
+            target = leads_to
+        return Refused(path_of(path), os.strerror(errno.ELOOP))
+
+    def _found(self, path: str, inside: str, member: Member) -> Found:
+        source = f"{self._root}{SEPARATOR}{inside}"
+        return Found(
+            path_of(path), source, member.size, self._mtime_ns, partial(self._open, member)
+        )
+
+    def _open(
+        self, member: Member, name: str, size: int, mtime_ns: int, advance: Advance
+    ) -> BinaryIO:
+        return cast("BinaryIO", MemberStream(self._archive, member, advance))
+
+
+def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:
+    """Return why a member is not even looked at; empty for what may be imported."""
+    if path is None:
+        return "would lie outside of the source"
+    if member.refusal or member.is_folder:
+        return member.refusal
+    if not path or "\0" in path or len(os.fsencode(path)) > NAME:
+        return "has a name that no file can have"
+    if path in named:
+        return "is in the archive more than once; the first is taken"
+    return ""
+
+
+def _folders(path: str) -> Iterator[str]:
+    """Yield the folders that a path lies in, the outermost, which has no name, included."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path

@@ -1,0 +1,99 @@
+"""The index as an import changes it: rows are written in batches, and forgotten."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+
+from beakercache import cache
+from tasks.files import INDEX_TAG, name_of, path_digest, read_file
+from tasks.models import ImportedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from tasks.importing.sources import Found
+
+BATCH = 500
+"""Rows that are read, or written, with one query."""
+FLUSH_SECONDS = 1.0
+"""After this long, rows are written even when they are fewer: the pages show them."""
+
+
+class IndexWriter:
+    """Writes rows; the last of them at `flush`."""
+
+    def __init__(self) -> None:
+        self._rows: list[ImportedFile] = []
+        self._flushed = time.monotonic()
+
+    def add(self, row: ImportedFile) -> None:
+        """Write a row, or write it over that of the same path; soon."""
+        self._rows.append(row)
+        if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet, in one transaction. Raises DatabaseError."""
+        if self._rows:
+            # MariaDB has one kind of upsert, for all unique columns, and wants none named.
+            named = connection.features.supports_update_conflicts_with_target
+            with transaction.atomic():
+                ImportedFile.objects.bulk_create(
+                    self._rows,
+                    update_conflicts=True,
+                    unique_fields=["path_digest"] if named else None,
+                    update_fields=_UPDATED,
+                )
+                cache.invalidate_tags(INDEX_TAG)
+            self._rows.clear()
+        self._flushed = time.monotonic()
+
+
+_UPDATED = [
+    "path",
+    "size",
+    "media_type",
+    "digest",
+    "source",
+    "source_mtime_ns",
+    "imported_at",
+]
+
+
+def rows_of(found: Iterable[Found]) -> dict[str, ImportedFile]:
+    """Return the rows that files of a source have already, by the digests of their paths."""
+    digests = [path_digest(file.path) for file in found]
+    rows = ImportedFile.objects.filter(path_digest__in=digests)
+    return {row.path_digest: row for row in rows}
+
+
+def rows_below(prefix: str) -> Iterator[ImportedFile]:
+    """Yield the rows of files whose absolute names are this prefix and their paths; not those of
+    links, which do not tell what source they came from."""
+    # Some databases compare text without regard to case, so what they find is compared again.
+    for row in ImportedFile.objects.filter(source__startswith=prefix).iterator(BATCH):
+        if row.source == prefix + row.path:
+            yield row
+
+
+def forget(rows: Collection[ImportedFile]) -> None:
+    """Take rows out of the index, and let their content go unless other rows describe it too."""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH)):
+        with transaction.atomic():
+            ImportedFile.objects.filter(pk__in=[row.pk for row in batch]).delete()
+            others = ImportedFile.objects.filter(source__in=[row.source for row in batch])
+            kept = {version_of(row) for row in others}
+            for row in batch:
+                if (version := version_of(row)) not in kept:
+                    read_file.invalidate(*version)
+            cache.invalidate_tags(INDEX_TAG)
+
+
+def version_of(row: ImportedFile) -> tuple[str, int, int]:
+    """Return the arguments of `read_file` that the row's content is stored under."""
+    return name_of(row.source), row.size, row.source_mtime_ns

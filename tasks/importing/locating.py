@@ -1,0 +1,34 @@
+"""Telling what kind of source a name stands for."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from tasks.archives.formats import is_archive
+from tasks.files import path_of
+from tasks.importing.archives import ArchiveSource
+from tasks.importing.folders import FolderSource
+from tasks.importing.sources import SourceError
+from tasks.reading import kind_of
+
+if TYPE_CHECKING:
+    from tasks.importing.sources import Source
+
+
+def source_at(name: str) -> Source:
+    """Return the source at ``name``. Raises SourceError."""
+    try:
+        real = os.path.realpath(name, strict=True)
+        mode = os.stat(real).st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
+    if stat.S_ISDIR(mode):
+        return FolderSource(real)
+    if stat.S_ISREG(mode) and is_archive(real):
+        return ArchiveSource(real)
+    if stat.S_ISREG(mode):
+        return FolderSource(os.path.dirname(real), os.path.basename(real))
+    raise SourceError(f"{path_of(name)!r} is {kind_of(mode)}, neither a folder nor a file")
