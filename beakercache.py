@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from regions import CacheManager, parse_cache_config_options
-from regions.environment import memcached_options
+from regions.environment import expiry_options, memcached_options
 from regions.secrets import secret_key
 
 VAR = Path(__file__).parent / "var"
@@ -28,9 +28,14 @@ cache_opts = {
     "cache.functions.expire": 60 * 60,  # seconds
     # Imported files. Expired ones are fetched again from where they came.
     "cache.files.expire": 5 * 24 * 60 * 60,  # seconds
+    # A copy that has expired is better than none: it is served while it is fetched again, and for
+    # as long as where it came from is away, for a month.
+    "cache.files.grace": 30 * 24 * 60 * 60,  # seconds
     "cache.files.size_limit": 20 * 1024**3,  # bytes; the least recently used go first
     # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment put "functions" on memcached.
     **memcached_options("functions"),
+    # REGIONS_FUNCTIONS_EXPIRE, REGIONS_FILES_EXPIRE (seconds, or none) override what stands above.
+    **expiry_options("functions", "files"),
 }
 
 cache = CacheManager(**parse_cache_config_options(cache_opts))

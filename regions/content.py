@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
@@ -14,7 +15,35 @@ from typing import IO, Any, BinaryIO
 CHUNK = 1024 * 1024
 """Bytes copied at a time."""
 
-Content = Path | BinaryIO | Iterator[bytes]
+
+class Resumable(ABC):
+    """Content from afar: what has arrived of it when its transfer breaks off, be it because the
+    process is killed, is there for the next one to continue, if the function returns it for the
+    same arguments again."""
+
+    @abstractmethod
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the content from its byte ``have`` on in chunks, each with its position. At the
+        position 0 it begins anew, and what was there is void. Raises OSError when it breaks off."""
+
+    @abstractmethod
+    def verify(self, size: int, digest: str) -> None:
+        """Raise OSError when that many bytes, of that SHA-256, are not the whole content: they
+        are neither stored nor continued."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the whole content in one go. Raises OSError."""
+        size, digest = 0, hashlib.sha256()
+        for position, chunk in self.pieces(0):
+            if position != size:
+                raise OSError("began anew while it was read")
+            yield chunk
+            size += len(chunk)
+            digest.update(chunk)
+        self.verify(size, digest.hexdigest())
+
+
+Content = Path | BinaryIO | Iterator[bytes] | Resumable
 """What a function may return to have its content streamed into a files region."""
 
 
@@ -92,12 +121,12 @@ class CachedFile(os.PathLike[str]):
 
 def is_content(value: object) -> bool:
     """Whether a function's result is content to be streamed rather than a value to be pickled."""
-    return isinstance(value, Path | RawIOBase | BufferedIOBase | Iterator | CachedFile)
+    return isinstance(value, Path | RawIOBase | BufferedIOBase | Iterator | CachedFile | Resumable)
 
 
 def is_spent(value: object) -> bool:
     """Whether content that somebody began to read cannot be read again."""
-    return is_content(value) and not isinstance(value, Path | CachedFile)
+    return is_content(value) and not isinstance(value, Path | CachedFile | Resumable)
 
 
 def content_chunks(value: Any) -> Iterator[bytes]:
@@ -106,7 +135,7 @@ def content_chunks(value: Any) -> Iterator[bytes]:
     if isinstance(value, Path):
         with open(value, "rb") as file:
             yield from read_chunks(file)
-    elif isinstance(value, CachedFile):
+    elif isinstance(value, CachedFile | Resumable):
         yield from value.chunks()
     elif isinstance(value, RawIOBase | BufferedIOBase):
         with value:

@@ -1,27 +1,23 @@
-"""The imported files: their content in the files region, and the queries of their index."""
+"""The imported files: their content in the files region, and their names."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from django.core.paginator import Paginator
-
 from beakercache import cache
-from tasks.models import ImportedFile
+from tasks.fetching.urls import is_url
 from tasks.opening import Opener, open_source
-from tasks.reading import Advance
+from tasks.reading import NOBODY, Watch
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from regions import CachedFile, Resumable
+    from tasks.file_index import FileRow
 
-    from regions import CachedFile
-
-PAGE_SIZE = 50
-"""Files on one page of the index."""
 INDEX_TAG = "files"
 """Of every entry that is made from the index."""
 
@@ -30,37 +26,46 @@ class ContentAway(OSError):
     """Content that is not stored, and cannot be read again from where it came."""
 
 
-def _nobody(size: int) -> None:
-    """Who is told of bytes where nobody waits for them."""
+def _identity(source: str, size: int | None, version: str, *_: object) -> tuple[object, ...]:
+    # The size of what a URL stands for may be known only when all of it has come.
+    return (source, version) if is_url(source) else (source, version, size)
 
 
-@cache.region("files", ignore=["advance", "opener"])
+@cache.region("files", key=_identity)
 def read_file(
     source: str,
-    size: int,
-    mtime_ns: int,
-    advance: Advance = _nobody,
+    size: int | None,
+    version: str,
+    watch: Watch = NOBODY,
     opener: Opener = open_source,
-) -> BinaryIO:
-    """Return the content of the file of the absolute name ``source`` (`opening.open_source`) as
-    it was when it had ``size`` bytes and was modified at ``mtime_ns``; ``advance`` is told of the
-    bytes read, and ``opener`` is a quicker way to the same file.
+) -> BinaryIO | Resumable:
+    """Return the content of the file of the absolute name, or URL, ``source`` in this version
+    (`opening.open_source`), of ``size`` bytes if that is known; ``watch`` is told of the bytes
+    read, and ``opener`` is a quicker way to the same file.
 
     A changed file is another entry, so whoever asks for the former version gets that or nothing.
     Raises OSError when the version is neither stored nor there any more.
     """
-    return opener(source, size, mtime_ns, advance)
+    return opener(source, size, version, watch)
 
 
 def content_of(file: FileRow) -> CachedFile:
     """Return the content that a row of the index describes. Raises ContentAway."""
     try:
-        content = read_file(name_of(file.source), file.size, file.source_mtime_ns)
+        content = read_file(name_of(file.source), file.size, file.version)
     except OSError as error:
         raise ContentAway(f"{file.path!r}, of {file.source!r}: {error}") from error
     if content.digest != file.digest:
         raise ContentAway(f"{file.source!r} holds other content than when it was imported")
     return content
+
+
+def old_copy_of(content: CachedFile) -> datetime | None:
+    """Return when content was stored that has expired, and is served while, or because, it cannot
+    be read again; None for content as it should be."""
+    if time.time() < content.stored_at + read_file.policy.expire:
+        return None
+    return datetime.fromtimestamp(content.stored_at, UTC)
 
 
 # -- names ---------------------------------------------------------------------------------
@@ -84,90 +89,3 @@ def name_of(path: str) -> str:
         return b"\\" if escape[1] == b"\\" else bytes.fromhex(escape[1][1:].decode())
 
     return os.fsdecode(re.sub(rb"\\(\\|x[0-9a-f]{2})", byte, path.encode()))
-
-
-# -- the index -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """One file of the index."""
-
-    id: int
-    path: str
-    """Relative, with "/" between folders."""
-    size: int
-    """Bytes."""
-    media_type: str
-    digest: str
-    """SHA-256 of the content, in hexadecimal."""
-    source: str
-    """The file it was read from, absolute (`path_of`)."""
-    source_mtime_ns: int
-    imported_at: datetime
-
-    @property
-    def name(self) -> str:
-        return self.path.rpartition("/")[2]
-
-    @property
-    def folder(self) -> str:
-        """The path up to the name: empty, or ending in "/"."""
-        return self.path[: len(self.path) - len(self.name)]
-
-
-@dataclass(frozen=True, slots=True)
-class FilePage:
-    """One page of the index, or of what a search found in it."""
-
-    rows: tuple[FileRow, ...]
-    number: int
-    """Of this page, from 1."""
-    pages: int
-    total: int
-    """Files on all pages."""
-
-    @property
-    def previous(self) -> int:
-        return self.number - 1
-
-    @property
-    def next(self) -> int:
-        return self.number + 1
-
-
-@cache.region("functions", tags=[INDEX_TAG])
-def files_page(search: str, page: int) -> FilePage:
-    """Return a page of the files whose path contains ``search``, by path; the nearest page there
-    is."""
-    files = ImportedFile.objects.order_by("path", "id")
-    if search:
-        # Unlike `icontains`, this folds the case of all letters on SQLite too.
-        files = files.filter(path__iregex=re.escape(search))
-    found = Paginator(files, PAGE_SIZE).get_page(page)
-    return FilePage(
-        rows=tuple(map(_row, found.object_list)),
-        number=found.number,
-        pages=found.paginator.num_pages,
-        total=found.paginator.count,
-    )
-
-
-@cache.region("functions", tags=[INDEX_TAG])
-def file_row(pk: int) -> FileRow | None:
-    """Return one file of the index, or None."""
-    file = ImportedFile.objects.filter(pk=pk).first()
-    return None if file is None else _row(file)
-
-
-def _row(file: ImportedFile) -> FileRow:
-    return FileRow(
-        id=file.pk,
-        path=file.path,
-        size=file.size,
-        media_type=file.media_type,
-        digest=file.digest,
-        source=file.source,
-        source_mtime_ns=file.source_mtime_ns,
-        imported_at=file.imported_at,
-    )

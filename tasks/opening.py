@@ -1,21 +1,26 @@
-"""Opening what an absolute name stands for: a file, or a file in an archive."""
+"""Opening what an absolute name stands for: a file, a file in an archive, or a URL."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import BinaryIO
 
+from regions import Resumable
 from tasks.archives.formats import SEPARATOR, open_member
-from tasks.reading import Advance, SourceFile
+from tasks.fetching.downloads import Download
+from tasks.fetching.urls import is_url
+from tasks.reading import SourceFile, Watch
 
-Opener = Callable[[str, int, int, Advance], BinaryIO]
-"""Opens a file by its name, size (bytes), and modification time (nanoseconds since the epoch)."""
+Opener = Callable[[str, int | None, str, Watch], BinaryIO | Resumable]
+"""Opens a file by its name, size (bytes; None: any) and version."""
 
 
-def open_source(name: str, size: int, mtime_ns: int, advance: Advance) -> BinaryIO:
-    """Open the file ``name``, absolute and without links, of ``size`` bytes and modified at
-    ``mtime_ns``; or, as ``ARCHIVE//PATH``, one in an archive that was modified then. ``advance``
+def open_source(name: str, size: int | None, version: str, watch: Watch) -> BinaryIO | Resumable:
+    """Open the file ``name``, absolute and without links, of ``size`` bytes and in this version;
+    or, as ``ARCHIVE//PATH``, one in an archive of this version; or the content of a URL. ``watch``
     is told of the bytes that are read. Raises OSError for what is not that any more."""
+    if is_url(name):
+        return Download(name, size, version, watch)
     if SEPARATOR in name:
-        return open_member(name, size, mtime_ns, advance)
-    return SourceFile(name, size, mtime_ns, advance)
+        return open_member(name, size, version, watch)
+    return SourceFile(name, size, version, watch)

@@ -11,6 +11,19 @@ Advance = Callable[[int], None]
 """Is told of bytes that were read."""
 
 
+class Watch:
+    """Who waits for a file to be read. This one does not care."""
+
+    def __call__(self, size: int) -> None:
+        """So many bytes more were read. Whatever this raises ends the reading."""
+
+    def expect(self, size: int) -> None:
+        """So many bytes are there to read, all in all: of a file whose size was not known."""
+
+
+NOBODY = Watch()
+
+
 class SourceChanged(OSError):
     """A name in a source stands for something else than what was to be read."""
 
@@ -19,10 +32,10 @@ class SourceFile(FileIO):
     """A file that is open for reading, and that is what it was expected to be up to its end."""
 
     def __init__(
-        self, name: str, size: int | None, mtime_ns: int, advance: Advance | None = None
+        self, name: str, size: int | None, version: str, advance: Advance | None = None
     ) -> None:
         """Open the file ``name``, absolute and without links, of ``size`` bytes (None: any),
-        modified at ``mtime_ns``; ``advance`` is told of the bytes that are read.
+        in this version (`file_version`); ``advance`` is told of the bytes that are read.
 
         Raises SourceChanged when it is another one by now, OSError when it cannot be opened.
         """
@@ -34,7 +47,7 @@ class SourceFile(FileIO):
                 raise SourceChanged("is no regular file any more")
             if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
                 raise SourceChanged("is reached over a link by now, or gone")
-            if modified_ns(self._opened) != mtime_ns or size not in (None, self.size):
+            if file_version(self._opened) != version or size not in (None, self.size):
                 raise SourceChanged("has changed")
         except BaseException:
             self.close()
@@ -57,14 +70,14 @@ class SourceFile(FileIO):
 
     def verify(self) -> None:
         """Raise SourceChanged when the file is not what it was when it was opened."""
-        if _version(os.fstat(self.fileno())) != _version(self._opened):
+        if _state(os.fstat(self.fileno())) != _state(self._opened):
             raise SourceChanged("changed while it was read")
 
 
-def modified_ns(status: os.stat_result) -> int:
-    """Return a file's modification time in nanoseconds since the epoch, or the nearest number
-    that databases take: 64 bits, which the year 2263 exceeds."""
-    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
+def file_version(status: os.stat_result) -> str:
+    """Return what tells a file's contents of one size apart: when it was last changed, in
+    nanoseconds since the epoch."""
+    return str(status.st_mtime_ns)
 
 
 def _open(name: str, flags: int) -> int:
@@ -72,7 +85,7 @@ def _open(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
-def _version(status: os.stat_result) -> tuple[int, int, int]:
+def _state(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

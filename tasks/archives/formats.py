@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from tasks.archives.members import MemberStream, inner_path
 from tasks.archives.tars import TarArchive
 from tasks.archives.zips import ZipArchive
-from tasks.reading import SourceChanged, SourceFile
+from tasks.archives.zstandard import ZstdUnpacked
+from tasks.reading import SourceChanged, SourceFile, file_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,9 @@ _FORMATS: dict[str, Callable[[SourceFile], Archive]] = {
     ".tar.gz": functools.partial(TarArchive, unpack=lambda file: gzip.GzipFile(fileobj=file)),
     ".tar.xz": functools.partial(TarArchive, unpack=lzma.LZMAFile),
     ".tar.bz2": functools.partial(TarArchive, unpack=bz2.BZ2File),
+    ".tar.zst": functools.partial(TarArchive, unpack=ZstdUnpacked),
 }
-_SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz2": ".tar.bz2"}
+_SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz2": ".tar.bz2", ".tzst": ".tar.zst"}
 SUFFIXES = (*_FORMATS, *_SHORT)
 """How the names of archives end, in upper or lower case."""
 
@@ -41,13 +43,20 @@ def is_archive(name: str) -> bool:
     return _format(name) is not None
 
 
-def open_archive(name: str, mtime_ns: int) -> Archive:
-    """Open the archive ``name`` (absolute, without links), modified at ``mtime_ns``. Raises
-    OSError; ArchiveError when it cannot be read as what its name says."""
+def archive_version(status: os.stat_result) -> str:
+    """Return what tells contents of an archive apart, of any of its files."""
+    return f"{file_version(status)}/{status.st_size}"
+
+
+def open_archive(name: str, version: str) -> Archive:
+    """Open the archive ``name`` (absolute, without links) in this version (`archive_version`).
+    Raises OSError; ArchiveError when it cannot be read as what its name says."""
     opener = _format(name)
     if opener is None:
         raise SourceChanged("is no archive")
-    file = SourceFile(name, None, mtime_ns)
+    modified, _, size = version.partition("/")
+    # Rows of the first release have no size.
+    file = SourceFile(name, int(size) if size else None, modified)
     try:
         return opener(file)
     except BaseException:
@@ -55,11 +64,11 @@ def open_archive(name: str, mtime_ns: int) -> Archive:
         raise
 
 
-def open_member(name: str, size: int, mtime_ns: int, advance: Advance) -> BinaryIO:
-    """Open the file in an archive that ``name`` stands for, of ``size`` bytes, of an archive that
-    was modified at ``mtime_ns``. Raises OSError."""
+def open_member(name: str, size: int | None, version: str, advance: Advance) -> BinaryIO:
+    """Open the file in an archive that ``name`` stands for, of ``size`` bytes, of this version of
+    the archive. Raises OSError."""
     outside, _, inside = name.partition(SEPARATOR)
-    archive = open_archive(outside, mtime_ns)
+    archive = open_archive(outside, version)
     try:
         for member in archive.members():
             # The first of several is the one that was imported.

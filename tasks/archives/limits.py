@@ -13,6 +13,9 @@ NAME = 4096
 """Bytes in a name, as in the names of the file system."""
 STEP = 1024 * 1024
 """Bytes that are unpacked at once, or read into memory as one header."""
+WINDOW_LOG = 27
+"""Binary logarithm of the bytes that Zstandard may go back, which it keeps in memory: 128 MiB, as
+much as the zstd command takes by default, and its strongest level needs."""
 
 
 def unpacked_limit(size: int) -> int:

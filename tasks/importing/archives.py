@@ -8,18 +8,17 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.archives.damage import ArchiveError, MemberCut, Untrusted
-from tasks.archives.formats import SEPARATOR, open_archive
+from tasks.archives.formats import SEPARATOR, archive_version, open_archive
 from tasks.archives.limits import MEMBERS, NAME, unpacked_limit
 from tasks.archives.members import MemberStream, inner_path
 from tasks.files import path_of
 from tasks.importing.sources import Found, Refused, SourceError
-from tasks.reading import modified_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.archives.members import Archive, Member
-    from tasks.reading import Advance
+    from tasks.reading import Watch
 
 _LONGEST_CHAIN = 40
 """Links from link to link, as many as Linux follows."""
@@ -28,14 +27,17 @@ _LONGEST_CHAIN = 40
 class ArchiveSource:
     """The files of an archive, and its links to them."""
 
+    usual_jobs = 1
+    most_jobs = 1  # it is read from its start to its end
+
     def __init__(self, root: str) -> None:
         """Take the archive ``root`` (absolute, without links). Raises SourceError when it cannot
         be read."""
-        self._root = root
+        self._name = root
         try:
             status = os.stat(root)
-            self._mtime_ns = modified_ns(status)
-            self._archive: Archive = open_archive(root, self._mtime_ns)
+            self._version = archive_version(status)
+            self._archive: Archive = open_archive(root, self._version)
         except OSError as error:
             reason = error.strerror or str(error)
             raise SourceError(f"{path_of(root)!r} cannot be imported: {reason}") from error
@@ -43,8 +45,8 @@ class ArchiveSource:
         self._listing: list[Found | Refused] | None = None
 
     @property
-    def prefix(self) -> str:
-        return path_of(self._root) + SEPARATOR
+    def root(self) -> str:
+        return path_of(self._name)
 
     def covers(self, path: str) -> bool:
         return True
@@ -122,15 +124,13 @@ class ArchiveSource:
         return Refused(path_of(path), os.strerror(errno.ELOOP))
 
     def _found(self, path: str, inside: str, member: Member) -> Found:
-        source = f"{self._root}{SEPARATOR}{inside}"
-        return Found(
-            path_of(path), source, member.size, self._mtime_ns, partial(self._open, member)
-        )
+        source = f"{self._name}{SEPARATOR}{inside}"
+        return Found(path_of(path), source, member.size, self._version, partial(self._open, member))
 
     def _open(
-        self, member: Member, name: str, size: int, mtime_ns: int, advance: Advance
+        self, member: Member, name: str, size: int | None, version: str, watch: Watch
     ) -> BinaryIO:
-        return cast("BinaryIO", MemberStream(self._archive, member, advance))
+        return cast("BinaryIO", MemberStream(self._archive, member, watch))
 
 
 def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:

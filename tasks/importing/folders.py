@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from beakercache import cache
 from regions.backends.files import FileStore
 from tasks.files import path_of
-from tasks.importing.sources import Found, Refused, SourceError
-from tasks.reading import kind_of, modified_ns
+from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
+from tasks.reading import file_version, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,25 +19,28 @@ if TYPE_CHECKING:
 
 def _where_regions_are() -> frozenset[str]:
     """Return the folders of the regions: no source, whatever folder they lie in."""
-    stores = [cache[region].store for region in cache.options]
-    return frozenset(
-        os.path.realpath(store.folder) for store in stores if isinstance(store, FileStore)
-    )
+    regions = [cache[region] for region in cache.options]
+    folders = [region.store.folder for region in regions if isinstance(region.store, FileStore)]
+    folders += [region.metrics for region in regions if region.metrics is not None]
+    return frozenset(map(os.path.realpath, folders))
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
     """A folder to import, or a single file (``only``) of a folder."""
 
-    root: str
+    usual_jobs = 1
+    most_jobs = MOST_JOBS
+
+    folder: str
     """Absolute, without links: what lies outside is never read."""
     only: str | None = None
     without: frozenset[str] = field(default_factory=_where_regions_are)
     """Folders that are refused; absolute, without links."""
 
     @property
-    def prefix(self) -> str:
-        return path_of(os.path.join(self.root, ""))
+    def root(self) -> str:
+        return path_of(self.folder)
 
     def covers(self, path: str) -> bool:
         return self.only is None or path == path_of(self.only)
@@ -51,16 +54,16 @@ class FolderSource:
         A link to a file within the source is that file under another name. A link to a folder
         within it is passed over: what the folder holds comes under its own name.
         """
-        if any(_is_within(self.root, folder) for folder in self.without):
-            raise SourceError(f"{path_of(self.root)!r} is where the regions keep their entries")
-        prefix = os.path.join(self.root, "")
+        if any(_is_within(self.folder, folder) for folder in self.without):
+            raise SourceError(f"{self.root!r} is where the regions keep their entries")
+        prefix = os.path.join(self.folder, "")
         if self.only is not None:
             yield _found(path_of(self.only), prefix + self.only)
             return
         try:
-            open_folders = [iter(_entries(self.root))]
+            open_folders = [iter(_entries(self.folder))]
         except OSError as error:
-            raise SourceError(f"{path_of(self.root)!r} cannot be read: {error.strerror}") from error
+            raise SourceError(f"{self.root!r} cannot be read: {error.strerror}") from error
         # A stack of its own: folders may be nested deeper than Python's calls.
         while open_folders:
             entry = next(open_folders[-1], None)
@@ -87,7 +90,7 @@ class FolderSource:
             real = os.path.realpath(link, strict=True)
         except OSError as error:
             return Refused(path, error.strerror or str(error))
-        if not _is_within(real, self.root):
+        if not _is_within(real, self.folder):
             return Refused(path, "is a link out of the source")
         if any(_is_within(real, folder) for folder in self.without):
             return Refused(path, "is a link to where the regions keep their entries")
@@ -111,4 +114,4 @@ def _found(path: str, real: str) -> Found | Refused:
         return Refused(path, error.strerror or str(error))
     if not stat.S_ISREG(status.st_mode):
         return Refused(path, f"is {kind_of(status.st_mode)}, not a file")
-    return Found(path, real, status.st_size, modified_ns(status))
+    return Found(path, real, status.st_size, file_version(status))

@@ -8,16 +8,29 @@ stored already and writes its row without reading it again.
 
 from __future__ import annotations
 
+import errno
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from tasks.file_folders import placing
 from tasks.files import path_digest, path_of, read_file
-from tasks.importing.index import BATCH, IndexWriter, forget, rows_below, rows_of, version_of
+from tasks.importing.index import (
+    BATCH,
+    IndexWriter,
+    forget,
+    is_stored,
+    rows_from,
+    rows_of,
+    version_of,
+)
+from tasks.importing.jobs import done_by
 from tasks.importing.media_types import media_type
+from tasks.importing.progress import Reading, Summary, Told
 from tasks.importing.selection import Selection
 from tasks.importing.sources import Found, Refused, Source, SourceError
 from tasks.models import ImportedFile
@@ -26,29 +39,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from regions import CachedFile
+    from tasks.importing.progress import Reporter
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""What the system says of a disk that takes no more; nobody says it of a file that is read."""
 
 
 class NotStored(Exception):
     """The files region cannot take content: a full disk, most likely. The run is over."""
-
-
-class Reporter(Protocol):
-    """Who is told how an import goes on."""
-
-    def begin(self, files: int, size: int) -> None:
-        """So many files of so many bytes, all in all, are there to look at."""
-
-    def advance(self, size: int) -> None:
-        """So many more bytes were read, or need not be."""
-
-    def done(self) -> None:
-        """One more file is stored as the source has it."""
-
-    def failed(self, path: str, reason: str) -> None:
-        """One more file could not be imported."""
-
-    def planned(self, what: str, path: str) -> None:
-        """Were the run not a rehearsal, this would be done with one more file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +62,8 @@ class Orders:
     """Forget what was imported from the source, is meant, and is not there any more."""
     dry_run: bool = False
     """Say what would be done, and do nothing."""
-
-
-@dataclass(slots=True)
-class Summary:
-    """What became of the files of a source, in numbers of files."""
-
-    imported: int = 0
-    """New, or changed, or not stored any more."""
-    unchanged: int = 0
-    failed: int = 0
-    forgotten: int = 0
-    """Of the index, that the source does not have any more."""
-    size: int = 0
-    """Bytes that were read."""
-    seconds: float = 0.0
-
-    @property
-    def files(self) -> int:
-        return self.imported + self.unchanged + self.failed
+    jobs: int | None = None
+    """How many files are read at once; None: as many as is usual for the source."""
 
 
 class Importer:
@@ -90,8 +72,9 @@ class Importer:
     def __init__(self, source: Source, reporter: Reporter, orders: Orders | None = None) -> None:
         self.summary = Summary()
         self._source = source
-        self._reporter = reporter
         self._orders = orders or Orders()
+        self._jobs = self._orders.jobs or source.usual_jobs
+        self._told = Told(self.summary, reporter)
         self._index = IndexWriter()
         self._seen: set[str] = set()
         self._hidden: set[str] = set()
@@ -102,19 +85,18 @@ class Importer:
         imported, NotStored when the region cannot take more."""
         started = time.monotonic()
         try:
+            if self._jobs > self._source.most_jobs:
+                raise SourceError(
+                    f"{self._source.root!r} is read from its start to its end, by one job"
+                )
             self._count()
-            for batch in _batches(self._walk()):
-                known = rows_of(found for found in batch if isinstance(found, Found))
-                for found in batch:
-                    if self._orders.prune:
-                        self._seen.add(path_digest(found.path))
-                    if isinstance(found, Refused):
-                        self._fail(found.path, found.reason)
-                    else:
-                        self._take(found, known.get(path_digest(found.path)))
+            with closing(done_by(self._jobs, self._read, self._wanted())) as results:
+                for wanted, result in results:
+                    self._finish(wanted, result)
             if self._orders.prune:
                 self._prune()
         finally:
+            self._told.over = True
             self._source.close()
             self._index.flush()
             self.summary.seconds = time.monotonic() - started
@@ -135,56 +117,83 @@ class Importer:
         for found in self._walk():
             if isinstance(found, Found):
                 files += 1
-                size += found.size
+                size += found.size or 0
             else:
                 refused += 1
         if not files and not refused:
             meant = "" if self._orders.selection == Selection() else " that are included"
-            raise SourceError(f"{self._source.prefix!r} holds no files{meant}")
-        self._reporter.begin(files + refused, size)
+            raise SourceError(f"{self._source.root!r} holds no files{meant}")
+        self._told.begin(files + refused, size)
 
-    def _take(self, found: Found, row: ImportedFile | None) -> None:
-        if not self._orders.force and row is not None and self._is_kept(found, row):
-            self.summary.unchanged += 1
-            self._reporter.advance(found.size)
-            self._reporter.done()
-            return
-        if self._orders.dry_run:
-            self.summary.imported += 1
-            self._reporter.planned("import", found.path)
-            self._reporter.advance(found.size)
-            self._reporter.done()
-            return
-        before = self.summary.size
+    def _wanted(self) -> Iterator[Reading]:
+        """Yield the files that have to be read, and deal with all others."""
+        for batch in _batches(self._walk()):
+            known = rows_of(found for found in batch if isinstance(found, Found))
+            for found in batch:
+                if self._orders.prune:
+                    self._seen.add(path_digest(found.path))
+                if isinstance(found, Refused):
+                    self._fail(found.path, found.reason)
+                    continue
+                row = known.get(path_digest(found.path))
+                if not self._orders.force and row is not None and self._is_kept(found, row):
+                    self.summary.unchanged += 1
+                    self._told.done(found.size or 0)
+                elif self._orders.dry_run:
+                    self.summary.imported += 1
+                    self._told.planned("import", found.path)
+                    self._told.done(found.size or 0)
+                else:
+                    yield Reading(found, self._told)
+
+    def _read(self, wanted: Reading) -> CachedFile | OSError:
+        """Bring a file into the region, in any thread: nothing here asks the database."""
+        found = wanted.found
         read = read_file.refresh if self._orders.force else read_file
+        asked = time.time()
         try:
-            content = read(found.source, found.size, found.mtime_ns, self._advance, found.opener)
+            content = read(found.source, found.size, found.version, wanted, found.opener)
         except OSError as error:
-            self._fail(found.path, error.strerror or str(error))
-        else:
-            if not content.stored:
-                raise NotStored("its disk may be full; the log line above says what it met")
-            self._index.add(_row(found, content))
-            # Thousands of open files are not what the rows are kept for.
+            if error.errno in _FULL:
+                raise NotStored(error.strerror) from error
+            return error
+        if content.stored_at < asked and not read_file.peek(
+            found.source, found.size, found.version
+        ):
             content.close()
-            self.summary.imported += 1
-            self._reporter.done()
-        # What was announced of a file and never came, or was there already, is done with too.
-        self._reporter.advance(max(0, found.size - (self.summary.size - before)))
+            return OSError("could not be read again; what was stored is served for a while yet")
+        return content
+
+    def _finish(self, wanted: Reading, result: CachedFile | OSError) -> None:
+        if isinstance(result, OSError):
+            self._fail(wanted.found.path, result.strerror or str(result), wanted.left)
+            return
+        if not result.stored:
+            raise NotStored("its disk may be full; the log line above says what it met")
+        self._index.add(_row(self._source.root, wanted.found, result))
+        # Thousands of open files are not what the rows are kept for.
+        result.close()
+        self.summary.imported += 1
+        self._told.done(wanted.left)
 
     def _is_kept(self, found: Found, row: ImportedFile) -> bool:
         """Whether the row describes a file as the source has it, and its content is stored."""
-        version = version_of(row)
-        if version != (found.source, found.size, found.mtime_ns):
+        name, size, version = version_of(row)
+        if (name, version) != (found.source, found.version) or found.size not in (None, size):
             return False
-        stored = read_file.peek(*version)
-        return stored is not None and stored.digest == row.digest
+        if not is_stored(row):
+            return False
+        if row.root != self._source.root and not self._orders.dry_run:
+            # It came with another source, of which it is not the file any more.
+            row.root = self._source.root
+            self._index.add(row)
+        return True
 
     def _prune(self) -> None:
         hidden = tuple(self._hidden)
         gone = [
             row
-            for row in rows_below(self._source.prefix)
+            for row in rows_from(self._source.root)
             if row.path_digest not in self._seen
             and row.path in self._orders.selection
             and self._source.covers(row.path)
@@ -192,30 +201,28 @@ class Importer:
         ]
         if self._orders.dry_run:
             for row in gone:
-                self._reporter.planned("forget", row.path)
+                self._told.planned("forget", row.path)
         else:
             forget(gone)
         self.summary.forgotten = len(gone)
 
-    def _advance(self, size: int) -> None:
-        self.summary.size += size
-        self._reporter.advance(size)
-
-    def _fail(self, path: str, reason: str) -> None:
+    def _fail(self, path: str, reason: str, left: int = 0) -> None:
         self.summary.failed += 1
-        self._reporter.failed(path or self._source.prefix.rstrip("/"), reason)
+        self._told.failed(path or self._source.root, reason, left)
 
 
-def _row(found: Found, content: CachedFile) -> ImportedFile:
+def _row(root: str, found: Found, content: CachedFile) -> ImportedFile:
     return ImportedFile(
         path_digest=path_digest(found.path),
         path=found.path,
-        size=found.size,
+        size=content.size,
         media_type=media_type(found.path, content),
         digest=content.digest,
         source=path_of(found.source),
-        source_mtime_ns=found.mtime_ns,
+        version=found.version,
+        root=root,
         imported_at=timezone.now(),
+        **placing(found.path),
     )
 
 

@@ -59,7 +59,8 @@ _UPDATED = [
     "media_type",
     "digest",
     "source",
-    "source_mtime_ns",
+    "version",
+    "root",
     "imported_at",
 ]
 
@@ -71,13 +72,18 @@ def rows_of(found: Iterable[Found]) -> dict[str, ImportedFile]:
     return {row.path_digest: row for row in rows}
 
 
-def rows_below(prefix: str) -> Iterator[ImportedFile]:
-    """Yield the rows of files whose absolute names are this prefix and their paths; not those of
-    links, which do not tell what source they came from."""
+def rows_from(root: str) -> Iterator[ImportedFile]:
+    """Yield the rows of files that were imported with the source of this root."""
     # Some databases compare text without regard to case, so what they find is compared again.
-    for row in ImportedFile.objects.filter(source__startswith=prefix).iterator(BATCH):
-        if row.source == prefix + row.path:
+    for row in ImportedFile.objects.filter(root=root).iterator(BATCH):
+        if row.root == root:
             yield row
+
+
+def is_stored(row: ImportedFile) -> bool:
+    """Whether the content that a row describes is stored, and has not expired."""
+    content = read_file.peek(*version_of(row))
+    return content is not None and content.digest == row.digest
 
 
 def forget(rows: Collection[ImportedFile]) -> None:
@@ -85,7 +91,10 @@ def forget(rows: Collection[ImportedFile]) -> None:
     iterator = iter(rows)
     while batch := list(islice(iterator, BATCH)):
         with transaction.atomic():
-            ImportedFile.objects.filter(pk__in=[row.pk for row in batch]).delete()
+            gone = ImportedFile.objects.filter(pk__in=[row.pk for row in batch])
+            # Nobody attaches one of them to a task between the two steps of the deletion.
+            list(gone.select_for_update().values_list("pk"))
+            gone.delete()
             others = ImportedFile.objects.filter(source__in=[row.source for row in batch])
             kept = {version_of(row) for row in others}
             for row in batch:
@@ -94,6 +103,6 @@ def forget(rows: Collection[ImportedFile]) -> None:
             cache.invalidate_tags(INDEX_TAG)
 
 
-def version_of(row: ImportedFile) -> tuple[str, int, int]:
+def version_of(row: ImportedFile) -> tuple[str, int, str]:
     """Return the arguments of `read_file` that the row's content is stored under."""
-    return name_of(row.source), row.size, row.source_mtime_ns
+    return name_of(row.source), row.size, row.version

@@ -7,10 +7,12 @@ import stat
 from typing import TYPE_CHECKING
 
 from tasks.archives.formats import is_archive
+from tasks.fetching.urls import has_scheme
 from tasks.files import path_of
 from tasks.importing.archives import ArchiveSource
 from tasks.importing.folders import FolderSource
 from tasks.importing.sources import SourceError
+from tasks.importing.urls import source_at_url
 from tasks.reading import kind_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def source_at(name: str) -> Source:
-    """Return the source at ``name``. Raises SourceError."""
+    """Return the source at ``name``, a path or a URL. Raises SourceError."""
+    if has_scheme(name):
+        return source_at_url(name)
     try:
         real = os.path.realpath(name, strict=True)
         mode = os.stat(real).st_mode

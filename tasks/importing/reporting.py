@@ -13,7 +13,8 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.importing.importer import Orders, Summary
+    from tasks.importing.importer import Orders
+    from tasks.importing.progress import Summary
 
 INTERVAL = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -72,6 +73,11 @@ class BarReporter:
         )
         self._bar.set_description_str(str(self._progress))
 
+    def expect(self, size: int) -> None:
+        self._progress.size += size
+        if self._bar is not None:
+            self._bar.total = self._progress.cost
+
     def advance(self, size: int) -> None:
         self._progress.done_size += size
         self._update(size)
@@ -110,7 +116,10 @@ class LineReporter:
     def begin(self, files: int, size: int) -> None:
         self._progress = _Progress(files, size)
         self._said = time.monotonic()
-        self._out(f"{files} files, {human(size)}")
+        self._out(f"{files} files, {human(size)}" if size else f"{files} files")
+
+    def expect(self, size: int) -> None:
+        self._progress.size += size
 
     def advance(self, size: int) -> None:
         self._progress.done_size += size
@@ -138,7 +147,7 @@ class LineReporter:
 
 def failure(path: str, reason: str) -> str:
     """Return the line that says why one file was not imported."""
-    return f"{printable(path)}: {reason}"
+    return f"{printable(path)}: {printable(reason)}"
 
 
 def plan(what: str, path: str) -> str:
@@ -156,9 +165,9 @@ def result(summary: Summary, orders: Orders) -> str:
     )
 
 
-def result_json(summary: Summary, orders: Orders) -> str:
-    """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, and
-    whether the run was a rehearsal (``dry_run``)."""
+def result_json(summary: Summary, orders: Orders, error: str | None) -> str:
+    """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
+    the run was a rehearsal (``dry_run``), and in ``error`` why it ended before its end, or null."""
     return json.dumps(
         {
             "imported": summary.imported,
@@ -168,6 +177,7 @@ def result_json(summary: Summary, orders: Orders) -> str:
             "bytes": summary.size,
             "seconds": round(summary.seconds, 3),
             "dry_run": orders.dry_run,
+            "error": error,
         }
     )
 

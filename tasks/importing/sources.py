@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+MOST_JOBS = 64
+"""More files at once are no quicker, and servers begin to refuse."""
+
+
 class SourceError(Exception):
     """A source that cannot be imported at all."""
 
@@ -22,11 +26,11 @@ class Found:
     path: str
     """In the index: relative to the source, with "/" between folders (`files.path_of`)."""
     source: str
-    """Its absolute name, without links (`opening.open_source`)."""
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """When it was last changed, in nanoseconds since the epoch."""
+    """Its absolute name, without links, or its URL (`opening.open_source`)."""
+    size: int | None
+    """Bytes; None: nobody knows before it is read."""
+    version: str
+    """Which content it has at present, as sources of its kind tell that."""
     opener: Opener = open_source
     """Opens it, the quickest where files are opened in the order in which they were found."""
 
@@ -45,10 +49,13 @@ class Refused:
 class Source(Protocol):
     """Files to import, that have one root."""
 
+    usual_jobs: int
+    """How many of its files are read at once, unless somebody says how many."""
+    most_jobs: int
+
     @property
-    def prefix(self) -> str:
-        """What the absolute name (`files.path_of`) of a file of the source has before its path;
-        a link's does not: it is that of the file it leads to."""
+    def root(self) -> str:
+        """What its files are imported with: its absolute name (`files.path_of`), or its URL."""
 
     def walk(self) -> Iterator[Found | Refused]:
         """Yield what the source holds, the same at each walk as long as nobody changes it.

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beakercache import cache
-from tasks.files import ContentAway, FileRow, content_of, file_row, name_of, path_of
+from tasks.file_index import FileRow, file_row
+from tasks.files import ContentAway, content_of, name_of, path_of
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:

@@ -10,22 +10,34 @@ import os
 import random
 import re
 import resource
+import signal
 import stat
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from beakercache import cache
-from tasks.archives.limits import ALLOWANCE
-from tasks.files import ContentAway, content_of, file_row, name_of
+from regions.backends import upkeep
+from regions.backends.files import FileStore
+from tasks.archives.limits import ALLOWANCE, WINDOW_LOG
+from tasks.archives.zstandard import zstd
+from tasks.file_index import file_row
+from tasks.files import ContentAway, content_of, name_of
 from tasks.importing.importer import Importer
 from tasks.importing.locating import source_at
 from tasks.models import ImportedFile
 from tests.tasks.test_import import Meddler, contents, import_data
-from tests.tasks.test_import_command import run
+from tests.tasks.test_import_command import (
+    checked_rows,
+    folder_of_region,
+    run,
+    start,
+    stored_files,
+    version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +45,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CHECKSUM = zstd.CompressionParameter.checksum_flag
 FILES = {"a.txt": b"first", "in/side/b.png": b"\x89PNG", "in/empty": b""}
-FORMATS = ["zip", "tar", "tar.gz", "tar.xz", "tar.bz2", "tgz", "TBZ2"]
-PACK: dict[str, Any] = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+COMPRESSED = ["tar.gz", "tar.xz", "tar.bz2", "tar.zst"]
+FORMATS = ["zip", "tar", *COMPRESSED, "tgz", "TBZ2", "tzst"]
+PACK: dict[str, Any] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+    # As the zstd command packs.
+    "zst": lambda content: zstd.compress(content, options={CHECKSUM: 1}),
+}
+OPEN: dict[str, Any] = {"gz": gzip.open, "xz": lzma.open, "bz2": bz2.open, "zst": zstd.open}
 
 
 def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
@@ -266,7 +287,7 @@ def test_any_name_in_a_tar_is_imported(tmp_path: Path) -> None:
     assert found == {name.replace("//", "/"): content for name, content in files.items()}
 
 
-@pytest.mark.parametrize("suffix", ["zip", "tar.gz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("suffix", ["zip", *COMPRESSED])
 def test_a_bomb_is_refused_and_what_comes_before_it_is_imported(
     tmp_path: Path, suffix: str
 ) -> None:
@@ -280,8 +301,11 @@ def test_a_bomb_is_refused_and_what_comes_before_it_is_imported(
             for _ in range(65):
                 file.write(bytes(ALLOWANCE // 64))
     else:
-        mode: Any = suffix.replace("tar.", "w:")
-        with tarfile.open(archive, mode) as tar, open("/dev/zero", "rb") as zeros:
+        with (
+            OPEN[suffix[4:]](archive, "wb") as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+            open("/dev/zero", "rb") as zeros,
+        ):
             for entry, content in plain(FILES):
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
@@ -316,10 +340,12 @@ def test_a_sparse_file_in_a_tar_counts_as_what_it_unpacks_to(tmp_path: Path) -> 
     assert contents() == FILES
 
 
+SKIPPED = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"aside"
+"""A frame that carries what is not content (RFC 8878, section 3.1.2)."""
 NOISE = {f"{number}.bin": random.Random(number).randbytes(20_000) for number in range(9)}
 
 
-@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("suffix", ["tar", *COMPRESSED])
 @pytest.mark.parametrize("part", [0.3, 0.9])
 def test_an_archive_that_is_cut_short_gives_what_is_whole_in_it(
     tmp_path: Path, suffix: str, part: float
@@ -330,8 +356,9 @@ def test_an_archive_that_is_cut_short_gives_what_is_whole_in_it(
     assert str(archive) in said[0]
     assert "is cut short" in said[0]
     assert len(said) <= 2
-    # Nothing of a block of bzip2, which has 900 KB, can be read without its end.
-    whole = 0 if suffix == "tar.bz2" else int(part * 9)
+    # Nothing of a block can be read without its end.
+    block = {"tar.bz2": 900_000, "tar.zst": 1 << 17}.get(suffix, 1)
+    whole = int(len(tar_of(plain(NOISE))) * part // block * block // 20_992)
     assert contents() == dict(list(NOISE.items())[:whole])
 
 
@@ -363,7 +390,7 @@ def test_a_checksum_is_looked_at_whatever_else_is_wrong(tmp_path: Path) -> None:
     assert contents() == {}
 
 
-@pytest.mark.parametrize("suffix", ["tar.gz", "tar.xz", "tar.bz2"])
+@pytest.mark.parametrize("suffix", COMPRESSED)
 def test_a_compressed_tar_that_does_not_match_its_checksum_gives_nothing(
     tmp_path: Path, suffix: str
 ) -> None:
@@ -373,6 +400,42 @@ def test_a_compressed_tar_that_does_not_match_its_checksum_gives_nothing(
     archive.write_bytes(packed)
     said = complaints(archive)
     assert re.match(f"'?{archive}'?( cannot be imported)?: is damaged: ", said[0])
+    assert contents() == {}
+
+
+def test_zstandard_is_read_in_whatever_frames_it_comes(tmp_path: Path) -> None:
+    content = tar_of(plain(NOISE))
+    stream = zstd.ZstdCompressor(options={CHECKSUM: 1})
+    frames = [
+        SKIPPED,
+        zstd.compress(content[:70_000]),  # without a checksum
+        b"".join(map(stream.compress, (content[70_000:71_000], content[71_000:150_000]))),
+        stream.flush(),  # without the size of its content
+        zstd.compress(b""),
+        SKIPPED,
+        zstd.compress(content[150_000:], options={CHECKSUM: 1}),
+        SKIPPED,
+    ]
+    archive = tmp_path / "a.tar.zst"
+    archive.write_bytes(b"".join(frames))
+    assert import_data(archive).startswith("9 imported, 0 unchanged, 0 failed")
+    assert contents() == NOISE
+    # A checksum counts for the frames before it too.
+    frames[-2] = frames[-2][:-1] + bytes([frames[-2][-1] ^ 1])
+    archive.write_bytes(b"".join(frames))
+    ImportedFile.objects.all().delete()
+    assert "Restored data doesn't match checksum" in complaints(archive)[0]
+    assert contents() == {}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path, first: bool) -> None:
+    content = tar_of(plain(FILES))
+    head = b"" if first else zstd.compress(content[:512])
+    stream = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: WINDOW_LOG + 1})
+    tail = stream.compress(content[0 if first else 512 :]) + stream.flush()
+    (tmp_path / "a.tar.zst").write_bytes(head + tail)
+    assert "takes more than 134217728 bytes of memory" in complaints(tmp_path / "a.tar.zst")[0]
     assert contents() == {}
 
 
@@ -394,6 +457,37 @@ def test_what_is_an_archive_by_its_name_only_is_named(
     (tmp_path / f"a.{suffix}").write_bytes(content)
     (said,) = complaints(tmp_path / f"a.{suffix}")
     assert said.startswith(f"'{tmp_path}/a.{suffix}' cannot be imported: is ")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
+def test_an_import_that_is_killed_at_any_moments_is_finished_by_the_next(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the files are there in a former version, whose rows must not name the new one."""
+    names = [f"{number:04}" for number in range(200)]
+    archive = pack(tmp_path, suffix, {name: version(name, 1) for name in names[::2]})
+    assert run(archive)[0] == 0
+    pack(tmp_path, suffix, {name: version(name, 2) for name in names})
+    for _ in range(3):
+        enough = stored_files() + random.randint(1, 50)
+        with start(archive) as process:
+            while stored_files() < enough and process.poll() is None:
+                pass
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert 100 <= checked_rows() <= 200
+    assert run(archive)[0] == 0
+    assert checked_rows() == 200
+    assert contents() == {name: version(name, 2) for name in names}
+    # Nothing is left of the runs that were killed.
+    monkeypatch.setattr(upkeep, "LEFT_ALONE", -60.0)  # nobody is about to use anything
+    call_command("regions", "sweep", "files", stdout=io.StringIO())
+    assert list(folder_of_region("incoming").iterdir()) == []
+    store = cache["files"].store
+    assert isinstance(store, FileStore)
+    # Of the entries of other tests, too.
+    assert stored_files() == len({found.content for found in upkeep.stored(store)})
 
 
 def test_a_large_file_in_an_archive_goes_through_little_memory(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from django.db import connection
 
 from beakercache import cache
 from regions.backends.files import FileStore
-from tasks.files import content_of, file_row
+from tasks.file_index import file_row
+from tasks.files import content_of
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PATIENCE = 60.0
 
 
 def start(
-    source: Path, *orders: str, regions: Path | None = None, **options: Any
+    source: Path | str, *orders: str, regions: Path | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """Start the command on the database of this test, and its regions if it names no others."""
     base, _, _ = os.environ["DATABASE_URL"].rpartition("/")
@@ -51,7 +52,7 @@ def start(
     )
 
 
-def run(source: Path, *orders: str, **options: Any) -> tuple[int, list[str], list[str]]:
+def run(source: Path | str, *orders: str, **options: Any) -> tuple[int, list[str], list[str]]:
     """Run the command to its end; return exit status and lines of output and errors."""
     with start(source, *orders, **options) as process:
         out, err = process.communicate(timeout=PATIENCE)
@@ -176,12 +177,12 @@ def test_a_killed_run_leaves_every_row_with_its_content_and_the_next_finishes_th
     assert run(tmp_path)[0] == 0
     for name in names:
         (tmp_path / name).write_bytes(version(name, 2))
-    before = _stored()
+    before = stored_files()
     with start(tmp_path) as process:
-        wait_for(lambda: _stored() >= before + stored or process.poll() is not None)
+        wait_for(lambda: stored_files() >= before + stored or process.poll() is not None)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    kept = _stored() - before
+    kept = stored_files() - before
     assert kept >= stored
     # The sources of the former versions are gone: each row's content is what was stored for it.
     assert 100 <= checked_rows() <= 200
@@ -199,13 +200,13 @@ def test_a_killed_run_leaves_every_row_with_its_content_and_the_next_finishes_th
 def test_a_run_that_is_killed_within_a_file_leaves_no_row_and_no_content(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as file:
         file.truncate(256 << 20)
-    before = _stored()
-    _sweep()
+    before = stored_files()
+    sweep()
     with start(tmp_path) as process:
         wait_for(lambda: _is_within_a_large_file() or process.poll() is not None)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert (process.returncode, _stored() - before, checked_rows()) == (-signal.SIGKILL, 0, 0)
+    assert (process.returncode, stored_files() - before, checked_rows()) == (-signal.SIGKILL, 0, 0)
     assert run(tmp_path)[0] == 0
     assert checked_rows() == 1
 
@@ -215,7 +216,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_was_imported(tmp_path: Path) 
         (tmp_path / name).write_bytes(version(name, 1))
     with open(tmp_path / "c-large", "wb") as file:
         file.truncate(256 << 20)
-    _sweep()
+    sweep()
     with start(tmp_path) as process:
         wait_for(_is_within_a_large_file)
         process.send_signal(signal.SIGINT)
@@ -244,12 +245,13 @@ def test_what_the_regions_keep_within_the_source_is_not_imported(tmp_path: Path)
     regions = tmp_path / "var" / "regions"
     for _ in range(2):
         status, _, err = run(tmp_path, regions=regions)
-        assert ImportedFile.objects.count() == 1
+        assert list(ImportedFile.objects.values_list("path", flat=True)) == ["a"]
     assert status == 1
     assert err == [
+        "var/regions/.metrics: is where the regions keep their entries",
         "var/regions/files: is where the regions keep their entries",
         "var/regions/functions: is where the regions keep their entries",
-        "CommandError: 2 of 3 files were not imported",
+        "CommandError: 3 of 4 files were not imported",
     ]
     status, _, err = run(regions / "files" / "content", regions=regions)
     assert (status, len(err)) == (1, 1)
@@ -265,7 +267,8 @@ def test_two_runs_at_once_do_the_job_of_one(tmp_path: Path) -> None:
     assert checked_rows() == 200
 
 
-def _folder(name: str) -> Path:
+def folder_of_region(name: str) -> Path:
+    """Return a folder of the files region, which may be empty."""
     store = cache["files"].store
     assert isinstance(store, FileStore)
     folder = store.folder / name
@@ -275,15 +278,15 @@ def _folder(name: str) -> Path:
 
 def _is_within_a_large_file() -> bool:
     """Whether a running import has some of a large file in the region, and not all."""
-    with os.scandir(_folder("incoming")) as files:
+    with os.scandir(folder_of_region("incoming")) as files:
         return any(file.stat().st_size > 1 << 20 for file in files)
 
 
-def _sweep() -> None:
-    for left in _folder("incoming").iterdir():
+def sweep() -> None:
+    for left in folder_of_region("incoming").iterdir():
         left.unlink()
 
 
-def _stored() -> int:
+def stored_files() -> int:
     """Return the number of content files in the region."""
-    return sum(len(names) for _, _, names in os.walk(_folder("content")))
+    return sum(len(names) for _, _, names in os.walk(folder_of_region("content")))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError
 
-from tasks.files import files_page
+from tasks.file_index import files_page
 from tasks.models import ImportedFile
 from tests.tasks.test_import import contents, import_data
 from tests.tasks.test_import_command import run
@@ -160,6 +160,7 @@ def test_a_summary_is_one_json_object_and_all_else_is_said_elsewhere(source: Pat
         "forgotten": 0,
         "bytes": 0,
         "dry_run": True,
+        "error": None,
     }
     assert err[0] == "6 files, 33 bytes"
     assert "b.link: No such file or directory" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,9 +12,10 @@ from django.db import DatabaseError
 from tasks.archives.formats import SUFFIXES
 from tasks.importing.importer import Importer, NotStored, Orders
 from tasks.importing.locating import source_at
+from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
 from tasks.importing.selection import Selection
-from tasks.importing.sources import SourceError
+from tasks.importing.sources import MOST_JOBS, SourceError
 
 _KEPT = "What was imported is kept; run the command again for the rest."
 
@@ -21,15 +23,17 @@ _KEPT = "What was imported is kept; run the command again for the rest."
 class Command(BaseCommand):
     help = (
         "Import a file, or all files of a folder and the folders in it, or of an archive, which "
-        "is not unpacked. What has not changed since it was imported is not read again. Links to "
-        "files are followed within the source only; links to folders are passed over."
+        "is not unpacked, or of a URL. What has not changed since it was imported is not read "
+        "again, and what broke off is continued. Links to files are followed within the source "
+        "only; links to folders are passed over. An archive at a URL is imported as one file."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "source",
             metavar="SOURCE",
-            help=f"a folder, a file, or an archive ({', '.join(SUFFIXES)})",
+            help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or an http(s) URL: of a "
+            "file, or of a manifest such as SHA256SUMS, whose files lie beside it",
         )
         pattern = "a pattern of paths below SOURCE, where * stands for any text, '/' included"
         parser.add_argument(
@@ -61,6 +65,12 @@ class Command(BaseCommand):
             "--include and --exclude, only what they mean",
         )
         parser.add_argument(
+            "--jobs",
+            metavar="N",
+            type=_jobs,
+            help="read so many files at once; usually 4 from a URL, and 1 from elsewhere",
+        )
+        parser.add_argument(
             "--json",
             action="store_true",
             help="end with one JSON object on the standard output, and say all else elsewhere",
@@ -72,6 +82,7 @@ class Command(BaseCommand):
             force=options["force"],
             prune=options["prune"],
             dry_run=options["dry_run"],
+            jobs=options["jobs"],
         )
         reporter: BarReporter | LineReporter
         if self.stderr.isatty():
@@ -79,31 +90,42 @@ class Command(BaseCommand):
         else:
             say = self._say_aside if options["json"] else self.stdout.write
             reporter = LineReporter(say, self.stderr.write)
+        summary, error = Summary(), None
         try:
             importer = Importer(source_at(options["source"]), reporter, orders)
-        except SourceError as error:
-            raise CommandError(printable(str(error))) from error
-        try:
+            summary = importer.summary
             importer.run()
-        except SourceError as error:
-            raise CommandError(printable(str(error))) from error
-        except NotStored as error:
-            raise CommandError(f"The files region cannot store more: {error}. {_KEPT}") from error
-        except DatabaseError as error:
-            raise CommandError(f"The index cannot be written: {error}. {_KEPT}") from error
-        except KeyboardInterrupt:
-            raise CommandError(f"Interrupted. {_KEPT}", returncode=130) from None
+        except (SourceError, NotStored, DatabaseError, KeyboardInterrupt) as raised:
+            error = _failure(raised)
         finally:
             reporter.close()
-            if options["json"]:
-                self.stdout.write(result_json(importer.summary, orders))
-            elif importer.summary.files:
-                self.stdout.write(result(importer.summary, orders))
-        if importer.summary.failed:
-            raise CommandError(
-                f"{importer.summary.failed} of {importer.summary.files} files were not imported"
-            )
+        if options["json"]:
+            self.stdout.write(result_json(summary, orders, str(error) if error else None))
+        elif summary.files:
+            self.stdout.write(result(summary, orders))
+        if error is not None:
+            raise error
+        if summary.failed:
+            raise CommandError(f"{summary.failed} of {summary.files} files were not imported")
 
     def _say_aside(self, line: str) -> None:
         # Progress is no error, and has none of an error's style.
         self.stderr.write(line, lambda text: text)
+
+
+def _jobs(value: str) -> int:
+    jobs = int(value) if value.isdecimal() else 0
+    if not 1 <= jobs <= MOST_JOBS:
+        raise ArgumentTypeError(f"{value!r} is no number from 1 to {MOST_JOBS}")
+    return jobs
+
+
+def _failure(error: BaseException) -> CommandError:
+    """Return what ended a run, as its operator is told."""
+    if isinstance(error, NotStored):
+        return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
+    if isinstance(error, DatabaseError):
+        return CommandError(f"The index cannot be written: {error}. {_KEPT}")
+    if isinstance(error, KeyboardInterrupt):
+        return CommandError(f"Interrupted. {_KEPT}", returncode=130)
+    return CommandError(printable(str(error)))
