@@ -13,11 +13,15 @@ import fcntl
 import os
 import threading
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
+
+
+_all: WeakSet[FileLeases] = WeakSet()
 
 
 class FileLeases:
@@ -26,11 +30,15 @@ class FileLeases:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        self.reset()
+        _all.add(self)
 
-    def _reset(self) -> None:
-        # A child holds none of its parent's locks, whatever it inherits of this object.
+    def __del__(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+    def reset(self) -> None:
+        """Hold nothing, as a forked child, which has none of its parent's locks."""
         self._lock = threading.Lock()
         self._held: set[int] = set()
 
@@ -74,3 +82,11 @@ class FileLeases:
 
 def _offset(address: bytes) -> int:
     return int.from_bytes(address[:8], "little") >> 2
+
+
+def _after_fork() -> None:
+    for leases in list(_all):
+        leases.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork)

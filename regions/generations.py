@@ -2,8 +2,9 @@
 
 A scope's place in the table is a hash of its name; two scopes that share a place share
 invalidations, which costs a load now and then and never serves a stale value. The table also has
-an *epoch*, random at its making, that is part of every generation: when the file is lost or
-damaged and made anew, nothing stored before matches.
+an *epoch*, random at its making, that is part of what is compared: when the file is lost or damaged
+and made anew, nothing stored before matches. So is the number of the file itself (its inode): a
+former table that is copied back, from a backup, would bring back what has been invalidated since.
 
 The table is read by ``pread``, not mapped: a file that somebody cuts short under a mapping kills
 the process, and the page cache answers in under a microsecond either way.
@@ -12,10 +13,13 @@ the process, and the page cache answers in under a microsecond either way.
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
 import zlib
 from typing import TYPE_CHECKING
 
+from regions.backends.file_writing import sync_folder
 from regions.records import GENERATION_SIZE
 
 if TYPE_CHECKING:
@@ -28,15 +32,26 @@ PLACES = 1 << 20
 """Places for all others; the file is sparse, so that only those in use take room."""
 
 _SIZE = (1 + SHARED_PLACES + PLACES) * GENERATION_SIZE
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    def __init__(self, path: str) -> None:
+        self.read_only = False
+        try:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            # What is stored can be read all the same.
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.read_only = True
         found = os.fstat(self.descriptor)
-        self.identity = (found.st_dev, found.st_ino)
+        self.device, self.inode = found.st_dev, found.st_ino
+        epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
+        self.identity = int.from_bytes(epoch, "little") ^ self.inode
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -47,18 +62,20 @@ class GenerationTable:
     """The generations in one file, shared by all processes of this host."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._file: _OpenFile | None = None
 
-    def read(self, scopes: Iterable[str]) -> tuple[bytes, ...]:
-        """Return the current generations of ``scopes``. Raises OSError."""
+    def read(self, places: Iterable[int]) -> tuple[bytes, ...]:
+        """Return the current generations at the `places` of some scopes. Raises OSError."""
         file = self._opened()
-        epoch, *found = [
-            os.pread(file.descriptor, GENERATION_SIZE, at) for at in (0, *map(_place, scopes))
-        ]
-        if any(len(generation) != GENERATION_SIZE for generation in (epoch, *found)):
+        descriptor, pread = file.descriptor, os.pread
+        found = [pread(descriptor, GENERATION_SIZE, at * GENERATION_SIZE) for at in places]
+        if not all(found):
             raise OSError(f"{self._path} was cut short")
-        return tuple([_mix(epoch, generation) for generation in found])
+        # A record wants all of its generations to be current, so one of them speaks for the table.
+        own = int.from_bytes(found[0], "little") ^ file.identity
+        found[0] = own.to_bytes(GENERATION_SIZE, "little")
+        return tuple(found)
 
     def change(self, scopes: Iterable[str]) -> None:
         """Give ``scopes`` new generations, on disk before this returns. Raises OSError.
@@ -68,14 +85,17 @@ class GenerationTable:
         """
         try:
             file = self._opened()
-            for at in map(_place, scopes):
-                os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at)
+            if file.read_only:
+                file = self._file = _OpenFile(self._path)
+            for at in places(tuple(scopes)):
+                os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at * GENERATION_SIZE)
             os.fdatasync(file.descriptor)
         except OSError:
             # A full disk takes no new number, but lets the table go: nothing stored before
             # matches the next one, in any process.
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                os.unlink(self._path)
+                sync_folder(os.path.dirname(self._path))
             raise
 
     def _opened(self) -> _OpenFile:
@@ -91,13 +111,14 @@ class GenerationTable:
             # A link never replaces: of several processes that make the table, one wins.
             self._make(os.link)
             found = os.stat(self._path)
-        if file is None or file.identity != (found.st_dev, found.st_ino):
+        if file is None or file.inode != found.st_ino or file.device != found.st_dev:
             file = self._file = _OpenFile(self._path)
         return file
 
-    def _make(self, publish: Callable[[Path, Path], None]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.{os.urandom(8).hex()}")
+    def _make(self, publish: Callable[[str, str], None]) -> None:
+        folder, name = os.path.split(self._path)
+        os.makedirs(folder, exist_ok=True)
+        temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
         try:
             with open(temporary, "xb") as file:
                 file.write(os.urandom(GENERATION_SIZE))
@@ -106,18 +127,17 @@ class GenerationTable:
             with contextlib.suppress(FileExistsError):
                 publish(temporary, self._path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+@functools.lru_cache(1024)
+def places(scopes: tuple[str, ...]) -> tuple[int, ...]:
+    """Return where in a table the generations of ``scopes`` are; each is below 2**32."""
+    return tuple([_place(scope) for scope in scopes])
 
 
 def _place(scope: str) -> int:
     number = zlib.crc32(scope.encode())
-    if scope[0] in "fr":
-        place = number % SHARED_PLACES
-    else:
-        place = SHARED_PLACES + number % PLACES
-    return (1 + place) * GENERATION_SIZE
-
-
-def _mix(epoch: bytes, generation: bytes) -> bytes:
-    mixed = int.from_bytes(epoch, "little") ^ int.from_bytes(generation, "little")
-    return mixed.to_bytes(GENERATION_SIZE, "little")
+    # The first one is the epoch.
+    return 1 + (number % SHARED_PLACES if scope[0] in "fr" else SHARED_PLACES + number % PLACES)

@@ -163,7 +163,13 @@ OWN: dict[str, dict[str, Check]] = {
         "timeout": _limit,
         "retry": _limit,
     },
-    "file": {"file_dir": _folder, "digest_filenames": _flag, "size_limit": _size},
+    "file": {
+        "file_dir": _folder,
+        "digest_filenames": _flag,
+        "size_limit": _size,
+        "durable": _flag,
+        "verify_reads": _flag,
+    },
 }
 """The types that this library implements, with the options that only they have."""
 

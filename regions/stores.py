@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("regions")
 
-_open: dict[object, Store] = {}
+opened: dict[object, Store] = {}
+"""The stores of this process, by what they were made of."""
 
 
 def open_store(options: RegionOptions) -> Store:
@@ -29,9 +30,9 @@ def open_store(options: RegionOptions) -> Store:
     secret = options.secret or _own_secret()
     name = "" if options.type == "ext:memcached" else options.name
     identity = (options.type, name, options.data_dir, options.backend, secret)
-    store = _open.get(identity)
+    store = opened.get(identity)
     if store is None:
-        store = _open.setdefault(identity, _make_store(options, Signer(secret)))
+        store = opened.setdefault(identity, _make_store(options, Signer(secret)))
     return store
 
 
@@ -42,7 +43,8 @@ def _make_store(options: RegionOptions, signer: Signer) -> Store:
         return MemcachedStore(backend.pop("url"), signer, folder=folder, **backend)
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
-        return FileStore(parent / options.name, signer, backend.get("size_limit"))
+        own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
+        return FileStore(parent / options.name, signer, **own)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
     return BeakerStore(options.type, options.name, backend, signer)

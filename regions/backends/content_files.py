@@ -5,29 +5,49 @@ digest becomes one more name of the same file (a hard link). So content is store
 many entries have it, the file system counts who still needs it, and removing an entry's name can
 never take the content from another.
 
-Content is on disk (fsync) before a record names it. A record says its size and modification
-time, which are checked at each opening: a file that was cut short or written to is not what was
-stored. Its digest is checked by `regions.backends.upkeep`.
+A record says its content's size, modification time and inode, which are checked at each opening: a
+file that was cut short, written to or swapped is not what was stored. Its digest is checked by
+`regions.backends.upkeep`, and at each opening too where a region has ``verify_reads``: what a
+failing disk alters, it alters quietly.
+
+With ``durable``, content is on disk (fsync) before a record names it. Without, a loss of power may
+leave a file of the right size and time with anything in it; so such content says during which run
+of the machine it was stored, and is not used in a later one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from regions.backends.file_writing import arriving, link, move, reported, sync_folder
+from regions.backends.arrivals import is_growing, received
+from regions.backends.file_writing import link, move, reported, sync_folder
+from regions.content import CHUNK
 from regions.records import Codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_HEAD = struct.Struct("<BQq32s")
+    from regions.content import Resumable
+
+_HEAD = struct.Struct("<BQqQ32s16s")
 """Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,
-SHA-256; the name of the file follows."""
+inode, SHA-256, run of the machine; the name of the file follows."""
+
+DURABLE = bytes(16)
+"""Stands for every run of the machine."""
+
+
+@functools.cache
+def this_run() -> bytes:
+    """Return what tells this run of the machine from all others. Raises OSError."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))
 
 
 class Description(NamedTuple):
@@ -38,26 +58,37 @@ class Description(NamedTuple):
     size: int
     """Bytes."""
     modified_ns: int
+    inode: int
     digest: bytes
     """SHA-256."""
+    run: bytes
+    """Of the machine, in which alone it can be relied on; or `DURABLE`."""
     name: str
     shared: bool = False
     """Whether it was there already when it was stored."""
 
-    @classmethod
-    def unpack(cls, payload: bytes | memoryview) -> Description:
-        codec, size, modified_ns, digest = _HEAD.unpack_from(payload)
-        return cls(Codec(codec), size, modified_ns, digest, str(payload[_HEAD.size :], "ascii"))
+    @staticmethod
+    @functools.lru_cache(1024)
+    def unpack(payload: bytes | memoryview) -> Description:
+        codec, size, modified_ns, inode, digest, run = _HEAD.unpack_from(payload)
+        name = str(payload[_HEAD.size :], "ascii")
+        return Description(Codec(codec), size, modified_ns, inode, digest, run, name)
+
+    @property
+    def outlived(self) -> bool:
+        """Whether it was not synced, and the machine has started anew since."""
+        return self.run != DURABLE and self.run != this_run()
 
     def pack(self) -> bytes:
-        head = _HEAD.pack(self.codec, self.size, self.modified_ns, self.digest)
-        return head + self.name.encode("ascii")
+        return _HEAD.pack(*self[:-2]) + self.name.encode("ascii")
 
 
 class ContentFiles:
     """The content files of one region."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, verify_reads: bool = False) -> None:
+        self._durable = durable
+        self._verify_reads = verify_reads
         self._content = str(folder / "content")
         self._equal = str(folder / "equal")
         self._incoming = folder / "incoming"
@@ -71,58 +102,83 @@ class ContentFiles:
         name = digest.hex()
         return f"{self._equal}/{name[:2]}/{name[2:]}"
 
-    def store(self, address: bytes, codec: Codec, chunks: Iterable[bytes]) -> Description:
+    def is_arriving(self, address: bytes, seconds: float) -> bool:
+        """Whether some content of an entry has arrived in the last ``seconds``. Raises OSError."""
+        return is_growing(self._incoming, address, seconds)
+
+    def store(
+        self, address: bytes, codec: Codec, chunks: Iterable[bytes] | Resumable
+    ) -> Description:
         """Store content that comes in chunks. Raises StoreUnavailable, and what the chunks
         raise."""
-        with arriving(self._incoming) as file:
-            size, digest = 0, hashlib.sha256()
-            for chunk in chunks:
-                with reported("write"):
-                    file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
+        with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
             # A name is used once: who has the former content open keeps it.
             name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
-            path, equal = self.path(address, name), self.equal_path(digest.digest())
+            path, equal = self.path(address, name), self.equal_path(digest)
             with reported("write"):
-                shared = self._share(equal, path, digest.digest())
+                shared = self._share(equal, path, digest)
                 if not shared:
-                    file.flush()
-                    os.fsync(file.fileno())
-                    move(file, path)
+                    move(file, path, durable=self._durable)
                     # It may exist by now; and not every file system has second names.
                     with contextlib.suppress(OSError):
                         link(path, equal)
-                sync_folder(os.path.dirname(path))
-                modified_ns = os.stat(path).st_mtime_ns
-        return Description(codec, size, modified_ns, digest.digest(), name, shared)
+                found = os.stat(path)
+                run = DURABLE if self._durable else this_run()
+        return Description(codec, size, found.st_mtime_ns, found.st_ino, digest, run, name, shared)
 
     def _share(self, equal: str, path: str, digest: bytes) -> bool:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
         such content, or as many names of it as the file system takes."""
         try:
-            if not has_digest(equal, digest):
-                os.unlink(equal)
-                return False
+            with open(equal, "rb") as file:
+                if hashlib.file_digest(file, "sha256").digest() != digest:
+                    os.unlink(equal)
+                    return False
+                if self._durable:
+                    # It may have been stored without.
+                    os.fsync(file.fileno())
             link(equal, path)
         except OSError:
             return False
+        if self._durable:
+            sync_folder(os.path.dirname(path))
         return True
 
     def open(self, address: bytes, described: Description) -> int:
-        """Return a descriptor of an entry's content. Raises OSError when it is gone, was cut
-        short or written to."""
+        """Return a descriptor of an entry's content. Raises OSError when it is gone, or is not
+        what was stored."""
+        if self._verify_reads:
+            return self.verified(address, described)
+        return self._opened(address, described)
+
+    def verified(self, address: bytes, described: Description) -> int:
+        """As `open`, its digest checked in any case."""
+        descriptor = self._opened(address, described)
+        try:
+            _check(described, _digest_of(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _opened(self, address: bytes, described: Description) -> int:
         path = self.path(address, described.name)
+        if described.outlived:
+            raise OSError(f"{path} was not synced before the machine started anew")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         found = os.fstat(descriptor)
-        if (found.st_size, found.st_mtime_ns) != (described.size, described.modified_ns):
+        if (
+            found.st_size != described.size
+            or found.st_mtime_ns != described.modified_ns
+            or found.st_ino != described.inode
+        ):
             os.close(descriptor)
             raise OSError(f"{path} is not what was stored")
         return descriptor
 
     def read(self, address: bytes, described: Description) -> bytes:
         """Return an entry's whole content. Raises OSError as `open`."""
-        descriptor = self.open(address, described)
+        descriptor = self._opened(address, described)
         try:
             content = os.read(descriptor, described.size)
             # One call reads 2 GB at the most.
@@ -133,6 +189,8 @@ class ContentFiles:
                 content += more
         finally:
             os.close(descriptor)
+        if self._verify_reads:
+            _check(described, hashlib.sha256(content).digest())
         return content
 
     def remove(self, address: bytes, described: Description) -> bool:
@@ -153,7 +211,15 @@ class ContentFiles:
         return True
 
 
-def has_digest(path: str, digest: bytes) -> bool:
-    """Whether a file's SHA-256 is ``digest``. Raises OSError when it cannot be read."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest() == digest
+def _check(described: Description, digest: bytes) -> None:
+    if digest != described.digest:
+        raise OSError(f"{described.name} is not what was stored: its digest differs")
+
+
+def _digest_of(descriptor: int) -> bytes:
+    """Return the SHA-256 of an open file, whose position stays where it is. Raises OSError."""
+    digest, at = hashlib.sha256(), 0
+    while chunk := os.pread(descriptor, CHUNK, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.digest()

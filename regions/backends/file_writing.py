@@ -33,20 +33,39 @@ def arriving(folder: Path) -> Iterator[IO[bytes]]:
             folder.mkdir(parents=True, exist_ok=True)
             file = open(path, "xb")  # noqa: SIM115
     try:
-        with file:
-            yield file
+        yield file
     finally:
+        # What a full disk did not take, closing tries to write once more.
+        with contextlib.suppress(OSError):
+            file.close()
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
 
-def move(file: IO[bytes], target: str) -> None:
-    """Rename a file into place, over what is there."""
+def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:
+    """Rename a file into place, over what is there; ``durable``: both its bytes and its name are
+    on disk when this returns, and its bytes before its name."""
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
     try:
         os.replace(file.name, target)
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_folder(os.path.dirname(target), durable=durable)
         os.replace(file.name, target)
+    if durable:
+        sync_folder(os.path.dirname(target))
+
+
+def make_folder(folder: str, *, durable: bool) -> None:
+    """Make a folder, and those above it that are missing."""
+    above = os.path.dirname(folder)
+    if above and not os.path.isdir(above):
+        make_folder(above, durable=durable)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    if durable:
+        sync_folder(above)
 
 
 def link(source: str, target: str) -> None:

@@ -8,27 +8,34 @@ Layout of a store's folder::
     content/ab/cdef…-12ab   raw content of an entry (`regions.backends.content_files`)
     equal/ab/cdef…          the same files once more, by their content's digest
     incoming/               files being written
+    counters/ab             numbers (`regions.backends.file_counters`)
+    locks/ab                who is exchanging a record (`regions.backends.file_exchange`)
     usage                   bytes in use (`regions.backends.size_limit`)
 
 A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
-none. A record is checked as a whole at every read and needs nothing more.
+none. A record is checked as a whole at every read and needs nothing more: it is synced only where
+content depends on it. Behind a record stand the places of its generations, so that who knows no
+function can tell whether an entry was invalidated.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regions.backends.content_files import ContentFiles, Description
+from regions.backends.file_counters import FileCounters
+from regions.backends.file_exchange import FileExchange
 from regions.backends.file_writing import arriving, move, reported
 from regions.backends.size_limit import SizeLimit
-from regions.content import CachedFile, content_chunks, is_content, keep_open
+from regions.content import CachedFile, Resumable, content_chunks, is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
-from regions.generations import GenerationTable
+from regions.generations import GenerationTable, places
 from regions.records import Codec, Record, RecordRefused, Signer
-from regions.store import Entry, Reading, Store, dump
+from regions.store import Entry, Reading, Store, Watched, dump
 from regions.undelivered import Undelivered
 
 if TYPE_CHECKING:
@@ -36,55 +43,123 @@ if TYPE_CHECKING:
 
 LARGE = 64 * 1024
 """Bytes; bytes and texts from this size on are content, which costs no more than reading it."""
+REMEMBERED = 1024
+"""Records of content that are not read again while their files are the same: with content to open
+as well, a hit would else read two files."""
+
+_Version = tuple[int, int, int]
+
+
+def _version(found: os.stat_result) -> _Version:
+    """Return what tells a record's file from any other that has its name, before or after."""
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 class FileStore(Store):
-    """A region's entries in one folder, shared by all threads and processes of a host."""
+    """A region's entries in one folder, shared by all threads and processes of a host.
 
-    def __init__(self, folder: Path, signer: Signer, size_limit: int | None = None) -> None:
+    ``size_limit``: bytes, or None. ``durable``: content (streamed, or bytes and texts from `LARGE`
+    on) is on disk with its record when it has been stored; it is what is costly to get again.
+    Other values are not synced: they are cheap to load and, as a torn record is found, safe to
+    lose. Without ``durable`` nothing is synced, and content lasts until the machine starts anew.
+    ``verify_reads``: the digest of content is checked whenever it is opened.
+    """
+
+    OPTIONS = ("size_limit", "durable", "verify_reads")
+
+    def __init__(
+        self,
+        folder: Path,
+        signer: Signer,
+        *,
+        size_limit: int | None = None,
+        durable: bool = True,
+        verify_reads: bool = False,
+    ) -> None:
         self.folder = folder
         self.size_limit = None if size_limit is None else SizeLimit(self, size_limit)
-        self.content = ContentFiles(folder)
+        self.content = ContentFiles(folder, durable=durable, verify_reads=verify_reads)
+        self._durable = durable
         self._signer = signer
         self._entries = str(folder / "entries")
         self._incoming = folder / "incoming"
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
         self._undelivered = Undelivered()
+        self._known: dict[bytes, tuple[_Version, Record]] = {}
+        self.counters = FileCounters(folder / "counters")
+        self._exchange = FileExchange(self, str(folder / "locks"))
 
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
-        with reported("read"):
-            self._undelivered.deliver(self._generations.change)
-            generations = self._generations.read(entry.scopes)
-            try:
-                descriptor = os.open(self._entry_path(entry), os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return Reading(None, generations)
-            try:
-                # Plain system calls take half the time of open().read() for a small file.
-                found = os.fstat(descriptor)
-                sealed = os.read(descriptor, found.st_size)
-                if self.size_limit is not None:
-                    self.size_limit.used(descriptor, found.st_mtime)
-            finally:
-                os.close(descriptor)
         try:
-            return Reading(self.unseal(entry.address, sealed), generations)
+            self._undelivered.deliver(self._generations.change)
+            generations = self._generations.read(places(entry.scopes))
+            record = self._record(entry.address)
+        except OSError as error:
+            raise StoreUnavailable("read", str(error)) from error
         except RecordRefused:
             return Reading(None, generations, refused=True)
+        return Reading(record, generations)
 
-    def unseal(self, address: bytes, sealed: bytes) -> Record:
-        """Return the record that was stored for the entry at ``address``. Raises RecordRefused."""
-        return self._signer.open(address, sealed)
+    def _record(self, address: bytes) -> Record | None:
+        """Return an entry's record. Raises OSError and RecordRefused."""
+        path = self._entry_path(address)
+        try:
+            known = self._known.get(address)
+            if known is not None:
+                found = os.stat(path)
+                if known[0] == _version(found):
+                    if self.size_limit is not None:
+                        self.size_limit.used(path, found)
+                    return known[1]
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            # Plain system calls take half the time of open().read() for a small file.
+            found = os.fstat(descriptor)
+            stored = os.read(descriptor, found.st_size)
+            if self.size_limit is not None:
+                self.size_limit.used(descriptor, found)
+        finally:
+            os.close(descriptor)
+        record, _ = self.unseal(address, stored)
+        if record.codec is Codec.FILE:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[address] = _version(found), record
+        return record
+
+    def _seal(self, entry: Entry, record: Record) -> bytes:
+        found = places(entry.scopes)
+        behind = struct.pack(f"<{len(found)}IB", *found, len(found))
+        return self._signer.seal(entry.address + behind, record) + behind
+
+    def unseal(self, address: bytes, stored: bytes) -> tuple[Record, bytes]:
+        """Return the record that was stored for the entry at ``address``, and the places of its
+        generations for `is_current`. Raises RecordRefused."""
+        end = len(stored) - 1 - 4 * stored[-1] if stored else 0
+        behind = stored[max(end, 0) :]
+        return self._signer.open(address + behind, stored[: max(end, 0)]), behind
+
+    def is_current(self, record: Record, behind: bytes) -> bool:
+        """Whether a record was not invalidated, as far as can be said: a full disk may have no
+        table of generations, and is to be cleared all the same."""
+        *found, _ = struct.unpack(f"<{len(record.generations)}IB", behind)
+        try:
+            return self._generations.read(found) == record.generations
+        except OSError:
+            return True
 
     # The table has a generation for every scope, so a load may begin after any reading.
     begin = read
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
-            return self._write_content(entry, Codec.FILE, content_chunks(value), record)
+            content = value if isinstance(value, Resumable) else content_chunks(value)
+            return self._write_content(entry, Codec.FILE, content, record)
         codec, payload = dump(value)
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
             self._write_content(entry, codec, [payload], record)
@@ -93,7 +168,7 @@ class FileStore(Store):
         return value
 
     def _write_content(
-        self, entry: Entry, codec: Codec, chunks: Iterable[bytes], record: Record
+        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
     ) -> Any:
         content = self.content.store(entry.address, codec, chunks)
         record = record._replace(codec=Codec.FILE, payload=content.pack())
@@ -120,20 +195,28 @@ class FileStore(Store):
 
     def _publish(self, entry: Entry, record: Record) -> int:
         """Put a record into place; return by how many bytes it is larger than the former one."""
-        path, sealed = self._entry_path(entry), self._signer.seal(entry.address, record)
+        path, sealed = self._entry_path(entry.address), self._seal(entry, record)
         with arriving(self._incoming) as file, reported("write"):
             file.write(sealed)
-            file.flush()
             try:
                 former = os.stat(path).st_size
             except FileNotFoundError:
                 former = 0
-            move(file, path)
+            move(file, path, durable=self._durable and record.codec is Codec.FILE)
         return len(sealed) - former
 
-    def _entry_path(self, entry: Entry) -> str:
-        name = entry.address.hex()
+    def _entry_path(self, address: bytes) -> str:
+        name = address.hex()
         return f"{self._entries}/{name[:2]}/{name[2:]}"
+
+    def watch(self, entry: Entry) -> Watched:
+        return self._exchange.watch(entry, self._entry_path(entry.address))
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        path = self._entry_path(entry.address)
+        return self._exchange.exchange(entry, path, value, record, ttl, seen)
 
     # -- content ---------------------------------------------------------------------------
 
@@ -148,6 +231,8 @@ class FileStore(Store):
         if record.codec is not Codec.FILE:
             return super().value(entry, record)
         described = Description.unpack(record.payload)
+        if described.codec is Codec.BYTES:
+            return self.content.read(entry.address, described)
         if described.codec is not Codec.FILE:
             payload = self.content.read(entry.address, described)
             return super().value(entry, record._replace(codec=described.codec, payload=payload))
@@ -175,6 +260,10 @@ class FileStore(Store):
     def acquire(self, entry: Entry, seconds: float) -> bytes:
         with reported("lease"):
             return b"held" if self._leases.acquire(entry.address) else b""
+
+    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+        with reported("lease"):
+            return self.content.is_arriving(entry.address, seconds)
 
     def release(self, entry: Entry, token: bytes) -> None:
         with reported("lease"):

@@ -9,13 +9,14 @@ or a region is one write to each server, whatever it covers.
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from regions.backends.memcached_connection import exptime_of
+from regions.backends.memcached_counters import MemcachedCounters
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
 from regions.backends.memcached_pylibmc import Pylibmc
 from regions.backends.memcached_python import PythonMemcached
@@ -24,23 +25,17 @@ from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
 from regions.rendezvous import choose
-from regions.store import Entry, Reading, Store, dump
+from regions.store import Entry, Reading, Store, Watched, dump
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from regions.backends.memcached_connection import Connection
-
-_MONTH = 30 * 24 * 60 * 60
-"""Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
+    from regions.backends.memcached_connection import Connection, Item
 
 _TOKEN = struct.Struct("<d")
 """Of a lease: when it ends, by this process's clock."""
-
-_LAST_DATE = 2**31 - 1
-"""The last date that memcached understands; what is to live longer lives for good."""
 
 
 class MemcachedStore(Store):
@@ -73,6 +68,7 @@ class MemcachedStore(Store):
             )
             for server in self._weights
         }
+        self.counters = MemcachedCounters(self._server)
 
     def _server(self, address: bytes) -> Server:
         return self._servers[choose(self._weights, address)]
@@ -106,23 +102,16 @@ class MemcachedStore(Store):
         return [readings[entry] for entry in entries]
 
     def begin(self, entry: Entry) -> Reading:
-        record, *generations = _keys(entry)
+        record, *generations = wanted = _keys(entry)
+        found = self._server(entry.address).ask(
+            lambda connection: _complete(connection, connection.get(wanted), generations)
+        )
+        return self._beginning(entry, found.get(record), map(found.get, generations))
 
-        def make_generations(connection: Connection) -> dict[str, bytes]:
-            found = connection.get([record, *generations])
-            lost = []
-            for key in generations:
-                if len(found.get(key, b"")) != GENERATION_SIZE:
-                    generation = os.urandom(GENERATION_SIZE)
-                    if connection.add(key, generation, 0):
-                        found[key] = generation
-                    else:
-                        lost.append(key)
-            # Where several made one, one won: ask which.
-            return found | connection.get(lost) if lost else found
-
-        found = self._server(entry.address).ask(make_generations)
-        reading = self._reading(entry, found.get(record), map(found.get, generations))
+    def _beginning(
+        self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
+    ) -> Reading:
+        reading = self._reading(entry, sealed, generations)
         # What somebody else keeps under our key is no generation.
         ours = [
             each if each and len(each) == GENERATION_SIZE else None for each in reading.generations
@@ -142,21 +131,57 @@ class MemcachedStore(Store):
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
             raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
+        items, exptime = self._items(entry, value, record), exptime_of(ttl)
+
+        def store(connection: Connection) -> bool:
+            return all(connection.set(key, item, exptime) for key, item in items.items())
+
+        if not self._server(entry.address).ask(store):
+            raise _not_taken(items)
+        return value
+
+    def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
+        """Return what is stored for a value, by key; the sealed record is the last."""
         codec, payload = deflated(*dump(value))
         parts: dict[str, bytes] = {}
         if len(payload) > PART_SIZE:
             codec, (payload, parts) = Codec.PARTS, split(entry, codec, payload)
         record = record._replace(codec=codec, payload=payload)
         items = {**parts, _record_key(entry): self._signer.seal(entry.address, record)}
-        exptime = _exptime(ttl)
+        if len(parts) > MOST_PARTS:
+            raise _not_taken(items)
+        return items
 
-        def store(connection: Connection) -> bool:
-            return all(connection.set(key, item, exptime) for key, item in items.items())
+    def watch(self, entry: Entry) -> Watched:
+        record, *generations = _keys(entry)
 
-        if len(parts) > MOST_PARTS or not self._server(entry.address).ask(store):
-            size = sum(map(len, items.values()))
-            raise StoreUnavailable("not_taken", f"the server does not take {size} bytes")
-        return value
+        def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
+            # The item first: what changes after this, its exchange notices.
+            item = connection.gets(record)
+            return item, _complete(connection, connection.get(generations), generations)
+
+        item, found = self._server(entry.address).ask(look)
+        reading = self._beginning(entry, item and item.value, map(found.get, generations))
+        return Watched(reading, item)
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        if seen is None:
+            self.write(entry, value, record, ttl)
+            return True
+        items, exptime = self._items(entry, value, record), exptime_of(ttl)
+        *parts, (key, sealed) = items.items()
+
+        def store(connection: Connection) -> bool | None:
+            if not all(connection.set(*part, exptime) for part in parts):
+                return None
+            return connection.cas(key, sealed, exptime, seen.token)
+
+        stored = self._server(entry.address).ask(store)
+        if stored is None:
+            raise _not_taken(items)
+        return stored
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:
@@ -195,7 +220,7 @@ class MemcachedStore(Store):
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
         server, name = self._server(entry.address), _lease_name(entry)
-        exptime, ends = _exptime(seconds), time.monotonic() + seconds
+        exptime, ends = exptime_of(seconds), time.monotonic() + seconds
         try:
             taken = server.ask(lambda connection: connection.add(key_of(name), b"taken", exptime))
         except StoreUnavailable:
@@ -220,6 +245,27 @@ def _connector(
     return lambda: PythonMemcached(server, timeout)
 
 
+def _complete(
+    connection: Connection, found: dict[str, bytes], generations: Sequence[str]
+) -> dict[str, bytes]:
+    """Make those of ``generations`` that are not found; return all that is found then."""
+    lost = []
+    for key in generations:
+        if len(found.get(key, b"")) != GENERATION_SIZE:
+            generation = os.urandom(GENERATION_SIZE)
+            if connection.add(key, generation, 0):
+                found[key] = generation
+            else:
+                lost.append(key)
+    # Where several made one, one won: ask which.
+    return found | connection.get(lost) if lost else found
+
+
+def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailable:
+    size = sum(map(len, items.values()))
+    return StoreUnavailable("not_taken", f"the server does not take {size} bytes")
+
+
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
     return lambda connection: connection.get(keys)
 
@@ -235,15 +281,3 @@ def _lease_name(entry: Entry) -> str:
 def _keys(entry: Entry) -> list[str]:
     """Return the key of the record, then those of its generations."""
     return [_record_key(entry), *map(key_of, entry.scopes)]
-
-
-def _exptime(seconds: float) -> int:
-    """Return memcached's form of a time to live; the server counts whole seconds and may take
-    off up to one."""
-    if math.isinf(seconds):
-        return 0
-    whole = math.ceil(seconds) + 1
-    if whole <= _MONTH:
-        return whole
-    date = int(time.time()) + whole
-    return date if date <= _LAST_DATE else 0

@@ -7,15 +7,49 @@ Connections belong to one thread of one process: no library lets two callers sha
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+_MONTH = 30 * 24 * 60 * 60
+"""Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
+_LAST_DATE = 2**31 - 1
+"""The last date that memcached understands; what is to live longer lives for good."""
+
+
+def exptime_of(seconds: float) -> int:
+    """Return memcached's form of a time to live; the server counts whole seconds and may take
+    off up to one."""
+    if math.isinf(seconds):
+        return 0
+    whole = math.ceil(seconds) + 1
+    if whole <= _MONTH:
+        return whole
+    date = int(time.time()) + whole
+    return date if date <= _LAST_DATE else 0
+
+
+class NotANumber(ValueError):
+    """What is stored under a key cannot be counted up."""
+
+
+class Item(NamedTuple):
+    """What lies under a key, and a token that tells it from whatever is stored there later."""
+
+    value: bytes
+    token: tuple[int, object]
+    """The server's number of this very item ("cas unique"), and the connection that got it. A
+    server that restarts begins its numbers anew, and ends its connections: a number says nothing
+    on another one."""
 
 
 class Connection(ABC):
@@ -40,6 +74,25 @@ class Connection(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove ``key``, if it is there."""
+
+    @abstractmethod
+    def incr(self, key: str, amount: int) -> int | None:
+        """Add to the decimal number under ``key``, at once; None when there is nothing. Raises
+        NotANumber when there is something else.
+
+        When the server closes the connection instead of answering, this is sent again.
+        """
+
+    @abstractmethod
+    def gets(self, key: str) -> Item | None:
+        """Fetch one key, to replace it with `cas`."""
+
+    @abstractmethod
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        """Store if what lies under ``key`` is still what was seen; None: still nothing.
+
+        Returns False when it is not, None when the server will not take the value.
+        """
 
 
 def added(stored: bool, resent: bool) -> bool:

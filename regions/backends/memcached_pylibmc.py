@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from regions.backends.memcached_connection import Connection, added
+from regions.backends.memcached_connection import Connection, Item, NotANumber, added
 from regions.backends.sasl import mechanisms
 from regions.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _NO_KEY = "brg1:"
 """Under which nothing is kept."""
@@ -42,6 +43,10 @@ class Pylibmc(Connection):
 
         self._error = pylibmc.Error
         self._too_big = pylibmc.TooBig
+        self._not_found = pylibmc.NotFound
+        self._not_understood = pylibmc.ClientError
+        self._connected = object()
+        """Another object for each connection."""
         self._kept = self._resent = False
         self._signs_in = username is not None
         self._timeout = timeout
@@ -77,16 +82,69 @@ class Pylibmc(Connection):
         return added(stored, self._resent)
 
     def set(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._store(self._client.set, key, value, exptime))
+
+    def _store(self, command: Callable[..., Any], *args: Any) -> bool | None:
+        """Return what the server says; None when it will not take the value."""
         try:
-            return bool(self._ask(self._client.set, key, value, exptime))
+            return bool(self._ask(command, *args))
         except StoreUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, self._too_big) or str(cause).startswith(_NO_MEMORY_ERROR):
-                return False
+                return None
             raise
 
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
+
+    def incr(self, key: str, amount: int) -> int | None:
+        found: int | None = self._ask(self._incr, key, amount)
+        return found
+
+    def _incr(self, key: str, amount: int) -> int | None:
+        try:
+            return int(self._client.incr(key, amount))
+        except self._not_found:
+            return None
+        except self._not_understood as error:
+            raise NotANumber(key) from error
+
+    def gets(self, key: str) -> Item | None:
+        # Bytes that live until it is done: of a text the library makes bytes of its own, which it
+        # gives back before it sends them, and another thread writes over them.
+        value, number = self._ask(self._gets, key.encode())
+        return None if value is None else Item(value, (number, self._connected))
+
+    def _gets(self, key: bytes) -> tuple[bytes | None, int]:
+        with self._numbered():
+            found: tuple[bytes | None, int] = self._client.gets(key)
+            return found
+
+    @contextlib.contextmanager
+    def _numbered(self) -> Iterator[None]:
+        """Let the library ask for the numbers of items, for which every hit would pay."""
+        self._client.set_behaviors({"cas": 1})
+        try:
+            yield
+        finally:
+            self._client.set_behaviors({"cas": 0})
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        if seen is None:
+            stored = self._store(self._client.add, key, value, exptime)
+        else:
+            stored = self._store(self._cas, key, value, exptime, seen)
+        return added(stored, self._resent) if stored is not None else None
+
+    def _cas(self, key: str, value: bytes, exptime: int, seen: Item) -> bool:
+        number, connected = seen.token
+        if connected is not self._connected:
+            return False
+        try:
+            with self._numbered():
+                return bool(self._client.cas(key, value, number, exptime))
+        except self._not_found:
+            return False
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         kept, self._kept = self._kept, False
@@ -98,7 +156,7 @@ class Pylibmc(Connection):
                 self._client.get(_NO_KEY)
             answer = command(*args)
         except self._error as error:
-            self._client.disconnect_all()
+            self._disconnect()
             if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.
                 answer = self._ask(command, *args)
@@ -107,7 +165,11 @@ class Pylibmc(Connection):
             raise StoreUnavailable("server", str(error) or repr(error)) from error
         except BaseException:
             # Interrupted: the rest of the answer would be taken for that to the next request.
-            self._client.disconnect_all()
+            self._disconnect()
             raise
         self._kept = True
         return answer
+
+    def _disconnect(self) -> None:
+        self._client.disconnect_all()
+        self._connected = object()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import memcache
 
-from regions.backends.memcached_connection import Connection, added
+from regions.backends.memcached_connection import Connection, Item, NotANumber, added
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 _RECEIVE = 64 * 1024
 """Bytes asked of a socket at once."""
-_VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)\r\n")
+_VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
 _END = b"END\r\n"
 _TOO_LARGE = b"SERVER_ERROR object too large for cache"
 _NO_MEMORY = b"SERVER_ERROR out of memory storing object"
+_NO_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
+_STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
 
 
 class _Refuse:
@@ -104,18 +106,20 @@ class PythonMemcached(Connection):
             server_max_value_length=0,
         )
         (self._host,) = self._client.servers
+        self._number = b""
+        """The server's number of the item that was fetched last."""
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        found: dict[str, bytes] = self._ask(self._get, keys)
+        found: dict[str, bytes] = self._ask(self._get, b"get ", keys)
         return found
 
-    def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
+    def _get(self, command: bytes, keys: Sequence[str]) -> dict[str, bytes]:
         # What get_multi does, in half of its time: one read takes the whole answer.
         host = self._host
         found: dict[str, bytes] = {}
         if not host.connect():
             return found
-        host.send_cmd(b"get " + " ".join(keys).encode())
+        host.send_cmd(command + " ".join(keys).encode())
         answer, at = host.receive(), 0
         while not answer.startswith(_END, at):
             value = _VALUE.match(answer, at)
@@ -124,7 +128,7 @@ class PythonMemcached(Connection):
                     raise ValueError(f"the server answers {answer[at : at + 80]!r}")
                 answer += host.receive()
                 continue
-            key, flags, size = value.groups()
+            key, flags, size, self._number = value.groups()
             start = value.end()
             end = start + int(size)
             at = end + len(b"\r\n")
@@ -146,6 +150,49 @@ class PythonMemcached(Connection):
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
         self._answered({b"DELETED": True, b"NOT_FOUND": True})
+
+    def incr(self, key: str, amount: int) -> int | None:
+        self._ask(self._send, b"incr %b %d" % (key.encode(), amount))
+        answer = self._host.answer
+        if answer.isdigit():
+            return int(answer)
+        if answer == _NO_NUMBER:
+            raise NotANumber(key)
+        self._answered({b"NOT_FOUND": True})
+        return None
+
+    def gets(self, key: str) -> Item | None:
+        found: dict[str, bytes] = self._ask(self._get, b"gets ", [key])
+        if key not in found:
+            return None
+        if not self._number:
+            raise StoreUnavailable("server", "it does not number its items")
+        return Item(found[key], (int(self._number), self._host.socket))
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        host, what = self._host, (key.encode(), exptime, len(value))
+        if seen is None:
+            self._ask(self._send, b"add %b 0 %d %d\r\n%b" % (*what, value))
+            sent_again = host.sent > 1
+        else:
+            number, connection = seen.token
+            line = b"cas %b 0 %d %d %d\r\n%b" % (*what, number, value)
+            if host.socket is not connection:
+                return False
+            self._ask(self._send, line, connection)
+            sent_again = False
+        if host.answer in (_TOO_LARGE, _NO_MEMORY):
+            return None
+        return added(self._answered(_STORED), sent_again)
+
+    def _send(self, request: bytes, connection: object = None) -> None:
+        """Send a request and read its answer of one line; on this connection only, if given."""
+        host = self._host
+        if connection is None:
+            host.connect()
+        if host.socket is not None:
+            host.send_cmd(request)
+            host.readline()
 
     def __del__(self) -> None:
         # Its thread has ended. The server is told nothing: after a fork the parent process may

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from regions import tracing
 from regions.backends.memcached_connection import Connections
 from regions.errors import StoreUnavailable
 
@@ -48,6 +49,8 @@ class Server:
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:
             connection = self._connections.mine()
+            if tracing.watchers:
+                connection = cast("Connection", tracing.Counted(connection))
             self._undelivered.deliver(lambda names: _delete(connection, names))
             answer = command(connection)
         except StoreUnavailable as error:

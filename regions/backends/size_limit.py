@@ -1,10 +1,14 @@
 """Keeping a files region below a size: the least recently used entries go first.
 
 The bytes in use are counted in a file that all processes share, so a write that stays below the
-limit looks at nothing else. One that goes over it looks into some of the 256 folders of entries,
-chosen at random, until there is room: what has expired goes, and of the rest the least recently
-used tenth. So its cost does not grow with the number of entries that stay, and what goes is nearly
-the oldest of all, as with the samples of Redis ("Key eviction", redis.io).
+limit looks at nothing else. One that goes over it looks at `SAMPLE` entries, in some of the 256
+folders chosen at random: what has expired or was invalidated goes, and of the rest the least
+recently used tenth; and so on until there is room. So its cost does not grow with the number of
+entries, and what goes is nearly the oldest of all, as with the samples of Redis ("Key eviction",
+redis.io).
+
+A process that is killed between a write and the count leaves the count wrong by that write; all
+files are looked at again once a day, and whenever the count itself is found damaged.
 """
 
 from __future__ import annotations
@@ -14,13 +18,15 @@ import fcntl
 import logging
 import os
 import random
+import struct
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 from regions.backends import upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from regions.backends.files import FileStore
 
@@ -31,8 +37,17 @@ ROOM = 0.95
 SAMPLE = 100
 """Entries among which the least recently used are chosen."""
 TENTH = 10
+BATCH = 100
+"""Entries after which it is enough to be below the limit: others will go at later writes."""
+COUNT_AGAIN = 24 * 60 * 60.0
+"""Seconds after which the bytes in use are counted anew."""
 USED_AGAIN = 60.0
 """Seconds within which a second use of an entry is not noted."""
+
+_COUNT = struct.Struct("<qd")
+"""Bytes in use; when all files were last looked at, in seconds since the epoch."""
+_CHECK = struct.Struct("<I")
+"""CRC-32 of these, which stands behind them."""
 
 
 class SizeLimit:
@@ -41,15 +56,17 @@ class SizeLimit:
     def __init__(self, store: FileStore, limit: int) -> None:
         self._store = store
         self._limit = limit
-        self._counter = store.folder / "usage"
+        self.counter = store.folder / "usage"
+        self.evicted: Callable[[int], None] = lambda _: None
+        """Told how many entries had to go that had not expired."""
 
-    def used(self, descriptor: int, last_use: float) -> None:
-        """Note that an entry is used whose record is open; ``last_use`` is its modification
-        time."""
-        if time.time() - last_use > USED_AGAIN:
+    def used(self, record: str | int, found: os.stat_result) -> None:
+        """Note that an entry is used, in the modification time of its record, which is given by
+        path or descriptor, as it was found."""
+        if time.time() - found.st_mtime > USED_AGAIN:
             # Where nothing can be written, the entry can be used all the same.
             with contextlib.suppress(OSError):
-                os.utime(descriptor)
+                os.utime(record)
 
     def grew(self, size: int) -> None:
         """Count ``size`` more bytes, fewer if negative, and make room if it is time to. What goes
@@ -63,57 +80,88 @@ class SizeLimit:
     def recount(self) -> int:
         """Look at all files; return the bytes in use. Raises OSError."""
         with self._counted() as descriptor:
-            return _write(descriptor, upkeep.usage(self._store).size)
+            return self._recount(descriptor)
+
+    def is_damaged(self) -> bool:
+        """Whether the count is there and cannot be right. Raises OSError."""
+        try:
+            descriptor = os.open(self.counter, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            return _read(descriptor) is None
+        finally:
+            os.close(descriptor)
 
     def _count(self, size: int) -> int:
-        if not self._counter.exists():
-            return self.recount()
         with self._counted() as descriptor:
-            counted = int.from_bytes(os.pread(descriptor, 8, 0), "little", signed=True)
-            return _write(descriptor, counted + size)
+            found = _read(descriptor)
+            if found is None or not 0 <= time.time() - found[1] < COUNT_AGAIN:
+                return self._recount(descriptor)
+            counted, since = found
+            return _write(descriptor, counted + size, since)
+
+    def _recount(self, descriptor: int) -> int:
+        return _write(descriptor, upkeep.bytes_in_use(self._store), time.time())
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[int]:
         """Yield the open counter, which is nobody else's meanwhile."""
-        descriptor = os.open(self._counter, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        while True:
+            descriptor = os.open(self.counter, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                found = os.fstat(descriptor)
+                if not found.st_nlink:
+                    continue  # somebody has removed it meanwhile
+                if found.st_size and _read(descriptor) is None:
+                    # Nothing is written to it: it may be another file, put here by mistake.
+                    os.unlink(self.counter)
+                    continue
+                yield descriptor
+                return
+            finally:
+                os.close(descriptor)
 
     def _make_room(self) -> None:
+        removed = 0
         sample: list[upkeep.Stored] = []
-        folders = upkeep.shards(self._store)
-        random.shuffle(folders)
-        for folder in folders:
-            expired, valid = _by_expiry(upkeep.stored_in(self._store, folder))
-            sample += valid
-            if self._remove(expired):
+        for path in self._at_random():
+            found = upkeep.stored_at(self._store, path)
+            if found is None:
+                continue
+            if found.is_over(time.time()):
+                going = [found]
+            else:
+                sample.append(found)
+                going = _least_recently_used(sample) if len(sample) >= SAMPLE else []
+            removed += len(going)
+            if going and self._is_enough(self._remove(going), removed):
                 return
-            if len(sample) >= SAMPLE and self._remove(_least_recently_used(sample)):
+        while sample:
+            if self._remove(_least_recently_used(sample)) <= self._limit * ROOM:
                 return
-        while sample and not self._remove(_least_recently_used(sample)):
-            pass
+        self.recount()  # There is nothing left: the count was wrong.
 
-    def _remove(self, entries: list[upkeep.Stored]) -> bool:
-        """Remove entries; whether there is room now."""
-        freed = sum(upkeep.remove(self._store, found) for found in entries)
-        return self._count(-freed) <= self._limit * ROOM
+    def _at_random(self) -> Iterator[str]:
+        """Yield the paths of records, folder by folder."""
+        shards = upkeep.shards(self._store)
+        random.shuffle(shards)
+        for shard in shards:
+            paths = upkeep.records(shard)
+            random.shuffle(paths)
+            yield from paths
 
+    def _is_enough(self, used: int, removed: int) -> bool:
+        return used <= self._limit * ROOM or (removed >= BATCH and used <= self._limit)
 
-def _by_expiry(
-    entries: Iterable[upkeep.Stored],
-) -> tuple[list[upkeep.Stored], list[upkeep.Stored]]:
-    """Part entries that have expired, or are no records of ours, from those that are valid."""
-    now = time.time()
-    expired: list[upkeep.Stored] = []
-    valid: list[upkeep.Stored] = []
-    for found in entries:
-        record = found.record
-        is_over = record is None or now >= record.stored_at + record.expire
-        (expired if is_over else valid).append(found)
-    return expired, valid
+    def _remove(self, entries: list[upkeep.Stored]) -> int:
+        """Remove entries; return the bytes in use afterwards."""
+        now = time.time()
+        if evicted := sum(not found.is_over(now) for found in entries):
+            self.evicted(evicted)
+        return self._count(-sum(upkeep.remove(self._store, found) for found in entries))
 
 
 def _least_recently_used(sample: list[upkeep.Stored]) -> list[upkeep.Stored]:
@@ -123,6 +171,17 @@ def _least_recently_used(sample: list[upkeep.Stored]) -> list[upkeep.Stored]:
     return [sample.pop() for _ in range(tenth)]
 
 
-def _write(descriptor: int, size: int) -> int:
-    os.pwrite(descriptor, size.to_bytes(8, "little", signed=True), 0)
+def _read(descriptor: int) -> tuple[int, float] | None:
+    """Return what `_write` wrote; None when there is nothing, or it was damaged."""
+    stored = os.pread(descriptor, _COUNT.size + _CHECK.size, 0)
+    count, check = stored[: _COUNT.size], stored[_COUNT.size :]
+    if check != _CHECK.pack(zlib.crc32(count)) or len(count) < _COUNT.size:
+        return None
+    counted, since = _COUNT.unpack(count)
+    return counted, since
+
+
+def _write(descriptor: int, size: int, since: float) -> int:
+    count = _COUNT.pack(size, since)
+    os.pwrite(descriptor, count + _CHECK.pack(zlib.crc32(count)), 0)
     return size

@@ -6,16 +6,18 @@ All of it may run while other processes read and write. What it removes is a mis
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import math
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from regions.backends.content_files import Description, has_digest
+from regions.backends.content_files import Description
 from regions.records import Codec, Record, RecordRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from regions.backends.files import FileStore
 
@@ -26,7 +28,7 @@ LEFT_ALONE = 60 * 60
 class Stored(NamedTuple):
     """One entry's files."""
 
-    path: Path
+    path: str
     """The record's."""
     address: bytes
     size: int
@@ -36,6 +38,17 @@ class Stored(NamedTuple):
     record: Record | None
     """None: it is no record of this application."""
     content: Description | None
+    invalidated: bool
+    """Whether no read can match it any more."""
+
+    def is_over(self, now: float, grace: float = 0.0) -> bool:
+        """Whether nobody is ever served it, ``grace`` seconds after its expiry included."""
+        return (
+            self.record is None
+            or self.invalidated
+            or now >= self.record.stored_at + self.record.expire + grace
+            or (self.content is not None and self.content.outlived)
+        )
 
 
 class Usage(NamedTuple):
@@ -56,48 +69,62 @@ class Swept(NamedTuple):
     """Files that no entry needs."""
 
 
-def shards(store: FileStore) -> list[Path]:
+def shards(store: FileStore) -> list[str]:
     """Return the folders of a store's entries, 256 at the most, in no order."""
-    try:
-        return list((store.folder / "entries").iterdir())
-    except FileNotFoundError:
-        return []
+    with contextlib.suppress(FileNotFoundError), os.scandir(store.folder / "entries") as folders:
+        return [folder.path for folder in folders]
+    return []
+
+
+def records(shard: str) -> list[str]:
+    """Return the paths of the records in one folder of entries, in no order."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(shard) as files:
+        return [file.path for file in files]
+    return []
 
 
 def stored(store: FileStore) -> Iterator[Stored]:
     """Yield every entry of a store."""
     for shard in shards(store):
-        yield from stored_in(store, shard)
+        for path in records(shard):
+            found = stored_at(store, path)
+            if found is not None:
+                yield found
 
 
-def stored_in(store: FileStore, shard: Path) -> Iterator[Stored]:
-    """Yield the entries in one folder of entries."""
-    for path in shard.iterdir():
-        try:
-            address = bytes.fromhex(shard.name + path.name)
-        except ValueError:
-            continue  # nothing of ours
-        try:
-            with open(path, "rb") as file:
-                sealed, last_use = file.read(), os.fstat(file.fileno()).st_mtime
-        except FileNotFoundError:
-            continue
-        try:
-            record = store.unseal(address, sealed)
-        except RecordRefused:
-            yield Stored(path, address, len(sealed), last_use, None, None)
-            continue
-        content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
-        size = len(sealed) + (content.size if content else 0)
-        yield Stored(path, address, size, last_use, record, content)
+def stored_at(store: FileStore, path: str) -> Stored | None:
+    """Return the entry whose record is at ``path``; None: it is gone, or nothing of ours."""
+    shard, _, name = path.rpartition("/")
+    try:
+        address = bytes.fromhex(shard[-2:] + name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (ValueError, FileNotFoundError):
+        return None
+    try:
+        file = os.fstat(descriptor)
+        stored = os.read(descriptor, file.st_size)
+    finally:
+        os.close(descriptor)
+    try:
+        record, behind = store.unseal(address, stored)
+    except RecordRefused:
+        return Stored(path, address, len(stored), file.st_mtime, None, None, False)
+    content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
+    size = len(stored) + (content.size if content else 0)
+    invalidated = not store.is_current(record, behind)
+    return Stored(path, address, size, file.st_mtime, record, content, invalidated)
 
 
-def usage(store: FileStore) -> Usage:
-    """Count a store's entries and bytes."""
+def usage(store: FileStore, seconds: float = math.inf) -> Usage:
+    """Count a store's entries and bytes. Raises TimeoutError if that takes longer than
+    ``seconds``."""
+    ends = time.monotonic() + seconds
     entries = size = 0
     oldest: float | None = None
     counted = set()
     for found in stored(store):
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{store.folder} holds more than can be counted in {seconds:g} s")
         entries += 1
         size += found.size
         if found.content is not None:
@@ -109,34 +136,46 @@ def usage(store: FileStore) -> Usage:
     return Usage(entries, size, oldest)
 
 
-def verify(store: FileStore) -> Iterator[tuple[Stored, str]]:
+def verify(store: FileStore) -> Iterator[tuple[str, str]]:
     """Check every record and the digest of every content; take out, and yield with the reason,
-    what is not what was stored."""
+    what is not what was stored: paths and reasons."""
+    digests: dict[int, str] = {}
     for found in stored(store):
-        reason = _fault(store, found)
+        reason = _fault(store, found, digests)
         if reason is not None:
             remove(store, found)
-            yield found, reason
+            yield found.path, reason
+    for named in _files(store.folder / "equal"):
+        shard, _, name = named.path.rpartition("/")
+        with contextlib.suppress(FileNotFoundError), open(named.path, "rb") as file:
+            known = digests.get(os.fstat(file.fileno()).st_ino)
+            if shard[-2:] + name != (known or hashlib.file_digest(file, "sha256").hexdigest()):
+                os.unlink(named.path)
+                yield named.path, "it has not the digest that it is found by"
+    if store.size_limit is not None and store.size_limit.is_damaged():
+        store.size_limit.recount()
+        yield str(store.size_limit.counter), "the count of the bytes in use is damaged"
 
 
-def _fault(store: FileStore, found: Stored) -> str | None:
+def _fault(store: FileStore, found: Stored, digests: dict[int, str]) -> str | None:
     if found.record is None:
         return "the record is damaged, or of another secret"
-    if found.content is None:
+    content = found.content
+    if content is None or content.outlived:
         return None
     try:
-        os.close(store.content.open(found.address, found.content))
-        path = store.content.path(found.address, found.content.name)
-        return None if has_digest(path, found.content.digest) else "the content has changed"
+        os.close(store.content.verified(found.address, content))
     except OSError as error:
         # Replaced or invalidated since the record was read: that is no fault.
-        return f"the content cannot be used: {error}" if found.path.exists() else None
+        return f"the content cannot be used: {error}" if os.path.exists(found.path) else None
+    digests[content.inode] = content.digest.hex()
+    return None
 
 
 def remove(store: FileStore, found: Stored) -> int:
     """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
     try:
-        found.path.unlink()
+        os.unlink(found.path)
     except FileNotFoundError:
         return 0  # somebody else took it out
     freed = found.size
@@ -154,40 +193,62 @@ def clear(store: FileStore) -> int:
 
 
 def sweep(store: FileStore, grace: float = 0.0) -> Swept:
-    """Remove what has expired, ``grace`` seconds ago or longer, and the files that killed
-    processes have left behind."""
+    """Remove what was invalidated or has expired, ``grace`` seconds ago or longer, and the files
+    that killed processes have left behind."""
     now = time.time()
     entries = 0
     needed = set()
     for found in stored(store):
-        if found.record is None or now >= found.record.stored_at + found.record.expire + grace:
+        if found.is_over(now, grace):
             remove(store, found)
             entries += 1
         elif found.content is not None:
             needed.add(found.content.name)
     leftovers = 0
     for folder in ("incoming", "content"):
-        for path in _files(store.folder / folder):
-            # Its change, not its modification: a new name of old content is new.
-            if path.name not in needed and now - _changed(path) > LEFT_ALONE:
-                path.unlink(missing_ok=True)
-                leftovers += 1
-    for path in _files(store.folder / "equal"):
-        if now - _changed(path) > LEFT_ALONE:
-            leftovers += store.content.forget_unused(str(path))
+        for file in _files(store.folder / folder):
+            if file.name not in needed and now - _changed(file) > LEFT_ALONE:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file.path)
+                    leftovers += 1
+    for file in _files(store.folder / "equal"):
+        if now - _changed(file) > LEFT_ALONE:
+            leftovers += store.content.forget_unused(file.path)
     if store.size_limit is not None:
         store.size_limit.recount()
     return Swept(entries, leftovers)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def bytes_in_use(store: FileStore) -> int:
+    """Return what the files of entries take, whoever may need them: no record is read."""
+    size = 0
+    counted = set()
+    for folder in ("entries", "content"):
+        for file in _files(store.folder / folder):
+            with contextlib.suppress(FileNotFoundError):
+                found = file.stat(follow_symlinks=False)
+                if found.st_nlink == 1 or found.st_ino not in counted:
+                    size += found.st_size
+                    counted.add(found.st_ino)
+    return size
+
+
+def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
     """Yield the files in a folder and the folders in it, in no order."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            yield Path(parent, name)
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for each in found:
+        if each.is_dir(follow_symlinks=False):
+            yield from _files(each.path)
+        else:
+            yield each
 
 
-def _changed(path: Path) -> float:
+def _changed(file: os.DirEntry[str]) -> float:
+    """Return when a file changed, or its names: a new name of old content is new."""
     with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_ctime
+        return file.stat(follow_symlinks=False).st_ctime
     return time.time()

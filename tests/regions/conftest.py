@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import beaker.cache
 import pytest
 
-from regions import CacheManager, parse_cache_config_options
+from regions import CacheManager, parse_cache_config_options, stores
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
     from tests.servers import Memcached
 
 Manager = Callable[..., CacheManager]
+
+
+@pytest.fixture(autouse=True)
+def _let_go() -> Iterator[None]:
+    """Stores live as long as the process, with what they have open; those of a test as long as
+    that."""
+    known, regions = set(stores.opened), set(beaker.cache.cache_regions)
+    yield
+    for identity in set(stores.opened) - known:
+        del stores.opened[identity]
+    for name in set(beaker.cache.cache_regions) - regions:
+        del beaker.cache.cache_regions[name]
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
 
 from regions import CachedFile
+from tests.regions.children import fork, statuses
 from tests.regions.conftest import Calls, Manager
 
 if TYPE_CHECKING:
@@ -124,6 +126,78 @@ def test_what_was_written_to_is_a_miss_and_heals(
     assert cache["functions"].stats["failed.unreadable"] == 1
     assert read() == CONTENT
     assert calls.count == 2
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
+def test_what_a_disk_alters_quietly_is_a_miss_where_reads_are_verified(
+    file_manager: Manager, folder: Path, calls: Calls, streamed: bool
+) -> None:
+    cache = file_manager(verify_reads=True)
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes] | bytes:
+        calls()
+        return iter([CONTENT]) if streamed else CONTENT
+
+    def read() -> bytes:
+        value: object = load()
+        return value.read_bytes() if isinstance(value, CachedFile) else bytes(value)  # type: ignore[call-overload]
+
+    assert read() == read() == CONTENT
+    assert calls.count == 1
+    (path,) = (folder / "content").rglob("*-*")
+    found = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert read() == CONTENT
+    assert calls.count == 2
+    assert cache["functions"].stats["failed.unreadable"] == 1
+    assert read() == CONTENT
+    assert calls.count == 2
+
+
+def test_the_content_of_another_entry_is_refused(
+    cache: CacheManager, folder: Path, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        calls()
+        return CONTENT + bytes([number])
+
+    for number in range(2):
+        load(number)
+    first, second = (folder / "content").rglob("*-*")
+    times = [path.stat() for path in (first, second)]
+    swapped = folder / "swapped"
+    first.rename(swapped)
+    second.rename(first)
+    swapped.rename(second)
+    for path, found in zip((first, second), times, strict=True):
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    for number in range(2):
+        assert load(number) == CONTENT + bytes([number])
+    assert calls.count == 4
+
+
+def test_content_is_never_held_in_memory(file_manager: Manager) -> None:
+    cache = file_manager(durable=False)
+    chunk, chunks = os.urandom(1 << 20), 256
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        for number in range(chunks):
+            yield b"%08d" % number + chunk[8:]
+
+    def use() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        whole = load()
+        assert whole.size == chunks << 20
+        assert sum(map(len, whole.chunks())) == whole.size
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 10 * 1024, f"{grown} KB for 256 MB"
+
+    assert statuses([fork(use)]) == [0]
 
 
 def test_altered_content_is_not_shared(cache: CacheManager, folder: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import multiprocessing
 import os
+import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,19 +18,20 @@ from tests.regions.children import fork, statuses
 from tests.regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from regions import CacheManager
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__])
 
 LIMIT = 2_000_000
 """Bytes."""
 
 
 def limited(tmp_path: Path, **options: Any) -> CacheManager:
-    return make_manager(
-        type="file", data_dir=tmp_path, secret="of the tests", size_limit=LIMIT, **options
-    )
+    own = {"size_limit": LIMIT, "durable": False, **options}
+    return make_manager(type="file", data_dir=tmp_path, secret="of the tests", **own)
 
 
 def store_of(cache: CacheManager) -> FileStore:
@@ -35,7 +40,7 @@ def store_of(cache: CacheManager) -> FileStore:
     return store
 
 
-@pytest.mark.parametrize("size", [2_000, 20_000, 200_000])
+@pytest.mark.parametrize("size", [10_000, 200_000])
 def test_the_limit_holds(tmp_path: Path, size: int) -> None:
     cache = limited(tmp_path)
 
@@ -79,25 +84,29 @@ def test_what_was_used_lately_stays(tmp_path: Path, calls: Calls) -> None:
     assert unused < 100
 
 
-def test_what_has_expired_goes_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["expired", "invalidated"])
+def test_what_nobody_is_served_goes_first(tmp_path: Path, way: str) -> None:
     cache = limited(tmp_path)
 
-    @cache.region("functions", expire=0.05)
-    def short(number: int) -> bytes:
+    @cache.region("functions", expire=0.05 if way == "expired" else 60)
+    def over(number: int) -> bytes:
         return os.urandom(5_000)
 
     @cache.region("functions", expire=60)
-    def long(number: int) -> bytes:
+    def valid(number: int) -> bytes:
         return os.urandom(5_000)
 
     for number in range(150):
-        long(number)
+        valid(number)
     for number in range(200):
-        short(number)
-    time.sleep(0.1)
+        over(number)
+    if way == "expired":
+        time.sleep(0.1)
+    else:
+        over.invalidate_all()
     for number in range(1000, 1080):
-        long(number)
-    assert all(long.peek(number) is not None for number in range(150))
+        valid(number)
+    assert all(valid.peek(number) is not None for number in range(150))
 
 
 def test_equal_content_counts_once(tmp_path: Path, calls: Calls) -> None:
@@ -115,19 +124,148 @@ def test_equal_content_counts_once(tmp_path: Path, calls: Calls) -> None:
     assert calls.count == 20, "nothing had to go"
 
 
-def test_the_count_is_mended_by_a_sweep(tmp_path: Path) -> None:
+def spoil(usage: Path) -> None:
+    usage.write_bytes(b"\xff" * 6 + b"\0\0")
+
+
+def flip(usage: Path) -> None:
+    content = bytearray(usage.read_bytes())
+    content[5] ^= 1
+    usage.write_bytes(content)
+
+
+def cut(usage: Path) -> None:
+    os.truncate(usage, 3)
+
+
+def misplace(usage: Path) -> None:
+    """Put another file there, which is not to be written to."""
+    usage.unlink()
+    record = next(path for path in usage.with_name("entries").glob("*/*"))
+    os.link(record, usage)
+
+
+@pytest.mark.parametrize("damage", [spoil, flip, cut, misplace, Path.unlink])
+def test_a_damaged_count_is_made_anew(
+    tmp_path: Path, damage: Callable[[Path], None], calls: Calls
+) -> None:
+    cache = limited(tmp_path)
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        calls()
+        return os.urandom(10_000)
+
+    for number in range(50):
+        load(number)
+    usage = tmp_path / "functions" / "usage"
+    before = usage.read_bytes()[:8]
+    damage(usage)
+    assert len(list(upkeep.verify(store_of(cache)))) == usage.exists()
+    load(49)
+    load(50)
+    counted = int.from_bytes(usage.read_bytes()[:8], "little")
+    assert counted == upkeep.usage(store_of(cache)).size > int.from_bytes(before, "little")
+    assert all(load.peek(number) is not None for number in range(50))
+
+
+@pytest.mark.parametrize("mend", ["a sweep", "a day"])
+def test_a_count_that_is_wrong_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mend: str
+) -> None:
+    """As after many kills: what they had written, or removed, was not counted."""
     cache = limited(tmp_path)
 
     @cache.region("functions")
     def load(number: int) -> bytes:
         return os.urandom(10_000)
 
-    for number in range(50):
+    for number in range(150):
         load(number)
-    (tmp_path / "functions" / "usage").write_bytes(b"\xff" * 6 + b"\0\0")
-    upkeep.sweep(store_of(cache))
-    load(1000)
-    assert all(load.peek(number) is not None for number in range(50))
+    for found in list(upkeep.stored(store_of(cache)))[:100]:
+        os.unlink(found.path)
+    if mend == "a sweep":
+        upkeep.sweep(store_of(cache))
+    else:
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 25 * 3600)
+    for number in range(1000, 1100):
+        load(number)
+    assert upkeep.usage(store_of(cache)).entries == 150, "there was room"
+
+
+def churn(folder: Path, ready: Any) -> None:
+    """Do everything at once, with contents that many entries share."""
+    value, stream = shared(limited(folder))
+    while True:
+        number = random.randrange(30)
+        function = random.choice([value, stream])
+        match random.randrange(6):
+            case 0 | 1:
+                function.refresh(number)
+            case 2:
+                function.invalidate(number)
+            case 3:
+                value.invalidate_all()
+            case _:
+                function(number)
+        ready.set()
+
+
+def shared(cache: CacheManager) -> tuple[Any, Any]:
+    def content() -> bytes:
+        rest = random.Random(random.randrange(20)).randbytes(random.choice([70_000, 200_000]))
+        return hashlib.sha256(rest).digest() + rest
+
+    @cache.region("functions")
+    def value(number: int) -> bytes:
+        return content()
+
+    @cache.region("functions")
+    def stream(number: int) -> Iterator[bytes]:
+        whole = content()
+        return iter([whole[:50_000], whole[50_000:]])
+
+    return value, stream
+
+
+def is_whole(content: bytes) -> bool:
+    return hashlib.sha256(content[32:]).digest() == content[:32]
+
+
+def test_after_kills_at_any_instant_the_store_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = limited(tmp_path)
+    store = store_of(cache)
+    value, stream = shared(cache)
+    found = 0
+    for _ in range(8):
+        ready = [processes.Event() for _ in range(3)]
+        writers = [processes.Process(target=churn, args=(tmp_path, event)) for event in ready]
+        for writer in writers:
+            writer.start()
+        assert all(event.wait(60) for event in ready)
+        time.sleep(random.uniform(0, 0.05))
+        for writer in writers:
+            writer.kill()
+        for writer in writers:
+            writer.join()
+        assert list(upkeep.verify(store)) == []
+        for number in range(30):
+            whole, file = value.peek(number), stream.peek(number)
+            assert whole is None or is_whole(whole)
+            assert file is None or is_whole(file.read_bytes())
+            found += (whole is not None) + (file is not None)
+    assert found > 0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 2 * upkeep.LEFT_ALONE)
+    upkeep.sweep(store)
+    assert list((store.folder / "incoming").iterdir()) == []
+    contents = [path for path in (store.folder / "content").rglob("*") if path.is_file()]
+    needed = [each.content.name for each in upkeep.stored(store) if each.content]
+    assert sorted(path.name for path in contents) == sorted(needed)
+    assert upkeep.bytes_in_use(store) == upkeep.usage(store).size <= LIMIT
 
 
 def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> None:
@@ -138,12 +276,12 @@ def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> 
         def load(number: int) -> bytes:
             return os.urandom(10_000)
 
-        for number in range(150):
+        for number in range(100):
             assert len(load(os.getpid() * 1000 + number)) == 10_000
-        assert cache["functions"].stats.snapshot().keys() <= {"misses", "loads", "hits"}
+        assert not [event for event in cache["functions"].stats.snapshot() if "failed" in event]
 
-    children = [fork(write) for _ in range(4)]
-    assert statuses(children) == [0] * 4
+    children = [fork(write) for _ in range(8)]
+    assert statuses(children) == [0] * 8
     assert upkeep.usage(store_of(limited(tmp_path))).size <= LIMIT * 1.05
 
 

@@ -92,11 +92,11 @@ def test_verify_takes_out_what_differs(
     digests = {number: load(number).digest for number in (0, 2, 4)}
     spoil_quietly(load(0).path)
     load(2).path.unlink()
-    found = dict(enumerate(reason for _, reason in upkeep.verify(store)))
-    assert sorted(reason[:23] for reason in found.values()) == [
-        "the content cannot be u",
-        "the content has changed",
-    ]
+    changed, missing = sorted(
+        (reason for _, reason in upkeep.verify(store)), key=lambda reason: "No such" in reason
+    )
+    assert "No such file" in missing
+    assert "its digest differs" in changed
     assert list(upkeep.verify(store)) == []
     assert {number: load(number).digest for number in (0, 2, 4)} == digests
     assert load(0).read_bytes() == CONTENT + b"\0"
@@ -112,6 +112,21 @@ def test_verify_takes_out_damaged_records(
     ((_, reason),) = upkeep.verify(store)
     assert "record is damaged" in reason
     assert not files(store, "entries")
+
+
+def test_verify_finds_what_other_content_is_found_by(
+    store: FileStore, load: CachedFunction[[int], CachedFile]
+) -> None:
+    load(0)
+    load(2)
+    first, second = files(store, "equal")
+    swapped = second.with_suffix(".swapped")
+    first.rename(swapped)
+    second.rename(first)
+    swapped.rename(second)
+    assert {path for path, _ in upkeep.verify(store)} == {str(first), str(second)}
+    assert list(upkeep.verify(store)) == []
+    assert load(4).read_bytes() == CONTENT + b"\2"
 
 
 def test_sweep_removes_what_has_expired_and_keeps_the_rest(
@@ -137,6 +152,33 @@ def test_sweep_removes_what_has_expired_and_keeps_the_rest(
     assert len(files(store, "entries")) == 3
     assert long(0) == CONTENT
     assert calls.count == 3
+
+
+@pytest.mark.parametrize("way", ["entry", "function", "tag", "region"])
+def test_sweep_removes_what_was_invalidated(
+    cache: CacheManager, store: FileStore, calls: Calls, way: str
+) -> None:
+    @cache.region("functions", tags=["one:{number}"])
+    def load(number: int) -> bytes:
+        calls()
+        return CONTENT
+
+    load(1)
+    load(2)
+    match way:
+        case "entry":
+            load.invalidate(1)
+        case "function":
+            load.invalidate_all()
+        case "tag":
+            cache.invalidate_tags("one:1")
+        case "region":
+            cache.invalidate_region("functions")
+    gone = 1 if way in ("entry", "tag") else 2
+    assert upkeep.sweep(store) == (gone, 0)
+    assert len(files(store, "entries")) == 2 - gone
+    assert load(2) == CONTENT
+    assert calls.count == 1 + gone
 
 
 def test_sweep_removes_what_killed_processes_left(

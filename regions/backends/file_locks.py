@@ -1,0 +1,70 @@
+"""Locks among the threads and processes of one host: one file each, of which there are few.
+
+Each lock opens its file anew, so that threads exclude each other as processes do (``flock`` locks
+the open file), and gives it back by name, so that a child forked meanwhile cannot keep it. The
+kernel gives it back when its holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST = 2.0
+"""Seconds to wait for a holder; all hold a lock for less than a thousandth of that, unless one
+was stopped."""
+_PAUSE = 0.001
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[int]:
+    """Yield the descriptor of the file at ``path``, made if it is missing, while nobody else has
+    it. Raises OSError, a TimeoutError after `LONGEST`."""
+    descriptor = _locked(path, time.monotonic() + LONGEST)
+    try:
+        yield descriptor
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _locked(path: str, deadline: float) -> int:
+    while True:
+        descriptor = _opened(path)
+        try:
+            _lock(descriptor, deadline)
+            # Removed in the meantime, it would lock nobody else out.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
+def _lock(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"a lock was not given back for {LONGEST} seconds") from None
+            time.sleep(_PAUSE * random.uniform(0.1, 1.0))
