@@ -20,8 +20,9 @@ lint: .venv/test
 	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e .
 	@touch $@
 
-.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh
+.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-django-tests.sh
 	@scripts/install-servers.sh
 	@PYTHON=$(PYTHON) scripts/install.sh -r requirements.txt
 	@PYTHON=$(PYTHON) scripts/install.sh --no-deps -e .
+	@scripts/install-django-tests.sh
 	@touch $@

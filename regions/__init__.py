@@ -1,7 +1,13 @@
 """Multi-region caching on Beaker, with invalidation that holds under races and faults."""
 
-from regions.content import CachedFile, Content
-from regions.errors import CacheError, ConfigurationError, StoreUnavailable, UnkeyableArgument
+from regions.content import CachedFile, Content, Resumable
+from regions.errors import (
+    CacheError,
+    ConfigurationError,
+    Contended,
+    StoreUnavailable,
+    UnkeyableArgument,
+)
 from regions.front import install
 from regions.manager import CacheManager
 from regions.options import parse_cache_config_options
@@ -11,7 +17,9 @@ __all__ = [
     "CacheManager",
     "CachedFile",
     "ConfigurationError",
+    "Contended",
     "Content",
+    "Resumable",
     "StoreUnavailable",
     "UnkeyableArgument",
     "install",

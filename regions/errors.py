@@ -35,6 +35,10 @@ class StoreUnavailable(CacheError):
         self.kind = kind
 
 
+class Contended(CacheError):
+    """A value was changed by others as often as an update was tried."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return a hint for a mistyped name: the nearest valid one, or all of them."""
     names = sorted(valid)

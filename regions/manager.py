@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, o
 import beaker.cache
 
 from regions.async_function import AsyncCachedFunction
+from regions.counters import Counter
 from regions.deferral import deferred_invalidation
 from regions.errors import ConfigurationError, nearest
 from regions.front import cache_options, open_region, unnamed
 from regions.function import CachedFunction, FunctionOptions
-from regions.options import OWN, RegionOptions, check, shared_by
+from regions.options import OWN, RegionOptions, check, lifetime, shared_by
 from regions.policy import Policy
 from regions.region import Region
 from regions.store import tag_scope
 from regions.tags import Tags
+from regions.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from regions.content import CachedFile
+    from regions.content import CachedFile, Resumable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +40,7 @@ class RegionDecorator(Protocol):
     ) -> AsyncCachedFunction[P, R]: ...
     @overload
     def __call__(
-        self, function: Callable[P, Path | BinaryIO | Iterator[bytes]]
+        self, function: Callable[P, Path | BinaryIO | Iterator[bytes] | Resumable]
     ) -> CachedFunction[P, CachedFile]: ...
     @overload
     def __call__(self, function: Callable[P, R]) -> CachedFunction[P, R]: ...
@@ -99,6 +101,22 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         )
         return self._decorator(self[region], self.options[region], options)
 
+    def counter(self, region: str, name: str, *key: Any, expire: float | None = None) -> Counter:
+        """Return the counter ``name`` for ``key`` (arguments as of a function) in ``region``.
+
+        ``expire``: seconds after which it begins anew; None: never.
+        """
+        return Counter(self[region], name, key, _lifetime(f"counter {name!r}", expire))
+
+    def values(self, region: str, name: str, *, expire: float | None = None) -> Values[Any, Any]:
+        """Return the values ``name`` in ``region``, which the application sets itself.
+
+        ``expire``: seconds for which one lives; None: as the region says.
+        """
+        default = self.options[self[region].name].expire
+        own = default if expire is None else _lifetime(f"values {name!r}", expire)
+        return Values(self[region], name, own)
+
     def cache(self, *names: str, **options: Any) -> RegionDecorator:
         """As `region`, for a function of no configured region: ``options`` are those of a region,
         on top of what is configured for all."""
@@ -138,7 +156,12 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
 
     def invalidate_tags(self, *tags: str) -> None:
         """Let no later read see an entry, of any region, that has one of ``tags`` as it was."""
-        self._invalidate(map(tag_scope, tags), self._regions.values())
+        wanted = frozenset(map(tag_scope, tags))
+        if not wanted:
+            return
+        # Regions that share a store share its generations.
+        for region in {id(region.store): region for region in self._regions.values()}.values():
+            region.invalidate(wanted, f"tags: {', '.join(tags)}")
 
     def invalidate_region(self, region: str) -> None:
         """Let no later read see any entry of ``region`` as it was."""
@@ -170,10 +193,9 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             )
         function.region.invalidate(function.entry(*call).own_scope)
 
-    def _invalidate(self, scopes: Iterable[str], regions: Iterable[Region]) -> None:
-        wanted = frozenset(scopes)
-        if not wanted:
-            return
-        # Regions that share a store share its generations.
-        for region in {id(region.store): region for region in regions}.values():
-            region.invalidate(wanted)
+
+def _lifetime(what: str, expire: float | None) -> float:
+    try:
+        return lifetime(expire)
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: expire = {expire!r}: {error}") from error

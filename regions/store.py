@@ -87,12 +87,59 @@ class Reading(NamedTuple):
         return self.record is not None and self.record.generations == self.generations
 
 
+class Watched(NamedTuple):
+    """A reading, and what tells whether its record is still there."""
+
+    reading: Reading
+    token: Any
+    """The store's own."""
+
+
+class Counters(ABC):
+    """Whole numbers that are counted up at once: of any number of callers each counts. They are
+    no entries: no generation covers them. Every method may raise StoreUnavailable."""
+
+    @abstractmethod
+    def add(self, address: bytes, amount: int, seconds: float) -> int:
+        """Add to a number and return it. One that was not there begins at 0, and is gone after
+        ``seconds``, however often it is added to."""
+
+    @abstractmethod
+    def value(self, address: bytes) -> int:
+        """Return a number; 0 where there is none."""
+
+    @abstractmethod
+    def reset(self, address: bytes) -> None:
+        """Let a number begin anew."""
+
+
+class NoCounters(Counters):
+    """Of a store that cannot add at once."""
+
+    def add(self, address: bytes, amount: int, seconds: float) -> int:
+        raise _not_atomic()
+
+    def value(self, address: bytes) -> int:
+        raise _not_atomic()
+
+    def reset(self, address: bytes) -> None:
+        raise _not_atomic()
+
+
+def _not_atomic() -> StoreUnavailable:
+    return StoreUnavailable(
+        "not_atomic", "a store of this type only gets and sets; use 'file' or 'ext:memcached'"
+    )
+
+
 class Store(ABC):
     """A place for entries. Every method may raise StoreUnavailable; what else it may raise, its
     description says.
 
     Instances are shared by threads and survive a fork.
     """
+
+    counters: Counters = NoCounters()
 
     @abstractmethod
     def read(self, entry: Entry) -> Reading:
@@ -122,6 +169,20 @@ class Store(ABC):
         reading the content raises: that is the function's failure, not the store's.
         """
 
+    def watch(self, entry: Entry) -> Watched:
+        """As `begin`, to `exchange` what is there."""
+        raise _not_atomic()
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        """As `write`, if the entry's record, or its absence, is still the one that was seen; None:
+        whatever is there. Returns False when it is another. No content.
+
+        Atomic among exchanges: an entry that is exchanged is not written in any other way.
+        """
+        raise _not_atomic()
+
     @abstractmethod
     def invalidate(self, scopes: Iterable[str]) -> None:
         """Change the generations of ``scopes``. When this returns, no later read matches a
@@ -141,6 +202,11 @@ class Store(ABC):
     @abstractmethod
     def release(self, entry: Entry, token: bytes) -> None:
         """Give back the lease that was acquired with ``token``."""
+
+    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+        """Whether who has the lease is known to have got on in the last ``seconds``: content
+        takes as long as it is large."""
+        return False
 
     def value(self, entry: Entry, record: Record) -> Any:
         """Return a record's value; may raise anything when the record is of an older release."""

@@ -25,6 +25,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "project.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -66,8 +67,33 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Rows of the database, kept in a region.
+SESSION_ENGINE = "regions.django.sessions"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "tasks:list"
+
+# What pages may load, and where from: this site alone, and nothing that stands in the page itself.
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'"],
+    "font-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "manifest-src": ["'self'"],
+    "form-action": ["'self'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+}
+# What no page, nor what it loads, ever asks a browser for.
+PERMISSIONS_POLICY = ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
+# Scripts take the token from the forms.
+CSRF_COOKIE_HTTPONLY = True
+# Of one request. Forms are small, and nobody uploads: a file would be written to disk as it comes.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
+# Whether a web server in front adds the address of who asks to X-Forwarded-For, as its last.
+BEHIND_PROXY = False
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -80,6 +106,10 @@ STORAGES = {
     # Names that carry a hash of their content, so that browsers may keep the files for good.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+
+X_ACCEL_REDIRECT = os.environ.get("X_ACCEL_REDIRECT", "")
+"""The location, such as /protected/, at which nginx has the folder of the files region for itself
+(``internal``), and sends what is in it. Empty: this server sends it."""
 
 LOGGING = {
     "version": 1,

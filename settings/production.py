@@ -23,9 +23,14 @@ ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
+# With this prefix browsers take them from this very host and over TLS only, not from a neighbour.
+SESSION_COOKIE_NAME = "__Host-sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken"
 SECURE_SSL_REDIRECT = True
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
-# The web server in front ends TLS and must set this header itself, whatever the client sent.
+# The web server in front ends TLS and must set these headers itself, whatever the client sent:
+# X-Forwarded-Proto to the scheme, and X-Forwarded-For so that it ends with the client's address.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+BEHIND_PROXY = True

@@ -1,0 +1,43 @@
+"""Django's own tests, of what stands in for it here.
+
+The sessions once in transactions, where regions keep nothing, and once outside of them. Culling by
+a number of entries is what a region does not do: without caches of these names Django's tests
+leave it out.
+"""
+
+from cache.tests import (  # type: ignore[import-not-found]
+    BaseCacheTests,
+    caches_setting_for_tests,
+)
+from django.contrib.sessions.models import Session
+from django.test import TransactionTestCase, override_settings
+from sessions_tests.tests import (  # type: ignore[import-not-found]
+    DatabaseSessionTests,
+    SessionTestsMixin,
+)
+
+from regions.django.sessions import SessionStore
+
+
+@override_settings(
+    CACHES=caches_setting_for_tests(
+        exclude={"cull", "zero_cull"},
+        BACKEND="regions.django.backend.RegionCache",
+        LOCATION="functions",
+    )
+)
+class BackendTests(BaseCacheTests, TransactionTestCase):  # type: ignore[misc]
+    pass
+
+
+class SessionsTests(SessionTestsMixin, TransactionTestCase):  # type: ignore[misc]
+    backend = SessionStore
+    model = Session
+
+
+class SessionsInTransactionsTests(DatabaseSessionTests):  # type: ignore[misc]
+    backend = SessionStore
+    session_engine = "regions.django.sessions"
+
+
+del BaseCacheTests, DatabaseSessionTests, SessionTestsMixin, TransactionTestCase
