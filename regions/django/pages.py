@@ -1,0 +1,293 @@
+"""Whole pages in a region: with their forms, for each who may see them, never an old one.
+
+    @region_page(cache["functions"], by=lists.list_id, tags=["list:{by}"])
+    def index(request): ...
+
+A page is stored by scheme, host, path and query string, by language and time zone, by the header
+fields that it varies on, and by what ``by`` says. Django's middleware is around it as it is around
+the view. A browser that goes to the page asks whether the one it has still holds. One that goes
+*back* shows what it has without asking, here as anywhere: where that may not be, put Django's
+``@never_cache`` around this decorator, which browsers obey and this library does not see.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.conf import settings
+from django.template import TemplateDoesNotExist
+from django.utils import timezone, translation
+
+from regions import tracing
+from regions.django.dependencies import fetch, look
+from regions.django.rendering import Own, Rendering
+from regions.django.responses import Page, sent
+from regions.django.visitors import asked_by
+from regions.errors import ConfigurationError, UnkeyableArgument
+from regions.keys import encode, qualified_name
+from regions.options import lifetime, seconds
+from regions.policy import Policy
+from regions.region import MISSING
+from regions.steps import run, run_async
+from regions.store import Entry, address_of, entry_scope, function_scope, region_scope, tag_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.http import HttpRequest
+
+    from regions.django.visitors import By
+    from regions.region import Region
+    from regions.steps import Protocol
+
+
+logger = logging.getLogger("regions.django")
+
+View = TypeVar("View", bound="Callable[..., Any]")
+
+HIDDEN = "a CSRF token or a hole is not in it as it is"
+
+
+def region_page(
+    region: Region,
+    *,
+    tags: Iterable[str] | Callable[..., Iterable[str]] = (),
+    by: str | By | None = None,
+    expire: float | None = None,
+    max_age: float = 0,
+    version: int | str = 0,
+) -> Callable[[View], View]:
+    """Decorate a view so that its pages are kept in ``region``.
+
+    ``tags`` are templates over what the URL gives the view and over ``by``, or a function of the
+    view's arguments. ``by`` is "user", "session", or a function of the request: who is told apart
+    by it gets pages of their own. Pages expire after ``expire`` seconds (None: the region's);
+    browsers use theirs without asking for ``max_age`` seconds. Pages of another ``version`` are
+    not looked at. Raises ConfigurationError.
+    """
+    if isinstance(tags, str):
+        raise ConfigurationError(f"region_page: tags={tags!r} is one string; give a list")
+    try:
+        asked = asked_by(by)
+        life = region.options.expire if expire is None else lifetime(expire)
+        age = seconds(max_age)
+    except ValueError as error:
+        raise ConfigurationError(f"region_page: {error}") from error
+    policy = Policy(
+        life, region.options.grace, region.options.early, lambda value: type(value) is Page
+    )
+    frozen = tags if callable(tags) else tuple(tags)
+    pages = Pages(region, frozen, asked, policy, age, str(version))
+
+    def decorate(view: View) -> View:
+        name = _name(view)
+        if iscoroutinefunction(view):
+
+            async def arespond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                return await pages.arespond(Visit(name, view, request, args, kwargs))
+
+            return functools.wraps(view)(arespond)  # type: ignore[return-value]
+
+        def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            return pages.respond(Visit(name, view, request, args, kwargs))
+
+        return functools.wraps(view)(respond)  # type: ignore[return-value]
+
+    return decorate
+
+
+class Visit(NamedTuple):
+    """One request for a page."""
+
+    name: str
+    view: Callable[..., Any]
+    request: HttpRequest
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def call(self) -> Any:
+        return self.view(self.request, *self.args, **self.kwargs)
+
+
+class Pages:
+    """The pages of one decorated view."""
+
+    def __init__(
+        self,
+        region: Region,
+        tags: tuple[str, ...] | Callable[..., Iterable[str]],
+        by: By | None,
+        policy: Policy,
+        max_age: float,
+        version: str,
+    ) -> None:
+        self.region = region
+        self._tags = tags
+        self._by = by
+        self._policy = policy
+        self._max_age = max_age
+        self._version = version
+        # A method is decorated at each call (`django.utils.decorators.method_decorator`).
+        self._shared = functools.cache(self._make_shared)
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def respond(self, visit: Visit) -> Any:
+        if not self._may_be_kept(visit.request):
+            return visit.call()
+        if tracing.watchers:
+            with tracing.call(self.region.name, visit.name):
+                return self._response(visit)
+        return self._response(visit)
+
+    def _response(self, visit: Visit) -> Any:
+        mine: list[Any] = []
+        page = run(self._page(visit, self._entry_of(visit), mine), partial(self._load, visit, mine))
+        given = self._given(visit, page)
+        return visit.call() if given is MISSING else given
+
+    async def arespond(self, visit: Visit) -> Any:
+        if not self._may_be_kept(visit.request):
+            return await visit.call()
+        if tracing.watchers:
+            with tracing.call(self.region.name, visit.name):
+                return await self._aresponse(visit)
+        return await self._aresponse(visit)
+
+    async def _aresponse(self, visit: Visit) -> Any:
+        mine: list[Any] = []
+        entry_of = await sync_to_async(self._entry_of)(visit)
+        page = await run_async(self._page(visit, entry_of, mine), partial(self._aload, visit, mine))
+        given = await sync_to_async(self._given)(visit, page)
+        return await visit.call() if given is MISSING else given
+
+    def _may_be_kept(self, request: HttpRequest) -> bool:
+        if not self.region.enabled or request.method not in ("GET", "HEAD"):
+            return False
+        return self._by is not None or "HTTP_AUTHORIZATION" not in request.META
+
+    def _given(self, visit: Visit, page: Page | Own | None) -> Any:
+        """Return the response; MISSING where the view has to make it."""
+        if page is None:
+            return MISSING
+        if isinstance(page, Own):
+            return page.given()
+        try:
+            return sent(visit.request, page)
+        except TemplateDoesNotExist:
+            return MISSING  # a page of an older release, with a hole that is gone
+
+    def _entry_of(self, visit: Visit) -> Callable[[tuple[Any, ...]], Entry]:
+        """Return what makes the entry of a visit, given the header fields that tell its page from
+        others."""
+        request, name = visit.request, visit.name
+        by = None if self._by is None else self._by(request)
+        # Of these only the path may have line breaks, and it is the last.
+        url = "\n".join(
+            (
+                request.scheme or "",
+                request.get_host(),
+                request.META.get("QUERY_STRING", ""),
+                (translation.get_language() or "") if settings.USE_I18N else "",
+                timezone.get_current_timezone_name() if settings.USE_TZ else "",
+                request.path,
+            )
+        )
+        try:
+            key = encode((url, by))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UnkeyableArgument(
+                f"{name}: what by= gives cannot be part of a key: {error}"
+            ) from error
+        identity, *shared = self._shared(name)
+        scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
+
+        def entry(fields: tuple[Any, ...]) -> Entry:
+            address = address_of(identity, key, encode(fields) if fields else b"")
+            return Entry(name, address, (entry_scope(address), *scopes))
+
+        return entry
+
+    def _make_shared(self, name: str) -> tuple[bytes, str, str]:
+        """Return what all entries of a view begin with, and the scopes that cover all of them."""
+        region = self.region.name
+        identity = encode((region, "page", name, self._version))
+        return identity, function_scope(region, name), region_scope(region)
+
+    def _tags_of(self, visit: Visit, by: Any) -> Iterable[str]:
+        if callable(self._tags):
+            return self._tags(visit.request, *visit.args, **visit.kwargs)
+        values = {**visit.kwargs, "by": by}
+        try:
+            return [tag.format_map(values) for tag in self._tags]
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{visit.name}: tags={self._tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
+            ) from error
+
+    def _page(
+        self, visit: Visit, entry_of: Callable[[tuple[Any, ...]], Entry], mine: list[Any]
+    ) -> Protocol:
+        """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.
+
+        Which header fields a page varies on is known only when there is one: the first at an
+        address tells, and others lie at addresses that name their values.
+        """
+        meta = visit.request.META
+        fields: tuple[tuple[str, str | None], ...] = ()
+        while True:
+            entry = entry_of(fields)
+            (found,) = yield partial(look, self.region, [entry], self._policy)
+            if found.value is MISSING and visit.request.method == "HEAD":
+                return None
+            page = yield from fetch(self.region, entry, self._policy, found, mine)
+            if isinstance(page, Own) or all(meta.get(key) == value for key, value in page.vary):
+                return page
+            names = sorted({key for key, _ in (*fields, *page.vary)})
+            fields = tuple((key, meta.get(key)) for key in names)
+
+    # -- rendering -------------------------------------------------------------------------
+
+    def _load(self, visit: Visit, mine: list[Any]) -> Page | Own:
+        with Rendering(visit.request) as rendering:
+            rendering.response = _rendered(visit.call())
+        outcome = rendering.outcome(self._by, self._max_age)
+        if outcome is None:
+            outcome = Own(visit.call(), why=HIDDEN)
+        return self._made(visit, outcome, mine)
+
+    async def _aload(self, visit: Visit, mine: list[Any]) -> Page | Own:
+        with Rendering(visit.request) as rendering:
+            rendering.response = await sync_to_async(_rendered)(await visit.call())
+        outcome = await sync_to_async(rendering.outcome)(self._by, self._max_age)
+        if outcome is None:
+            outcome = Own(await visit.call(), why=HIDDEN)
+        return self._made(visit, outcome, mine)
+
+    def _made(self, visit: Visit, outcome: Page | Own, mine: list[Any]) -> Page | Own:
+        mine.append(outcome)
+        if isinstance(outcome, Own):
+            self.region.stats.count("not_kept", visit.name)
+            logger.info("%s: the page is not kept: %s", visit.name, outcome.why or outcome.error)
+        return outcome
+
+
+def _name(view: Callable[..., Any]) -> str:
+    """Return what tells a view from others; methods and ``as_view()`` are named by their class."""
+    inner: Any = inspect.unwrap(view, stop=lambda each: isinstance(each, functools.partial))
+    owner = getattr(view, "view_class", None)
+    if owner is None and inspect.ismethod(getattr(inner, "func", None)):
+        owner = type(inner.func.__self__)
+    plain = inspect.unwrap(view)
+    if owner is not None:
+        return f"{qualified_name(owner)}.{plain.__name__}"
+    return qualified_name(plain if hasattr(plain, "__qualname__") else type(plain))
+
+
+def _rendered(response: Any) -> Any:
+    return response.render() if callable(getattr(response, "render", None)) else response

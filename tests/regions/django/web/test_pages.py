@@ -1,0 +1,453 @@
+"""Whole pages in a region: who gets which, and which are never kept."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib import messages
+from django.contrib.sessions.models import Session
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
+from django.utils.decorators import method_decorator
+from django.views.generic import TemplateView
+
+from regions import ConfigurationError, UnkeyableArgument
+from regions.django.pages import region_page
+from tests.regions.conftest import Manager, make_manager
+from tests.regions.django.web.conftest import Site
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from tests.servers import Memcached
+
+
+on_files = pytest.mark.parametrize("manager", ["file_manager"], indirect=True)
+"""For what no store has a part in."""
+
+
+def body(client: Client, url: str = "/page/", **kwargs: Any) -> str:
+    return client.get(url, **kwargs).content.decode()
+
+
+def test_a_page_is_rendered_once_for_each_url(site: Site, browser: Client) -> None:
+    site.show("{{ request.get_full_path }} {{ renders }}", "<slug:name>/", tags=["page:{name}"])
+    assert body(browser, "/one/") == body(browser, "/one/") == "/one/ 1"
+    assert body(browser, "/one/?a=1&b=2") == "/one/?a=1&amp;b=2 2"
+    assert body(browser, "/one/?b=2&a=1") == "/one/?b=2&amp;a=1 3"
+    assert body(browser, "/two/") == "/two/ 4"
+    assert body(browser, "/one/", headers={"host": "127.0.0.1"}) == "/one/ 5"
+    assert body(browser, "/one/", secure=True) == "/one/ 6"
+    assert body(browser, "/one/?a=1&b=2") == "/one/?a=1&amp;b=2 2"
+    site.cache.invalidate_tags("page:one")
+    assert body(browser, "/one/") == "/one/ 7"
+    assert body(browser, "/two/") == "/two/ 4"
+
+
+def test_what_changes_something_always_runs(site: Site, browser: Client) -> None:
+    site.show("{{ request.method }} {{ renders }}")
+    browser.handler.enforce_csrf_checks = False
+    assert body(browser) == "GET 1"
+    assert [browser.post("/page/").content, browser.post("/page/").content] == [
+        b"POST 2",
+        b"POST 3",
+    ]
+    assert browser.put("/page/").content == b"PUT 4"
+    assert body(browser) == "GET 1"
+
+
+def test_a_head_has_the_headers_of_the_stored_page(site: Site, browser: Client) -> None:
+    site.show("{{ request.method }} {{ renders }}")
+    browser.head("/page/")
+    assert body(browser) == "GET 2", "what a HEAD made is no page"
+    head, get = browser.head("/page/"), browser.get("/page/")
+    assert (head.headers, head.content) == (get.headers, b"")
+    assert head["Content-Length"] == "5"
+
+
+def sets_a_cookie(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse()
+    response.set_cookie("seen", "yes")
+    return response
+
+
+def changes_the_session(request: HttpRequest) -> HttpResponse:
+    request.session["seen"] = True
+    return HttpResponse()
+
+
+def adds_a_message(request: HttpRequest) -> HttpResponse:
+    messages.info(request, "seen")
+    return HttpResponse()
+
+
+def looks_at_the_user(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(request.user.is_authenticated)
+
+
+def not_found(request: HttpRequest) -> HttpResponse:
+    raise Http404
+
+
+def forbidden(request: HttpRequest) -> HttpResponse:
+    raise PermissionDenied
+
+
+def with_cache_control(value: str, request: HttpRequest) -> HttpResponse:
+    return HttpResponse(headers={"Cache-Control": value})
+
+
+NEVER: dict[str, Callable[[Any], Any]] = {
+    "a page that is not there": not_found,
+    "a page that is forbidden": forbidden,
+    "an error": lambda request: HttpResponse(status=500),
+    "a redirect": lambda request: HttpResponse(status=302, headers={"Location": "/"}),
+    "a cookie": sets_a_cookie,
+    "a change of the session": changes_the_session,
+    "a message": adds_a_message,
+    "a stream": lambda request: StreamingHttpResponse([b"a", b"b"]),
+    "a nonce": lambda request: HttpResponse(
+        headers={"Content-Security-Policy": "script-src 'nonce-abc'"}
+    ),
+    **{
+        f"Cache-Control: {value}": partial(with_cache_control, value)
+        for value in (
+            "private",
+            "no-store",
+            "public, no-cache",
+            'private="X-Name"',
+            "Max-Age=0",
+            "public, s-maxage=0, max-age=9",
+        )
+    },
+    "Vary: *": lambda request: HttpResponse(headers={"Vary": "Accept, *"}),
+}
+"""What may be kept for nobody."""
+
+OF_ONE: dict[str, Callable[[Any], Any]] = {
+    "the user": looks_at_the_user,
+    "the session": lambda request: HttpResponse(request.session.get("name")),
+    "a cookie": lambda request: HttpResponse(request.COOKIES.get("name")),
+    "all cookies": lambda request: JsonResponse(dict(request.COOKIES)),
+    "Vary: Cookie": lambda request: HttpResponse(headers={"Vary": "Accept, cookie"}),
+}
+"""What may be kept only for those who are told apart by it."""
+
+
+@on_files
+@pytest.mark.parametrize("by", [None, "session"])
+@pytest.mark.parametrize("name", NEVER)
+def test_never_kept(site: Site, browser: Client, name: str, by: str | None) -> None:
+    def view(request: HttpRequest) -> Any:
+        site.renders()
+        return NEVER[name](request)
+
+    site.page(view, by=by)
+    site.add(NEVER[name], "plain/")
+    first, plain = browser.get("/page/"), browser.get("/plain/")
+    assert first.status_code == plain.status_code
+    assert first.get("Cache-Control") == plain.get("Cache-Control")
+    browser.get("/page/")
+    assert site.renders.count == 2
+
+
+@on_files
+@pytest.mark.parametrize("name", OF_ONE)
+def test_kept_only_by_who_asks(site: Site, browser: Client, name: str) -> None:
+    def view(request: HttpRequest) -> Any:
+        site.renders()
+        return OF_ONE[name](request)
+
+    site.page(view)
+    site.page(view, "keyed/", by=lambda request: 7)
+    for _ in range(2):
+        browser.get("/page/")
+    assert site.renders.count == 2
+    for _ in range(2):
+        response = browser.get("/keyed/")
+    assert site.renders.count == 3
+    assert "private" in response["Cache-Control"]
+    assert "cookie" in response["Vary"].lower()
+
+
+def test_messages_within_the_page_are_for_one(site: Site, browser: Client) -> None:
+    site.show("{% for message in messages %}{{ message }}{% endfor %}{{ renders }}", by="user")
+    assert [body(browser), body(browser)] == ["1", "2"]
+
+
+def test_whoever_sends_credentials_gets_an_answer_of_their_own(site: Site, browser: Client) -> None:
+    site.show("{{ request.headers.authorization }} {{ renders }}")
+    site.show(
+        "{{ request.headers.authorization }} {{ renders }}",
+        "keyed/",
+        by=lambda request: request.headers.get("Authorization"),
+    )
+    for renders, name in enumerate(["ann", "bob", "ann"], 1):
+        assert body(browser, headers={"authorization": name}) == f"{name} {renders}"
+    assert body(browser) == " 4"
+    for renders, name in [(5, "ann"), (6, "bob"), (5, "ann")]:
+        assert body(browser, "/keyed/", headers={"authorization": name}) == f"{name} {renders}"
+
+
+def test_an_answer_for_one_is_not_handed_to_those_who_wait(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        time.sleep(0.05)
+        response = HttpResponse(request.headers["X-Name"])
+        response.set_cookie("name", request.headers["X-Name"])
+        return response
+
+    site.page(view)
+    answers: dict[str, tuple[str, str]] = {}
+
+    def visit(name: str) -> None:
+        response = Client().get("/page/", headers={"x-name": name})
+        answers[name] = (response.content.decode(), response.cookies["name"].value)
+
+    together(*(lambda name=name: visit(name) for name in "abcdefgh"))
+    assert answers == {name: (name, name) for name in "abcdefgh"}
+
+
+def test_many_who_come_at_once_wait_for_one_rendering(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        time.sleep(0.2)
+        return site.render(request, "<form>{% csrf_token %}</form>{{ renders }}")
+
+    site.page(view)
+    seen: list[str] = []
+    together(*(lambda: seen.append(body(Client())[-1]) for _ in range(8)))
+    assert seen == ["1"] * 8
+
+
+def together(*calls: Any) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+
+def test_pages_by_session(
+    site: Site, browser: Client, other_browser: Client, settings: Any
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+    def write(request: HttpRequest) -> HttpResponse:
+        request.session["name"] = request.GET["name"]
+        return HttpResponse()
+
+    site.add(write, "write/")
+    site.show("{{ request.session.name }} {{ renders }}", by="session")
+    browser.get("/write/?name=ann")
+    other_browser.get("/write/?name=bob")
+    assert [body(browser), body(other_browser)] == ["ann 1", "bob 2"]
+    assert [body(browser), body(other_browser)] == ["ann 1", "bob 2"]
+    browser.get("/write/?name=eve")
+    assert [body(browser), body(other_browser)] == ["eve 3", "bob 2"]
+    Session.objects.all().delete()
+    assert [body(browser), body(other_browser)] == [" 4", " 4"], "these sessions have ended"
+
+
+@on_files
+def test_pages_by_what_cannot_be_told_apart_are_refused(site: Site, browser: Client) -> None:
+    site.show("", by=lambda request: object())
+    with pytest.raises(UnkeyableArgument, match="by="):
+        browser.get("/page/")
+
+
+def test_a_page_for_each_of_the_fields_that_it_varies_on(site: Site, browser: Client) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        language = request.headers.get("Accept-Language", "")
+        theme = request.headers.get("X-Theme", "")
+        response = HttpResponse(f"{language} {theme} {site.renders()}".encode())
+        patch_vary_headers(response, ["Accept-Language"])
+        if language == "de":
+            patch_vary_headers(response, ["X-Theme"])
+        return response
+
+    site.page(view, tags=["greeting"])
+
+    def seen() -> list[str]:
+        return [
+            body(browser, headers=each)
+            for each in (
+                {"accept-language": "en"},
+                {"accept-language": "de"},
+                {"accept-language": "de", "x-theme": "dark"},
+                {"accept-language": "en", "x-theme": "dark"},
+                {},
+            )
+        ]
+
+    assert seen() == seen() == ["en  1", "de  2", "de dark 3", "en  1", "  4"]
+    site.cache.invalidate_tags("greeting")
+    assert seen() == seen() == ["en  5", "de  6", "de dark 7", "en  5", "  8"]
+
+
+def test_a_page_for_each_language(site: Site, browser: Client) -> None:
+    site.show("{{ renders }}")
+    assert body(browser) == "1"
+    with translation.override("de"):
+        assert body(browser) == "2"
+    assert body(browser) == "1"
+
+
+def test_tags_are_filled_or_refused(site: Site, browser: Client) -> None:
+    site.show("{{ renders }}", "by/<slug:name>/", by=lambda request: 7, tags=["list:{by}:{name}"])
+    site.show(
+        "{{ renders }}", "made/<slug:name>/", tags=lambda request, name: [f"{request.path}{name}"]
+    )
+    site.show("", "wrong/<slug:name>/", tags=["list:{nmae}"])
+    assert [body(browser, "/by/a/"), body(browser, "/made/a/")] == ["1", "2"]
+    site.cache.invalidate_tags("list:7:a", "/made/a/a")
+    assert [body(browser, "/by/a/"), body(browser, "/made/a/")] == ["3", "4"]
+    with pytest.raises(ConfigurationError, match=r"nmae.*name"):
+        browser.get("/wrong/a/")
+
+
+@on_files
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [({"by": "usr"}, "user"), ({"expire": 0}, "seconds"), ({"tags": "a"}, "list")],
+)
+def test_wrong_options_are_refused_at_once(site: Site, options: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=hint):
+        region_page(site.cache["functions"], **options)
+
+
+class Page(TemplateView):
+    template_name = "page.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {"renders": kwargs["site"].renders()}
+
+
+@pytest.mark.parametrize("way", ["view", "method", "class"])
+def test_views_that_are_classes(site: Site, browser: Client, way: str) -> None:
+    site.templates["page.html"] = "<form>{% csrf_token %}</form> {{ renders }}"
+    decorator = region_page(site.cache["functions"], tags=["page"])
+    if way == "view":
+        view = decorator(Page.as_view())
+    else:
+
+        class Kept(Page):
+            def get(self, *args: Any, **kwargs: Any) -> Any:
+                return super().get(*args, **kwargs)
+
+        name = {"method": "get", "class": "dispatch"}[way]
+        view = method_decorator(decorator, name=name)(Kept).as_view()
+    site.add(view, "page/", {"site": site})
+    assert [body(browser)[-1], body(browser)[-1]] == ["1", "1"]
+    site.cache.invalidate_tags("page")
+    assert body(browser)[-1] == "2"
+
+
+@on_files
+@pytest.mark.parametrize("way", ["view", "class"])
+def test_two_classes_at_one_address_have_pages_of_their_own(
+    site: Site, browser: Client, way: str
+) -> None:
+    site.templates.update({"page.html": "page {{ renders }}", "other.html": "other {{ renders }}"})
+
+    class Kept(Page):
+        pass
+
+    class Other(Page):
+        template_name = "other.html"
+
+    decorator = region_page(site.cache["functions"])
+    views = [
+        decorator(each.as_view())
+        if way == "view"
+        else method_decorator(decorator, name="dispatch")(each).as_view()
+        for each in (Kept, Other)
+    ]
+    chosen = [0]
+    site.add(lambda request: views[chosen[0]](request, site=site))
+    assert [body(browser), body(browser)] == ["page 1", "page 1"]
+    chosen[0] = 1
+    assert [body(browser), body(browser)] == ["other 2", "other 2"]
+
+
+def test_coroutine_views(site: Site) -> None:
+    async def view(request: HttpRequest, name: str) -> HttpResponse:
+        await asyncio.sleep(0.1)
+        return site.render(request, "<form>{% csrf_token %}</form>{{ name }} {{ renders }}")
+
+    async def private(request: HttpRequest) -> HttpResponse:
+        raise Http404
+
+    site.page(view, "<slug:name>/page/", tags=["page:{name}"])
+    site.page(private, "none/")
+
+    async def main() -> None:
+        client = AsyncClient()
+        first = await asyncio.gather(*(client.get("/a/page/") for _ in range(5)))
+        assert {response.content[-1:] for response in first} == {b"1"}
+        await asyncio.to_thread(site.cache.invalidate_tags, "page:a")
+        again = await client.get("/a/page/")
+        assert again.content.endswith(b"2")
+        same = await client.get("/a/page/", headers={"if-none-match": again["ETag"]})
+        assert again.cookies["csrftoken"].value
+        assert same.status_code == 304
+        assert (await client.get("/none/")).status_code == 404
+        assert (await client.head("/a/page/")).content == b""
+
+    asyncio.run(main())
+
+
+@on_files
+def test_pages_are_served_while_the_server_is_away(
+    own_memcached: Memcached, site: Site, browser: Client
+) -> None:
+    site.cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="s")
+    site.show("<form>{% csrf_token %}</form>{{ renders }}")
+    assert [body(browser)[-1], body(browser)[-1]] == ["1", "1"]
+    own_memcached.kill()
+    assert [body(browser)[-1], body(browser)[-1]] == ["2", "3"]
+
+
+@on_files
+def test_a_region_that_is_off(site: Site, browser: Client) -> None:
+    site.cache = make_manager(type="memory", enabled=False)
+    site.show("{{ renders }}")
+    assert [body(browser), body(browser)] == ["1", "2"]
+
+
+@on_files
+def test_a_page_of_an_older_release_whose_hole_is_gone(site: Site, browser: Client) -> None:
+    site.templates["old.html"] = "old"
+    shown = ['{% hole "old.html" %} {{ renders }}']
+    site.page(lambda request: site.render(request, shown[0]))
+    assert body(browser) == "old 1"
+    shown[0] = "new {{ renders }}"
+    del site.templates["old.html"]
+    assert body(browser) == "new 2"
+
+
+@on_files
+@pytest.mark.parametrize(("error", "status"), [(Http404, 404), (ConnectionError, 200)])
+def test_an_expired_page_beats_a_failure_and_no_answer(
+    site: Site, browser: Client, manager: Manager, error: type[Exception], status: int
+) -> None:
+    site.cache = manager(grace=60)
+    failing = [False]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if failing[0]:
+            raise error
+        return HttpResponse("old")
+
+    site.page(view, expire=0.2)
+    assert body(browser) == "old"
+    failing[0] = True
+    time.sleep(0.3)
+    assert browser.get("/page/").status_code == status
