@@ -8,6 +8,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from regions import tracing
 from regions.function import Cached, arguments
 from regions.region import MISSING
 from regions.steps import run_async
@@ -38,6 +39,12 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         if not region.enabled:
             return region.store.unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
+        if tracing.watchers:
+            with tracing.call(region.name, self.name):
+                return await self._called(call, kwargs)
+        return await self._called(call, kwargs)
+
+    async def _called(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         entry = self._entry(call, kwargs)
         ((reading, value),) = await asyncio.to_thread(self._look, [entry])
         return await self._value(entry, reading, value, call, kwargs)
@@ -46,6 +53,12 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         given = [self._prefix + arguments(call) for call in calls]
         if not self.region.enabled:
             return [self.region.store.unstored(await self._function(*call)) for call in given]
+        if tracing.watchers:
+            with tracing.call(self.region.name, self.name, len(given)):
+                return await self._values(given)
+        return await self._values(given)
+
+    async def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
         entries = [self._entry(call, {}) for call in given]
         found = await asyncio.to_thread(self._look, entries)
         return [
@@ -74,7 +87,8 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             load = functools.partial(self._function, *call, **kwargs)
             protocol = region.load(entry, reading, self._policy)
             return await run_async(protocol, load)  # type: ignore[no-any-return]
-        region.stats.count("hits")
+        if reading is not None and reading.record is not None:
+            self._stats.hit(entry, reading, reading.record, value)
         return value  # type: ignore[no-any-return]
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -82,8 +96,11 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return self.region.store.unstored(await load())  # type: ignore[no-any-return]
-        entry = self._entry(call, kwargs)
-        return await run_async(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
+        protocol = self.region.refresh(self._entry(call, kwargs), self._policy)
+        if tracing.watchers:
+            with tracing.call(self.region.name, self.name, 0):
+                return await run_async(protocol, load)  # type: ignore[no-any-return]
+        return await run_async(protocol, load)  # type: ignore[no-any-return]
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         value = await asyncio.to_thread(self._peek, args, kwargs)

@@ -28,7 +28,7 @@ def deferred_invalidation() -> Iterator[None]:
     finally:
         _collected.reset(token)
         for region, scopes in collected.items():
-            region.invalidate(frozenset(scopes))
+            region.invalidate(frozenset(scopes), f"a bulk change, {len(scopes)} at once")
 
 
 def collect(region: Region, scopes: Set[str]) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import beaker.cache
 
+from regions.backends.files import FileStore
 from regions.backends.namespaces import RegionNamespace
 from regions.errors import ConfigurationError
 from regions.options import COMMON, OWN, RegionOptions, check
@@ -62,7 +63,11 @@ def unnamed(options: Config) -> Unnamed:
 
 def open_region(options: RegionOptions) -> Region:
     """Return a region with its store."""
-    return Region(options, open_store(options))
+    region = Region(options, open_store(options))
+    limit = region.store.size_limit if isinstance(region.store, FileStore) else None
+    if limit is not None:
+        limit.evicted = functools.partial(region.stats.count, "evictions", "")
+    return region
 
 
 def cache_options(

@@ -17,6 +17,7 @@ from typing import (
     overload,
 )
 
+from regions import tracing
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
 from regions.options import eagerness, lifetime, seconds
@@ -120,9 +121,16 @@ class Cached(Generic[P]):
             lambda *args: self._make_entry(args, {})
         )
         self._prefix: tuple[Any, ...] = ()
+        self._stats = region.stats.of(name)
+        region.functions[name] = self
         # How Beaker's own region_invalidate() knows a decorated function.
         self._arg_region = region.name
         self._arg_namespace = name
+
+    @property
+    def policy(self) -> Policy:
+        """For how long its values are served."""
+        return self._policy
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry:
         """Return where the value of a call with these arguments is stored.
@@ -163,10 +171,11 @@ class Cached(Generic[P]):
         return self if instance is None else self._bound_to(instance)
 
     def _invalidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.region.invalidate(self._entry(self._prefix + args, kwargs).own_scope)
+        scope = self._entry(self._prefix + args, kwargs).own_scope
+        self.region.invalidate(scope, f"one call of {self.name}", self.name)
 
     def _invalidate_all(self) -> None:
-        self.region.invalidate(frozenset((self._scope,)))
+        self.region.invalidate(frozenset((self._scope,)), f"all calls of {self.name}", self.name)
 
     def _peek(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.region.enabled:
@@ -187,6 +196,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         if not region.enabled:
             return region.store.unstored(self._function(*call, **kwargs))  # type: ignore[no-any-return]
+        if tracing.watchers:
+            with tracing.call(region.name, self.name):
+                entry = self._entry(call, kwargs)
+                return self._value(entry, region.look(entry), call, kwargs)
         entry = self._entry(call, kwargs)
         return self._value(entry, region.look(entry), call, kwargs)
 
@@ -200,8 +213,14 @@ class CachedFunction(Cached[P], Generic[P, R]):
         given = [self._prefix + arguments(call) for call in calls]
         if not region.enabled:
             return [region.store.unstored(self._function(*call)) for call in given]
+        if tracing.watchers:
+            with tracing.call(region.name, self.name, len(given)):
+                return self._values(given)
+        return self._values(given)
+
+    def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
         entries = [self._entry(call, {}) for call in given]
-        readings = region.look_many(entries)
+        readings = self.region.look_many(entries)
         return [
             self._value(entry, reading, call, {})
             for entry, reading, call in zip(entries, readings, given, strict=True)
@@ -219,7 +238,8 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
             return run(region.load(entry, reading, self._policy), load)  # type: ignore[no-any-return]
-        region.stats.count("hits")
+        if reading is not None and reading.record is not None:
+            self._stats.hit(entry, reading, reading.record, value)
         return value  # type: ignore[no-any-return]
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -229,7 +249,11 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if not self.region.enabled:
             return self.region.store.unstored(load())  # type: ignore[no-any-return]
         entry = self._entry(call, kwargs)
-        return run(self.region.refresh(entry, self._policy), load)  # type: ignore[no-any-return]
+        protocol = self.region.refresh(entry, self._policy)
+        if tracing.watchers:
+            with tracing.call(self.region.name, self.name, 0):
+                return run(protocol, load)  # type: ignore[no-any-return]
+        return run(protocol, load)  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored value, or None where a call would load."""

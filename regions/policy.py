@@ -1,4 +1,11 @@
-"""For how long a value is served."""
+"""For how long a value is served.
+
+What is configured now counts, for entries that are stored already too: whoever changes a number
+sees what it does from the next call on. A record's own ``expire`` is what its writer had
+configured; it tells the store for how long to keep it, and sweeps when to remove it. So a
+shortened expiry holds at once, and a lengthened one holds for every entry that the store still
+has. Invalidations have nothing to do with it: no expiry serves what was invalidated.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +33,17 @@ class Policy:
     """Whether a loaded value is worth storing."""
 
     def fresh_for(self, record: Record | None) -> float:
-        """Return how many seconds after it was stored a record may be served as it is: the
-        shorter of what it was stored for and what counts now, less its head start."""
-        if record is None:
-            return math.inf
-        life = min(record.expire, self.expire)
-        return life - _head_start(record.load_seconds, self.early) if self.early else life
+        """Return how many seconds after it was stored a record may be served as it is: what
+        counts now, less its head start."""
+        if record is None or not self.early:
+            return self.expire
+        return self.expire - _head_start(record.load_seconds, self.early)
 
-    def usable_for(self, record: Record | None) -> float:
-        """Return how many seconds after it was stored a record may be served while, or because,
-        no new value is to be had."""
-        return math.inf if record is None else min(record.expire, self.expire) + self.grace
+    @property
+    def usable_for(self) -> float:
+        """How many seconds after it was stored a record may be served while, or because, no new
+        value is to be had."""
+        return self.expire + self.grace
 
 
 def _head_start(load_seconds: float, early: float) -> float:

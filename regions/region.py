@@ -15,7 +15,6 @@ got lost or was never to be had costs a second load and nothing else.
 from __future__ import annotations
 
 import functools
-import math
 import random
 import time
 from collections.abc import Callable, Generator
@@ -31,6 +30,7 @@ from regions.records import Codec, Record
 from regions.stats import Stats
 from regions.steps import Load, Protocol, Step, Wait
 from regions.store import region_scope
+from regions.unstored import Unstored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 FIRST_WAIT = 0.002
 """Seconds before a waiting caller looks again for the first time."""
+METRICS = ".metrics"
+"""The folder in data_dir for what all processes count; no region can have this name."""
 LONGEST_WAIT = 0.05
 """Seconds between two looks, at the most: times grow by half from the first wait up to this."""
 
@@ -67,24 +69,6 @@ def regions_named(name: str) -> list[Region]:
     return [region for region in all_regions() if region.name == name]
 
 
-class _Unstored:
-    """Entries whose value was loaded here and not stored: not worth it, too large, refused."""
-
-    ROOM = 1024
-
-    def __init__(self) -> None:
-        self._loaded: dict[bytes, float] = {}
-
-    def add(self, address: bytes) -> None:
-        if len(self._loaded) >= self.ROOM:
-            self._loaded.clear()
-        self._loaded[address] = time.monotonic()
-
-    def recently(self, address: bytes, seconds: float) -> bool:
-        """Whether that was within the last ``seconds``."""
-        return time.monotonic() - self._loaded.get(address, -math.inf) < seconds
-
-
 class Region:
     """One configured region: a store, and the protocol over it."""
 
@@ -94,8 +78,12 @@ class Region:
         self.store = store
         self.enabled = options.enabled
         self.lease = options.lease
-        self.stats = Stats(options.name)
-        self._unstored = _Unstored()
+        self.functions: dict[str, Any] = {}
+        """The decorated functions that it keeps the results of, by name."""
+        self.metrics = options.data_dir and options.data_dir / METRICS
+        """Where all processes count what they do (`regions.metrics`); None: each for itself."""
+        self.stats = Stats(options.name, self.metrics)
+        self._unstored = Unstored()
         _regions.add(self)
 
     # -- looking ---------------------------------------------------------------------------
@@ -113,7 +101,7 @@ class Region:
         readings: dict[Entry, Reading | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailable):
-                self.stats.fault(found.kind, entry.function, found)
+                self._fault(entry, found.kind, found)
             else:
                 readings[entry] = self._checked(entry, found)
         return [readings.get(entry) for entry in entries]
@@ -121,13 +109,13 @@ class Region:
     def _is_pending(self, entry: Entry) -> bool:
         pending = transactions.current.pending()
         if (pending and not pending.isdisjoint(entry.scopes)) or is_collected(entry.scopes):
-            self.stats.count("bypassed")
+            self.stats.count("bypassed", entry.function)
             return True
         return False
 
     def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
-        """Return the value of a record that matches and is younger than ``seconds`` (and than
-        what it was stored for), else MISSING."""
+        """Return the value of a record that matches and is younger than ``seconds``, else
+        MISSING."""
         if reading is None:
             return MISSING
         record = reading.record
@@ -139,7 +127,7 @@ class Region:
             return self.store.value(entry, record)
         except Exception as error:
             # Of another release, or content that is gone or cut short: a miss, healed by a load.
-            self.stats.fault("unreadable", entry.function, repr(error))
+            self._fault(entry, "unreadable", repr(error))
             return MISSING
 
     def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
@@ -148,13 +136,15 @@ class Region:
 
     def _old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
-        return self.usable(entry, reading, policy.usable_for(_record(reading)))
+        return self.usable(entry, reading, policy.usable_for)
 
     # -- loading ---------------------------------------------------------------------------
 
     def load(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
         """After a look that found nothing fresh: load, or wait for who does."""
-        store = self.store
+        store, stats = self.store, self.stats.of(entry.function)
+        if reading is not None:
+            stats.sample(entry, reading)
         if reading is None or transactions.current.active():
             return (yield from self._load_alone(entry))
         waited, pause = 0.0, FIRST_WAIT
@@ -166,9 +156,9 @@ class Region:
                 return (yield from self._load_leased(entry, reading, policy, token))
             old = yield functools.partial(self._old, entry, reading, policy)
             if old is not MISSING:
-                self.stats.count("stale")
+                stats.count("stale")
                 return old
-            self.stats.count("waits")
+            stats.count("waits")
             pause = min(pause * 1.5, LONGEST_WAIT)
             pause *= random.uniform(0.75, 1.0)
             yield Wait(pause)
@@ -176,37 +166,46 @@ class Region:
             reading = yield functools.partial(self.look, entry)
             value = yield functools.partial(self.fresh, entry, reading, policy)
             if value is not MISSING:
-                self.stats.count("hits")
+                stats.count("hits")
                 return value
             if self._unstored.recently(entry.address, self.lease):
                 # Waiting in turn for values that are not stored would only take longer.
                 return (yield from self._load_alone(entry))
+            if waited >= self.lease and (
+                yield self._step(entry, store.is_arriving, entry, self.lease)
+            ):
+                # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
+                waited = 0.0
         # Whoever has the lease takes longer than it lasts: wait no more.
         reading = yield functools.partial(self._read, entry, store.begin)
+        stats.count("misses")
         return (yield from self._load_and_store(entry, reading, policy))
 
     def _load_leased(
         self, entry: Entry, seen: Reading | None, policy: Policy, token: bytes
     ) -> Protocol:
-        store = self.store
+        store, stats = self.store, self.stats.of(entry.function)
         try:
             reading = yield functools.partial(self._read, entry, store.begin)
             if _record(reading) != _record(seen):
                 # Somebody has stored a value between our look and our lease.
                 value = yield functools.partial(self.fresh, entry, reading, policy)
                 if value is not MISSING:
-                    self.stats.count("hits")
+                    stats.count("hits")
                     return value
             try:
-                return (yield from self._load_and_store(entry, reading, policy))
+                value = yield from self._load_and_store(entry, reading, policy)
             except Exception as error:
                 # Stale-if-error (RFC 5861): within its grace the old value beats none.
                 old = yield functools.partial(self._old, entry, reading, policy)
                 if old is MISSING:
+                    stats.count("misses")
                     raise
-                self.stats.fault("load", entry.function, repr(error))
-                self.stats.count("stale")
+                self._fault(entry, "load", repr(error))
+                stats.count("stale")
                 return old
+            stats.count("misses")
+            return value
         finally:
             yield self._step(entry, store.release, entry, token)
 
@@ -214,19 +213,19 @@ class Region:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
         yield functools.partial(self.invalidate, entry.own_scope)
         if transactions.current.active():
-            return (yield from self._load_alone(entry))
+            value, _ = yield from self._timed_load(entry)
+            return self.store.unstored(value)
         reading = yield functools.partial(self._read, entry, self.store.begin)
         return (yield from self._load_and_store(entry, reading, policy))
 
     def _load_alone(self, entry: Entry) -> Protocol:
-        self.stats.count("misses")
-        value = yield from self._timed_load()
-        return self.store.unstored(value[0])
+        self.stats.count("misses", entry.function)
+        value, _ = yield from self._timed_load(entry)
+        return self.store.unstored(value)
 
     def _load_and_store(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
         generations = () if reading is None else reading.generations
-        self.stats.count("misses")
-        value, seconds = yield from self._timed_load()
+        value, seconds = yield from self._timed_load(entry)
         complete = reading is not None and None not in generations
         if not complete or (policy.store_if is not None and not policy.store_if(value)):
             self._unstored.add(entry.address)
@@ -243,17 +242,23 @@ class Region:
             entry, self._write, entry, value, record, policy.expire + policy.grace
         )
         if stored is not None:
+            self.stats.of(entry.function).stored(stored[0])
             return stored[0]
         self._unstored.add(entry.address)
         if is_spent(value):
-            value, _ = yield from self._timed_load()
+            value, _ = yield from self._timed_load(entry)
         return self.store.unstored(value)
 
-    def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
-        started = time.monotonic()
-        value = yield Load
-        self.stats.count("loads")
-        return value, time.monotonic() - started
+    def _timed_load(self, entry: Entry) -> Generator[Step, Any, tuple[Any, float]]:
+        stats, started = self.stats.of(entry.function), time.monotonic()
+        try:
+            value = yield Load
+        except Exception:
+            stats.count("load_errors")
+            raise
+        seconds = time.monotonic() - started
+        stats.loaded(seconds)
+        return value, seconds
 
     def _write(self, entry: Entry, value: Any, record: Record, ttl: float) -> tuple[Any]:
         return (self.store.write(entry, value, record, ttl),)
@@ -266,7 +271,7 @@ class Region:
 
     def _checked(self, entry: Entry, reading: Reading) -> Reading:
         if reading.refused:
-            self.stats.fault("refused", entry.function, "what is stored is no record of ours")
+            self._fault(entry, "refused", "what is stored is no record of ours")
         return reading
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
@@ -274,29 +279,38 @@ class Region:
         try:
             return ask(*args)
         except StoreUnavailable as error:
-            self.stats.fault(error.kind, entry.function, error)
+            self._fault(entry, error.kind, error)
             return None
+
+    def _fault(self, entry: Entry, kind: str, error: object) -> None:
+        self.stats.fault(kind, entry.function, error, entry.function)
 
     def _step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Step:
         return functools.partial(self._ask, entry, ask, *args)
 
     # -- invalidating ----------------------------------------------------------------------
 
-    def invalidate(self, scopes: frozenset[str]) -> None:
-        """Invalidate at the end of the bulk change, at the commit of the transaction, or now."""
+    def invalidate(self, scopes: frozenset[str], what: str = "", function: str = "") -> None:
+        """Invalidate at the end of the bulk change, at the commit of the transaction, or now.
+
+        ``what`` is what to say of it where people look; nothing: it is not worth a look.
+        ``function`` is whose counters it belongs to; none: the region's.
+        """
         if collect(self, scopes):
             return
-        deliver = functools.partial(self.deliver, scopes)
+        deliver = functools.partial(self.deliver, scopes, what, function)
         if not transactions.current.defer(self.name, scopes, deliver):
             deliver()
 
     def invalidate_everything(self) -> None:
         """Invalidate every entry of the region."""
-        self.invalidate(frozenset((region_scope(self.name),)))
+        self.invalidate(frozenset((region_scope(self.name),)), "the whole region")
 
-    def deliver(self, scopes: frozenset[str]) -> bool:
+    def deliver(self, scopes: frozenset[str], what: str = "", function: str = "") -> bool:
         """Invalidate now. Returns False when the store cannot do it yet and keeps it."""
-        self.stats.count("invalidations")
+        self.stats.count("invalidations", function)
+        if what:
+            self.stats.notes.invalidation(what)
         try:
             self.store.invalidate(scopes)
         except StoreUnavailable as error:

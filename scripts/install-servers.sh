@@ -18,10 +18,12 @@ need memcached command -v memcached
 need sasl2-bin command -v saslpasswd2
 need libsasl2-modules sh -c 'find /usr/lib /usr/local/lib -name "libplain.so*" | grep -q .'
 need mariadb-server command -v mariadbd
+need nginx-light command -v nginx
 need default-libmysqlclient-dev header mysql.h
 need pkg-config command -v pkg-config
 need gcc command -v gcc
 need libc6-dev header stdio.h
+need strace command -v strace
 need chromium command -v chromium
 need fonts-noto-color-emoji sh -c 'find /usr/share/fonts -name "NotoColorEmoji*" | grep -q .'
 # The headers of the Python that compiles: Debian's has them in a package of their own.

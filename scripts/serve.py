@@ -28,6 +28,7 @@ def main() -> None:
             *("--worker-class", "gthread", "--threads", str(THREADS)),
             *("--graceful-timeout", "5"),  # seconds
             "--no-control-socket",
+            *("--config", "scripts/reloading.py"),
             *("--log-level", "warning"),
         ],
     )

@@ -27,19 +27,6 @@ def test_an_expired_value_is_loaded_again(manager: Manager, calls: Calls) -> Non
     assert (load(), load()) == (2, 2)
 
 
-def test_the_shorter_of_stored_and_configured_counts(manager: Manager, calls: Calls) -> None:
-    def load() -> int:
-        return calls()
-
-    long = manager(expire=LONG).region("functions")(load)
-    assert long() == 1
-    time.sleep(SHORT * 1.5)
-    short = manager(expire=SHORT).region("functions")(load)
-    assert short() == 2, "a shortened expiry holds for entries that are already stored"
-    time.sleep(SHORT * 1.5)
-    assert long() == 3, "a lengthened expiry makes no entry live longer than it was stored for"
-
-
 def test_an_expiry_of_its_own(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions", expire=SHORT)
     def load() -> int:

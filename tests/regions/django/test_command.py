@@ -61,7 +61,7 @@ def test_verify_names_what_it_takes_out(shelf: str, cache: CacheManager, tmp_pat
     (content,) = (tmp_path / shelf / "content").rglob("*-*")
     content.write_bytes(b"cut")
     err = io.StringIO()
-    with pytest.raises(CommandError, match="1 entries were taken out"):
+    with pytest.raises(CommandError, match="1 files were taken out"):
         call_command("regions", "verify", shelf, stderr=err)
     assert "the content cannot be used" in err.getvalue()
 
@@ -92,7 +92,7 @@ def test_clear_of_a_region_on_memcached(shelf: str, memcached: Memcached, calls:
 
 def test_sweep(shelf: str, cache: CacheManager) -> None:
     assert regions("sweep", shelf) == (
-        f"Region {shelf}: removed 0 expired entries, 0 leftovers\n",
+        f"Region {shelf}: removed 0 entries, 0 leftovers\n",
         "",
     )
 

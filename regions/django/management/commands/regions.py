@@ -1,9 +1,9 @@
-"""Look at the regions, and after their files."""
+"""Look at the regions, tune them, and look after their files."""
 
 from __future__ import annotations
 
-import math
 import time
+from argparse import SUPPRESS
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -11,27 +11,42 @@ from django.template.defaultfilters import filesizeformat
 
 from regions.backends import upkeep
 from regions.backends.files import FileStore
+from regions.django import reports, tuning
 from regions.errors import nearest
+from regions.metrics import duration
 from regions.region import Region, all_regions, regions_named
 
 
 class Command(BaseCommand):
-    help = "Show the regions; with a subcommand, look after one."
+    help = "Show the regions and what their functions do; with a subcommand, look after one."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", metavar="COMMAND")
         commands.add_parser("verify", help="check the digest of every file; take out what differs")
-        commands.add_parser("sweep", help="remove what has expired and what nobody needs")
+        commands.add_parser("sweep", help="remove what nobody can be served any more")
         commands.add_parser("clear", help="empty the region, for every process at once")
         for command in commands.choices.values():
             command.add_argument("region", metavar="REGION")
+        tuning.add_parsers(commands)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        for command in commands.choices.values():
+            command.add_argument("--json", action="store_true", default=SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        reports.load_functions()
+        self.json = options["json"]
         if options["command"] is None:
             self._show()
-            return
-        for region in self._named(options["region"]):
-            getattr(self, options["command"])(region)
+        elif options["command"] in tuning.COMMANDS:
+            for report, text in tuning.COMMANDS[options["command"]](options):
+                self._say(report, text)
+                self.stdout.flush()
+        else:
+            for region in self._named(options["region"]):
+                getattr(self, options["command"])(region)
+
+    def _say(self, report: Any, text: str) -> None:
+        self.stdout.write(tuning.as_json(report) if self.json else text)
 
     def _named(self, name: str) -> list[Region]:
         found = regions_named(name)
@@ -41,38 +56,55 @@ class Command(BaseCommand):
         return found
 
     def _show(self) -> None:
+        if self.json:
+            self._say({"regions": reports.regions(), "functions": reports.activity()}, "")
+            return
         rows: list[tuple[str, ...]] = [("region", "type", "expire", "entries", "size", "oldest")]
         for region in all_regions():
-            rows.append((region.name, region.options.type, _duration(region.options.expire)))
+            rows.append((region.name, region.options.type, duration(region.options.expire)))
             if isinstance(region.store, FileStore):
-                entries, size, oldest = upkeep.usage(region.store)
-                age = "" if oldest is None else _duration(time.time() - oldest)
-                rows[-1] += (str(entries), filesizeformat(size).replace("\xa0", " "), age)
+                rows[-1] += self._usage(region.store)
         widths = [max(map(len, column)) for column in zip(*map(_padded, rows), strict=True)]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(_padded(row), widths, strict=True)]
             self.stdout.write("  ".join(cells).rstrip())
+        _, text = tuning.functions()
+        self.stdout.write(f"\n{text}")
+
+    def _usage(self, store: FileStore) -> tuple[str, ...]:
+        try:
+            entries, size, oldest = upkeep.usage(store)
+        except OSError as error:
+            self.stderr.write(str(error))
+            return ("?", "?", "?")
+        age = "" if oldest is None else duration(time.time() - oldest)
+        return str(entries), filesizeformat(size).replace("\xa0", " "), age
 
     def verify(self, region: Region) -> None:
-        faults = 0
-        for found, reason in upkeep.verify(self._files(region)):
-            faults += 1
-            self.stderr.write(f"{found.path}: {reason}")
+        faults = []
+        for path, reason in upkeep.verify(self._files(region)):
+            faults.append({"path": str(path), "reason": reason})
+            self.stderr.write(f"{path}: {reason}")
+        if not faults or self.json:
+            self._say(
+                {"region": region.name, "taken_out": faults},
+                f"Region {region.name}: everything is as it was stored",
+            )
         if faults:
-            raise CommandError(f"Region {region.name}: {faults} entries were taken out")
-        self.stdout.write(f"Region {region.name}: everything is as it was stored")
+            raise CommandError(f"Region {region.name}: {len(faults)} files were taken out")
 
     def sweep(self, region: Region) -> None:
         entries, leftovers = upkeep.sweep(self._files(region), region.options.grace)
-        self.stdout.write(
-            f"Region {region.name}: removed {entries} expired entries, {leftovers} leftovers"
+        self._say(
+            {"region": region.name, "entries": entries, "leftovers": leftovers},
+            f"Region {region.name}: removed {entries} entries, {leftovers} leftovers",
         )
 
     def clear(self, region: Region) -> None:
         region.invalidate_everything()
         if isinstance(region.store, FileStore):
             upkeep.clear(region.store)
-        self.stdout.write(f"Region {region.name} is empty")
+        self._say({"region": region.name, "cleared": True}, f"Region {region.name} is empty")
 
     def _files(self, region: Region) -> FileStore:
         if not isinstance(region.store, FileStore):
@@ -84,13 +116,3 @@ class Command(BaseCommand):
 
 def _padded(row: tuple[str, ...]) -> tuple[str, ...]:
     return row + ("",) * (6 - len(row))
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration for people, such as "5 d" or "1.5 h"."""
-    if math.isinf(seconds):
-        return "never"
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
