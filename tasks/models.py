@@ -1,7 +1,19 @@
 """The tables: lists, their tasks, and the index of imported files."""
 
+import time
+
 from django.conf import settings
 from django.db import models
+
+STEP = 1000
+"""Between the positions of tasks that are added at once."""
+
+
+def latest_position() -> int:
+    """Return the position of a task that is added now: the time, in microseconds since the epoch.
+    So tasks of two lists that become one are in the order in which they were added.
+    """
+    return time.time_ns() // 1000
 
 
 class TaskList(models.Model):
@@ -20,6 +32,27 @@ class TaskList(models.Model):
         return f"list {self.pk}" if self.user is None else f"list of {self.user}"
 
 
+class Deletion(models.Model):
+    """Tasks that were deleted together, as long as that can be undone."""
+
+    list = models.ForeignKey(TaskList, on_delete=models.CASCADE, related_name="deletions")
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"deletion {self.pk}"
+
+
+ORDER = ("-position", "-id")
+"""Of the tasks of a list: those that were added later are further up."""
+
+
+class LiveTasks(models.Manager["Task"]):
+    """The tasks that are not deleted: the only ones that anybody is shown."""
+
+    def get_queryset(self) -> models.QuerySet["Task"]:
+        return super().get_queryset().filter(deletion=None)
+
+
 class Task(models.Model):
     """One thing to do."""
 
@@ -29,14 +62,33 @@ class Task(models.Model):
     )
     name = models.CharField(max_length=255)
     done = models.BooleanField(default=False)
+    due = models.DateField(null=True, blank=True)
+    position = models.BigIntegerField(default=latest_position, editable=False)
+    """The higher, the further up."""
     created_at = models.DateTimeField(auto_now_add=True)
+    deletion = models.ForeignKey(
+        Deletion,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="tasks",
+    )
+
+    objects = LiveTasks()
+    with_deleted = models.Manager()
 
     class Meta:
-        # Newest first on every page; a task that is done keeps its place.
-        ordering = ("-id",)
+        # New tasks come first on every page; a task that is done keeps its place.
+        ordering = ORDER
+        # Read backwards. The last one also has all that it takes to count.
         indexes = (
-            models.Index(fields=("list", "-id"), name="tasks_all"),
-            models.Index(fields=("list", "done", "-id"), name="tasks_by_done"),
+            models.Index(fields=("list", "deletion", "position", "id"), name="tasks_in_order"),
+            models.Index(
+                fields=("list", "deletion", "done", "position", "id"),
+                name="tasks_by_done_in_order",
+            ),
+            models.Index(fields=("list", "deletion", "done", "due"), name="tasks_by_due"),
         )
 
     def __str__(self) -> str:
@@ -57,10 +109,38 @@ class ImportedFile(models.Model):
     digest = models.CharField(max_length=64)
     """SHA-256 of the content, in hex."""
     source = models.TextField()
-    """Where the content came from: an absolute path."""
-    source_mtime_ns = models.BigIntegerField()
-    """The source's modification time when it was read, in nanoseconds since the epoch."""
+    """Where the content came from: an absolute path, or a URL."""
+    version = models.CharField(max_length=255, default="")
+    """Which content the source had when it was read, as the source tells versions apart."""
+    root = models.TextField(default="")
+    """What it was imported with: the absolute name of a folder or an archive, or a URL."""
     imported_at = models.DateTimeField()
+    folder = models.CharField(max_length=64, default="", editable=False)
+    """`path_digest` of the path of the folder it lies in, "" for the one that holds all."""
+    sort_name = models.CharField(max_length=255, default="", editable=False)
+    """How its name begins, without regard to case: what lists are sorted by."""
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("folder", "sort_name"), name="files_by_name"),
+            models.Index(fields=("folder", "size"), name="files_by_size"),
+        )
 
     def __str__(self) -> str:
         return self.path
+
+
+class Attachment(models.Model):
+    """An imported file that belongs to a task."""
+
+    # The constraint's index begins with the task and so serves this foreign key too.
+    task = models.ForeignKey(
+        Task, on_delete=models.CASCADE, related_name="attachments", db_index=False
+    )
+    file = models.ForeignKey(ImportedFile, on_delete=models.CASCADE, related_name="attachments")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("task", "file"), name="attached_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.file} of {self.task}"

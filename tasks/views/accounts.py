@@ -12,8 +12,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
 from tasks.forms import SignUpForm
+from tasks.throttling import throttled_log_in, throttled_sign_up
 
 
+@method_decorator(throttled_log_in, name="dispatch")
 class LogIn(views.LoginView):
     """Log in, and keep the tasks that the visitor has written down."""
 
@@ -28,7 +30,7 @@ class LogIn(views.LoginView):
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
-@method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
+@method_decorator([sensitive_post_parameters(), never_cache, throttled_sign_up], name="dispatch")
 class SignUp(FormView):  # type: ignore[type-arg]
     """Make an account and log in to it."""
 

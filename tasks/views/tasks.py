@@ -1,65 +1,37 @@
 """The list: one page of it to look at, and the changes that its buttons post.
 
 A change answers with a redirect to the page it was made on, so that reloading repeats nothing.
+Scripts name themselves with the header `PART` and get the same pages without what surrounds them.
 """
 
-from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import urlencode
+from django.utils.cache import patch_vary_headers
 from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from tasks import changes, lists, queries
+from beakercache import cache
+from regions.django.pages import region_page
+from tasks import changes, deletions, lists, queries
 from tasks.forms import TaskForm
-from tasks.models import Task
+from tasks.models import Deletion, Task
 from tasks.queries import Show, TaskPage
+from tasks.views.places import Place
+
+PART = "X-Part"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A page of the list, as the query string names it."""
-
-    show: Show = Show.ALL
-    page: int = 1
-
-    @classmethod
-    def of(cls, request: HttpRequest) -> Self:
-        """Return the place a request names; what it names wrongly is as if left out."""
-        try:
-            show = Show(request.GET.get("show", Show.ALL))
-        except ValueError:
-            show = Show.ALL
-        try:
-            page = int(request.GET.get("page", 1))
-        except ValueError:
-            page = 1
-        return cls(show, page)
-
-    @property
-    def query(self) -> str:
-        """The query string, with its "?"; empty for the first page of all tasks."""
-        named: dict[str, str | int] = {}
-        if self.show is not Show.ALL:
-            named["show"] = self.show
-        if self.page > 1:
-            named["page"] = self.page
-        return f"?{urlencode(named)}" if named else ""
-
-    @property
-    def url(self) -> str:
-        return reverse("tasks:list") + self.query
-
-
-@never_cache
+@never_cache  # else Back shows the page as it was
 @require_http_methods(["GET", "HEAD", "POST"])
+@region_page(cache["functions"], by=lists.list_id, tags=["list:{by}"])
 def index(request: HttpRequest) -> HttpResponse:
     """Show a page of the list; a POST adds a task."""
     place = Place.of(request)
@@ -69,30 +41,29 @@ def index(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, place, form)
     with transaction.atomic():
-        task = changes.add(lists.list_to_write(request), form.cleaned_data["name"])
+        task = changes.add(lists.list_to_write(request), **form.cleaned_data)
     messages.success(request, f"Added {_quoted(task)}.")
-    # Where the new task is to be seen: the first page, and not among those that are done.
-    return HttpResponseRedirect(Place(Show.ALL if place.show is Show.DONE else place.show).url)
+    # Where the new task is to be seen: on the first page, not among others.
+    return HttpResponseRedirect(Place(Show.OPEN if place.show is Show.OPEN else Show.ALL).url)
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: HttpRequest, task_id: int) -> HttpResponse:
-    """Rename a task."""
+    """Change a task's name and date."""
     place = Place.of(request)
     list_id = lists.list_id(request)
     try:
         task = Task.objects.get(list_id=list_id, pk=task_id)
         data = request.POST if request.method == "POST" else None
-        form = TaskForm(data, initial={"name": task.name})
+        form = _editor(data, initial={"name": task.name, "due": task.due})
         if form.is_valid():
-            task = changes.rename(list_id, task_id, form.cleaned_data["name"])
-            messages.success(request, f"Renamed to {_quoted(task)}.")
+            task = changes.edit(list_id, task_id, **form.cleaned_data)
+            messages.success(request, f"Saved {_quoted(task)}.")
             return _back(place, task)
     except Task.DoesNotExist:
         raise Http404 from None
-    context = {"form": form, "task": task, "place": place}
-    return render(request, "tasks/edit.html", context, status=422 if form.errors else 200)
+    return _render(request, "tasks/edit.html", {"editor": form, "task": task, "place": place}, form)
 
 
 @require_POST
@@ -107,36 +78,105 @@ def done(request: HttpRequest, task_id: int) -> HttpResponse:
 
 
 @require_POST
-def delete(request: HttpRequest, task_id: int) -> HttpResponse:
+def move(request: HttpRequest, task_id: int) -> HttpResponse:
+    """Move a task: right ``above`` or ``below`` another, or past the next one that is shown
+    (``step``, up or down)."""
+    list_id, place = lists.list_id(request), Place.of(request)
     try:
-        task = changes.delete(lists.list_id(request), task_id)
+        sides = [
+            (side, int(request.POST[side])) for side in ("above", "below") if side in request.POST
+        ]
+    except ValueError:
+        raise Http404 from None
+    try:
+        if sides:
+            side, other_id = sides[0]
+            task = changes.move(list_id, task_id, other_id, above=side == "above")
+        else:
+            up = request.POST.get("step") == "up"
+            task = changes.step(list_id, task_id, place.show, place.search, up=up)
     except Task.DoesNotExist:
         raise Http404 from None
-    messages.success(request, f"Deleted {_quoted(task)}.")
-    return HttpResponseRedirect(Place.of(request).url)
+    messages.success(request, f"Moved {_quoted(task)}.")
+    return _back(place, task)
+
+
+@require_POST
+def delete(request: HttpRequest, task_id: int) -> HttpResponse:
+    try:
+        task, deletion = deletions.delete(lists.list_id(request), task_id)
+    except Task.DoesNotExist:
+        raise Http404 from None
+    return _deleted(request, f"Deleted {_quoted(task)}.", deletion)
 
 
 @require_POST
 def clear_done(request: HttpRequest) -> HttpResponse:
     """Delete every task that is done."""
-    deleted = changes.clear_done(lists.list_id(request))
-    messages.success(request, f"Deleted {deleted} done task{'' if deleted == 1 else 's'}.")
+    number, deletion = deletions.clear_done(lists.list_id(request))
+    if deletion is None:
+        messages.info(request, "No task is done.")
+        return HttpResponseRedirect(Place.of(request).url)
+    return _deleted(request, f"Deleted {number} done task{'' if number == 1 else 's'}.", deletion)
+
+
+@require_POST
+def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
+    """Bring back what was deleted."""
+    try:
+        number = deletions.undo(lists.list_id(request), deletion_id)
+    except Deletion.DoesNotExist:
+        raise Http404 from None
+    if number:
+        messages.success(request, f"Brought back {number} task{'' if number == 1 else 's'}.")
+    else:
+        messages.info(request, "Nothing was left to bring back.")
     return HttpResponseRedirect(Place.of(request).url)
+
+
+def _deleted(request: HttpRequest, text: str, deletion: Deletion) -> HttpResponse:
+    place = Place.of(request)
+    # The address that takes back what the message is about: messages.html makes a button of it.
+    way_back = reverse("tasks:undo", args=(deletion.pk,)) + place.query
+    messages.success(request, text, extra_tags=way_back)
+    return HttpResponseRedirect(place.url)
 
 
 def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
     list_id = lists.list_id(request)
-    page = TaskPage() if list_id is None else queries.page_of(list_id, place.show, place.page)
+    page = TaskPage()
+    if list_id is not None:
+        page = queries.page_of(list_id, place.show, place.page, place.search)
+    place = Place(place.show, page.number, place.search)
     counts = page.counts
     context = {
         "form": form,
-        "place": Place(place.show, page.number),
+        "editor": _editor(),
+        "place": place,
         "counts": counts,
-        "tabs": [(show, counts.of(show)) for show in Show],
+        "tabs": [
+            (show, counts.of(show), place.showing(show).url)
+            for show in Show
+            if show is not Show.DUE or counts.due or place.show is Show.DUE
+        ],
         "page": Paginator(range(counts.of(place.show)), queries.PAGE_SIZE).page(page.number),
         "tasks": page.rows,
     }
-    return render(request, "tasks/list.html", context, status=422 if form.errors else 200)
+    return _render(request, "tasks/list.html", context, form)
+
+
+def _editor(*data: Any, **options: Any) -> TaskForm:
+    # Beside the form that adds a task, whose ids are others.
+    return TaskForm(*data, auto_id="edit_%s", **options)
+
+
+def _render(
+    request: HttpRequest, template: str, context: dict[str, Any], form: Form
+) -> HttpResponse:
+    context["layout"] = "part.html" if request.headers.get(PART) else "base.html"
+    response = render(request, template, context, status=422 if form.errors else 200)
+    patch_vary_headers(response, [PART])
+    return response
 
 
 def _back(place: Place, task: Task) -> HttpResponseRedirect:

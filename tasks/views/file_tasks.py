@@ -1,0 +1,96 @@
+"""What files and tasks have to do with each other: attachments, and tasks made of lines."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from tasks import attachments, changes, lists
+from tasks.files import ContentAway, content_of
+from tasks.lines import LONGEST, MOST, choice_of, plan_of
+from tasks.models import ImportedFile, Task
+from tasks.texts import text_of
+from tasks.views.files import away, folders_above, row_or_404
+from tasks.views.places import Place
+
+_SHOWN = 20
+"""Names, and refused lines, that are shown as examples."""
+
+
+@require_POST
+def attach(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a file belong to the task whose id the field ``task`` is."""
+    try:
+        task = attachments.attach(lists.list_id(request), _number(request, "task", -1), pk)
+    except (Task.DoesNotExist, ImportedFile.DoesNotExist):
+        raise Http404 from None
+    messages.success(request, f"Attached to “{task.name}”.")
+    return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
+
+
+@require_POST
+def detach(request: HttpRequest, task_id: int, pk: int) -> HttpResponse:
+    """Let a file not belong to a task any more; back to the task's page, or with the field
+    ``next=file`` to the file's."""
+    try:
+        file = attachments.detach(lists.list_id(request), task_id, pk)
+    except Task.DoesNotExist:
+        raise Http404 from None
+    if file is not None:
+        messages.success(request, f"Removed “{file}” from the task; the file itself is kept.")
+    if request.POST.get("next") == "file":
+        return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
+    return HttpResponseRedirect(reverse("tasks:edit", args=(task_id,)) + Place.of(request).query)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show what tasks a file's lines would become; a POST makes them."""
+    file = row_or_404(pk)
+    try:
+        text = text_of(file, content_of(file), LONGEST)
+    except ContentAway:
+        return away(request, file)
+    if text is None:
+        raise Http404("The file is not text.")
+    asked = request.POST if request.method == "POST" else request.GET
+    header = {"0": False, "1": True}.get(asked.get("header", ""))
+    choice = choice_of(file, text, _number(request, "column", 0), header)
+    plan = plan_of(file, text, choice)
+    changed = request.method == "POST" and request.POST.get("digest") != file.digest
+    if request.method == "POST" and plan.names and not changed:
+        with transaction.atomic():
+            changes.add_many(lists.list_to_write(request), plan.names)
+        number = len(plan.names)
+        messages.success(request, f"Added {number} task{'' if number == 1 else 's'}.")
+        return HttpResponseRedirect(reverse("tasks:list"))
+    context = {
+        "file": file,
+        "above": folders_above(file.path.rpartition("/")[0]),
+        "choice": choice,
+        "plan": plan,
+        "names": plan.names[:_SHOWN],
+        "more_names": max(0, len(plan.names) - _SHOWN),
+        "refused": plan.refused[:_SHOWN],
+        "more_refused": max(0, len(plan.refused) - _SHOWN),
+        "partial": text.partial,
+        "longest": LONGEST,
+        "most": MOST,
+        "changed": changed,
+    }
+    return render(request, "tasks/files/lines.html", context, status=409 if changed else 200)
+
+
+def _number(request: HttpRequest, name: str, otherwise: int) -> int:
+    """Return the number in a field, ``otherwise`` when there is none."""
+    fields = request.POST if request.method == "POST" else request.GET
+    try:
+        return int(fields.get(name, ""))
+    except ValueError:
+        return otherwise

@@ -1,0 +1,56 @@
+"""Where on the list somebody is: which tasks, which page, what was searched for."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from tasks.queries import Show
+
+LONGEST_SEARCH = 255
+"""Characters: as many as a name may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page of the list, as the query string names it."""
+
+    show: Show = Show.ALL
+    page: int = 1
+    search: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        """Return the place a request names; what it names wrongly is as if left out."""
+        try:
+            show = Show(request.GET.get("show", Show.ALL))
+        except ValueError:
+            show = Show.ALL
+        try:
+            page = int(request.GET.get("page", 1))
+        except ValueError:
+            page = 1
+        search = request.GET.get("q", "").replace("\0", "")[:LONGEST_SEARCH]
+        return cls(show, page, " ".join(search.split()))
+
+    def showing(self, show: Show) -> Self:
+        """Return the first page of other tasks."""
+        return replace(self, show=show, page=1)
+
+    @property
+    def query(self) -> str:
+        """The query string, with its "?"; empty for the first page of all tasks."""
+        named: dict[str, str | int] = {}
+        if self.show is not Show.ALL:
+            named["show"] = self.show
+        if self.search:
+            named["q"] = self.search
+        if self.page > 1:
+            named["page"] = self.page
+        return f"?{urlencode(named)}" if named else ""
+
+    @property
+    def url(self) -> str:
+        return reverse("tasks:list") + self.query
