@@ -8,13 +8,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from beakercache import cache
-from tasks import changes
+from tasks import changes, order
 from tasks.models import ImportedFile, Task, TaskList
 
 
 @admin.register(Task)
 class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "list", "done", "created_at")
+    list_display = ("name", "list", "done", "due", "created_at")
     list_filter = ("done",)
     list_select_related = ("list__user",)
     raw_id_fields = ("list",)
@@ -25,6 +25,8 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Task, form: Any, change: bool) -> None:
         with changes.change_of(obj.list_id):
+            if not change:
+                obj.position = order.top(obj.list_id)
             super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:

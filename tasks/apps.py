@@ -7,11 +7,19 @@ class TasksConfig(AppConfig):
     name = "tasks"
 
     def ready(self) -> None:
-        from django.contrib.auth.signals import user_logged_in
+        from django.contrib.auth.signals import user_logged_in, user_login_failed
         from django.db.models.signals import pre_delete
 
+        from beakercache import cache
+        from regions.django.dependencies import install
+        from tasks.attachments import before_attachment_deletion
         from tasks.changes import before_list_deletion
         from tasks.lists import keep_at_login
+        from tasks.throttling import count_failure, forget_tries
 
+        install(cache)
         user_logged_in.connect(keep_at_login)
+        user_logged_in.connect(forget_tries)
+        user_login_failed.connect(count_failure)
         pre_delete.connect(before_list_deletion, sender="tasks.TaskList")
+        pre_delete.connect(before_attachment_deletion, sender="tasks.Attachment")

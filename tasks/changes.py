@@ -4,15 +4,17 @@ Both happen in one transaction: after its commit nobody sees the list as it was,
 rollback nothing has happened. A task of another list does not exist: Task.DoesNotExist.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 from django.db import transaction
 
 from beakercache import cache
-from tasks import queries
-from tasks.models import Task, TaskList
+from tasks import order, queries
+from tasks.models import ORDER, STEP, Task, TaskList
+from tasks.queries import Show
 
 
 @contextmanager
@@ -26,16 +28,31 @@ def change_of(*list_ids: int | None) -> Iterator[None]:
         cache.invalidate_tags(*(f"list:{list_id}" for list_id in known))
 
 
-def add(tasks: TaskList, name: str) -> Task:
+def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
     with change_of(tasks.pk):
-        return Task.objects.create(list=tasks, name=name)
+        top = order.top(tasks.pk)
+        return Task.objects.create(list=tasks, name=name, due=due, position=top)
 
 
-def rename(list_id: int | None, task_id: int, name: str) -> Task:
+def add_many(tasks: TaskList, names: Sequence[str]) -> None:
+    """Add tasks of these names, the first of them on top."""
+    with change_of(tasks.pk):
+        top = order.top(tasks.pk) + STEP * len(names)
+        Task.objects.bulk_create(
+            (
+                Task(list=tasks, name=name, position=top - STEP * number)
+                for number, name in enumerate(names, 1)
+            ),
+            batch_size=500,
+        )
+
+
+def edit(list_id: int | None, task_id: int, name: str, due: date | None) -> Task:
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
         task.name = name
-        task.save(update_fields=["name"])
+        task.due = due
+        task.save(update_fields=["name", "due"])
         return task
 
 
@@ -47,19 +64,27 @@ def set_done(list_id: int | None, task_id: int, done: bool) -> Task:
         return task
 
 
-def delete(list_id: int | None, task_id: int) -> Task:
-    """Delete a task and return it as it was."""
+def move(list_id: int | None, task_id: int, other_id: int, *, above: bool) -> Task:
+    """Place a task right above another one of its list, or else right below."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
-        task.delete()
+        other = Task.objects.get(list_id=list_id, pk=other_id)
+        if other != task:
+            task.position = order.between(task, other, above=above)
+            task.save(update_fields=["position"])
         return task
 
 
-def clear_done(list_id: int | None) -> int:
-    """Delete the tasks that are done and return their number."""
+def step(list_id: int | None, task_id: int, show: Show, search: str, *, up: bool) -> Task:
+    """Move a task past the next one up, or else down, of those that are shown together."""
     with change_of(list_id):
-        deleted, _ = Task.objects.filter(list_id=list_id, done=True).delete()
-        return deleted
+        task = Task.objects.get(list_id=list_id, pk=task_id)
+        shown = queries.found(list_id, show, search).order_by(*ORDER)
+        near = order.over(shown, task).reverse() if up else order.under(shown, task)
+        if other := near.first():
+            task.position = order.between(task, other, above=up)
+            task.save(update_fields=["position"])
+        return task
 
 
 def before_list_deletion(instance: TaskList, **_: Any) -> None:

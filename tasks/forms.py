@@ -20,7 +20,7 @@ def validate_visible(text: str) -> None:
 
 
 class TaskForm(forms.Form):
-    """The name of a task: any Unicode, without the space around it."""
+    """The name of a task: any Unicode, without the space around it; and when it is due."""
 
     name = forms.CharField(
         label="Task",
@@ -36,9 +36,18 @@ class TaskForm(forms.Form):
             attrs={"dir": "auto", "autocomplete": "off", "enterkeyhint": "done"}
         ),
     )
+    due = forms.DateField(
+        label="Due",
+        required=False,
+        input_formats=["%Y-%m-%d"],
+        error_messages={"invalid": "Write the date as year-month-day, such as 2030-12-31."},
+        # As inputs of this type want it, whatever the language. Without a latest date, browsers
+        # take years of six digits.
+        widget=forms.DateInput({"type": "date", "max": "9999-12-31"}, "%Y-%m-%d"),
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
         # Browsers count otherwise than we do (an emoji is two) and cut pasted text off silently.
         del self.fields["name"].widget.attrs["maxlength"]
 

@@ -3,13 +3,15 @@
 Everything about a list carries the tag ``list:<id>``; whatever changes the list invalidates it.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from beakercache import cache
-from tasks.models import Task, TaskList
+from tasks.models import ORDER, Task, TaskList
 
 PAGE_SIZE = 50
 
@@ -19,6 +21,8 @@ class Show(StrEnum):
 
     ALL = "all"
     OPEN = "open"
+    DUE = "due"
+    """Open ones with a date, by it."""
     DONE = "done"
 
     @property
@@ -31,6 +35,7 @@ class Counts:
     """How many tasks a list has."""
 
     open: int = 0
+    due: int = 0
     done: int = 0
 
     @property
@@ -38,7 +43,12 @@ class Counts:
         return self.open + self.done
 
     def of(self, show: Show) -> int:
-        return {Show.ALL: self.all, Show.OPEN: self.open, Show.DONE: self.done}[show]
+        return {
+            Show.ALL: self.all,
+            Show.OPEN: self.open,
+            Show.DUE: self.due,
+            Show.DONE: self.done,
+        }[show]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class TaskRow:
     id: int
     name: str
     done: bool
+    due: date | None
 
 
 @cache.region("functions")
@@ -66,18 +77,33 @@ class TaskPage:
 
 
 @cache.region("functions", tags=["list:{list_id}"])
-def page_of(list_id: int, show: Show, number: int) -> TaskPage:
-    """Return page ``number``, from 1, of the tasks to show, newest first; the nearest there is."""
-    tasks = Task.objects.filter(list_id=list_id)
+def page_of(list_id: int, show: Show, number: int, search: str = "") -> TaskPage:
+    """Return page ``number``, from 1, of the tasks to show, or of those among them whose names
+    contain every word of ``search``; the nearest there is. The numbers are of all such tasks."""
+    tasks = found(list_id, Show.ALL, search)
     counts = Counts(
         **tasks.aggregate(
-            open=Count("pk", filter=Q(done=False)), done=Count("pk", filter=Q(done=True))
+            open=Count("pk", filter=Q(done=False)),
+            due=Count("pk", filter=Q(done=False, due__isnull=False)),
+            done=Count("pk", filter=Q(done=True)),
         )
     )
-    if show is not Show.ALL:
-        tasks = tasks.filter(done=show is Show.DONE)
     last = max(1, -(-counts.of(show) // PAGE_SIZE))
     number = min(max(number, 1), last)
     start = (number - 1) * PAGE_SIZE
-    rows = tasks.values_list("id", "name", "done")[start : start + PAGE_SIZE]
-    return TaskPage(counts, number, tuple(TaskRow(*row) for row in rows))
+    rows = found(list_id, show, search).values_list("id", "name", "done", "due")
+    page = rows[start : start + PAGE_SIZE]
+    return TaskPage(counts, number, tuple(TaskRow(*row) for row in page))
+
+
+def found(list_id: int | None, show: Show, search: str) -> QuerySet[Task]:
+    """Return the tasks of a list to show, in order."""
+    tasks = Task.objects.filter(list_id=list_id)
+    if show is Show.DUE:
+        tasks = tasks.filter(done=False, due__isnull=False).order_by("due", *ORDER)
+    elif show is not Show.ALL:
+        tasks = tasks.filter(done=show is Show.DONE)
+    for word in search.split():
+        # Unlike `icontains`, this folds the case of all letters on SQLite too.
+        tasks = tasks.filter(name__iregex=re.escape(word))
+    return tasks

@@ -20,7 +20,8 @@ PASSWORD = "correct-horse-battery"
 
 _ROW = re.compile(
     r'<li id="task-(?P<id>\d+)".*?aria-label="(?P<done>Open again)?.*?'
-    r'<span class="name"[^>]*>(?P<name>[^<]*)<.*?</li>',
+    r'<a class="name"[^>]*>(?P<name>[^<]*)(?:<span[^>]*>[^<]*</span>)?</a>'
+    r'\s*(?:<time class="due" datetime="(?P<due>[^"]*)">[^<]*</time>)?\s*</div>.*?</li>',
     re.DOTALL,
 )
 
@@ -31,6 +32,8 @@ class Row(NamedTuple):
     id: int
     name: str
     done: bool
+    due: str
+    """As year-month-day; "" for none."""
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Page:
     @property
     def rows(self) -> list[Row]:
         return [
-            Row(int(row["id"]), html.unescape(row["name"]), bool(row["done"]))
+            Row(int(row["id"]), html.unescape(row["name"]), bool(row["done"]), row["due"] or "")
             for row in _ROW.finditer(self.html)
         ]
 
@@ -70,19 +73,26 @@ class Page:
 
     def typed(self, field: str) -> str:
         """Return what stands in an input."""
-        (tag,) = re.findall(rf'<input[^>]* name="{field}"[^>]*>', self.html)
+        (tag,) = self._inputs(field)
         value = re.search(r' value="([^"]*)"', tag)
         return html.unescape(value[1]) if value else ""
 
     def errors_beside(self, field: str) -> str:
         """Return the messages that an input refers to with aria-describedby; "" if it is valid."""
-        (tag,) = re.findall(rf'<input[^>]* name="{field}"[^>]*>', self.html)
+        (tag,) = self._inputs(field)
         if 'aria-invalid="true"' not in tag:
             return ""
-        found = re.search(rf'<ul[^>]* id="id_{field}_error">(.*?)</ul>', self.html, re.DOTALL)
+        described = re.search(r'aria-describedby="([^"]*)"', tag)
+        assert described, f"{field} refers to no message"
+        ids = "|".join(described[1].split())
+        found = re.search(rf'<ul[^>]* id="(?:{ids})">(.*?)</ul>', self.html, re.DOTALL)
         assert found, f"no message beside {field}"
-        assert f"id_{field}_error" in tag, f"{field} does not refer to its message"
         return html.unescape(re.sub(r"<[^>]*>", "", found[1])).strip()
+
+    def _inputs(self, field: str) -> list[str]:
+        """Return the tags of a field, without those that wait in templates for scripts."""
+        shown = re.sub(r"<template.*?</template>", "", self.html, flags=re.DOTALL)
+        return re.findall(rf'<input[^>]* name="{field}"[^>]*>', shown)
 
 
 class Browser:

@@ -127,9 +127,11 @@ def test_logging_in_leads_nowhere_but_to_this_site(
     assert (answer.status_code, answer["Location"]) == (302, leads_to)
 
 
-def test_logging_in_changes_the_sessions_key(mine: Browser, user: User) -> None:
+@pytest.mark.parametrize("way", ["log in", "sign up"])
+def test_logging_in_changes_the_sessions_key(mine: Browser, user: User, way: str) -> None:
     before = mine.client.cookies["sessionid"].value
-    mine.log_in(user)
+    mine.log_in(user) if way == "log in" else mine.sign_up("new")
+    assert "Log out" in mine.get().text
     assert mine.client.cookies["sessionid"].value != before
     assert not Session.objects.filter(pk=before).exists()
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from tasks import changes
+from tasks import changes, deletions
 from tasks.models import Task
 from tests.tasks.conftest import Browser, MakeBrowser, Page, at_once
 
@@ -94,10 +94,10 @@ def test_a_change_that_is_rolled_back_leaves_page_and_stored_queries_as_they_wer
     task = Task.objects.get(name="a")
     with transaction.atomic():
         changes.add(task.list, "never")
-        changes.rename(task.list_id, task.pk, "never")
+        changes.edit(task.list_id, task.pk, "never", None)
         changes.set_done(task.list_id, task.pk, False)
-        changes.clear_done(task.list_id)
-        changes.delete(task.list_id, Task.objects.get(name="b").pk)
+        deletions.clear_done(task.list_id)
+        deletions.delete(task.list_id, Task.objects.get(name="b").pk)
         transaction.set_rollback(True)
     after = mine.get()
     assert after.rows == before.rows
@@ -109,7 +109,7 @@ def test_nobody_sees_a_change_before_it_is_committed(mine: Browser) -> None:
     before = mine.get()
     task = Task.objects.get(name="b")
     with transaction.atomic():
-        changes.rename(task.list_id, task.pk, "renamed")
+        changes.edit(task.list_id, task.pk, "renamed", None)
         (page,) = at_once(mine.get)
         assert page.rows == before.rows
     assert mine.get().names == ["renamed", "a"]

@@ -1,0 +1,40 @@
+// Keyboard shortcuts; "?" shows them.
+
+const help = document.getElementById("help");
+
+document.getElementById("keys").addEventListener("click", () => help.showModal());
+
+const KEYS = {
+  n: () => focus(document.getElementById("id_name")),
+  "/": () => focus(document.getElementById("id_q")),
+  "?": () => help.showModal(),
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => row()?.querySelector(".check").click(),
+  Delete: () => row()?.querySelector(".delete").click(),
+  z: () => document.querySelector("#messages .undo")?.click(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.defaultPrevented || typing || help.open || event.altKey) return;
+  if ((event.ctrlKey || event.metaKey) && event.key !== "z") return;
+  if (!Object.hasOwn(KEYS, event.key)) return;
+  event.preventDefault();
+  KEYS[event.key]();
+});
+
+function row() {
+  return document.activeElement.closest(".row:not(.editing)");
+}
+
+function step(by) {
+  const rows = [...document.querySelectorAll("#list .row:not(.editing)")];
+  const next = rows[row() ? rows.indexOf(row()) + by : 0];
+  next?.querySelector(".name").focus();
+}
+
+function focus(input) {
+  input.focus();
+  input.select();
+}

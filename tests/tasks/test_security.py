@@ -1,0 +1,231 @@
+"""What an attacker would try: passwords, large bodies, other hosts, other sites' pages."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import RequestFactory
+
+from beakercache import cache
+from tasks.models import ImportedFile
+from tasks.throttling import FAILURES, SIGN_UPS, TRIES, address_of
+from tests.tasks.conftest import PASSWORD, Browser, MakeBrowser, Page, at_once
+from tests.tasks.test_import import import_data
+from tests.tasks.test_leaks import put_on_memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_django.fixtures import Settings
+
+    from tests.servers import Memcached
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LOG_IN = "/accounts/login/"
+HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted() -> None:
+    """Counts outlive the tests that they were made in."""
+    for address in (HERE, ELSEWHERE):
+        FAILURES.forget(address)
+        SIGN_UPS.forget(address)
+        for name in ("user", "nobody", "other"):
+            TRIES.forget(name, address)
+
+
+def guess(browser: Browser, name: str = "user", password: str = "wrong", at: str = LOG_IN) -> Page:
+    return browser.post(at, username=name, password=password)
+
+
+# -- throttling ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", [LOG_IN, "/admin/login/"])
+@pytest.mark.parametrize("name", ["user", "nobody"])
+def test_who_guesses_too_often_is_told_when_to_try_again(
+    browser: MakeBrowser, user: User, name: str, at: str
+) -> None:
+    mine = browser(REMOTE_ADDR=HERE)
+    mine.add("kept")
+    for _ in range(TRIES.most):
+        assert "Please enter" in guess(mine, name, at=at).text
+    page = guess(mine, name, PASSWORD, at)
+    assert page.status == 429
+    assert page.response["Retry-After"] == "900"
+    assert "no-store" in page.response["Cache-Control"]
+    assert "in 15 minutes" in page.text
+    assert mine.get().names == ["kept"]
+    # No other spelling, in this browser or another, gets around it.
+    for spelling in (name.upper(), f" {name}", name.replace("o", "ö").replace("u", "\uff55")):
+        assert guess(browser(REMOTE_ADDR=HERE), spelling, PASSWORD, at).status == 429
+    # Whoever else uses the site, or the name, is not kept out.
+    assert "user" in guess(browser(REMOTE_ADDR=ELSEWHERE), "user", PASSWORD).text
+    User.objects.create_user("other", password=PASSWORD)
+    assert "other" in guess(browser(REMOTE_ADDR=HERE), "other", PASSWORD).text
+
+
+def test_of_guesses_at_once_no_more_are_looked_at(browser: MakeBrowser, user: User) -> None:
+    browsers = [browser(REMOTE_ADDR=HERE) for _ in range(TRIES.most + 6)]
+    pages = at_once(*(lambda one=one: guess(one) for one in browsers))
+    assert sorted(page.status for page in pages) == [422] * TRIES.most + [429] * 6
+
+
+def test_logging_in_forgets_ones_own_failures_only(
+    browser: MakeBrowser, user: User, other: User
+) -> None:
+    for _ in range(2):
+        for _ in range(TRIES.most - 1):
+            assert guess(browser(REMOTE_ADDR=HERE)).status == 422
+        assert guess(browser(REMOTE_ADDR=HERE), "user", PASSWORD).status == 200
+    attacker = browser(REMOTE_ADDR=HERE)
+    for _ in range(TRIES.most):
+        guess(browser(REMOTE_ADDR=HERE))
+        assert guess(attacker, "other", PASSWORD).status == 200
+        # Whoever is logged in is sent on, without a look at name or password.
+        guess(attacker, "user")
+    assert guess(browser(REMOTE_ADDR=HERE)).status == 429
+
+
+def test_an_address_that_fails_with_many_names_is_refused(browser: MakeBrowser, user: User) -> None:
+    for _ in range(FAILURES.most - 2):
+        FAILURES.count(HERE)
+    for number in range(2):
+        assert guess(browser(REMOTE_ADDR=HERE), f"name{number}").status == 422
+    assert guess(browser(REMOTE_ADDR=HERE), "user", PASSWORD).status == 429
+    assert guess(browser(REMOTE_ADDR=ELSEWHERE), "user", PASSWORD).status == 200
+
+
+def test_an_address_that_signs_up_too_often_is_refused(browser: MakeBrowser) -> None:
+    for _ in range(SIGN_UPS.most - 2):
+        SIGN_UPS.count(HERE)
+    for _ in range(2):
+        assert browser(REMOTE_ADDR=HERE).sign_up("").status == 422
+    page = browser(REMOTE_ADDR=HERE).sign_up("new")
+    assert (page.status, page.response["Retry-After"]) == (429, "3600")
+    assert not User.objects.exists()
+    assert browser(REMOTE_ADDR=ELSEWHERE).sign_up("new").status == 200
+
+
+@pytest.fixture
+def _memcached_hangs(own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_memcached(own_memcached, monkeypatch)
+    own_memcached.pause()
+
+
+@pytest.fixture
+def _no_folder() -> Iterator[None]:
+    """A file stands in the place of the region's folder."""
+    store: Any = cache["functions"].store
+    aside = store.folder.with_name("aside")
+    os.rename(store.folder, aside)
+    store.folder.write_bytes(b"")
+    yield
+    store.folder.unlink()
+    os.rename(aside, store.folder)
+
+
+@pytest.mark.parametrize("away", ["_no_folder", "_memcached_hangs"])
+def test_nobody_is_kept_out_while_the_region_is_away(
+    browser: MakeBrowser, user: User, away: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(away)
+    for _ in range(TRIES.most + 1):
+        assert guess(browser(REMOTE_ADDR=HERE)).status == 422
+    assert "user" in guess(browser(REMOTE_ADDR=HERE), "user", PASSWORD).text
+    assert browser(REMOTE_ADDR=HERE).sign_up("new").status == 200
+
+
+@pytest.mark.parametrize(
+    ("behind_proxy", "address", "forwarded", "counted"),
+    [
+        (False, HERE, "198.51.100.7", HERE),
+        (True, HERE, "198.51.100.7", "198.51.100.7"),
+        (True, HERE, "6.6.6.6, 198.51.100.7", "198.51.100.7"),
+        (True, HERE, "", HERE),
+        (True, "", "nonsense", ""),
+        (False, "2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
+        (False, "2001:db8:1:2:ffff::", "", "2001:db8:1:2::/64"),
+        (False, "::ffff:192.0.2.1", "", HERE),
+    ],
+)
+def test_an_address_is_what_nobody_can_write_himself(
+    settings: Settings, behind_proxy: bool, address: str, forwarded: str, counted: str
+) -> None:
+    settings.BEHIND_PROXY = behind_proxy
+    request = RequestFactory(REMOTE_ADDR=address).get("/", HTTP_X_FORWARDED_FOR=forwarded)
+    assert address_of(request) == counted
+
+
+# -- headers and bodies --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/files/", LOG_IN, "/admin/login/", "/nowhere/"])
+def test_every_page_says_that_it_loads_from_this_site_alone(
+    browser: MakeBrowser, path: str
+) -> None:
+    page = browser().get(path)
+    policy = dict(
+        directive.split(" ", 1)
+        for directive in page.response["Content-Security-Policy"].split("; ")
+    )
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert set(policy.values()) == {"'none'", "'self'"}
+    inline = r'<style|<[^>]* (style|on\w+)=|="javascript:|<script(?![^>]* src="/static/)'
+    assert re.findall(inline, page.html) == []
+    assert page.response["X-Content-Type-Options"] == "nosniff"
+    assert page.response["X-Frame-Options"] == "DENY"
+    assert page.response["Referrer-Policy"] == "same-origin"
+    assert page.response["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert page.response["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "camera=()" in page.response["Permissions-Policy"]
+
+
+def test_a_file_that_the_browser_has_keeps_its_stricter_policy(
+    browser: MakeBrowser, tmp_path: Path
+) -> None:
+    (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    import_data(tmp_path)
+    client, address = browser().client, f"/files/{ImportedFile.objects.get().pk}/raw/"
+    first = client.get(address)
+    first.close()
+    policy = first["Content-Security-Policy"]
+    assert "sandbox" in policy
+    again = client.get(address, headers={"if-none-match": first["ETag"]})
+    assert again.status_code == 304
+    # What comes with this answer replaces what the browser keeps.
+    assert again.get("Content-Security-Policy", policy) == policy
+
+
+def test_a_host_that_is_not_the_sites_is_refused_and_not_repeated(browser: MakeBrowser) -> None:
+    page = Page(browser().client.get("/accounts/login/", headers={"host": "evil.invalid"}))
+    assert page.status == 400
+    assert "evil" not in page.html
+    assert "Content-Security-Policy" in page.response
+
+
+@pytest.mark.parametrize("path", ["/", LOG_IN])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "x" * (1 << 20)},
+        {"name": ["x"] * 1001},
+        {"name": "x", "file": SimpleUploadedFile("large", bytes(1 << 20))},
+    ],
+    ids=["large", "many fields", "a file"],
+)
+def test_a_body_that_no_form_here_sends_is_refused(
+    browser: MakeBrowser, path: str, fields: dict[str, Any]
+) -> None:
+    mine = browser()
+    mine.add("kept")
+    assert mine.post(path, **fields).status == 400
+    assert mine.get().names == ["kept"]
