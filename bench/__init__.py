@@ -1,7 +1,7 @@
 """Measurements beside peers, in one run each: ``python -m bench.hit``, ``race``, ``stampede``,
-``outage``.
+``outage``, ``files``, ``streams``, ``corruption``.
 
-Each starts its own memcached, prints a table and writes ``bench/results/NAME.json``. ``--quick``
-takes seconds and writes only where ``--output`` says. Contenders take turns, round by round, so
-that whatever else the machine does meets them alike; a claim is a ratio within one run.
+Each starts the memcached it needs, prints a table and writes ``bench/results/NAME.json``.
+``--quick`` takes seconds and writes only where ``--output`` says. Contenders take turns, round by
+round, so that whatever else the machine does meets them alike; a claim is a ratio within one run.
 """
