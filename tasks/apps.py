@@ -8,12 +8,12 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in, user_login_failed
-        from django.db.models.signals import pre_delete
+        from django.db.models.signals import post_delete, post_save, pre_delete
 
         from beakercache import cache
         from regions.django.dependencies import install
         from tasks.attachments import before_attachment_deletion
-        from tasks.changes import before_list_deletion
+        from tasks.changes import after_user_change, before_list_deletion
         from tasks.lists import keep_at_login
         from tasks.throttling import count_failure, forget_tries
 
@@ -21,5 +21,7 @@ class TasksConfig(AppConfig):
         user_logged_in.connect(keep_at_login)
         user_logged_in.connect(forget_tries)
         user_login_failed.connect(count_failure)
+        for signal in (post_save, post_delete):
+            signal.connect(after_user_change, sender="auth.User")
         pre_delete.connect(before_list_deletion, sender="tasks.TaskList")
         pre_delete.connect(before_attachment_deletion, sender="tasks.Attachment")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beakercache import cache
-from tasks.changes import change_of
+from tasks.changes import change_of, tag_of_list, tag_of_user
 from tasks.files import INDEX_TAG
 from tasks.models import Attachment, ImportedFile, Task
 from tasks.queries import Show, found
@@ -102,5 +102,6 @@ def before_attachment_deletion(instance: Attachment, origin: Any, **_: Any) -> N
     """Invalidate what shows a task whose attachment goes with its file. A receiver of pre_delete,
     so that no way to forget files leaves a page behind."""
     if isinstance(origin, ImportedFile) or getattr(origin, "model", None) is ImportedFile:
-        list_id = Task.with_deleted.values_list("list_id", flat=True).get(pk=instance.task_id)
-        cache.invalidate_tags(f"list:{list_id}")
+        tasks = Task.with_deleted.filter(pk=instance.task_id)
+        list_id, user_id = tasks.values_list("list_id", "list__user_id").get()
+        cache.invalidate_tags(tag_of_list(list_id), *([tag_of_user(user_id)] if user_id else []))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from beakercache import cache
@@ -23,9 +24,20 @@ def change_of(*list_ids: int | None) -> Iterator[None]:
     known = [list_id for list_id in list_ids if list_id is not None]
     with transaction.atomic():
         # In one order everywhere, and before any task: else two changes could block each other.
-        list(TaskList.objects.select_for_update().filter(pk__in=known).order_by("pk"))
+        lists = TaskList.objects.select_for_update().filter(pk__in=known).order_by("pk")
+        users = [user_id for user_id in lists.values_list("user_id", flat=True) if user_id]
         yield
-        cache.invalidate_tags(*(f"list:{list_id}" for list_id in known))
+        cache.invalidate_tags(*map(tag_of_list, known), *map(tag_of_user, users))
+
+
+def tag_of_list(list_id: int | None) -> str:
+    """Return the tag of what shows a list, or that there is none yet."""
+    return f"list:{list_id}"
+
+
+def tag_of_user(user_id: int | str) -> str:
+    """Return the tag of the pages of a user: what they show of the list, and of the account."""
+    return f"user:{user_id}"
 
 
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
@@ -85,6 +97,12 @@ def step(list_id: int | None, task_id: int, show: Show, search: str, *, up: bool
             task.position = order.between(task, other, above=up)
             task.save(update_fields=["position"])
         return task
+
+
+def after_user_change(instance: User, **_: Any) -> None:
+    """Invalidate the pages of a user whose name, password or rights may be others. A receiver of
+    post_save and post_delete; an update of many users at once has to do it itself."""
+    cache.invalidate_tags(tag_of_user(instance.pk))
 
 
 def before_list_deletion(instance: TaskList, **_: Any) -> None:

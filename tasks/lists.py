@@ -7,6 +7,7 @@ only looks around leaves no rows behind.
 
 from typing import Any
 
+from django.contrib import auth
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest
@@ -22,6 +23,26 @@ def list_id(request: HttpRequest) -> int | None:
     if request.user.is_authenticated:
         return queries.list_of(request.user.pk)
     return request.session.get(SESSION_KEY)
+
+
+def viewer(request: HttpRequest) -> tuple[str | None, str | None, int | None]:
+    """Return what the request's session says of who looks, without asking the database: a user's
+    id with the proof that the session still holds, or a visitor's list.
+
+    A page that is kept by it was made for a user who was found and not refused; whatever changes
+    that user invalidates it, a new password too.
+    """
+    session = request.session
+    user_id = session.get(auth.SESSION_KEY)
+    if user_id is None:
+        return None, None, session.get(SESSION_KEY)
+    return user_id, session.get(auth.HASH_SESSION_KEY), None
+
+
+def tags_of_pages(request: HttpRequest) -> list[str]:
+    """Return the tags of the pages that show the request's list and who is logged in."""
+    user_id, _, list_id = viewer(request)
+    return [changes.tag_of_user(user_id) if user_id else changes.tag_of_list(list_id)]
 
 
 def list_to_write(request: HttpRequest) -> TaskList:

@@ -35,17 +35,17 @@ _manager: CacheManager | None = None
 
 
 def install(manager: CacheManager) -> None:
-    """Let templates name the regions of ``manager``. To be called once, in the ``ready()`` of one
+    """Let templates, sessions and Django's own front name the regions of ``manager``. To be called once, in the ``ready()`` of one
     of the project's applications."""
     global _manager
     _manager = manager
 
 
 def region_named(name: str) -> Region:
-    """Return a region that templates may use. Raises ConfigurationError."""
+    """Return a region that templates, sessions and Django's own front may use. Raises ConfigurationError."""
     if _manager is None:
         raise ConfigurationError(
-            f"templates know no region {name!r} yet: call regions.django.dependencies.install() "
+            f"Django knows no region {name!r} yet: call regions.django.dependencies.install() "
             f"with your CacheManager in the ready() of an AppConfig"
         )
     return _manager[name]

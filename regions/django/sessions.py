@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import CreateError, UpdateError
@@ -48,6 +49,8 @@ class Row(NamedTuple):
 
     data: str
     """As the database has it."""
+    content: dict[str, Any]
+    """What that says: a record of a region is authenticated, so nobody need check it again."""
     expires_at: float
     """Seconds since the epoch."""
 
@@ -64,22 +67,22 @@ class SessionStore(db.SessionStore):
 
     def load(self) -> dict[str, Any]:
         key = self.session_key
-        row = None if key is None else self._rows()(self.get_model_class(), key)
+        row = None if key is None else self._rows()(self.get_model_class()._meta.label, key)
         if row is None or row.expires_at <= time.time():
             self._session_key = None
             return {}
         self._stored = row.data
-        return self.decode(row.data)
+        return row.content
 
     @classmethod
-    def _rows(cls) -> CachedFunction[[type[AbstractBaseSession], str], Row | None]:
+    def _rows(cls) -> CachedFunction[[str, str], Row | None]:
         return _rows_in(region_named(cls.region))
 
     @classmethod
     def forget(cls, session_key: str) -> None:
         """Let no later request see a session as it was; after a change that no signal tells of,
         such as an update of many rows."""
-        cls._rows().invalidate(cls.get_model_class(), session_key)
+        cls._rows().invalidate(cls.get_model_class()._meta.label, session_key)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -167,8 +170,9 @@ class SessionStore(db.SessionStore):
         await sync_to_async(cls.clear_expired)()
 
 
-def stored_session(model: type[AbstractBaseSession], session_key: str) -> Row | None:
-    """Return a session's row, if it has not expired."""
+def stored_session(label: str, session_key: str) -> Row | None:
+    """Return a session's row of the model ``label``, if it has not expired."""
+    model: Any = apps.get_model(label)
     # Not from a replica, which may lag behind what has been invalidated.
     rows = model.objects.using(router.db_for_write(model)).filter(
         session_key=session_key, expire_date__gt=timezone.now()
@@ -178,13 +182,11 @@ def stored_session(model: type[AbstractBaseSession], session_key: str) -> Row | 
     # outlive its deletion.
     if row is None or row.session_key != session_key:
         return None
-    return Row(row.session_data, row.expire_date.timestamp())
+    return Row(row.session_data, row.get_decoded(), row.expire_date.timestamp())
 
 
 @functools.cache
-def _rows_in(
-    region: Region,
-) -> CachedFunction[[type[AbstractBaseSession], str], Row | None]:
+def _rows_in(region: Region) -> CachedFunction[[str, str], Row | None]:
     options = region.options
     return CachedFunction(
         region,

@@ -31,7 +31,7 @@ PART = "X-Part"
 
 @never_cache  # else Back shows the page as it was
 @require_http_methods(["GET", "HEAD", "POST"])
-@region_page(cache["functions"], by=lists.list_id, tags=["list:{by}"])
+@region_page(cache["functions"], by=lists.viewer, tags=lists.tags_of_pages)
 def index(request: HttpRequest) -> HttpResponse:
     """Show a page of the list; a POST adds a task."""
     place = Place.of(request)
