@@ -110,9 +110,27 @@ def load_value(record: Record) -> Any:
     if record.codec is Codec.TEXT:
         return str(record.payload, "utf-8", "surrogatepass")
     if record.codec is Codec.DEFLATED:
-        inner, payload = Codec(record.payload[0]), zlib.decompress(record.payload[1:])
+        inner, payload = Codec(record.payload[0]), _inflate(bytes(record.payload[1:]))
         return load_value(record._replace(codec=inner, payload=payload))
     raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
+
+
+INFLATED = 64
+"""Values whose inflated form is remembered: inflating a page takes as long as fetching it."""
+_INFLATED_SIZE = 256 * 1024
+"""Bytes of each of them, at the most."""
+_inflated: dict[bytes, bytes] = {}
+
+
+def _inflate(deflated: bytes) -> bytes:
+    found = _inflated.get(deflated)
+    if found is None:
+        found = zlib.decompress(deflated)
+        if len(found) <= _INFLATED_SIZE:
+            if len(_inflated) >= INFLATED:
+                _inflated.clear()
+            _inflated[deflated] = found
+    return found
 
 
 class Signer:

@@ -35,14 +35,14 @@ _manager: CacheManager | None = None
 
 
 def install(manager: CacheManager) -> None:
-    """Let templates, sessions and Django's own front name the regions of ``manager``. To be called once, in the ``ready()`` of one
-    of the project's applications."""
+    """Let templates, sessions and Django's own front name the regions of ``manager``. To be called
+    once, in the ``ready()`` of one of the project's applications."""
     global _manager
     _manager = manager
 
 
 def region_named(name: str) -> Region:
-    """Return a region that templates, sessions and Django's own front may use. Raises ConfigurationError."""
+    """Return a region of the installed manager. Raises ConfigurationError."""
     if _manager is None:
         raise ConfigurationError(
             f"Django knows no region {name!r} yet: call regions.django.dependencies.install() "

@@ -17,6 +17,7 @@ masked anew for each response (BREACH: https://breachattack.com).
 from __future__ import annotations
 
 import os
+import random
 import re
 import secrets
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -42,6 +43,9 @@ TOKEN = ""
 
 _SECRET, _ASKED = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
 """Where Django's CSRF protection keeps a request's secret, and whether a token was asked for."""
+RENEWED = 1 / 32
+"""How many of the pages renew the cookie of a browser that has one. Django sends it with each page
+that has a token, which takes longer than filling in the token; it is to last for a year."""
 _CHARACTERS = CSRF_ALLOWED_CHARS.encode()
 _RANDOM = bytes(_CHARACTERS[number % len(_CHARACTERS)] for number in range(256))
 _UNEVEN = bytes(range(256 - 256 % len(_CHARACTERS), 256))
@@ -164,7 +168,8 @@ class Filling:
         token = b""
         if self._has_token:
             token = _masked(self._secret().encode())
-            self._request.META[_ASKED] = True  # what get_token does, to renew the cookie
+            if random.random() < RENEWED:
+                self._request.META[_ASKED] = True
         filled = {name: token.join(each.texts) for name, each in self._templates.items()}
         filled[TOKEN] = token
         return join(self._pieces, filled)
