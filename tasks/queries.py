@@ -4,6 +4,7 @@ Everything about a list carries the tag ``list:<id>``; whatever changes the list
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -11,7 +12,7 @@ from enum import StrEnum
 from django.db.models import Count, Q, QuerySet
 
 from beakercache import cache
-from tasks.models import ORDER, Task, TaskList
+from tasks.models import ORDER, Attachment, Task, TaskList
 
 PAGE_SIZE = 50
 
@@ -59,6 +60,8 @@ class TaskRow:
     name: str
     done: bool
     due: date | None
+    files: int
+    """How many are attached."""
 
 
 @cache.region("functions")
@@ -93,7 +96,14 @@ def page_of(list_id: int, show: Show, number: int, search: str = "") -> TaskPage
     start = (number - 1) * PAGE_SIZE
     rows = found(list_id, show, search).values_list("id", "name", "done", "due")
     page = rows[start : start + PAGE_SIZE]
-    return TaskPage(counts, number, tuple(TaskRow(*row) for row in page))
+    return TaskPage(counts, number, tuple(_with_files(list(page))))
+
+
+def _with_files(rows: list[tuple[int, str, bool, date | None]]) -> Iterator[TaskRow]:
+    attached = Attachment.objects.filter(task__in=[task_id for task_id, *_ in rows])
+    files = dict(attached.values_list("task").annotate(Count("pk")))
+    for row in rows:
+        yield TaskRow(*row, files.get(row[0], 0))
 
 
 def found(list_id: int | None, show: Show, search: str) -> QuerySet[Task]:

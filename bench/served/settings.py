@@ -8,5 +8,5 @@ from settings.development import TEMPLATES
 
 STAGE = os.environ["BENCH_STAGE"]
 ROOT_URLCONF = "bench.served.urls"
-if STAGE in ("uncached", "query"):
+if STAGE == "fragments":
     TEMPLATES[0]["DIRS"] = [Path(__file__).parent / "templates"]

@@ -63,11 +63,13 @@ def test_a_file_is_attached_and_removed_and_both_pages_show_it(
     attach(mine, task, "b.txt")
     assert (offered(mine), attached(mine)) == (["Read"], ["Write"])
     assert files(mine, task) == ["a/plan.txt", "b.txt"]
+    assert "2 files" in mine.get().text
 
     here = ImportedFile.objects.get(path="a/plan.txt").pk
     page = mine.post(f"/tasks/{task}/files/{here}/remove/")
     assert "Removed “a/plan.txt” from the task" in page.text
     assert (attached(mine), files(mine, task)) == ([], ["b.txt"])
+    assert "1 file" in mine.get().text
     assert mine.post(f"/tasks/{task}/files/{here}/remove/", next="file").status == 200
 
 
