@@ -5,10 +5,12 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import register
 from django.db.models import Model
+from django.utils.autoreload import file_changed
 
 from regions import keys, transactions
 from regions.django.acting import name_program
 from regions.django.checks import TAG, check_regions
+from regions.django.release import forget_release
 from regions.django.sessions import forget_changed_rows
 from regions.django.tracing import watch_calls
 from regions.django.transactions import DatabaseTransactions
@@ -29,6 +31,7 @@ class RegionsConfig(AppConfig):
     def ready(self) -> None:
         keys.register(Model, model_key)
         transactions.install(DatabaseTransactions())
+        file_changed.connect(forget_release)
         register(check_regions, TAG)
         forget_changed_rows()
         name_program()

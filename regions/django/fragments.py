@@ -18,6 +18,7 @@ from django.utils.functional import LazyObject, SimpleLazyObject
 
 from regions import keys, tracing
 from regions.django.dependencies import Need, fetch, look, recorder, recording, region_named, use
+from regions.django.release import release
 from regions.errors import UnkeyableArgument
 from regions.options import lifetime
 from regions.policy import Policy
@@ -87,6 +88,7 @@ class Block:
     def place(self, region: Region, context: Context) -> Place:
         """Return what the entries of all texts of one rendering share."""
         around = (
+            release(),
             region.name,
             translation.get_language() if settings.USE_I18N else None,
             timezone.get_current_timezone_name() if settings.USE_TZ else None,

@@ -4,10 +4,11 @@
     def index(request): ...
 
 A page is stored by scheme, host, path and query string, by language and time zone, by the header
-fields that it varies on, and by what ``by`` says. Django's middleware is around it as it is around
-the view. A browser that goes to the page asks whether the one it has still holds. One that goes
-*back* shows what it has without asking, here as anywhere: where that may not be, put Django's
-``@never_cache`` around this decorator, which browsers obey and this library does not see.
+fields that it varies on, by what ``by`` says, and by the release of templates and static files.
+Django's middleware is around it as it is around the view. A browser that goes to the page asks
+whether the one it has still holds. One that goes *back* shows what it has without asking, here as
+anywhere: where that may not be, put Django's ``@never_cache`` around this decorator, which
+browsers obey and this library does not see.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from django.utils import timezone, translation
 
 from regions import tracing
 from regions.django.dependencies import fetch, look
+from regions.django.release import release
 from regions.django.rendering import Own, Rendering
 from regions.django.responses import Page, sent
 from regions.django.visitors import asked_by
@@ -190,6 +192,7 @@ class Pages:
         # Of these only the path may have line breaks, and it is the last.
         url = "\n".join(
             (
+                release(),
                 request.scheme or "",
                 request.get_host(),
                 request.META.get("QUERY_STRING", ""),
