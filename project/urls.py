@@ -1,9 +1,11 @@
 """Addresses of the site."""
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
+from regions.django.staff.scraping import scrape
 from tasks.throttling import throttled_log_in
 from tasks.views import accounts
 
@@ -12,9 +14,16 @@ urlpatterns = [
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
+    path("regions/", include("regions.django.staff.urls")),
+    path("metrics", scrape, name="metrics"),
     path("admin/login/", throttled_log_in(admin.site.login)),
     path("admin/", admin.site.urls),
 ]
+
+if apps.is_installed("debug_toolbar"):
+    from debug_toolbar.toolbar import debug_toolbar_urls
+
+    urlpatterns += debug_toolbar_urls()
 
 # What the names 400.html, 403.html, 404.html and 500.html in the templates are for.
 handler400 = "django.views.defaults.bad_request"

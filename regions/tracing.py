@@ -23,7 +23,16 @@ logger = logging.getLogger("regions.calls")
 class Call:
     """One call; or several of one function at once, as `many` makes them."""
 
-    __slots__ = ("events", "failed", "function", "outer", "region", "round_trips", "seconds", "size")
+    __slots__ = (
+        "events",
+        "failed",
+        "function",
+        "outer",
+        "region",
+        "round_trips",
+        "seconds",
+        "size",
+    )
 
     def __init__(self, region: str, function: str, size: int, outer: Call | None) -> None:
         self.region = region
@@ -61,13 +70,13 @@ class Call:
     @property
     def outcome(self) -> str:
         """What came of it: hit, stale, miss, bypassed, refresh or error; of several calls at
-        once, how many hits and misses."""
+        once, how many of each."""
         if self.failed:
             return "error"
         if self.size == 0:
             return "refresh"
         if self.size > 1:
-            found = {"hits": self.hits, "stale": self.stale, "misses": self.misses}
+            found = {"hit": self.hits, "stale": self.stale, "miss": self.misses}
             return ", ".join(f"{number} {name}" for name, number in found.items() if number)
         if self.stale:
             return "stale"

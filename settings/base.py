@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "tasks",
     "regions.django",
     "regions.django.outbox",
+    "regions.django.staff",  # before the admin, whose header it links from
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -31,6 +32,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "regions.django.acting.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -106,6 +108,9 @@ STORAGES = {
     # Names that carry a hash of their content, so that browsers may keep the files for good.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
+
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
+"""What Prometheus sends to read /metrics, as a bearer token. Empty: only the staff may."""
 
 X_ACCEL_REDIRECT = os.environ.get("X_ACCEL_REDIRECT", "")
 """The location, such as /protected/, at which nginx has the folder of the files region for itself

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.utils.functional import LazyObject, empty
 
 from regions.observing import notable
 
@@ -39,10 +40,12 @@ class _User:
 
     def __str__(self) -> str:
         request: Any = self._request
-        for fetched in ("_cached_user", "_acached_user"):
-            user = getattr(request, fetched, None)
-            if user is not None:
-                return user.get_username() if user.is_authenticated else ""
+        user = getattr(request, "user", None)
+        if isinstance(user, LazyObject) and user._wrapped is empty:
+            # What views that are coroutines have awaited.
+            user = getattr(request, "_acached_user", None)
+        if user is not None:
+            return user.get_username() if user.is_authenticated else ""
         # Of a session that nobody has looked at nothing is known either.
         content = getattr(getattr(request, "session", None), "_session_cache", {})
         key = content.get("_auth_user_id")

@@ -57,13 +57,14 @@ def function_named(name: str) -> Any:
     raise UnknownFunction(f"there is no cached function {name!r}; {nearest(name, ends)}")
 
 
-def regions(seconds: float = math.inf) -> list[Report]:
-    """Return every region with what it has and did; what a folder of files holds stays unknown if
+def regions() -> list[Report]:
+    """Return every region with what it has and did."""
+    return [of_region(region) for region in all_regions()]
+
+
+def of_region(region: Region, seconds: float = math.inf) -> Report:
+    """Return a region with what it has and did; what a folder of files holds stays unknown if
     counting takes longer than ``seconds``."""
-    return [_region(region, seconds) for region in all_regions()]
-
-
-def _region(region: Region, seconds: float) -> Report:
     options = region.options
     done = _total([each for each in collected(region) if each.region == region.name])
     report = {
@@ -86,9 +87,11 @@ def _region(region: Region, seconds: float) -> Report:
 
 
 def collected(region: Region) -> list[Activity]:
-    """Return what all processes did; what this one did where they share nothing."""
+    """Return what all processes did; what this one did where they share nothing, or where what
+    they share cannot be read (see health)."""
     if region.metrics is not None:
-        return metrics.collect(region.metrics)
+        with contextlib.suppress(OSError):
+            return metrics.collect(region.metrics)
     return metrics.activities(region.stats.counted())
 
 

@@ -11,7 +11,7 @@ import fcntl
 import json
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions.observing import ledger
 from regions.observing.cells import Name
@@ -72,11 +72,30 @@ def read(folder: Path, minutes: int) -> list[Minute]:
 
 def _all(folder: Path, since: int) -> Iterator[tuple[int, Counter[Name]]]:
     for hour in range(since // HOUR, int(time.time()) // HOUR + 1):
-        with contextlib.suppress(FileNotFoundError):
-            for line in (folder / "history" / str(hour)).read_bytes().splitlines():
-                with contextlib.suppress(ValueError, TypeError):
-                    at, rows = json.loads(line)
-                    yield at, _counts(rows)
+        for at, rows in of_hour(folder, hour):
+            with contextlib.suppress(ValueError, TypeError):
+                yield at, _counts(rows)
+    yield from since_noted(folder)
+
+
+def path_of_hour(folder: Path, hour: int) -> Path:
+    """Return the file of an hour, counted since the epoch; it is only ever appended to."""
+    return folder / "history" / str(hour)
+
+
+def of_hour(folder: Path, hour: int) -> Iterator[tuple[int, list[Any]]]:
+    """Yield the minutes of an hour, and what was counted in each: region, function, event and
+    number. Of many functions that is megabytes."""
+    with contextlib.suppress(FileNotFoundError), open(path_of_hour(folder, hour), "rb") as file:
+        for line in file:
+            with contextlib.suppress(ValueError, TypeError):
+                at, rows = json.loads(line)
+                yield at, rows
+
+
+def since_noted(folder: Path) -> Iterator[tuple[int, Counter[Name]]]:
+    """Yield what was counted since the last minute that was noted, and that minute. The caller
+    holds the lock."""
     at, before = _last(folder)
     if at:
         yield int(at) // MINUTE * MINUTE, _changes(before, ledger.added_up(folder))

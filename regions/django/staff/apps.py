@@ -1,0 +1,9 @@
+"""The Django application of the staff's pages."""
+
+from django.apps import AppConfig
+
+
+class StaffConfig(AppConfig):
+    name = "regions.django.staff"
+    label = "regions_staff"
+    verbose_name = "Regions, for the staff"
