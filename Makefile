@@ -1,10 +1,11 @@
 # make run    the task list at http://127.0.0.1:8000 (PORT=8001 for another port)
 # make test   lint, types and tests, against a real memcached, MariaDB and browser
+# make cluster-test   several hosts, as network namespaces of this machine, under faults
 
 PORT ?= 8000
 PYTHON ?= python3
 
-.PHONY: run test lint
+.PHONY: run test lint cluster-test
 
 run: .venv/run
 	@exec .venv/bin/python scripts/serve.py $(PORT)
@@ -15,9 +16,12 @@ test: .venv/test
 lint: .venv/test
 	@scripts/lint.sh
 
+cluster-test: .venv/test
+	@exec .venv/bin/python -m bench.cluster
+
 # What each needs, installed again when the list of it changes.
 .venv/run: pyproject.toml requirements.txt scripts/install.sh
-	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e .
+	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e '.[tasks]'
 	@touch $@
 
 .venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-django-tests.sh

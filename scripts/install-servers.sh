@@ -19,6 +19,9 @@ need sasl2-bin command -v saslpasswd2
 need libsasl2-modules sh -c 'find /usr/lib /usr/local/lib -name "libplain.so*" | grep -q .'
 need mariadb-server command -v mariadbd
 need nginx-light command -v nginx
+need redis-server command -v redis-server
+need openssl command -v openssl
+need systemd command -v systemd-analyze
 need default-libmysqlclient-dev header mysql.h
 need pkg-config command -v pkg-config
 need gcc command -v gcc

@@ -26,6 +26,16 @@ ALLOWED = {
         "compression",
     },
     "project": {"tasks", "regions", "django", "debug_toolbar"},
+    "examples/flask": {
+        "caching",
+        "storage",
+        "regions",
+        "beaker",
+        "flask",
+        "markupsafe",
+        "werkzeug",
+    },
+    "examples/asyncio": {"regions"},
     # Only to read the secret that the regions share.
     "settings": {"settings", "regions", "django", "dj_database_url"},
 }

@@ -7,6 +7,7 @@ one key is atomic; one load at a time holds within this process.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -62,7 +63,8 @@ class BeakerStore(Store):
         codec, payload = dump(value)
         sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
         with self._writing() as namespace:
-            namespace[entry.address.hex()] = sealed
+            expires = None if math.isinf(ttl) else math.ceil(ttl)
+            namespace.set_value(entry.address.hex(), sealed, expiretime=expires)
         return value
 
     def unstored(self, value: Any) -> Any:
