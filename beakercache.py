@@ -13,7 +13,7 @@ from pathlib import Path
 
 from regions import CacheManager, parse_cache_config_options
 from regions.environment import expiry_options, memcached_options
-from regions.secrets import secret_key
+from regions.secrets import other_secret_keys, secret_key
 
 VAR = Path(__file__).parent / "var"
 
@@ -22,7 +22,7 @@ cache_opts = {
     # What stands here holds for every region; a region's own line wins.
     "cache.type": "file",
     "cache.data_dir": os.environ.get("REGIONS_DATA_DIR", VAR / "regions"),
-    "cache.secret": secret_key(VAR / "secret_key"),
+    "cache.secret": [secret_key(VAR / "secret_key"), *other_secret_keys()],
     # Results of queries. Invalidated when their data changes, so expiry is only a backstop:
     # longer saves loads, shorter frees memory.
     "cache.functions.expire": 60 * 60,  # seconds

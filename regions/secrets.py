@@ -44,6 +44,15 @@ def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     return key
 
 
+def other_secret_keys(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the keys in ``SECRET_KEY_FALLBACKS``, separated by commas: accepted, not used.
+
+    Former ones; or, while a site changes over, the next one, which some of its processes use.
+    """
+    keys = environ.get("SECRET_KEY_FALLBACKS", "").split(",")
+    return [key.strip() for key in keys if key.strip()]
+
+
 def _create(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -4,6 +4,7 @@ import os
 
 from django.core.exceptions import ImproperlyConfigured
 
+from regions.secrets import other_secret_keys
 from settings.base import *
 
 REQUIRED = {
@@ -19,6 +20,7 @@ if missing := [name for name in REQUIRED if not os.environ.get(name)]:
 
 DEBUG = False
 SECRET_KEY = os.environ["SECRET_KEY"]
+SECRET_KEY_FALLBACKS = other_secret_keys()
 ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 
 SESSION_COOKIE_SECURE = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from regions import ConfigurationError
-from regions.secrets import secret_key
+from regions.secrets import other_secret_keys, secret_key
 
 
 def test_the_environment_wins(tmp_path: Path) -> None:
@@ -45,3 +45,16 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, message: str) -> 
     (tmp_path / "empty").touch()
     with pytest.raises(ConfigurationError, match=message):
         secret_key(tmp_path / name, {})
+
+
+@pytest.mark.parametrize(
+    ("environ", "keys"),
+    [
+        ({}, []),
+        ({"SECRET_KEY_FALLBACKS": ""}, []),
+        ({"SECRET_KEY_FALLBACKS": "one"}, ["one"]),
+        ({"SECRET_KEY_FALLBACKS": "one, two,"}, ["one", "two"]),
+    ],
+)
+def test_other_keys_are_separated_by_commas(environ: dict[str, str], keys: list[str]) -> None:
+    assert other_secret_keys(environ) == keys

@@ -1,0 +1,112 @@
+"""The files in ``deploy/`` that no server reads here: what their own programs say of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import get_commands, load_command_class
+from ruamel.yaml import YAML
+
+from tests.deploy.site import DEPLOY, PROGRAMS, ROOT, replaced
+from tests.settings.test_settings import PRODUCTION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.deploy.site import Nginx
+
+UNITS = sorted(DEPLOY.glob("systemd/*"))
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    return YAML(typ="safe").load(DEPLOY / "compose.yaml")
+
+
+def test_nginx_has_nothing_to_complain_of(nginx: Nginx) -> None:
+    assert "[warn]" not in nginx.check()
+    assert "test is successful" in nginx.check()
+
+
+def test_systemd_has_nothing_to_complain_of(tmp_path: Path) -> None:
+    assert len(UNITS) == 7
+    for unit in UNITS:
+        text = unit.read_text()
+        if unit.suffix == ".service":
+            folders = {"/srv/tasks/.venv/bin": str(PROGRAMS), "/srv/tasks": str(ROOT)}
+            text = replaced(text, folders)
+        (tmp_path / unit.name.replace("@", "@8001")).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", ["sweep", "sessions", "purge"])
+def test_what_a_timer_runs_is_a_command(unit: str) -> None:
+    service = (DEPLOY / f"systemd/tasks-{unit}.service").read_text()
+    found = re.search(r"^ExecStart=\S+ manage\.py (.+)$", service, re.MULTILINE)
+    assert found is not None
+    assert (DEPLOY / f"systemd/tasks-{unit}.timer").exists()
+    name, *arguments = found[1].split()
+    command = load_command_class(get_commands()[name], name)
+    command.create_parser("manage.py", name).parse_args(arguments)
+
+
+def test_the_compose_file_is_one_by_its_schema() -> None:
+    done = subprocess.run(
+        [
+            str(PROGRAMS / "check-jsonschema"),
+            *("--builtin-schema", "vendor.compose-spec", str(DEPLOY / "compose.yaml")),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_services_refer_to_is_there(compose: Any) -> None:
+    services = compose["services"]
+    assert {"app1", "app2", "nginx", "mysql"} < set(services)
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        for awaited, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in services[awaited], awaited
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            if source.startswith("./"):
+                assert source == "./tls" or (DEPLOY / source).exists(), source
+            else:
+                assert source in compose["volumes"], source
+        for server in service.get("environment", {}).get("MEMCACHED_SERVERS", "").split(","):
+            assert not server or server.partition(":")[0] in services
+    upstream = re.findall(r"server (app\d):(\d+)", (DEPLOY / "nginx.conf").read_text())
+    assert upstream == [
+        (name, service["environment"]["PORT"])
+        for name, service in services.items()
+        if name.startswith("app")
+    ]
+
+
+def test_the_example_names_every_variable_that_has_to_be_set(compose: Any) -> None:
+    example = dict(re.findall(r"^(\w+)=(.*)$", (DEPLOY / "env.example").read_text(), re.MULTILINE))
+    asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+    assert asked | set(PRODUCTION) <= set(example)
+    assert example["SECRET_KEY"] == ""
+
+
+def test_what_the_container_copies_is_there() -> None:
+    container = (DEPLOY / "Containerfile").read_text()
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", container, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert len(sources) > 5
+    assert [source for source in sources if not (ROOT / source).exists()] == []
+    modules = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert {"regions", "tasks", "project", "settings"} <= set(sources) & modules
