@@ -1,7 +1,7 @@
 """Deleting tasks, and what makes it harmless: for a time it can be undone.
 
 Tasks that are deleted stay where they are, with all that belongs to them, and nothing shows them.
-After that time they are removed by the list's next deletion, or by ``manage.py purge_tasks``.
+After that time they are removed by the list's next deletions, or by ``manage.py purge_tasks``.
 """
 
 from datetime import timedelta
@@ -13,6 +13,8 @@ from tasks.models import Deletion, Task
 
 UNDO_FOR = timedelta(hours=1)
 """How long a deletion can be undone."""
+AT_ONCE = 200
+"""Tasks that are removed for good in one go, so that whoever deletes another one hardly waits."""
 
 
 def delete(list_id: int | None, task_id: int) -> tuple[Task, Deletion]:
@@ -51,13 +53,21 @@ def purge() -> int:
 
 
 def _purge(list_id: int) -> int:
-    with change_of(list_id):
-        return _remove_old(list_id)
+    total = 0
+    while True:
+        with change_of(list_id):
+            removed = _remove_old(list_id)
+        total += removed
+        if removed < AT_ONCE:
+            return total
 
 
 def _remove_old(list_id: int) -> int:
+    """Remove what is too old; return the number of tasks, `AT_ONCE` if there may be more."""
     old = Deletion.objects.filter(list_id=list_id, made_at__lte=timezone.now() - UNDO_FOR)
-    _, removed = old.delete()
+    tasks = Task.with_deleted.filter(deletion__in=old).values_list("pk", flat=True)
+    _, removed = Task.with_deleted.filter(pk__in=list(tasks[:AT_ONCE])).delete()
+    old.filter(tasks=None).delete()
     return removed.get(Task._meta.label, 0)
 
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from tasks import changes, queries
-from tasks.models import Task, TaskList
+from tasks.models import Deletion, Task, TaskList
 
 SESSION_KEY = "task_list"
 
@@ -74,7 +74,9 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
         with changes.change_of(known, target.pk):
             visitors = TaskList.objects.filter(pk=known, user=None).first()
             if visitors is not None:
-                Task.objects.filter(list=visitors).update(list=target)
+                # What was deleted too: it can be brought back.
+                Deletion.objects.filter(list=visitors).update(list=target)
+                Task.with_deleted.filter(list=visitors).update(list=target)
                 visitors.delete()
 
 

@@ -1,6 +1,7 @@
 """The order of a list's tasks, by hand: positions with room between them.
 
-To be called within `changes.change_of` the list.
+Deleted tasks count too: they may come back to where they were. To be called within
+`changes.change_of` the list.
 """
 
 from django.db.models import F, Max, Q, QuerySet
@@ -10,13 +11,16 @@ from tasks.models import STEP, Task, latest_position
 
 def top(list_id: int) -> int:
     """Return the position above all tasks of a list."""
-    highest = Task.objects.filter(list_id=list_id).aggregate(highest=Max("position"))["highest"]
+    tasks = Task.with_deleted.filter(list_id=list_id)
+    highest = tasks.aggregate(highest=Max("position"))["highest"]
     return latest_position() if highest is None else max(latest_position(), highest + STEP)
 
 
 def between(task: Task, other: Task, *, above: bool) -> int:
     """Return the position for ``task`` right above or below an ``other``, making room for it."""
-    others = Task.objects.filter(list_id=task.list_id).exclude(pk=task.pk)
+    tasks = Task.with_deleted.filter(list_id=task.list_id)
+    # No more than the index has of them: there may be thousands to look through.
+    others = tasks.exclude(pk=task.pk).only("position")
     lower: Task | None
     upper: Task | None
     if above:
@@ -28,8 +32,6 @@ def between(task: Task, other: Task, *, above: bool) -> int:
     if lower is None:
         return other.position - STEP
     if upper.position - lower.position < 2:
-        # The deleted ones too: they may come back to where they were.
-        tasks = Task.with_deleted.filter(list_id=task.list_id)
         over(tasks, lower).update(position=F("position") + STEP)
         return lower.position + STEP // 2
     return (lower.position + upper.position) // 2

@@ -1,0 +1,147 @@
+"""The order of tasks, as it is made by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks import changes, deletions
+from tasks.models import STEP, Task, TaskList, latest_position
+from tasks.queries import Show
+from tests.serving import ROOT
+from tests.tasks.conftest import at_once
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django.contrib.auth.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def tasks(user: User) -> TaskList:
+    """A list of the tasks 0 to 4, from the top."""
+    tasks = TaskList.objects.create(user=user)
+    changes.add_many(tasks, [str(number) for number in range(5)])
+    return tasks
+
+
+def names(tasks: TaskList) -> str:
+    return "".join(Task.objects.filter(list=tasks).values_list("name", flat=True))
+
+
+def ids(tasks: TaskList) -> list[int]:
+    return list(Task.objects.filter(list=tasks).values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_there_is_always_room_between_two_tasks(user: User, above: bool) -> None:
+    tasks = TaskList.objects.create(user=user)
+    changes.add_many(tasks, [f"<{number}>" for number in range(STEP.bit_length() * 3)])
+    # The newest first: where positions are equal, they are above.
+    moved = list(Task.objects.filter(list=tasks).order_by("-pk"))
+    top, bottom, gone = (changes.add(tasks, name) for name in ("top", "bottom", "gone"))
+    beside = bottom if above else top
+    changes.move(tasks.pk, top.pk, bottom.pk, above=True)
+    changes.move(tasks.pk, gone.pk, beside.pk, above=above)
+    _, deletion = deletions.delete(tasks.pk, gone.pk)
+    for task in moved:
+        changes.move(tasks.pk, task.pk, beside.pk, above=above)
+    deletions.undo(tasks.pk, deletion.pk)
+    among = [gone, *moved] if above else [*moved[::-1], gone]
+    assert list(Task.objects.filter(list=tasks)) == [top, *among, bottom]
+
+
+def test_a_task_that_comes_back_is_where_it_was_whatever_came_near(tasks: TaskList) -> None:
+    first, second, third, fourth, fifth = ids(tasks)
+    undone = [deletions.delete(tasks.pk, task)[1] for task in (first, third, fifth)]
+    changes.move(tasks.pk, fourth, second, above=False)  # 1 and 3: right below, above 2
+    changes.add(tasks, "new")
+    for deletion in undone:
+        deletions.undo(tasks.pk, deletion.pk)
+    assert names(tasks) == "new01324"
+    undone = [deletions.delete(tasks.pk, task)[1] for task in (first, fifth)]
+    changes.move(tasks.pk, third, second, above=True)  # right above, below 0
+    changes.move(tasks.pk, second, fourth, above=False)  # right below, above 4
+    for deletion in undone:
+        deletions.undo(tasks.pk, deletion.pk)
+    assert names(tasks) == "new02314"
+
+
+def test_what_is_added_is_on_top_of_what_was_deleted(tasks: TaskList) -> None:
+    changes.add_many(tasks, ["x"] * 3000)  # at positions of seconds to come
+    undone = [deletions.delete(tasks.pk, task)[1] for task in ids(tasks)[:3]]
+    changes.add(tasks, "new")
+    for deletion in undone:
+        deletions.undo(tasks.pk, deletion.pk)
+    assert names(tasks)[:5] == "newxx"
+
+
+def test_a_step_goes_past_the_next_task_that_is_shown_too(tasks: TaskList) -> None:
+    first, _, _, fourth, _ = ids(tasks)
+    for task in (first, fourth):
+        changes.set_done(tasks.pk, task, True)
+    changes.step(tasks.pk, fourth, Show.DONE, "", up=True)
+    assert names(tasks) == "30124"
+    changes.step(tasks.pk, fourth, Show.DONE, "", up=True)
+    assert names(tasks) == "30124", "it is the first already"
+    changes.step(tasks.pk, fourth, Show.ALL, "4", up=False)
+    assert names(tasks) == "01243"
+
+
+def test_tasks_moved_to_one_place_at_once_are_all_there_one_above_the_other(
+    tasks: TaskList,
+) -> None:
+    *moved, gone, beside = ids(tasks)
+
+    def delete_and_undo() -> int:
+        _, deletion = deletions.delete(tasks.pk, gone)
+        return deletions.undo(tasks.pk, deletion.pk)
+
+    for _ in range(8):
+        moves = [partial(changes.move, tasks.pk, task, beside, above=True) for task in moved]
+        *_, back = at_once(*moves, delete_and_undo)
+        assert back == 1
+        assert ids(tasks)[0] == gone
+        assert sorted(ids(tasks)[1:]) == sorted([*moved, beside])
+        assert ids(tasks)[-1] == beside
+        positions = Task.objects.filter(list=tasks).values_list("position", flat=True)
+        assert len(set(positions)) == len(positions)
+
+
+def test_tasks_of_a_release_without_positions_keep_their_order(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+
+    def migrate(*target: str) -> None:
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity=0", *target],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": f"sqlite:///{database}"},
+            check=True,
+        )
+
+    migrate("tasks", "0003")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("INSERT INTO tasks_tasklist (id, created_at) VALUES (1, '2030-01-01')")
+        connection.executemany(
+            "INSERT INTO tasks_task (id, list_id, name, done, created_at)"
+            " VALUES (?, 1, ?, 0, '2030-01-01')",
+            [(number, str(number)) for number in (7, 1, 3)],
+        )
+        connection.commit()
+    migrate("tasks")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute("SELECT name, position FROM tasks_task ORDER BY position DESC")
+        found = dict(rows)
+    assert list(found) == ["7", "3", "1"]
+    positions = [latest_position(), *found.values()]
+    assert all(one - other > 1 for one, other in pairwise(positions)), "room, also above them all"
