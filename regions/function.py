@@ -73,7 +73,7 @@ class FunctionOptions:
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
     version: int | str = 0
-    """Entries of another version of the function are not looked at."""
+    """Entries of another version of the function are not looked at; invalidated they are."""
 
 
 class Cached(Generic[P]):
@@ -113,6 +113,8 @@ class Cached(Generic[P]):
         # A changed signature is another function: its arguments mean something else.
         identity = (name, str(options.version), *self._binder.signature.parameters)
         self._identity = encode((region.name, *identity))
+        # Of all versions: releases that run side by side invalidate for each other.
+        self._shared = encode((region.name, name))
         self._scope = function_scope(region.name, name)
         self._shared_scopes = (self._scope, region_scope(region.name))
         # Keys and tags that the application's functions make may be others at the next call.
@@ -152,7 +154,7 @@ class Cached(Generic[P]):
         else:
             key = encode(self._key(*args, **kwargs))
         address = address_of(self._identity, key)
-        scopes: tuple[str, ...] = (entry_scope(address), *self._shared_scopes)
+        scopes: tuple[str, ...] = (entry_scope(address_of(self._shared, key)), *self._shared_scopes)
         if self._tags:
             scopes += self._tags.scopes(args, kwargs, arguments)
         return Entry(self.name, address, scopes)
@@ -248,8 +250,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return self.region.store.unstored(load())  # type: ignore[no-any-return]
-        entry = self._entry(call, kwargs)
-        protocol = self.region.refresh(entry, self._policy)
+        protocol = self.region.refresh(self._entry(call, kwargs), self._policy)
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, 0):
                 return run(protocol, load)  # type: ignore[no-any-return]

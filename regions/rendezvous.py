@@ -27,6 +27,16 @@ def choose(weights: Mapping[str, float], address: bytes) -> str:
     return max(weights, key=lambda server: (weights[server] * _score(server, address), server))
 
 
+def places(weights: Mapping[str, float], address: bytes) -> list[str]:
+    """Return every server on which the entry at ``address`` lies for somebody: here; where the
+    first choice is not, or no longer, on the list; and where a server of weight 0 is used."""
+    first = choose(weights, address)
+    others = {server: weight for server, weight in weights.items() if server != first}
+    used = {server: weight for server, weight in others.items() if weight}
+    second = [choose(used, address)] if used else []
+    return [first, *second, *others.keys() - used.keys()]
+
+
 def _score(server: str, address: bytes) -> float:
     # CRC-32 is linear: servers' scores would be one another's, shifted. Mix it (murmur3's end).
     number = zlib.crc32(address, zlib.crc32(server.encode()))

@@ -17,7 +17,7 @@ def servers(value: Any) -> tuple[tuple[str, float], ...]:
     """Return the addresses and weights of servers: of a text that names them, separated by
     semicolons, commas or spaces, or of a list, in which an address may also be a pair with its
     weight. An address is ``host:port``, ``[IPv6]:port`` or ``unix:/path``, and may end in
-    ``?weight=2``.
+    ``?weight=2``; 0 is for one that comes or goes.
 
     Raises ValueError, naming the address that cannot be used.
     """
@@ -25,6 +25,8 @@ def servers(value: Any) -> tuple[tuple[str, float], ...]:
     found = dict(_server(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
     if not found:
         raise ValueError("name at least one server, such as 127.0.0.1:11211")
+    if not any(found.values()):
+        raise ValueError("a server of weight 0 holds nothing: give another one more")
     if len(found) < len(list(filter(None, given))):
         raise ValueError("the same server is named twice")
     return tuple(found.items())
@@ -38,6 +40,6 @@ def _server(address: Any, weight: Any = None) -> tuple[str, float]:
             f"write host:port, [IPv6]:port or unix:/path"
         )
     weight = float(match["weight"] or 1) if weight is None else weight
-    if not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise ValueError(f"{address!r}: a weight is a number above 0")
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise ValueError(f"{address!r}: a weight is a number that is not negative")
     return match["unix"] or f"{match['host']}:{match['port'] or 11211}", float(weight)

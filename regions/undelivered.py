@@ -53,14 +53,16 @@ class Journal(Undelivered):
         self._path = str(path)
 
     def keep(self, scopes: Iterable[str]) -> None:
-        scopes = list(scopes)
-        # The line that a process which died has begun is ended first.
-        lines = "".join(f"\n{scope}" for scope in scopes) + "\n"
+        scopes = set(scopes)
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            with open(self._path, "a") as file:
+            with open(self._path, "a+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                file.write(lines)
+                file.seek(0)
+                # Once is enough, however long the server is away. The line that a process which
+                # died has begun is ended first.
+                lines = [f"\n{scope}" for scope in sorted(scopes.difference(file.read().split()))]
+                file.write("".join([*lines, "\n"]) if lines else "")
         except OSError:
             super().keep(scopes)
 

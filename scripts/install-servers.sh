@@ -20,6 +20,8 @@ need libsasl2-modules sh -c 'find /usr/lib /usr/local/lib -name "libplain.so*" |
 need mariadb-server command -v mariadbd
 need nginx-light command -v nginx
 need redis-server command -v redis-server
+need iproute2 command -v ip
+need nftables command -v nft
 need openssl command -v openssl
 need systemd command -v systemd-analyze
 need default-libmysqlclient-dev header mysql.h

@@ -1,10 +1,12 @@
 """Entries on memcached servers.
 
-An entry lies on one server, and every generation it depends on lies there too: its own, which is
-nowhere else, and those of its function, tags and region, of which each server has a copy. So a
-hit is one request to one server, a server that is away takes its own entries with it and no
-others, and no generation is asked for by everybody at one place. Invalidating a function, a tag
-or a region is one write to each server, whatever it covers.
+An entry lies on one server, and every generation it depends on lies there too: its own, and those
+of its function, tags and region, of which each server has a copy. So a hit is one request to one
+server, a server that is away takes its own entries with it and no others, and no generation is
+asked for by everybody at one place. Invalidating a function, a tag
+or a region is one write to each server, whatever it covers. An entry's own generation is changed
+wherever a process may see the entry whose list has one server more, or one less
+(`regions.rendezvous.places`), so that servers come and go while all of them are in use.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from regions.backends.memcached_server import Server, key_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
-from regions.rendezvous import choose
+from regions.rendezvous import choose, places
 from regions.store import Entry, Reading, Store, Watched, dump
 from regions.undelivered import Journal, Undelivered
 
@@ -39,7 +41,8 @@ _TOKEN = struct.Struct("<d")
 
 
 class MemcachedStore(Store):
-    """A region's entries on one or more servers, each with its weight.
+    """A region's entries on one or more servers, each with its weight. One of weight 0 holds no
+    entries, and takes invalidations: it is coming or going, and others use it already, or still.
 
     ``folder`` is where the processes of this host keep invalidations that wait for a server;
     without it each keeps its own. Times in seconds.
@@ -73,18 +76,21 @@ class MemcachedStore(Store):
     def _server(self, address: bytes) -> Server:
         return self._servers[choose(self._weights, address)]
 
+    def _server_of(self, entry: Entry) -> Server:
+        return self._server(bytes.fromhex(entry.scopes[0][1:]))
+
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
         record, *generations = wanted = _keys(entry)
-        found = self._server(entry.address).ask(_fetching(wanted))
+        found = self._server_of(entry).ask(_fetching(wanted))
         return self._reading(entry, found.get(record), map(found.get, generations))
 
     def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
         entries = list(entries)
         spread: dict[Server, list[Entry]] = {}
         for entry in entries:
-            spread.setdefault(self._server(entry.address), []).append(entry)
+            spread.setdefault(self._server_of(entry), []).append(entry)
         readings: dict[Entry, Reading | StoreUnavailable] = {}
         for server, asked in spread.items():
             # Entries of a function share generations: each is asked for once.
@@ -103,7 +109,7 @@ class MemcachedStore(Store):
 
     def begin(self, entry: Entry) -> Reading:
         record, *generations = wanted = _keys(entry)
-        found = self._server(entry.address).ask(
+        found = self._server_of(entry).ask(
             lambda connection: _complete(connection, connection.get(wanted), generations)
         )
         return self._beginning(entry, found.get(record), map(found.get, generations))
@@ -136,7 +142,7 @@ class MemcachedStore(Store):
         def store(connection: Connection) -> bool:
             return all(connection.set(key, item, exptime) for key, item in items.items())
 
-        if not self._server(entry.address).ask(store):
+        if not self._server_of(entry).ask(store):
             raise _not_taken(items)
         return value
 
@@ -160,7 +166,7 @@ class MemcachedStore(Store):
             item = connection.gets(record)
             return item, _complete(connection, connection.get(generations), generations)
 
-        item, found = self._server(entry.address).ask(look)
+        item, found = self._server_of(entry).ask(look)
         reading = self._beginning(entry, item and item.value, map(found.get, generations))
         return Watched(reading, item)
 
@@ -178,7 +184,7 @@ class MemcachedStore(Store):
                 return None
             return connection.cas(key, sealed, exptime, seen.token)
 
-        stored = self._server(entry.address).ask(store)
+        stored = self._server_of(entry).ask(store)
         if stored is None:
             raise _not_taken(items)
         return stored
@@ -186,7 +192,7 @@ class MemcachedStore(Store):
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:
             wanted = keys(entry, record.payload)
-            found = self._server(entry.address).ask(_fetching(wanted))
+            found = self._server_of(entry).ask(_fetching(wanted))
             record = joined(entry, record, found)
         return super().value(entry, record)
 
@@ -204,22 +210,23 @@ class MemcachedStore(Store):
             except StoreUnavailable as error:
                 failures.append(error)
         if failures:
-            raise failures[0]
+            # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
+            raise failures.pop()
 
     def _spread(self, scopes: Iterable[str]) -> dict[Server, list[str]]:
         """Return which scopes have a generation on which server."""
         spread: dict[Server, list[str]] = {}
         for scope in scopes:
             if scope[0] == "e":
-                owners = [self._server(bytes.fromhex(scope[1:]))]
+                owners = places(self._weights, bytes.fromhex(scope[1:]))
             else:
-                owners = list(self._servers.values())
+                owners = list(self._servers)
             for server in owners:
-                spread.setdefault(server, []).append(scope)
+                spread.setdefault(self._servers[server], []).append(scope)
         return spread
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
-        server, name = self._server(entry.address), _lease_name(entry)
+        server, name = self._server_of(entry), _lease_name(entry)
         exptime, ends = exptime_of(seconds), time.monotonic() + seconds
         try:
             taken = server.ask(lambda connection: connection.add(key_of(name), b"taken", exptime))
@@ -233,7 +240,7 @@ class MemcachedStore(Store):
         (ends,) = _TOKEN.unpack(token)
         # A lease that ran out may be another's by now.
         if time.monotonic() < ends:
-            self._server(entry.address).delete([_lease_name(entry)])
+            self._server_of(entry).delete([_lease_name(entry)])
 
 
 def _connector(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from tests.serving import Serving
+from tests.serving import ROOT, Serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Request, Response
+    from playwright.sync_api import ConsoleMessage, Request, Response
 
 Visit = Callable[..., Page]
+
+SCREENSHOTS = ROOT / "test-results"
 
 
 @pytest.fixture(scope="package")
@@ -36,13 +39,21 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(chromium: Browser, server: Serving) -> Iterator[Visit]:
+def complaints() -> list[str]:
+    """What the browser complained of and what the server refused; a test that provokes some
+    takes them out."""
+    return []
+
+
+@pytest.fixture
+def visit(
+    chromium: Browser, server: Serving, complaints: list[str], request: pytest.FixtureRequest
+) -> Iterator[Visit]:
     """Open the task list in a browser of its own: its cookies, its storage, its settings.
 
-    Whatever the browser complains of, or the server refuses, fails the test.
+    Complaints that are left at the end fail the test.
     """
     contexts = []
-    complaints: list[str] = []
 
     def check(response: Response) -> None:
         # 422 is the answer to a form with an error in it.
@@ -54,18 +65,51 @@ def visit(chromium: Browser, server: Serving) -> Iterator[Visit]:
         if request.failure != "net::ERR_ABORTED":
             complaints.append(f"{request.failure} {request.url}")
 
+    def hear(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            complaints.append(message.text)
+
     def open_page(**settings: Any) -> Page:
         context = chromium.new_context(base_url=server.address, **settings)
         context.set_default_timeout(10_000)
         contexts.append(context)
+        context.on("response", check)
+        context.on("requestfailed", fail)
+        context.on("console", hear)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
         page = context.new_page()
-        page.on("response", check)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("requestfailed", fail)
         page.goto("/")
         return page
 
     yield open_page
+    pictures = photograph(chromium, request.node) if complaints else ""
     for context in contexts:
         context.close()
-    assert not complaints
+    if complaints:
+        pytest.fail("\n".join([*complaints, pictures]), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("chromium")
+    if report.failed and report.when == "call" and browser:
+        report.sections.append(("Screenshots", photograph(browser, item)))
+    return report
+
+
+def photograph(browser: Browser, test: pytest.Item) -> str:
+    """Make a picture of every page that is open; return their paths, one a line."""
+    found: list[str] = []
+    for context in browser.contexts:
+        for page in context.pages:
+            name = re.sub(r"[^\w-]+", "-", test.nodeid.rpartition("/")[2]).strip("-")
+            path = SCREENSHOTS / f"{name}-{len(found) + 1}.png"
+            try:
+                page.screenshot(path=path)
+                found.append(str(path.relative_to(ROOT)))
+            except Error as error:  # a page may hang: that is no reason to hide the failure
+                found.append(f"no picture of {page.url}: {error.message}")
+    return "\n".join(found)

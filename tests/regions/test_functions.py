@@ -352,6 +352,22 @@ def test_another_version_is_another_entry(cache: CacheManager) -> None:
     assert (first(), second(), first()) == (1, 2, 1)
 
 
+def test_a_release_invalidates_for_those_with_another_version(
+    cache: CacheManager, calls: Calls
+) -> None:
+    def of(version: int) -> Any:
+        @cache.region("functions", version=version)
+        def load(number: int) -> int:
+            return calls()
+
+        return load
+
+    first, second = of(1), of(2)
+    assert [first(7), first(8), second(7), second(8)] == [1, 2, 3, 4]
+    first.invalidate(7)
+    assert [first(7), first(8), second(7), second(8)] == [5, 2, 6, 4]
+
+
 def test_a_disabled_region_only_calls(manager: Manager, calls: Calls) -> None:
     cache = manager(enabled=False)
 

@@ -136,6 +136,7 @@ def test_no_error_shows_a_secret() -> None:
         ("[::1]:5 [fe80::1]", {"[::1]:5": 1, "[fe80::1]:11211": 1}),
         ("unix:/run/memcached.sock", {"unix:/run/memcached.sock": 1}),
         ("a?weight=2.5 b:1?weight=3", {"a:11211": 2.5, "b:1": 3}),
+        ("a b?weight=0", {"a:11211": 1, "b:11211": 0}),
         (["a:1", ("b", 2)], {"a:1": 1, "b:11211": 2}),
     ],
 )

@@ -91,6 +91,19 @@ def test_what_is_owed_stays_owed_until_it_is_delivered(tmp_path: Path, server: S
     assert server.invalidated == ["ta", "tb", "tc"], "once is enough"
 
 
+def test_what_is_owed_already_takes_no_more_room(tmp_path: Path, server: Server) -> None:
+    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one.keep(["ta", "tb"])
+    size = (tmp_path / "server").stat().st_size
+    for _ in range(10):
+        other.keep(["tb", "ta"])
+    assert (tmp_path / "server").stat().st_size == size
+    other.deliver(server.change)
+    one.keep(["ta"])
+    other.deliver(server.change)
+    assert server.invalidated == ["ta", "tb", "ta"], "what is owed anew is delivered anew"
+
+
 def test_a_line_that_was_begun_spoils_no_other(tmp_path: Path, server: Server) -> None:
     journal = Journal(tmp_path / "server")
     (tmp_path / "server").write_text("\nta\ntbegu")

@@ -1,6 +1,20 @@
 """The table."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from django.db import models
+from django.db.models.functions import Now
+
+
+class DatabaseNow(Now):
+    """The time by the database's clock: hosts' own may be minutes apart. In UTC, as Django stores
+    times where columns have no time zone."""
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # Now() is the session's local time there.
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **context)
 
 
 class Owed(models.Model):
@@ -9,7 +23,7 @@ class Owed(models.Model):
     region = models.CharField(max_length=255)
     scopes = models.TextField()
     """Separated by spaces (`regions.store`)."""
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), db_index=True)
 
     def __str__(self) -> str:
         return f"{self.region}: {self.scopes}"

@@ -252,6 +252,28 @@ def test_invalidations_reach_every_server(
         newest = max(values)
 
 
+@pytest.mark.parametrize("apart", [("", "?weight=0"), ("?weight=0", "")])
+def test_servers_come_and_go_while_hosts_disagree_about_them(
+    connected: Manager,
+    memcached: Memcached,
+    server: Memcached,
+    calls: Calls,
+    apart: tuple[str, str],
+) -> None:
+    def load(number: int) -> int:
+        return calls()
+
+    read, invalidate = (
+        connected([memcached.address, server.address + weight]).region("functions")(load)
+        for weight in apart
+    )
+    before = [read(number) for number in range(40)]
+    assert [read(number) for number in range(40)] == before
+    for number in range(40):
+        invalidate.invalidate(number)
+    assert min(read(number) for number in range(40)) > max(before)
+
+
 @pytest.mark.parametrize("servers", [1, 3, 10])
 def test_a_server_more_moves_its_share_of_the_entries_and_nothing_else(servers: int) -> None:
     old = {f"10.0.0.{number}:11211": 1.0 for number in range(servers)}

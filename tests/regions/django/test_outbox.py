@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from datetime import timedelta
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from regions.django.outbox import delivery
 from regions.django.outbox.models import Owed
+from regions.store import tag_scope
 from tests.regions.conftest import make_manager
 from tests.regions.django.conftest import elsewhere
 
@@ -53,9 +55,9 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(row: Row)
 
     assert in_a_child(write_and_die) == 9
     assert row.read() == "old", "nobody has delivered it yet"
-    assert delivery.deliver_owed(older_than=0) == 1
+    assert delivery.Delivery().deliver(older_than=0) == 1
     assert row.read() == "new"
-    assert delivery.deliver_owed(older_than=0) == 0
+    assert delivery.Delivery().deliver(older_than=0) == 0
 
 
 def test_a_process_that_dies_before_the_commit_leaves_nothing(row: Row) -> None:
@@ -83,7 +85,7 @@ def test_what_is_delivered_is_not_kept(row: Row) -> None:
 
 def test_what_is_in_flight_is_left_to_its_process(row: Row) -> None:
     Owed.objects.create(region="functions", scopes="tag")
-    assert delivery.deliver_owed() == 0
+    assert delivery.Delivery().deliver() == 0
     assert Owed.objects.exists()
 
 
@@ -91,10 +93,10 @@ def test_a_region_that_nobody_here_has_is_left_to_others_for_some_days(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
     Owed.objects.create(region="another", scopes="tag")
-    assert delivery.deliver_owed(older_than=0) == 0
+    assert delivery.Delivery().deliver(older_than=0) == 0
     assert Owed.objects.exists()
     Owed.objects.update(created_at=timezone.now() - timedelta(days=8))
-    assert delivery.deliver_owed(older_than=0) == 0
+    assert delivery.Delivery().deliver(older_than=0) == 0
     assert not Owed.objects.exists()
     assert "given up" in caplog.text
 
@@ -111,10 +113,70 @@ def test_what_a_server_could_not_take_stays_until_it_can(
 
     own_memcached.kill()
     invalidate()
-    assert delivery.deliver_owed(older_than=0) == 0
+    assert delivery.Delivery().deliver(older_than=0) == 0
     assert Owed.objects.count() == 1
     own_memcached.start()
-    assert delivery.deliver_owed(older_than=0) == 1
+    assert delivery.Delivery().deliver(older_than=0) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_host_could_not_deliver_another_delivers_at_once_by_any_clock(
+    own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_manager(
+        "clocks", type="ext:memcached", url=own_memcached.address, secret="of the tests", timeout=1
+    )
+    with monkeypatch.context() as ahead:
+        ahead.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(minutes=1))
+        own_memcached.kill()
+        with transaction.atomic():
+            cache.invalidate_tags("some")
+        Owed.objects.create(region="clocks", scopes=tag_scope("other"))
+    own_memcached.start()
+    assert delivery.Delivery().deliver() == 1
+    assert delivery.Delivery().deliver(older_than=0) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_one_server_could_not_take_is_delivered_once_to_the_others(
+    own_memcached: Memcached, memcached: Memcached
+) -> None:
+    servers = [memcached.address, own_memcached.address]
+    cache = make_manager(
+        "partly", type="ext:memcached", url=servers, secret="of the tests", retry=0.01, timeout=1
+    )
+    loads: Counter[int] = Counter()
+
+    @cache.region("partly", tags=["number:{number}"])
+    def load(number: int) -> int:
+        loads[number] += 1
+        return loads[number]
+
+    def read_all() -> list[int]:
+        return [load(number) for number in range(20)]
+
+    def go() -> None:
+        assert read_all() == read_all() == [1] * 20
+        own_memcached.kill()
+        for number in range(20):
+            Owed.objects.create(region="partly", scopes=tag_scope(f"number:{number}"))
+        here = delivery.Delivery()
+        assert here.deliver(older_than=0) == 0
+        read_all()
+        healthy = {number for number in range(20) if load.peek(number)}
+        assert 0 < len(healthy) < 20
+        before = [load(number) for number in sorted(healthy)]
+        for _ in range(3):
+            assert here.deliver(older_than=0) == 0
+        after = [load(number) for number in sorted(healthy)]
+        assert sum(was != now for was, now in zip(before, after, strict=True)) <= 1
+        own_memcached.start()
+        assert here.deliver(older_than=0) == 20
+        assert min(read_all()) > 1
+        assert not Owed.objects.exists()
+
+    # On a thread of its own, whose connections end with it.
+    elsewhere(go)
 
 
 def test_requests_deliver_what_was_left(row: Row, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,72 @@
+"""Three application hosts, three memcached and a MariaDB, each on a host of its own (a network
+namespace), under faults.
+
+Every application host changes rows, in transactions with an invalidation inside, and reads all
+rows through a cached function. A read is stale when its value is older than the last change that
+had returned before the read began; the oldest such value is told, too. ``worst`` is the longest
+call or change. Needs Linux, root or user namespaces, and Debian's iproute2, nftables, memcached and
+mariadb-server. Takes three minutes; ``--quick`` 20 seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.cluster import faults, network
+from bench.cluster.board import Board
+from bench.cluster.machines import APPLICATIONS, ROLES, Cluster
+from bench.report import Row, arguments, report
+
+
+def counted(board: Board) -> Row:
+    row: Row = {
+        what: sum(board.of_all(what)) for what in ("reads", "writes", "stale", "errors", "loads")
+    }
+    row["oldest s"] = round(max(board.of_all("oldest")) / 1e9, 1)
+    row["worst ms"] = round(max(board.of_all("worst")) / 1e6)
+    return row
+
+
+def main() -> int:
+    given = arguments(__doc__)
+    if reason := network.missing():
+        print(f"bench.cluster: {reason}", file=sys.stderr)
+        return 2
+    network.enter()
+    seconds = 1.5 if given.quick else 4.0
+    # The short run is a test, too, and that on machines with other things to do.
+    timeout = 1.0 if given.quick else 0.05
+    rows: list[Row] = []
+    wrong = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        cluster = Cluster(Path(folder), 2 if given.quick else len(APPLICATIONS), timeout)
+        try:
+            for application in cluster.applications:
+                cluster.deploy(application)
+            for fault in faults.FAULTS:
+                if given.quick and not fault.quick:
+                    continue
+                cluster.board.reset()
+                fault.commit(cluster, lambda times=1: time.sleep(times * seconds))
+                rows.append({"fault": fault.name, **counted(cluster.board)})
+                if found := faults.verdict(fault, rows[-1]):
+                    wrong.append(f"{fault.name}: {found}")
+        finally:
+            cluster.stop()
+    settings = {
+        "application hosts": len(cluster.applications),
+        "processes a host": len(ROLES),
+        "seconds a fault lasts": seconds,
+        "time-out of a memcached, s": timeout,
+    }
+    report("cluster", given, settings, rows)
+    for each in wrong:
+        print(f"\nbroken: {each}", file=sys.stderr)
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

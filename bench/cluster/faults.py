@@ -1,0 +1,189 @@
+"""What is done to the cluster, each fault with what it may cost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from bench.cluster.machines import Cluster
+
+BOUND = 6.0
+"""Seconds for which others may read what a host has changed without being able to invalidate it:
+processes look into the outbox every 5."""
+BOUND_OF_THE_DEAD = 11.0
+"""Seconds, when that host died before it could say so: its rows are left alone for 5."""
+MINUTE = 60.0
+
+Hold = Callable[..., None]
+"""Lets some time pass, or that many times as much."""
+LONG = 3
+"""Times; long enough to see how long others stay behind."""
+
+
+class Fault(NamedTuple):
+    name: str
+    commit: Callable[[Cluster, Hold], None]
+    """Does it, and ends it; calls its second argument to let some time pass."""
+    bound: float = 0.0
+    """Seconds for which a value may be out of date. 0: no stale read at all."""
+    errors: bool = False
+    """Whether calls may raise, because the database cannot be reached."""
+    quick: bool = False
+    """Whether it belongs to the short run."""
+
+
+def nothing(_: Cluster, hold: Hold) -> None:
+    hold()
+
+
+def from_one(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
+    host = cluster.applications[0].host
+    host.cut(cluster.hosts_of_memcached[0], refused=refused)
+    hold(1 if refused else LONG)
+    host.heal()
+    hold()
+
+
+def from_one_refused(cluster: Cluster, hold: Hold) -> None:
+    from_one(cluster, hold, refused=True)
+
+
+def from_all(cluster: Cluster, hold: Hold) -> None:
+    host = cluster.applications[0].host
+    host.cut(*cluster.hosts_of_memcached)
+    hold(LONG)
+    host.heal()
+    hold()
+
+
+def from_database(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
+    host = cluster.applications[0].host
+    host.cut(cluster.database_host, refused=refused)
+    hold()
+    host.heal()
+    hold()
+
+
+def from_database_refused(cluster: Cluster, hold: Hold) -> None:
+    from_database(cluster, hold, refused=True)
+
+
+def old_contents(cluster: Cluster, hold: Hold) -> None:
+    """A memcached is cut off from everybody, and back with what it had."""
+    host = cluster.hosts_of_memcached[0]
+    host.cut(*(each.host for each in cluster.applications))
+    hold()
+    host.heal()
+    hold()
+
+
+def hang(cluster: Cluster, hold: Hold) -> None:
+    _, server = cluster.memcached["m1"]
+    server.pause()
+    hold()
+    server.resume()
+    hold()
+
+
+def restart(cluster: Cluster, hold: Hold) -> None:
+    host, server = cluster.memcached["m1"]
+    server.kill()
+    hold()
+    with host.inside():
+        server.start()
+    hold()
+
+
+def death(cluster: Cluster, hold: Hold) -> None:
+    """The host that owes a memcached invalidations dies, and never comes back to deliver them."""
+    first = cluster.applications[0]
+    first.host.cut(cluster.hosts_of_memcached[0])
+    hold()
+    cluster.end(first)
+    hold(LONG)
+    first.host.heal()
+    cluster.deploy(first)
+
+
+def clocks(cluster: Cluster, hold: Hold) -> None:
+    with other_clocks(cluster):
+        hold()
+
+
+def clocks_and_cut(cluster: Cluster, hold: Hold) -> None:
+    """The one whose rows of the outbox seem to be of the future is the one that is cut off."""
+    with other_clocks(cluster):
+        from_one(cluster, hold)
+
+
+@contextmanager
+def other_clocks(cluster: Cluster) -> Iterator[None]:
+    first, *_, last = cluster.applications
+    cluster.deploy(first, clock=MINUTE)
+    cluster.deploy(last, clock=-MINUTE)
+    yield
+    cluster.deploy(first)
+    cluster.deploy(last)
+
+
+def new_version(cluster: Cluster, hold: Hold) -> None:
+    """Host by host: a function whose version was raised."""
+    for release in (2, 1):
+        for application in cluster.applications:
+            cluster.deploy(application, release=release)
+        hold()
+
+
+def new_signature(cluster: Cluster, hold: Hold) -> None:
+    """Host by host: a function with another signature. Tags reach both."""
+    for release in (1, 3, 1):
+        for application in cluster.applications:
+            cluster.deploy(application, release=release, tags_only=True)
+        hold()
+    for application in cluster.applications:
+        cluster.deploy(application)
+
+
+def another_memcached(cluster: Cluster, hold: Hold) -> None:
+    """Host by host: out, by way of weight 0, and in again."""
+    for weight in (0, -1, 0, 1):
+        for application in cluster.applications:
+            cluster.deploy(application, servers=cluster.servers(m3=weight))
+            time.sleep(0.5)
+    hold()
+
+
+FAULTS = [
+    Fault("none", nothing, quick=True),
+    Fault("host cut off from one memcached", from_one, BOUND, quick=True),
+    Fault("the same, refused", from_one_refused, BOUND),
+    Fault("host cut off from all memcached", from_all, BOUND),
+    Fault("host cut off from the database", from_database, errors=True, quick=True),
+    Fault("the same, refused", from_database_refused, errors=True),
+    Fault("memcached back with old contents", old_contents, BOUND, quick=True),
+    Fault("memcached hangs and goes on", hang, BOUND),
+    Fault("memcached killed, started again", restart),
+    Fault("host dies owing invalidations", death, BOUND_OF_THE_DEAD),
+    Fault("clocks a minute apart", clocks),
+    Fault("clocks apart, cut off from one", clocks_and_cut, BOUND),
+    Fault("deploy: version raised", new_version),
+    Fault("deploy: signature changed", new_signature),
+    Fault("memcached removed and added", another_memcached),
+]
+
+
+def verdict(fault: Fault, counts: dict[str, float]) -> str:
+    """Return what is wrong with what came of a fault; empty when nothing is."""
+    wrong = []
+    if counts["oldest s"] > (fault.bound or math.inf):
+        wrong.append(f"a value was {counts['oldest s']:.1f} s out of date")
+    if counts["stale"] and not fault.bound:
+        wrong.append(f"{counts['stale']:g} stale reads")
+    if counts["errors"] and not fault.errors:
+        wrong.append(f"{counts['errors']:g} errors")
+    if not counts["reads"] or not counts["writes"]:
+        wrong.append("nothing was measured")
+    return "; ".join(wrong)

@@ -1,0 +1,137 @@
+"""One list in several browsers and tabs, several lists in one browser, and the ways back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_lists import (
+    DESKTOP,
+    PHONE,
+    add,
+    fill,
+    names,
+    said,
+    show,
+    sign,
+    with_and_without_scripts,
+)
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Visit
+
+
+@pytest.fixture
+def user() -> str:
+    return uuid4().hex
+
+
+@with_and_without_scripts
+def test_signing_up_keeps_the_list_and_other_browsers_see_its_changes(
+    visit: Visit, user: str, scripts: bool
+) -> None:
+    one = visit(java_script_enabled=scripts, **DESKTOP)
+    other = visit(java_script_enabled=scripts, **PHONE)
+    add(one, "Before there was an account")
+    sign(one, up=True, user=user)
+    expect(names(one)).to_have_text(["Before there was an account"])
+
+    add(other, "On the phone")
+    sign(other, up=False, user=user)
+    expect(names(other)).to_have_text(["On the phone", "Before there was an account"])
+    add(other, "Later")
+    one.reload()
+    expect(names(one)).to_have_text(["Later", "On the phone", "Before there was an account"])
+    one.get_by_role("button", name="Delete: On the phone").click()
+    said(one, "Deleted")
+    other.reload()
+    expect(names(other)).to_have_text(["Later", "Before there was an account"])
+    one.get_by_role("button", name="Undo").click()
+    expect(names(one)).to_have_count(3)
+    other.reload()
+    expect(names(other)).to_have_count(3)
+
+
+def test_who_returns_to_a_tab_finds_what_the_other_did(visit: Visit) -> None:
+    page = visit()
+    add(page, "One")
+    page.locator("#add").get_by_label("Task").fill("Half typed")
+    other = page.context.new_page()
+    other.goto("/")
+    add(other, "Two")
+    other.get_by_role("button", name="Mark as done: One").click()
+    said(other, "is done")
+    # Tabs of a headless browser are all in front, so it is told; more than once, as a list that
+    # was asked for a moment ago is not asked for again.
+    page.wait_for_function(
+        """() => {
+            dispatchEvent(new Event("focus"));
+            return document.querySelectorAll(".tasks .name").length === 2;
+        }""",
+        polling=250,
+    )
+    expect(names(page)).to_have_text(["Two", "One (done)"])
+    expect(page.locator("#add").get_by_label("Task")).to_have_value("Half typed")
+
+
+@with_and_without_scripts
+def test_an_account_sees_nothing_of_another(
+    visit: Visit, user: str, complaints: list[str], scripts: bool
+) -> None:
+    one = visit(java_script_enabled=scripts)
+    add(one, "Mine alone")
+    sign(one, up=True, user=user)
+    edit = one.get_by_role("link", name="Edit: Mine alone").get_attribute("href")
+    assert edit is not None
+
+    other = visit(java_script_enabled=scripts)
+    sign(other, up=True, user=f"other-{user}")
+    expect(other.get_by_text("Nothing to do yet")).to_be_visible()
+    other.goto("/?q=mine")
+    expect(names(other)).to_have_count(0)
+    other.goto(edit)
+    expect(other.get_by_role("main")).not_to_contain_text("Mine")
+    assert [complaint.split()[0] for complaint in complaints] == ["404"]
+    complaints.clear()
+
+    # In the same browser, too: not by logging out, not by going back.
+    one.get_by_role("button", name="Log out").click()
+    expect(one.get_by_text("Nothing to do yet")).to_be_visible()
+    one.go_back()
+    expect(one.get_by_role("link", name="Log in")).to_be_visible()
+    expect(names(one)).to_have_count(0)
+    sign(one, up=False, user=f"other-{user}")
+    expect(one.get_by_text("Nothing to do yet")).to_be_visible()
+
+
+@with_and_without_scripts
+def test_back_and_forward_show_the_list_as_it_is_now(visit: Visit, scripts: bool) -> None:
+    page = visit(java_script_enabled=scripts)
+    fill(page, "Three", "Two", "One")
+    page.get_by_role("link", name="Files").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Files")
+    other = page.context.new_page()
+    other.goto("/")
+    other.get_by_role("button", name="Delete: Two").click()
+    expect(names(other)).to_have_text(["One", "Three"])
+    page.go_back()
+    expect(names(page)).to_have_text(["One", "Three"])
+
+    page.get_by_role("button", name="Mark as done: Three").click()
+    said(page, "is done")
+    show(page, "Open")
+    expect(names(page)).to_have_text(["One"])
+    show(page, "Done")
+    expect(names(page)).to_have_text(["Three (done)"])
+    page.get_by_role("button", name="Delete: Three").click()
+    said(page, "Deleted")
+    page.go_back()
+    if not scripts:  # each change is an entry of its own
+        page.go_back()
+    expect(page).to_have_url("/?show=open")
+    expect(names(page)).to_have_text(["One"])
+    page.go_forward()
+    expect(page.get_by_text("Nothing done yet")).to_be_visible()

@@ -1,0 +1,147 @@
+"""Names, contrast and stillness: what makes the pages usable for everybody, on any screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.test_lists import DESKTOP, PHONE, add, fill, names, said
+from tests.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from tests.browser.conftest import Visit
+
+AXE = Path(__file__).parent / "vendor/axe-core/axe.min.js"
+"""Deque's checker of the Web Content Accessibility Guidelines."""
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+CHECK = """async (runOnly) => {
+    const { violations } = await axe.run({ runOnly });
+    return violations.flatMap(({ id, nodes }) =>
+        nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
+}"""
+
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver(list => {
+    for (const { value, hadRecentInput, sources } of list.getEntries()) {
+        const moved = sources.map(({ node }) => node?.outerHTML?.slice(0, 60));
+        if (!hadRecentInput) shifts.push({ value, moved });
+    }
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server of these tests' own, with files."""
+    source = tmp_path_factory.mktemp("source")
+    (source / "poem.txt").write_text("Snow melts;\nthe village is full\n")
+    (source / "people.csv").write_text("name;age\nAnn;1\nBob;2\n")
+    (source / ("w" * 200 + ".bin")).write_bytes(b"\0")
+    serving = Serving(tmp_path_factory.mktemp("usability"))
+    serving.page("/")
+    serving.manage("import_data", str(source))
+    yield serving
+    serving.kill()
+
+
+def check(page: Page, where: str) -> None:
+    """Check a page, light and dark, by the rules that a program can check."""
+    page.add_script_tag(path=AXE)
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(CHECK, RULES) == [], f"{where}, light"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(CHECK, ["color-contrast"]) == [], f"{where}, dark"
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_every_page_keeps_the_guidelines(visit: Visit, screen: dict[str, Any]) -> None:
+    # The checker is no script of the site's, whose policy would stop it.
+    page = visit(bypass_csp=True, reduced_motion="reduce", **screen)
+    check(page, "the empty list")
+    add(page, "Late", due="2001-01-01")
+    add(page, "Done", "Open")
+    page.get_by_role("button", name="Mark as done: Done").click()
+    said(page, "is done")
+    check(page, "the list")
+    page.locator("#add").get_by_label("Task").fill(" ")
+    page.keyboard.press("Enter")
+    expect(page.locator(".errorlist")).to_be_visible()
+    page.get_by_role("link", name="Edit: Late").click()
+    check(page, "the list with a form in it, and an error")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Delete: Open").click()
+    said(page, "Deleted")
+    check(page, "the list with a message")
+    address = page.get_by_role("link", name="Edit: Late").get_attribute("href")
+    assert address is not None
+    page.goto("/")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check(page, "the help")
+    for path in (address, "/accounts/login/", "/accounts/signup/", "/files/", "/files/?q=p"):
+        page.goto(path)
+        check(page, path)
+    page.goto("/files/")
+    for name in ("poem.txt", "people.csv"):
+        page.get_by_role("main").get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+        check(page, name)
+        page.go_back()
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_jumps(visit: Visit, screen: dict[str, Any]) -> None:
+    page = visit(**screen)
+    fill(page, "Three", "Two", "One")
+    page.add_init_script(SHIFTS)
+    page.reload()
+
+    def press(selector: str, says: str) -> None:
+        # As a script: what moves right after somebody's own press does not count as a shift.
+        page.locator(selector).first.evaluate("button => button.click()")
+        said(page, says)
+
+    before = [page.locator(part).bounding_box() for part in ("h1", "#add", ".tabs")]
+    page.locator("#id_name").evaluate("field => { field.value = 'Four' }")
+    press("#add .button", "Added")
+    press(".check", "is done")
+    press(".delete", "Deleted")
+    press(".undo", "Brought back")
+    expect(names(page)).to_have_count(4)
+    assert [page.locator(part).bounding_box() for part in ("h1", "#add", ".tabs")] == before
+    # Two frames later the last one is reported.
+    page.evaluate("() => new Promise(end => requestAnimationFrame(() => setTimeout(end, 100)))")
+    shifts = page.evaluate("() => shifts")
+    assert sum(shift["value"] for shift in shifts) < 0.1, shifts
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
+    page = visit(java_script_enabled=scripts, **PHONE)
+    width = "() => document.scrollingElement.scrollWidth"
+    fill(page, "W" * 255, "ﷺ" * 255, "wide " * 51)
+    add(page, "Ordinary", due="2030-12-31")
+    page.get_by_role("button", name="Mark as done: Ordinary").click()
+    said(page, "is done")
+    assert page.evaluate(width) == 390
+    page.get_by_role("link", name="Edit: WWW").click()
+    expect(page.locator(".editor").get_by_label("Task")).to_have_value("W" * 255)
+    assert page.evaluate(width) == 390
+    page.goto("/")
+    page.get_by_role("button", name="Delete: WWW").click()
+    said(page, "Deleted")
+    assert page.evaluate(width) == 390
+    addresses = ["/accounts/login/", "/accounts/signup/", "/files/", f"/?q={'W' * 255}"]
+    for address in addresses:
+        page.goto(address)
+        assert page.evaluate(width) == 390, address
