@@ -11,6 +11,8 @@ import beaker.cache
 import pytest
 
 from regions import CacheManager, parse_cache_config_options, stores
+from regions import region as region_module
+from regions.region import all_regions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,11 +27,14 @@ def _let_go() -> Iterator[None]:
     """Stores live as long as the process, with what they have open; those of a test as long as
     that."""
     known, regions = set(stores.opened), set(beaker.cache.cache_regions)
+    alive = set(all_regions())
     yield
     for identity in set(stores.opened) - known:
         del stores.opened[identity]
     for name in set(beaker.cache.cache_regions) - regions:
         del beaker.cache.cache_regions[name]
+    for region in set(all_regions()) - alive:
+        region_module._regions.discard(region)
 
 
 @pytest.fixture
