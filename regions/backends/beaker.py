@@ -11,15 +11,18 @@ import math
 import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import beaker.cache
+from beaker.ext.sqla import SqlaNamespaceManager
 
+from regions.backends.beaker_row import FULL, Row
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
-from regions.store import Entry, Reading, Store, dump
-from regions.undelivered import Undelivered
+from regions.store import Entry, Reading, Store, address_of, dump
+from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,9 +34,17 @@ class BeakerStore(Store):
     def __init__(
         self, type_: str, namespace: str, options: Mapping[str, Any], signer: Signer
     ) -> None:
-        self._namespace = beaker.cache.clsmap[type_](namespace, **options)
-        self._signer = signer
         self._undelivered = Undelivered()
+        if folder := options.get("data_dir"):
+            place = _place(type_, namespace, options)
+            self._undelivered = Journal(Path(folder, "undelivered", place))
+        manager = beaker.cache.clsmap[type_]
+        self._space: Row | _Locked
+        if issubclass(manager, SqlaNamespaceManager):
+            self._space = Row(manager, namespace, options)
+        else:
+            self._space = _Locked(manager(namespace, **options))
+        self._signer = signer
         self._leases: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
@@ -79,9 +90,17 @@ class BeakerStore(Store):
             raise
 
     def _change(self, scopes: Iterable[str]) -> None:
-        with self._writing() as namespace:
-            for scope in scopes:
-                namespace[scope] = os.urandom(GENERATION_SIZE)
+        try:
+            with self._writing() as namespace:
+                for scope in scopes:
+                    namespace[scope] = os.urandom(GENERATION_SIZE)
+        except StoreUnavailable as error:
+            if error.kind != FULL:
+                raise
+            # What has no generation matches nothing, so an empty namespace invalidates more than
+            # was asked for; and it has room again.
+            with self._writing(replace=True):
+                pass
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
         now = time.monotonic()
@@ -97,21 +116,43 @@ class BeakerStore(Store):
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Any]:
-        with _reported():
-            self._namespace.acquire_read_lock()
-            try:
-                yield self._namespace
-            finally:
-                self._namespace.release_read_lock()
+        with _reported(), self._space.reading() as namespace:
+            yield namespace
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Any]:
-        with _reported():
-            self._namespace.acquire_write_lock()
-            try:
-                yield self._namespace
-            finally:
-                self._namespace.release_write_lock()
+    def _writing(self, replace: bool = False) -> Iterator[Any]:
+        with _reported(), self._space.writing(replace) as namespace:
+            yield namespace
+
+
+class _Locked:
+    """A namespace whose manager locks what has to be locked."""
+
+    def __init__(self, namespace: Any) -> None:
+        self._namespace = namespace
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        self._namespace.acquire_read_lock()
+        try:
+            yield self._namespace
+        finally:
+            self._namespace.release_read_lock()
+
+    @contextlib.contextmanager
+    def writing(self, replace: bool = False) -> Iterator[Any]:
+        self._namespace.acquire_write_lock(replace=replace)
+        try:
+            yield self._namespace
+        finally:
+            self._namespace.release_write_lock()
+
+
+def _place(type_: str, namespace: str, options: Mapping[str, Any]) -> str:
+    """Return a name for where a region's entries lie: the same in each process, and nobody
+    else's. It tells nothing of a URL's user and password."""
+    parts = (type_, namespace, *(f"{name}={options[name]!r}" for name in sorted(options)))
+    return address_of(*(part.rpartition("@")[2].encode() for part in parts)).hex()
 
 
 def _get(namespace: Any, key: str) -> bytes | None:
@@ -127,6 +168,8 @@ def _get(namespace: Any, key: str) -> bytes | None:
 def _reported() -> Iterator[None]:
     try:
         yield
+    except StoreUnavailable:
+        raise
     except Exception as error:
         # Each backend has errors of its own; none is the caller's.
         raise StoreUnavailable("backend", repr(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import threading
@@ -18,7 +19,9 @@ from tests.regions.conftest import Calls, Manager, make_manager
 from tests.servers import MariaDB, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, MutableSequence
+    from multiprocessing.context import ForkContext, SpawnContext
+    from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
 LONG = 60.0
@@ -57,21 +60,27 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 
 
 @pytest.fixture(params=["memory", "dbm", "redis", "sqlite", "mariadb"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Manager:
-    """Make managers of one region, whose entries no other test sees."""
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Those of a region whose entries no other test sees."""
     options = {"type": request.param}
     if request.param == "redis":
         options = request.getfixturevalue("redis").options()
     elif request.param == "sqlite":
         options = {"type": "ext:database", "url": f"sqlite:///{tmp_path}/cache.sqlite3"}
     elif request.param == "mariadb":
-        options = {"type": "ext:database", "url": request.getfixturevalue("mariadb").url}
-    shared = {"data_dir": tmp_path, "secret": f"of {tmp_path}"}
-    return lambda **own: make_manager(**options, **shared, **own)
+        url = request.getfixturevalue("mariadb").url
+        options = {"type": "ext:database", "url": url, "table_name": tmp_path.name}
+    return {**options, "data_dir": tmp_path, "secret": f"of {tmp_path}"}
 
 
-between_processes = pytest.mark.parametrize("manager", ["dbm", "redis"], indirect=True)
-"""Those that more processes than one may share."""
+@pytest.fixture
+def manager(options: dict[str, Any]) -> Manager:
+    """Make managers of that region."""
+    return lambda **own: make_manager(**options, **own)
+
+
+shared_by_processes = ["dbm", "redis", "sqlite", "mariadb"]
+between_processes = pytest.mark.parametrize("options", shared_by_processes, indirect=True)
 
 
 @pytest.fixture
@@ -157,9 +166,53 @@ def test_another_process_sees_an_invalidation_and_what_was_loaded_since(
     assert statuses([fork(invalidate)]) == [0]
     assert (load(1), load(2)) == (3, 4)
     assert calls.count == 2, "loaded here"
+    assert not cache["functions"].stats["failed.backend"]
 
 
-@pytest.mark.parametrize("manager", ["memory", "dbm", "redis"], indirect=True)
+def change_and_read(
+    options: dict[str, Any], own: int, current: MutableSequence[int], steps: Barrier
+) -> None:
+    """Change one of two numbers again and again, and read both, in step with another process."""
+    cache = make_manager(**options)
+
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return current[number]
+
+    try:
+        for _ in range(40):
+            steps.wait()
+            current[own] += 1
+            load.invalidate(own)
+            steps.wait()
+            assert (load(0), load(1)) == (current[0], current[1])
+    except BaseException:
+        steps.abort()
+        raise
+    assert not cache["functions"].stats["failed.backend"]
+
+
+@pytest.mark.parametrize(
+    "processes", [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")]
+)
+@between_processes
+def test_processes_that_invalidate_at_once_lose_none_of_it(
+    options: dict[str, Any], processes: ForkContext | SpawnContext
+) -> None:
+    make_manager(**options).region("functions")(len)("has connected")
+    numbers, steps = processes.Array("q", 2, lock=False), processes.Barrier(2, timeout=LONG)
+    children = [
+        processes.Process(target=change_and_read, args=(options, own, numbers, steps))
+        for own in (0, 1)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert list(numbers) == [40, 40]
+
+
 def test_a_child_forked_during_a_load_does_not_wait_for_ever(
     manager: Manager, calls: Calls
 ) -> None:
@@ -256,20 +309,70 @@ def test_what_has_expired_does_not_stay_in_redis(redis: Redis, calls: Calls) -> 
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("fault", ["killed", "hanging"])
 def test_a_database_that_is_away_is_not_the_callers_failure(
-    mariadb: MariaDB, tmp_path: Path, calls: Calls
+    mariadb: MariaDB, tmp_path: Path, calls: Calls, fault: str
 ) -> None:
-    cache = make_manager(type="ext:database", url=mariadb.url, secret=f"of {tmp_path}")
+    url = f"{mariadb.url}?connect_timeout=1&read_timeout=1"
+    options = {"type": "ext:database", "url": url, "data_dir": tmp_path, "secret": "of the tests"}
+    cache = make_manager(**options, table_name=f"of_{fault}")
 
     @cache.region("functions")
-    def load(number: int) -> int:
+    def load() -> int:
         return calls()
 
-    assert (load(1), load(1)) == (1, 1)
-    mariadb.kill()
-    load.invalidate(1)
-    assert (load(1), load(2)) == (2, 3)
+    mended = multiprocessing.Event()
+
+    def read_when_mended() -> None:
+        assert mended.wait(LONG)
+        calls.count = 100
+        assert load() == 101, "the invalidation that another process could not deliver counts"
+
+    assert (load(), load()) == (1, 1)
+    child = fork(read_when_mended)
+    if fault == "killed":
+        mariadb.kill()
+    else:
+        mariadb.pause()
+    assert load() == 2
+    load.invalidate()
     assert cache["functions"].stats["failed.backend"] > 0
-    mariadb.start()
-    load.invalidate(2)
-    assert (load(2), load(2)) == (4, 4)
+    begun_without = make_manager(**options, table_name=f"begun_when_{fault}")
+
+    @begun_without.region("functions")
+    def load_other() -> int:
+        return calls()
+
+    assert load_other() == 3
+    if fault == "killed":
+        mariadb.start()
+    else:
+        mariadb.resume()
+    mended.set()
+    assert statuses([child]) == [0]
+    assert load() == 101
+    assert load_other() == load_other()
+
+
+@pytest.mark.parametrize("sql_mode", ["STRICT_TRANS_TABLES", ""])
+def test_what_is_too_large_for_the_row_is_not_the_callers_failure(
+    mariadb: MariaDB, tmp_path: Path, calls: Calls, sql_mode: str
+) -> None:
+    url = f"{mariadb.url}?init_command=SET sql_mode='{sql_mode}'"
+    cache = make_manager(
+        type="ext:database", url=url, table_name=tmp_path.name, secret="of the tests"
+    )
+
+    @cache.region("functions")
+    def load(name: str, size: int) -> tuple[int, bytes]:
+        return calls(), os.urandom(size)
+
+    small = load("small", 10)
+    assert len(load("large", 70_000)[1]) == 70_000
+    assert (load("small", 10) == small) == bool(sql_mode), "what was there is, or was cut short"
+    small = load("small", 10)
+    assert load("small", 10) == small
+    cache.invalidate_tags(*[f"tag {number}" for number in range(2000)])
+    assert load("small", 10) != small, "a full row begins anew"
+    small = load("small", 10)
+    assert load("small", 10) == small
