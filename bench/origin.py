@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 
 class Origin:
-    """Serves a folder at a free port of this machine, and counts."""
+    """Serves a folder at a free port of an address of this machine, and counts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder
         self.rate = 0.0
         """Bytes in a second to all, about; 0: as quickly as it goes."""
@@ -24,8 +24,8 @@ class Origin:
         self.requests = self.partial = 0
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"origin": self})
-        server = _Server(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        server = _Server((address, 0), handler)
+        self.url = f"http://{address}:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
 
 

@@ -28,6 +28,8 @@ def test_hosts_keep_the_promises_while_they_are_cut_off(tmp_path: Path) -> None:
         "none",
         "host cut off from one memcached",
         "host cut off from the database",
+        "file origin cut off from all",
+        "file origin is back",
         "memcached back with old contents",
     }
     assert rows["none"]["reads"] > rows["none"]["loads"]

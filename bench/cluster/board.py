@@ -12,15 +12,21 @@ from typing import Final
 
 KEYS = 48
 """Rows of the database."""
+FILES = 8
+"""Files of the origin; on the board they come after the rows."""
 REMEMBERED = 256
 """Last versions of a row of which it is known when they were announced."""
-COUNTS: Final = ("reads", "writes", "stale", "errors", "loads", "worst", "oldest", "ready")
+COUNTS: Final = (
+    *("reads", "writes", "stale", "errors", "loads", "worst", "oldest"),
+    *("files", "files failed", "fetched", "worst file", "oldest file"),
+    "ready",
+)
 """What a worker counts. ``worst`` (latency of a call) and ``oldest`` (for how long a stale value
 had been out of date) are the greatest, in nanoseconds."""
 WORKERS = 64
 
 _SLOT = 1 + REMEMBERED
-_COUNTS_AT = 1 + KEYS * _SLOT
+_COUNTS_AT = 1 + (KEYS + FILES) * _SLOT
 _SIZE = 8 * (_COUNTS_AT + WORKERS * len(COUNTS))
 
 

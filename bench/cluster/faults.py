@@ -15,6 +15,9 @@ BOUND = 6.0
 processes look into the outbox every 5."""
 BOUND_OF_THE_DEAD = 11.0
 """Seconds, when that host died before it could say so: its rows are left alone for 5."""
+BOUND_OF_FILES = 4.0
+"""Seconds for which a copy of a file may be out of date: one for which it is kept, and what busy
+machines take to fetch it, or leave the origin alone for after it did not answer."""
 MINUTE = 60.0
 
 Hold = Callable[..., None]
@@ -31,6 +34,10 @@ class Fault(NamedTuple):
     """Seconds for which a value may be out of date. 0: no stale read at all."""
     errors: bool = False
     """Whether calls may raise, because the database cannot be reached."""
+    bound_of_files: float = 0.0
+    """Seconds for which a copy of a file may be out of date. 0: nobody knows, because its origin is
+    away, or hosts read nothing for a while (who comes first fetches it, and others are served the
+    old one meanwhile), or their clocks jump."""
     quick: bool = False
     """Whether it belongs to the short run."""
 
@@ -69,6 +76,27 @@ def from_database(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
 
 def from_database_refused(cluster: Cluster, hold: Hold) -> None:
     from_database(cluster, hold, refused=True)
+
+
+def from_origin(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
+    """The copies expire meanwhile, and a host's processes end and begin."""
+    for each in cluster.applications:
+        each.host.cut(cluster.origin_host, refused=refused)
+    hold()
+    cluster.deploy(cluster.applications[0])
+    for each in cluster.applications:
+        each.host.heal()
+
+
+def from_origin_refused(cluster: Cluster, hold: Hold) -> None:
+    from_origin(cluster, hold, refused=True)
+
+
+def back(cluster: Cluster, hold: Hold) -> None:
+    """What the hosts had while it was away is of no account."""
+    time.sleep(BOUND_OF_FILES)
+    cluster.board.reset()
+    hold()
 
 
 def old_contents(cluster: Cluster, hold: Hold) -> None:
@@ -157,12 +185,15 @@ def another_memcached(cluster: Cluster, hold: Hold) -> None:
 
 
 FAULTS = [
-    Fault("none", nothing, quick=True),
+    Fault("none", nothing, bound_of_files=BOUND_OF_FILES, quick=True),
     Fault("host cut off from one memcached", from_one, BOUND, quick=True),
     Fault("the same, refused", from_one_refused, BOUND),
     Fault("host cut off from all memcached", from_all, BOUND),
     Fault("host cut off from the database", from_database, errors=True, quick=True),
     Fault("the same, refused", from_database_refused, errors=True),
+    Fault("file origin cut off from all", from_origin, quick=True),
+    Fault("the same, refused", from_origin_refused),
+    Fault("file origin is back", back, bound_of_files=BOUND_OF_FILES, quick=True),
     Fault("memcached back with old contents", old_contents, BOUND, quick=True),
     Fault("memcached hangs and goes on", hang, BOUND),
     Fault("memcached killed, started again", restart),
@@ -184,6 +215,12 @@ def verdict(fault: Fault, counts: dict[str, float]) -> str:
         wrong.append(f"{counts['stale']:g} stale reads")
     if counts["errors"] and not fault.errors:
         wrong.append(f"{counts['errors']:g} errors")
-    if not counts["reads"] or not counts["writes"]:
+    if counts["files failed"]:
+        wrong.append(
+            f"{counts['files failed']:g} files could not be read, of which there are copies"
+        )
+    if counts["oldest file s"] > (fault.bound_of_files or math.inf):
+        wrong.append(f"a copy of a file was {counts['oldest file s']:.1f} s out of date")
+    if not counts["files"] or not counts["reads"] or not counts["writes"]:
         wrong.append("nothing was measured")
     return "; ".join(wrong)

@@ -1,4 +1,4 @@
-"""What runs on the hosts: three memcached, one MariaDB, application processes."""
+"""What runs on the hosts: three memcached, one MariaDB, a file origin, application processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cluster.board import Board
+from bench.cluster.files import Changes
 from bench.cluster.network import Host
+from bench.origin import Origin
 from tests.servers import MariaDB, Memcached, Server
 
 ROLES = ("write", "read", "read")
@@ -70,6 +72,12 @@ class Cluster:
             with host.inside():
                 server.start()
             self.memcached[host.name] = (host, server)
+        self.origin_host = Host("origin", 101)
+        self._changes = Changes(folder / "origin", self.board)
+        with self.origin_host.inside():
+            # Its threads are on no host; what it listens at is.
+            self.origin = Origin(folder / "origin", self.origin_host.address)
+        self._changes.start()
         self.applications = [
             Application(Host(name, 10 + index), index)
             for index, name in enumerate(APPLICATIONS[:applications])
@@ -118,6 +126,7 @@ class Cluster:
             f"--servers={servers or self.servers()}",
             f"--timeout={self._timeout}",
             f"--release={release}",
+            f"--origin={self.origin.url}",
         ]
         if tags_only:
             options.append("--tags-only")
@@ -167,6 +176,8 @@ class Cluster:
         application.processes.clear()
 
     def stop(self) -> None:
+        self._changes.ended.set()
+        self._changes.join()
         for application in self.applications:
             self.end(application)
         servers: list[Server] = [self.database, *(server for _, server in self.memcached.values())]

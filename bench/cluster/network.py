@@ -111,7 +111,8 @@ class Host:
             sent = f"ip daddr {other.address} meta l4proto tcp {_HOW[refused]}"
             rules += [
                 f"add rule ip cuts output {sent}",
-                f"add rule ip cuts input ip saddr {other.address} drop",
+                # From there: a reset comes from this host itself, in the other's name.
+                f"add rule ip cuts input iifname eth0 ip saddr {other.address} drop",
             ]
         with self.inside():
             run("nft", "-f", "-", given="\n".join(rules))

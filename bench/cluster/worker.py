@@ -1,4 +1,4 @@
-"""An application process: reads rows through a cached function, or changes them.
+"""An application process: reads rows and files through cached functions, or changes rows.
 
 Its servers, release and place come on the command line; the first argument is what it does.
 """
@@ -22,12 +22,13 @@ from django.core.signals import request_finished, request_started
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bench.cluster.board import KEYS, Board
+from bench.cluster import files
+from bench.cluster.board import FILES, KEYS, Board
 from regions import CacheManager, parse_cache_config_options
 from regions.function import CachedFunction
 
 READS = 8
-"""Calls a request."""
+"""Rows a request; and one file."""
 PACE = 0.004
 """Seconds between two requests, at most twice."""
 PAUSE = 0.03
@@ -80,17 +81,19 @@ class Worker:
         self.cache = CacheManager(
             **parse_cache_config_options(
                 {
-                    "cache.regions": "functions",
+                    "cache.regions": "functions, files",
+                    "cache.secret": "of the cluster on one machine",
                     "cache.functions.type": "ext:memcached",
                     "cache.functions.url": given.servers,
                     "cache.functions.timeout": given.timeout,
                     "cache.functions.expire": 3600,
                     "cache.functions.data_dir": given.folder,
-                    "cache.functions.secret": "of the cluster on one machine",
+                    **files.options(given.folder),
                 }
             )
         )
         self.version_of = declare(self.cache, self.release, lambda: self.count("loads"))
+        self.file_of = files.declare(self.cache, given.origin, lambda: self.count("fetched"))
 
     def count(self, what: str) -> None:
         self.board.add(self.number, what)
@@ -98,6 +101,8 @@ class Worker:
     def read(self) -> None:
         """Answer requests, for ever."""
         board, number = self.board, self.number
+        for file in range(FILES):
+            self.read_file(file)
         while True:
             request_started.send(sender=None)
             for key in random.sample(range(KEYS), READS):
@@ -112,9 +117,23 @@ class Worker:
                         board.greatest(number, "oldest", board.age(key, version, started))
                 self.count("reads")
                 board.greatest(number, "worst", time.monotonic_ns() - started)
+            self.read_file(random.randrange(FILES))
             board.set_ready(number, True)
             request_finished.send(sender=None)
             time.sleep(random.uniform(0, 2 * PACE))
+
+    def read_file(self, file: int) -> None:
+        board, number = self.board, self.number
+        announced, started = board.announced(KEYS + file), time.monotonic_ns()
+        try:
+            version = files.version_in(self.file_of(file).read_bytes())
+        except Exception:
+            self.count("files failed")
+        else:
+            if version < announced:
+                board.greatest(number, "oldest file", board.age(KEYS + file, version, started))
+        self.count("files")
+        board.greatest(number, "worst file", time.monotonic_ns() - started)
 
     def write(self, keys: range) -> None:
         """Change rows, for ever."""
@@ -171,6 +190,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--number", type=int)
     parser.add_argument("--servers")
+    parser.add_argument("--origin")
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--release", type=int, default=1)
     parser.add_argument("--tags-only", action="store_true")

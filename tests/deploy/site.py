@@ -109,7 +109,7 @@ class Application(Server):
 
     def __init__(self, program: str, environment: dict[str, str]) -> None:
         super().__init__()
-        self._program = program
+        self.program = program
         self.environment = environment | {"PORT": str(self.port)}
 
     def command(self) -> list[str]:
@@ -117,7 +117,7 @@ class Application(Server):
             "gunicorn": ["--config", str(DEPLOY / "gunicorn.conf.py")],
             "uwsgi": [str(DEPLOY / "uwsgi.ini")],
         }
-        return [str(PROGRAMS / self._program), *options[self._program], "--chdir", str(ROOT)]
+        return [str(PROGRAMS / self.program), *options[self.program], "--chdir", str(ROOT)]
 
     def kill(self) -> None:
         """End the main process and all others of it at once."""

@@ -13,8 +13,8 @@ from tests.deploy.site import Answer
 if TYPE_CHECKING:
     from email.message import Message
 
-    from tests.deploy.conftest import Stack
     from tests.deploy.site import Application, Nginx
+    from tests.deploy.stack import Stack
 
 
 def told_nginx(server: Application, where: str, **headers: str) -> tuple[Message, bytes]:
@@ -45,7 +45,7 @@ def test_nginx_sends_the_file_with_the_headers_of_the_application(
     assert answer.headers["Accept-Ranges"] == "bytes"
     assert answer.headers["Cache-Control"] == "no-cache"
 
-    direct, body = told_nginx(stack.gunicorn, where)
+    direct, body = told_nginx(stack.application("gunicorn"), where)
     assert body == b"", "the application itself sends nothing"
     assert direct["X-Accel-Redirect"].startswith("/protected/content/")
     for name in direct:
@@ -78,7 +78,7 @@ def test_parts_and_conditions_are_those_of_the_application(nginx: Nginx, where: 
 
 
 def test_nobody_can_ask_nginx_itself_for_content(nginx: Nginx, stack: Stack, where: str) -> None:
-    place = told_nginx(stack.gunicorn, where)[0]["X-Accel-Redirect"]
+    place = told_nginx(stack.application("gunicorn"), where)[0]["X-Accel-Redirect"]
     for path in (place, "/protected/", "/protected/generations", "/protected/../protected/usage"):
         answer = Answer(nginx, path)
         assert answer.status == 404
@@ -89,7 +89,7 @@ def test_nobody_can_ask_nginx_itself_for_content(nginx: Nginx, stack: Stack, whe
 def test_what_the_application_sends_itself_is_the_part_that_was_asked_for(
     stack: Stack, where: str, program: str
 ) -> None:
-    server: Application = getattr(stack, program)
+    server = stack.application(program)
     tag = told_nginx(server, where)[0]["ETag"]
     _, part = told_nginx(server, where, Range="bytes=800-815", If_Match=tag)
     assert part == CONTENT[800:816]

@@ -17,8 +17,8 @@ from tests.deploy.site import DEPLOY, Answer
 from tests.deploy.visitors import Visitor
 
 if TYPE_CHECKING:
-    from tests.deploy.conftest import Stack
-    from tests.deploy.site import Application, Nginx
+    from tests.deploy.site import Nginx
+    from tests.deploy.stack import Stack
 
 PASSWORD = "correct-horse-battery"
 
@@ -107,7 +107,7 @@ def test_more_than_a_form_can_be_is_refused(nginx: Nginx) -> None:
 def test_a_server_that_ends_is_not_noticed(
     stack: Stack, program: str, number: signal.Signals
 ) -> None:
-    server: Application = getattr(stack, program)
+    server = stack.application(program)
     ended = threading.Event()
     statuses = []
 
@@ -132,7 +132,7 @@ def test_a_server_that_ends_is_not_noticed(
 
 @pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
 def test_health_is_told_by_the_status_of_a_program(stack: Stack, program: str) -> None:
-    server: Application = getattr(stack, program)
+    server = stack.application(program)
 
     def health() -> int:
         command = [sys.executable, str(DEPLOY / "health.py")]

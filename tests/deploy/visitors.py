@@ -28,9 +28,10 @@ class Visitor:
         self.address = f"https://localhost:{nginx.tls_port}"
         self.headers: dict[str, str] = {}
         """Sent with each request."""
+        self.cookies = CookieJar()
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=nginx.tls),
-            urllib.request.HTTPCookieProcessor(CookieJar()),
+            urllib.request.HTTPCookieProcessor(self.cookies),
         )
 
     def get(self, path: str) -> Page:
