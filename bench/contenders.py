@@ -89,6 +89,22 @@ class OursFiles(Ours):
         return {"cache.ours.type": "file", "cache.ours.data_dir": place.folder / "ours"}
 
 
+class OursCluster(Ours):
+    """Files whose generations and leases are on memcached, for several hosts."""
+
+    def options(self, place: Place, timeout: float | None) -> dict[str, Any]:
+        return {
+            "cache.regions": "ours, servers",
+            "cache.ours.type": "file",
+            "cache.ours.data_dir": place.folder / "ours",
+            "cache.ours.cluster": "servers",
+            "cache.servers.type": "ext:memcached",
+            "cache.servers.url": place.address,
+            "cache.servers.secret": "of the measurements",
+            "cache.servers.timeout": timeout,
+        }
+
+
 class Beaker(Contender):
     """Stock Beaker; its locks are files. It has no way to set the client's time-out."""
 

@@ -2,7 +2,9 @@
 how fast it fills, and what memory it takes.
 
 Each contender fills its store in a process of its own, call by call, the peers for as long as
-`PATIENCE` allows; then all take turns in one process. Every entry has content of its own.
+`PATIENCE` allows; then all take turns in one process. Every entry has content of its own. Of a
+cluster, these two processes are hosts on one folder, with a memcached on this machine; what a host
+has stored in a folder of its own takes the same calls.
 """
 
 from __future__ import annotations
@@ -23,8 +25,18 @@ from typing import TYPE_CHECKING, Any
 import diskcache  # type: ignore[import-untyped]
 import dogpile.cache
 
-from bench.contenders import EXPIRE, OURS, Beaker, BeakerFiles, OursFiles, Place
+from bench.contenders import (
+    EXPIRE,
+    OURS,
+    Beaker,
+    BeakerFiles,
+    Ours,
+    OursCluster,
+    OursFiles,
+    Place,
+)
 from bench.report import Row, arguments, report, spread
+from tests.servers import Memcached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +56,8 @@ PATIENCE = 20.0
 """Seconds that filling a store may take a peer."""
 MANY = 10_000
 """Entries from which on streamed content, which is synced file by file, is left out."""
+TIMEOUT = 3
+"""Seconds for a memcached's answer: a busy machine is no fault."""
 TURN = 0.05
 """Seconds that a contender's turn takes, about."""
 KEYS = 500
@@ -63,7 +77,8 @@ class Content:
 # -- contenders -----------------------------------------------------------------------------------
 
 
-def bare_file(folder: Path, load: Content) -> Call:
+def bare_file(place: Place, load: Content) -> Call:
+    folder = place.folder
     folder.mkdir(parents=True, exist_ok=True)
 
     def call(key: int) -> bytes:
@@ -78,12 +93,12 @@ def bare_file(folder: Path, load: Content) -> Call:
     return call
 
 
-def ours(folder: Path, load: Content) -> Call:
-    return OursFiles(Place("", folder), load).call
+def ours(kind: type[Ours], place: Place, load: Content) -> Call:
+    return kind(place, load, TIMEOUT).call
 
 
-def ours_streamed(folder: Path, load: Content) -> Call:
-    contender = OursFiles(Place("", folder), lambda key: iter([load(key)]))
+def ours_streamed(kind: type[Ours], place: Place, load: Content) -> Call:
+    contender = kind(place, lambda key: iter([load(key)]), TIMEOUT)
 
     def call(key: int) -> bytes:
         file: CachedFile = contender.call(key)
@@ -92,8 +107,8 @@ def ours_streamed(folder: Path, load: Content) -> Call:
     return call
 
 
-def ours_opened(folder: Path, load: Content) -> Call:
-    contender = OursFiles(Place("", folder), lambda key: iter([load(key)]))
+def ours_opened(kind: type[Ours], place: Place, load: Content) -> Call:
+    contender = kind(place, lambda key: iter([load(key)]), TIMEOUT)
 
     def call(key: int) -> bytes:
         file: CachedFile = contender.call(key)
@@ -109,11 +124,12 @@ class BeakerDbm(Beaker):
         return {"type": "dbm", "data_dir": str(place.folder / "stock")}
 
 
-def beaker(kind: type[Beaker], folder: Path, load: Content) -> Call:
-    return kind(Place("", folder), load).call
+def beaker(kind: type[Beaker], place: Place, load: Content) -> Call:
+    return kind(place, load).call
 
 
-def dogpile_dbm(folder: Path, load: Content) -> Call:
+def dogpile_dbm(place: Place, load: Content) -> Call:
+    folder = place.folder
     folder.mkdir(parents=True, exist_ok=True)
     region = dogpile.cache.make_region().configure(
         "dogpile.cache.dbm",
@@ -128,20 +144,23 @@ def dogpile_dbm(folder: Path, load: Content) -> Call:
     return cached
 
 
-def disk_cache(folder: Path, load: Content) -> Call:
+def disk_cache(place: Place, load: Content) -> Call:
     # Its own limit, 1 GB, would evict.
-    disk = diskcache.Cache(folder, size_limit=1 << 40)
+    disk = diskcache.Cache(place.folder, size_limit=1 << 40)
     call: Call = disk.memoize(name="value", expire=EXPIRE)(load.__call__)
     return call
 
 
 BARE = "open().read()"
-OPENED = f"{OURS}, CachedFile opened"
-CONTENDERS: dict[str, Callable[[Path, Content], Call]] = {
+OPENED = "CachedFile opened"
+CONTENDERS: dict[str, Callable[[Place, Content], Call]] = {
     BARE: bare_file,
-    OURS: ours,
-    f"{OURS}, streamed": ours_streamed,
-    OPENED: ours_opened,
+    OURS: partial(ours, OursFiles),
+    f"{OURS}, streamed": partial(ours_streamed, OursFiles),
+    f"{OURS}, {OPENED}": partial(ours_opened, OursFiles),
+    f"{OURS}, cluster": partial(ours, OursCluster),
+    f"{OURS}, cluster, streamed": partial(ours_streamed, OursCluster),
+    f"{OURS}, cluster, {OPENED}": partial(ours_opened, OursCluster),
     "diskcache": disk_cache,
     "dogpile.cache, dbm": dogpile_dbm,
     "Beaker, file": partial(beaker, BeakerFiles),
@@ -169,9 +188,9 @@ def _with_memory(run: Callable[..., Row], *given: Any) -> Row:
     return result | {"MB of memory": round((peak().ru_maxrss - before) / 1024)}
 
 
-def fill(name: str, folder: Path, load: Content, entries: int) -> Row:
+def fill(name: str, place: Place, load: Content, entries: int) -> Row:
     """Store entries, and read one, as long as there is time."""
-    call = CONTENDERS[name](folder, load)
+    call = CONTENDERS[name](place, load)
     started = time.perf_counter()
     for key in range(entries):
         call(key)
@@ -190,7 +209,7 @@ def hits(calls: dict[str, tuple[Call, int]], load: Content, rounds: int) -> dict
         keys[name] = [random.randrange(stored) for _ in range(KEYS)]
         started = time.perf_counter()
         for key in keys[name][:3]:
-            assert name == OPENED or call(key) == load(key), name
+            assert name.endswith(OPENED) or call(key) == load(key), name
         turns[name] = min(KEYS, max(1, round(TURN * 3 / (time.perf_counter() - started))))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -203,19 +222,18 @@ def hits(calls: dict[str, tuple[Call, int]], load: Content, rounds: int) -> dict
     return samples
 
 
-def case(folder: Path, entries: int, size: str, rounds: int) -> list[Row]:
+def case(place: Place, entries: int, size: str, rounds: int) -> list[Row]:
     load = Content(SIZES[size])
     names = [BARE, OURS, *PEERS] if entries > MANY else list(CONTENDERS)
-    folders = {name: folder / str(number) for number, name in enumerate(names)}
-    filled = {
-        name: in_a_process(fill, name, place, load, entries) for name, place in folders.items()
+    places = {
+        name: place._replace(folder=place.folder / str(number)) for number, name in enumerate(names)
     }
+    filled = {name: in_a_process(fill, name, own, load, entries) for name, own in places.items()}
     calls = {
-        name: (CONTENDERS[name](place, load), filled[name]["stored"])
-        for name, place in folders.items()
+        name: (CONTENDERS[name](own, load), filled[name]["stored"]) for name, own in places.items()
     }
     samples = hits(calls, load, rounds)
-    shutil.rmtree(folder)
+    shutil.rmtree(place.folder)
     rows = []
     for name, micros in samples.items():
         ratios = [mine / bare for mine, bare in zip(micros, samples[BARE], strict=True)]
@@ -246,11 +264,16 @@ def main() -> None:
     # One processor for all, as in `bench.hit`; a child has its parent's.
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     rows = []
+    server = Memcached()
+    server.start()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         folder = Path(name)
         for entries, size in QUICK if given.quick else CASES:
-            rows += case(folder / f"{entries}-{size}", entries, size, rounds)
+            server.flush()
+            place = Place(server.address, folder / f"{entries}-{size}")
+            rows += case(place, entries, size, rounds)
         kind = kind_of_dbm(folder)
+    server.stop()
     settings = {"rounds": rounds, "seconds to fill": PATIENCE, "dbm": kind}
     report("files", given, settings, rows)
 

@@ -1,8 +1,9 @@
 """Stale reads while four processes read and two write.
 
 They are on one host, or spread over two: a host is what shares a folder, and there the locks of
-stock Beaker are. A writer changes the truth, invalidates, and then announces the version. A
-reader notes what is announced, calls, and has a stale read when it gets something older.
+stock Beaker are, and the files of a region; with a cluster that region has hosts. A writer changes
+the truth, invalidates, and then announces the version. A reader notes what is announced, calls, and
+has a stale read when it gets something older.
 """
 
 from __future__ import annotations
@@ -13,10 +14,21 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.contenders import CONTENDERS, ON_MEMCACHED, PATIENCE, Contender, Place, processes
+from bench.contenders import (
+    CONTENDERS,
+    ON_MEMCACHED,
+    OURS,
+    PATIENCE,
+    Contender,
+    OursCluster,
+    Place,
+    processes,
+)
 from bench.report import Row, arguments, report, spread
 from tests.servers import Memcached
 
+CLUSTER = f"{OURS}, files, cluster"
+RACING = CONTENDERS | {CLUSTER: OursCluster}
 READERS = 4
 WRITERS = 2
 KEYS = 3
@@ -45,7 +57,7 @@ def contender(name: str, place: Place, shared: Shared) -> Contender:
         time.sleep(random.uniform(0, LOAD))
         return version
 
-    return CONTENDERS[name](place, load, timeout=TIMEOUT)
+    return RACING[name](place, load, timeout=TIMEOUT)
 
 
 def read(name: str, place: Place, shared: Shared, results: Any) -> None:
@@ -110,7 +122,7 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
 def main() -> None:
     given = arguments(__doc__)
     rounds, seconds = (1, 0.5) if given.quick else (4, 4.0)
-    cases = [(name, 1) for name in CONTENDERS] + [(name, 2) for name in ON_MEMCACHED]
+    cases = [(name, 1) for name in RACING] + [(name, 2) for name in (*ON_MEMCACHED, CLUSTER)]
     turns: dict[tuple[str, int], list[dict[str, int]]] = {case: [] for case in cases}
     server = Memcached()
     server.start()

@@ -1,5 +1,6 @@
 """Multi-region caching on Beaker, with invalidation that holds under races and faults."""
 
+from regions.configuration import parse_cache_config_options
 from regions.content import CachedFile, Content, Resumable
 from regions.errors import (
     CacheError,
@@ -10,7 +11,6 @@ from regions.errors import (
 )
 from regions.front import install
 from regions.manager import CacheManager
-from regions.options import parse_cache_config_options
 
 __all__ = [
     "CacheError",

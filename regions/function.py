@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,8 +19,6 @@ from typing import (
 from regions import tracing
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
-from regions.options import eagerness, lifetime, seconds
-from regions.policy import Policy
 from regions.region import MISSING
 from regions.steps import run
 from regions.store import (
@@ -31,11 +28,13 @@ from regions.store import (
     function_scope,
     region_scope,
 )
-from regions.tags import TagMaker, Tags
+from regions.tags import TagMaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from regions.function_options import FunctionOptions
+    from regions.policy import Policy
     from regions.region import Region
     from regions.store import Reading
 
@@ -50,30 +49,6 @@ REMEMBERED = 1024
 """Calls of a function whose entries are remembered: of those with plain arguments, the latest."""
 _PLAIN = frozenset((type(None), bool, int, str, bytes))
 """Types of which equal values of one type are always the same key."""
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionOptions:
-    """What the decorator says of one function."""
-
-    names: tuple[str, ...] = ()
-    """Tell apart functions that have one module and name."""
-    tags: Tags = ()
-    """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
-    expire: float | None = None
-    """Seconds; None: the region's."""
-    grace: float | None = None
-    """Seconds; None: the region's."""
-    early: float | None = None
-    """How eagerly a value is renewed before it expires; None: as the region says."""
-    key: Callable[..., Any] | None = None
-    """A function of the arguments whose result is the key instead of them."""
-    ignore: tuple[str, ...] = ()
-    """Parameters that do not belong to the key."""
-    store_if: Callable[[Any], bool] | None = None
-    """Whether a loaded value is worth storing."""
-    version: int | str = 0
-    """Entries of another version of the function are not looked at; invalidated they are."""
 
 
 class Cached(Generic[P]):
@@ -104,12 +79,9 @@ class Cached(Generic[P]):
         self._binder = Binder(self._function, options.ignore)
         self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
         self._key = options.key
-        self._policy = Policy(
-            expire=_checked(name, "expire", lifetime, options.expire, default.expire),
-            grace=_checked(name, "grace", seconds, options.grace, default.grace),
-            early=_checked(name, "early", eagerness, options.early, default.early),
-            store_if=options.store_if,
-        )
+        self._policy = options.policy(name, default)
+        self.warm = options.checked_warm(name)
+        """Returns the calls that are worth loading in advance; None: nobody knows."""
         # A changed signature is another function: its arguments mean something else.
         identity = (name, str(options.version), *self._binder.signature.parameters)
         self._identity = encode((region.name, *identity))
@@ -125,6 +97,7 @@ class Cached(Generic[P]):
         self._prefix: tuple[Any, ...] = ()
         self._stats = region.stats.of(name)
         region.functions[name] = self
+        region.policies[name] = self._policy
         # How Beaker's own region_invalidate() knows a decorated function.
         self._arg_region = region.name
         self._arg_namespace = name
@@ -220,6 +193,30 @@ class CachedFunction(Cached[P], Generic[P, R]):
                 return self._values(given)
         return self._values(given)
 
+    def beside(
+        self, others: Sequence[Entry], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[R, list[Reading | None]]:
+        """Return the value of a call, and what was seen of other entries of the region in the same
+        round trip. Where the value had to be loaded that is nothing: it may be old by then."""
+        region = self.region
+        call = self._prefix + args
+        if not region.enabled:
+            return self(*args, **kwargs), []
+        if tracing.watchers:
+            with tracing.call(region.name, self.name):
+                return self._beside(others, call, kwargs)
+        return self._beside(others, call, kwargs)
+
+    def _beside(
+        self, others: Sequence[Entry], call: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[R, list[Reading | None]]:
+        entry = self._entry(call, kwargs)
+        reading, *seen = self.region.look_many([entry, *others])
+        value = self.region.fresh(entry, reading, self._policy)
+        if value is MISSING:
+            return self._value(entry, reading, call, kwargs), []
+        return self._hit(entry, reading, value), seen
+
     def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
         entries = [self._entry(call, {}) for call in given]
         readings = self.region.look_many(entries)
@@ -240,6 +237,9 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
             return run(region.load(entry, reading, self._policy), load)  # type: ignore[no-any-return]
+        return self._hit(entry, reading, value)
+
+    def _hit(self, entry: Entry, reading: Reading | None, value: Any) -> R:
         if reading is not None and reading.record is not None:
             self._stats.hit(entry, reading, reading.record, value)
         return value  # type: ignore[no-any-return]
@@ -286,14 +286,3 @@ class CachedFunction(Cached[P], Generic[P, R]):
 def arguments(call: Any) -> tuple[Any, ...]:
     """Return the arguments of a call as `many` takes it."""
     return call if isinstance(call, tuple) else (call,)
-
-
-def _checked(
-    name: str, option: str, check: Callable[[Any], float], value: float | None, default: float
-) -> float:
-    if value is None:
-        return default
-    try:
-        return check(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {option} = {value!r}: {error}") from error

@@ -6,16 +6,23 @@ import os
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions.backends.memcached_parts import PART_SIZE
 from regions.backends.memcached_status import status
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from regions.region import Region
 
+PATIENCE = 2.0
+"""Seconds for all servers together."""
+MOST = 64
+"""Servers that are asked at the same time."""
 LEAST_FREE = 0.05
 """Share of a disk."""
 LEAST_MEMORY = 64 << 20
@@ -36,15 +43,45 @@ class Finding(NamedTuple):
 
 
 def servers_of(region: Region) -> list[str]:
-    """Return the addresses of a region's memcached servers."""
-    return [server for server, _ in dict(region.options.backend).get("url", ())]
+    """Return the addresses of the memcached servers that a region, or its cluster, is on."""
+    return [server for server, _ in _memcached(region).get("url", ())]
 
 
-def server_status(region: Region, server: str) -> dict[str, str]:
-    """Return what one of the region's servers tells of itself (`memcached_status.status`).
-    Raises StoreUnavailable."""
+def cluster_of(region: Region) -> str | None:
+    """Return the region on whose servers a region of files meets those of other hosts."""
+    cluster = dict(region.options.backend).get("cluster")
+    return None if cluster is None else str(cluster.name)
+
+
+def _memcached(region: Region) -> dict[str, Any]:
     backend = dict(region.options.backend)
-    return status(server, backend.get("username"), backend.get("password"))
+    return dict(backend["cluster"].backend) if "cluster" in backend else backend
+
+
+def statuses(
+    wanted: Iterable[tuple[Region, str]],
+) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailable]:
+    """Ask servers, each of a region, for what they tell of themselves (`memcached_status.status`):
+    all at once, so that many that hang cost no more than one. Never raises."""
+    executor = ThreadPoolExecutor(MOST)
+    asked = {which: executor.submit(_told, *which) for which in wanted}
+    done, _ = wait(asked.values(), PATIENCE)
+    executor.shutdown(wait=False, cancel_futures=True)
+    late = f"no answer within {PATIENCE:g} s"
+    return {
+        (region, server): future.result()
+        if future in done
+        else StoreUnavailable("server", f"memcached {server}: {late}")
+        for (region, server), future in asked.items()
+    }
+
+
+def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailable:
+    backend = _memcached(region)
+    try:
+        return status(server, backend.get("username"), backend.get("password"))
+    except StoreUnavailable as error:
+        return error
 
 
 def check_here(region: Region) -> list[Finding]:
@@ -55,21 +92,13 @@ def check_here(region: Region) -> list[Finding]:
     ]
 
 
-def check(region: Region) -> list[Finding]:
-    """As `check_here`, and ask its servers; never raises."""
-    found = check_here(region)
-    for server in servers_of(region):
-        found += check_server(region, server)
+def check(regions: Iterable[Region]) -> dict[Region, list[Finding]]:
+    """As `check_here`, for each region, and ask its servers; never raises."""
+    found = {region: check_here(region) for region in regions}
+    told = statuses((region, server) for region in found for server in servers_of(region))
+    for (region, server), answer in told.items():
+        found[region] += [Finding(region.name, server, *each) for each in _server(answer)]
     return found
-
-
-def check_server(region: Region, server: str) -> list[Finding]:
-    """Ask one of a region's servers; never raises."""
-    try:
-        told = server_status(region, server)
-    except StoreUnavailable as error:
-        return [Finding(region.name, server, "error", str(error))]
-    return [Finding(region.name, server, *each) for each in _server(told)]
 
 
 def _options(region: Region) -> list[tuple[str, str, str]]:
@@ -110,7 +139,9 @@ def _folders(region: Region) -> list[tuple[str, str, str]]:
     return found
 
 
-def _server(told: dict[str, str]) -> list[tuple[str, str]]:
+def _server(told: dict[str, str] | StoreUnavailable) -> list[tuple[str, str]]:
+    if isinstance(told, StoreUnavailable):
+        return [("error", str(told))]
     milliseconds = float(told["answered_in"]) * 1e3
     found = [("ok", f"memcached {told.get('version')} answers in {milliseconds:.1f} ms")]
     off = int(told["time"]) - time.time()

@@ -12,7 +12,8 @@ from regions.counters import Counter
 from regions.deferral import deferred_invalidation
 from regions.errors import ConfigurationError, nearest
 from regions.front import cache_options, open_region, unnamed
-from regions.function import CachedFunction, FunctionOptions
+from regions.function import CachedFunction
+from regions.function_options import FunctionOptions
 from regions.options import OWN, RegionOptions, check, lifetime, shared_by
 from regions.policy import Policy
 from regions.region import Region
@@ -90,6 +91,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         ignore: Iterable[str] = (),
         store_if: Callable[[Any], bool] | None = None,
         version: int | str = 0,
+        warm: Callable[[], Iterable[Any]] | None = None,
     ) -> RegionDecorator:
         """Decorate a function so that its results are kept in ``region``.
 
@@ -97,7 +99,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         `FunctionOptions`; expire and grace are seconds.
         """
         options = FunctionOptions(
-            names, tags, expire, grace, early, key, tuple(ignore), store_if, version
+            names, tags, expire, grace, early, key, tuple(ignore), store_if, version, warm
         )
         return self._decorator(self[region], self.options[region], options)
 
@@ -160,7 +162,8 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         if not wanted:
             return
         # Regions that share a store share its generations.
-        for region in {id(region.store): region for region in self._regions.values()}.values():
+        by_store = {id(region.store.authority): region for region in self._regions.values()}
+        for region in by_store.values():
             region.invalidate(wanted, f"tags: {', '.join(tags)}")
 
     def invalidate_region(self, region: str) -> None:

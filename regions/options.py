@@ -1,21 +1,18 @@
-"""The configuration of the regions: Beaker's keys, checked to the last letter.
+"""The options of a region: Beaker's, and its type's, checked to the last letter.
 
-Beaker's own parser gives the regions and what they inherit; this module refuses what it would
-let pass: names it does not know, values of a wrong type, folders and servers that cannot be used.
+What Beaker would let pass is refused: names it does not know, values of a wrong type, folders and
+servers that cannot be used.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import beaker.util
 
 from regions.errors import ConfigurationError, nearest
 from regions.servers import servers
@@ -23,7 +20,6 @@ from regions.servers import servers
 Config = Mapping[str, Any]
 Check = Callable[[Any], Any]
 
-PREFIXES = ("beaker.cache.", "cache.")
 FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:rediscluster")
 """Types of stock Beaker that a region may have; their options are theirs to check."""
 
@@ -134,6 +130,12 @@ def _client(value: Any) -> str:
     return names[value]
 
 
+def _cluster(value: Any) -> RegionOptions:
+    if not isinstance(value, RegionOptions):
+        raise ValueError("name a region of type 'ext:memcached' of the same configuration")
+    return value
+
+
 def _anything(value: Any) -> Any:
     return value
 
@@ -169,6 +171,7 @@ OWN: dict[str, dict[str, Check]] = {
         "size_limit": _size,
         "durable": _flag,
         "verify_reads": _flag,
+        "cluster": _cluster,
     },
 }
 """The types that this library implements, with the options that only they have."""
@@ -194,56 +197,6 @@ class RegionOptions:
     data_dir: Path | None = None
     backend: tuple[tuple[str, Any], ...] = ()
     """Options of the type alone, sorted."""
-
-
-def parse_cache_config_options(config: Config, include_defaults: bool = True) -> dict[str, Any]:
-    """Read Beaker's configuration keys (``cache.…`` or ``beaker.cache.…``); others are ignored.
-
-    Returns what `regions.CacheManager` takes. Regions inherit every option that stands without a
-    region's name. Raises ConfigurationError.
-    """
-    given = {}
-    for key, value in config.items():
-        prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
-        if prefix is not None:
-            given[key[len(prefix) :]] = value
-    names = _region_names(given.get("regions"))
-    known = {*COMMON, "regions", *(option for own in OWN.values() for option in own)}
-    for key in given:
-        region, dot, _ = key.partition(".")
-        if dot and region not in names:
-            raise ConfigurationError(
-                f"cache.{key}: there is no region {region!r} in cache.regions; "
-                f"{nearest(region, names)}"
-            )
-        if not dot and key not in known:
-            raise ConfigurationError(f"cache.{key}: no such option; {nearest(key, known)}")
-    shared = {key: value for key, value in given.items() if key in known - {"regions"}}
-    parsed: dict[str, Any] = beaker.util.parse_cache_config_options(
-        {"cache.regions": list(names)}, include_defaults
-    )
-    parsed["cache_regions"] = {
-        name: shared_by(shared, region_options(given, name)) for name in names
-    }
-    # For caches of no region.
-    return parsed | shared
-
-
-def _region_names(value: Any) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else list(value or ())
-    stripped = tuple(name.strip() for name in names if name.strip())
-    for name in stripped:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
-            raise ConfigurationError(
-                f"cache.regions: {name!r} cannot name a region; use letters, digits, - and _"
-            )
-    return stripped
-
-
-def region_options(given: Config, name: str) -> dict[str, Any]:
-    """Return the options that are given for the region itself."""
-    prefix = f"{name}."
-    return {key[len(prefix) :]: value for key, value in given.items() if key.startswith(prefix)}
 
 
 def shared_by(shared: Config, own: Config) -> dict[str, Any]:

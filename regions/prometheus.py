@@ -80,13 +80,14 @@ class RegionCollector(Collector):
 def _servers() -> Iterator[Metric]:
     up = GaugeMetricFamily("regions_memcached_up", "Whether a server answers", labels=("server",))
     told = {}
-    for server, region in {s: r for r in all_regions() for s in health.servers_of(r)}.items():
-        try:
-            told[server] = health.server_status(region, server)
-        except StoreUnavailable:
+    regions = {server: region for region in all_regions() for server in health.servers_of(region)}
+    asked = health.statuses((region, server) for server, region in regions.items())
+    for (_, server), answer in asked.items():
+        if isinstance(answer, StoreUnavailable):
             up.add_metric([server], 0)
         else:
             up.add_metric([server], 1)
+            told[server] = answer
     yield up
     for kind, families in (
         (GaugeMetricFamily, _SERVER_GAUGES),

@@ -18,19 +18,19 @@ import functools
 import random
 import time
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from regions import transactions
 from regions.content import is_spent
 from regions.deferral import collect, is_collected
 from regions.errors import StoreUnavailable
+from regions.lately import Lately
 from regions.policy import Policy
 from regions.records import Codec, Record
 from regions.stats import Stats
 from regions.steps import Load, Protocol, Step, Wait
 from regions.store import region_scope
-from regions.unstored import Unstored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,11 @@ METRICS = ".metrics"
 """The folder in data_dir for what all processes count; no region can have this name."""
 LONGEST_WAIT = 0.05
 """Seconds between two looks, at the most: times grow by half from the first wait up to this."""
+SLOW = 0.05
+"""Seconds from which a load that failed within the grace is put off, and not tried at each call."""
+PATIENCE = 10
+"""For how many times as long as it has taken: what does not answer holds up no process for more
+than a tenth of its time."""
 
 
 class _Missing:
@@ -72,6 +77,10 @@ def regions_named(name: str) -> list[Region]:
 class Region:
     """One configured region: a store, and the protocol over it."""
 
+    changed: ClassVar[object] = object()
+    """Another one after each invalidation by this process, whatever the region: some share a
+    store."""
+
     def __init__(self, options: RegionOptions, store: Store) -> None:
         self.options = options
         self.name = options.name
@@ -80,10 +89,16 @@ class Region:
         self.lease = options.lease
         self.functions: dict[str, Any] = {}
         """The decorated functions that it keeps the results of, by name."""
+        self.policies: dict[str, Policy] = {}
+        """For how long values are served: of functions, and of what else counts under a name of
+        its own, such as pages."""
         self.metrics = options.data_dir and options.data_dir / METRICS
         """Where all processes count what they do (`regions.metrics`); None: each for itself."""
         self.stats = Stats(options.name, self.metrics)
-        self._unstored = Unstored()
+        self._unstored = Lately()
+        """Loaded here, and not stored: not worth it, too large, refused."""
+        self._failed = Lately()
+        """Loaded here in vain, while there was an old value to serve."""
         _regions.add(self)
 
     # -- looking ---------------------------------------------------------------------------
@@ -147,6 +162,11 @@ class Region:
             stats.sample(entry, reading)
         if reading is None or transactions.current.active():
             return (yield from self._load_alone(entry))
+        if entry.address in self._failed:
+            old = yield functools.partial(self._old, entry, reading, policy)
+            if old is not MISSING:
+                stats.count("stale")
+                return old
         waited, pause = 0.0, FIRST_WAIT
         while waited < self.lease:
             token = yield self._step(entry, store.acquire, entry, self.lease)
@@ -168,7 +188,7 @@ class Region:
             if value is not MISSING:
                 stats.count("hits")
                 return value
-            if self._unstored.recently(entry.address, self.lease):
+            if entry.address in self._unstored:
                 # Waiting in turn for values that are not stored would only take longer.
                 return (yield from self._load_alone(entry))
             if waited >= self.lease and (
@@ -193,6 +213,7 @@ class Region:
                 if value is not MISSING:
                     stats.count("hits")
                     return value
+            started = time.monotonic()
             try:
                 value = yield from self._load_and_store(entry, reading, policy)
             except Exception as error:
@@ -201,6 +222,7 @@ class Region:
                 if old is MISSING:
                     stats.count("misses")
                     raise
+                self._put_off(entry, time.monotonic() - started)
                 self._fault(entry, "load", repr(error))
                 stats.count("stale")
                 return old
@@ -208,6 +230,11 @@ class Region:
             return value
         finally:
             yield self._step(entry, store.release, entry, token)
+
+    def _put_off(self, entry: Entry, seconds: float) -> None:
+        """Let the old value be served at once for a while, after a load that failed slowly."""
+        if seconds >= SLOW:
+            self._failed.add(entry.address, PATIENCE * seconds)
 
     def refresh(self, entry: Entry, policy: Policy) -> Protocol:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
@@ -228,7 +255,7 @@ class Region:
         value, seconds = yield from self._timed_load(entry)
         complete = reading is not None and None not in generations
         if not complete or (policy.store_if is not None and not policy.store_if(value)):
-            self._unstored.add(entry.address)
+            self._unstored.add(entry.address, self.lease)
             return self.store.unstored(value)
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
@@ -244,7 +271,7 @@ class Region:
         if stored is not None:
             self.stats.of(entry.function).stored(stored[0])
             return stored[0]
-        self._unstored.add(entry.address)
+        self._unstored.add(entry.address, self.lease)
         if is_spent(value):
             value, _ = yield from self._timed_load(entry)
         return self.store.unstored(value)
@@ -296,6 +323,7 @@ class Region:
         ``what`` is what to say of it where people look; nothing: it is not worth a look.
         ``function`` is whose counters it belongs to; none: the region's.
         """
+        Region.changed = object()
         if collect(self, scopes):
             return
         deliver = functools.partial(self.deliver, scopes, what, function)

@@ -141,6 +141,11 @@ class Store(ABC):
 
     counters: Counters = NoCounters()
 
+    @property
+    def authority(self) -> Store:
+        """The store that says what is current: what is invalidated there, is here as well."""
+        return self
+
     @abstractmethod
     def read(self, entry: Entry) -> Reading:
         """Look up an entry's record and generations, in one round trip."""

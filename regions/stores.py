@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from regions.backends.beaker import BeakerStore
+from regions.backends.cluster_files import ClusterFileStore
 from regions.backends.files import FileStore
 from regions.backends.memcached import MemcachedStore
 from regions.records import Signer
@@ -44,6 +45,9 @@ def _make_store(options: RegionOptions, signer: Signer) -> Store:
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
         own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
+        if "cluster" in backend:
+            servers = cast("MemcachedStore", open_store(backend["cluster"]))
+            return ClusterFileStore(parent / options.name, signer, servers, **own)
         return FileStore(parent / options.name, signer, **own)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+DELIVERING = "delivering"
+"""The kind of StoreUnavailable while somebody else delivers."""
+
+
 class Undelivered:
     """Scopes whose invalidation this process owes. While there are any, the store is not to be
     read."""
@@ -67,7 +71,8 @@ class Journal(Undelivered):
             super().keep(scopes)
 
     def deliver(self, change: Callable[[Iterable[str]], None]) -> None:
-        """As `Undelivered.deliver`. Raises StoreUnavailable while another process does it."""
+        """As `Undelivered.deliver`. Raises StoreUnavailable of kind `DELIVERING` while somebody
+        else does it, whom nobody waits for: a process may be stopped in the middle."""
         super().deliver(change)
         try:
             if not os.stat(self._path).st_size:
@@ -79,5 +84,7 @@ class Journal(Undelivered):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 change(set(file.read().split()))
                 file.truncate(0)
+        except BlockingIOError as error:
+            raise StoreUnavailable(DELIVERING, "invalidations are being delivered to it") from error
         except OSError as error:
             raise StoreUnavailable("server", f"invalidations wait for it: {error}") from error

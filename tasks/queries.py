@@ -6,15 +6,20 @@ Everything about a list carries the tag ``list:<id>``; whatever changes the list
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
 
 from beakercache import cache
 from tasks.models import ORDER, Attachment, Task, TaskList
 
 PAGE_SIZE = 50
+WARMED = 1000
+"""Users whose first pages are loaded in advance, at the most."""
 
 
 class Show(StrEnum):
@@ -64,7 +69,25 @@ class TaskRow:
     """How many are attached."""
 
 
-@cache.region("functions")
+def _recent_users() -> QuerySet[User]:
+    """Return the users who may still be logged in, those who did last first. The lists of
+    visitors are known to their browsers alone."""
+    since = timezone.now() - timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    recent = User.objects.filter(is_active=True, last_login__gte=since)
+    return recent.order_by("-last_login", "-pk")
+
+
+def _lists_to_warm() -> QuerySet[User, int]:
+    return _recent_users().values_list("pk", flat=True)[:WARMED]
+
+
+def _pages_to_warm() -> Iterator[tuple[int, Show, int]]:
+    """Yield the calls for the pages that are shown first."""
+    lists = _recent_users().filter(task_list__isnull=False).values_list("task_list", flat=True)
+    return ((list_id, Show.ALL, 1) for list_id in lists[:WARMED])
+
+
+@cache.region("functions", warm=_lists_to_warm)
 def list_of(user_id: int) -> int | None:
     """Return the id of a user's list, None before the first task."""
     return TaskList.objects.filter(user_id=user_id).values_list("pk", flat=True).first()
@@ -79,7 +102,7 @@ class TaskPage:
     rows: tuple[TaskRow, ...] = ()
 
 
-@cache.region("functions", tags=["list:{list_id}"])
+@cache.region("functions", tags=["list:{list_id}"], warm=_pages_to_warm)
 def page_of(list_id: int, show: Show, number: int, search: str = "") -> TaskPage:
     """Return page ``number``, from 1, of the tasks to show, or of those among them whose names
     contain every word of ``search``; the nearest there is. The numbers are of all such tasks."""

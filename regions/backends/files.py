@@ -96,12 +96,18 @@ class FileStore(Store):
         try:
             self._undelivered.deliver(self._generations.change)
             generations = self._generations.read(places(entry.scopes))
-            record = self._record(entry.address)
+        except OSError as error:
+            raise StoreUnavailable("read", str(error)) from error
+        return self._reading(entry, generations)
+
+    def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Reading:
+        """Return an entry's record beside the current generations."""
+        try:
+            return Reading(self._record(entry.address), generations)
         except OSError as error:
             raise StoreUnavailable("read", str(error)) from error
         except RecordRefused:
             return Reading(None, generations, refused=True)
-        return Reading(record, generations)
 
     def _record(self, address: bytes) -> Record | None:
         """Return an entry's record. Raises OSError and RecordRefused."""
@@ -133,13 +139,18 @@ class FileStore(Store):
         return record
 
     def _seal(self, entry: Entry, record: Record) -> bytes:
-        found = places(entry.scopes)
-        behind = struct.pack(f"<{len(found)}IB", *found, len(found))
+        behind = self._behind(entry.scopes)
         return self._signer.seal(entry.address + behind, record) + behind
 
+    def _behind(self, scopes: tuple[str, ...]) -> bytes:
+        """Return what tells `is_current` which generations a record has, behind that record: any
+        number of times four bytes, and a last one that is this number."""
+        found = places(scopes)
+        return struct.pack(f"<{len(found)}IB", *found, len(found))
+
     def unseal(self, address: bytes, stored: bytes) -> tuple[Record, bytes]:
-        """Return the record that was stored for the entry at ``address``, and the places of its
-        generations for `is_current`. Raises RecordRefused."""
+        """Return the record that was stored for the entry at ``address``, and what stands behind
+        it for `is_current`. Raises RecordRefused."""
         end = len(stored) - 1 - 4 * stored[-1] if stored else 0
         behind = stored[max(end, 0) :]
         return self._signer.open(address + behind, stored[: max(end, 0)]), behind
@@ -147,6 +158,8 @@ class FileStore(Store):
     def is_current(self, record: Record, behind: bytes) -> bool:
         """Whether a record was not invalidated, as far as can be said: a full disk may have no
         table of generations, and is to be cleared all the same."""
+        if behind[-1] != len(record.generations):
+            return False  # of a time when the region had a cluster
         *found, _ = struct.unpack(f"<{len(record.generations)}IB", behind)
         try:
             return self._generations.read(found) == record.generations
@@ -222,7 +235,7 @@ class FileStore(Store):
 
     def _content_of(self, entry: Entry) -> Description | None:
         """Return the content of the entry's present record, if it has one."""
-        record = self.read(entry).record
+        record = self._reading(entry, ()).record
         if record is None or record.codec is not Codec.FILE:
             return None
         return Description.unpack(record.payload)

@@ -12,13 +12,12 @@ wherever a process may see the entry whose list has one server more, or one less
 from __future__ import annotations
 
 import os
-import struct
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_counters import MemcachedCounters
+from regions.backends.memcached_leases import MemcachedLeases
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
 from regions.backends.memcached_pylibmc import Pylibmc
 from regions.backends.memcached_python import PythonMemcached
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.backends.memcached_connection import Connection, Item
-
-_TOKEN = struct.Struct("<d")
-"""Of a lease: when it ends, by this process's clock."""
 
 
 class MemcachedStore(Store):
@@ -72,6 +68,7 @@ class MemcachedStore(Store):
             for server in self._weights
         }
         self.counters = MemcachedCounters(self._server)
+        self.leases = MemcachedLeases(self._server_of)
 
     def _server(self, address: bytes) -> Server:
         return self._servers[choose(self._weights, address)]
@@ -226,21 +223,10 @@ class MemcachedStore(Store):
         return spread
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
-        server, name = self._server_of(entry), _lease_name(entry)
-        exptime, ends = exptime_of(seconds), time.monotonic() + seconds
-        try:
-            taken = server.ask(lambda connection: connection.add(key_of(name), b"taken", exptime))
-        except StoreUnavailable:
-            # A server that hung may give a lease that nobody waits for any more.
-            server.owe([name])
-            raise
-        return _TOKEN.pack(ends) if taken else b""
+        return self.leases.acquire(entry, seconds)
 
     def release(self, entry: Entry, token: bytes) -> None:
-        (ends,) = _TOKEN.unpack(token)
-        # A lease that ran out may be another's by now.
-        if time.monotonic() < ends:
-            self._server_of(entry).delete([_lease_name(entry)])
+        self.leases.release(entry, token)
 
 
 def _connector(
@@ -279,10 +265,6 @@ def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
 
 def _record_key(entry: Entry) -> str:
     return key_of(entry.address.hex())
-
-
-def _lease_name(entry: Entry) -> str:
-    return f"l{entry.address.hex()}"
 
 
 def _keys(entry: Entry) -> list[str]:

@@ -212,8 +212,10 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
             codec=Codec.PICKLE,
             payload=b"",
         )
-        # In a tuple, a path or a file is a value as any other, and no content to be copied.
-        self._ask(self.region.store.write, entry, (value,), record, expire + self._grace)
+        # In a tuple, a path or a file is a value as any other, and no content to be copied. It is
+        # exchanged to replace what is there for every host, even where each has its own files.
+        life = expire + self._grace
+        self._ask(self.region.store.exchange, entry, (value,), record, life, None)
 
     def _ask(self, ask: Callable[..., Any], *args: Any) -> Any:
         """Ask the store; None, counted and logged, when it is not to be had."""

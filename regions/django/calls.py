@@ -25,7 +25,7 @@ Said = tuple[Any, str]
 
 
 def get(options: Options) -> Iterator[Said]:
-    function = function_of(options)
+    function = _decorated(options)
     # Without a wait, for coroutine functions too; and None is a value.
     value = _call(function, lambda *given, **named: function._peek(given, named), options)
     if value is MISSING:
@@ -40,7 +40,7 @@ def get(options: Options) -> Iterator[Said]:
 
 
 def invalidate(options: Options) -> Iterator[Said]:
-    function = function_of(options)
+    function = _decorated(options)
     if options["all"]:
         if options["arguments"]:
             raise CommandError("Give arguments, or --all, not both")
@@ -52,12 +52,22 @@ def invalidate(options: Options) -> Iterator[Said]:
     yield {"invalidated": what}, f"Invalidated {what}"
 
 
-def function_of(options: Options) -> Any:
+def function_of(options: Options) -> reports.Function:
     """Return the function that is named. Raises CommandError."""
     try:
         return reports.function_named(options["function"])
     except CacheError as error:
         raise CommandError(f"{str(error)[0].upper()}{str(error)[1:]}") from error
+
+
+def _decorated(options: Options) -> Any:
+    function = function_of(options)
+    if function.decorated is None:
+        raise CommandError(
+            f"{function.name} is no function that one could call: invalidate it by its tags, or on "
+            f"the staff's pages"
+        )
+    return function.decorated
 
 
 def _call(function: Any, method: Callable[..., Any], options: Options) -> Any:

@@ -103,7 +103,13 @@ class Found(NamedTuple):
 def look(region: Region, entries: Sequence[Entry], policy: Policy) -> list[Found]:
     """Look up entries whose values have ``needs``: one round trip to each server, and another one
     if any of them needs something."""
-    readings = region.look_many(entries)
+    return judge(region, entries, region.look_many(entries), policy)
+
+
+def judge(
+    region: Region, entries: Sequence[Entry], readings: Sequence[Reading | None], policy: Policy
+) -> list[Found]:
+    """Return what was found by looking; asks for what the values need, if they need anything."""
     values = [
         region.fresh(entry, reading, policy)
         for entry, reading in zip(entries, readings, strict=True)

@@ -83,7 +83,9 @@ class Block:
             life = options.expire if expire is None else lifetime(self._resolve(expire, context))
         except ValueError as error:
             raise TemplateSyntaxError(f"{self.title}: expire: {error}") from error
-        return Policy(life, options.grace, options.early, lambda fragment: fragment.storable)
+        policy = Policy(life, options.grace, options.early, lambda fragment: fragment.storable)
+        region.policies[self.name] = policy
+        return policy
 
     def place(self, region: Region, context: Context) -> Place:
         """Return what the entries of all texts of one rendering share."""

@@ -7,8 +7,8 @@ A page is stored by scheme, host, path and query string, by language and time zo
 fields that it varies on, by what ``by`` says, and by the release of templates and static files.
 Django's middleware is around it as it is around the view. A browser that goes to the page asks
 whether the one it has still holds. One that goes *back* shows what it has without asking, here as
-anywhere: where that may not be, put Django's ``@never_cache`` around this decorator, which
-browsers obey and this library does not see.
+anywhere, unless ``max_age`` is None. (Django's ``@never_cache`` around this decorator says the same
+at each request anew; within it, it would keep the page out of the region.)
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
+from django.http import HttpResponseBase
 from django.template import TemplateDoesNotExist
 from django.utils import timezone, translation
+from django.utils.cache import add_never_cache_headers
 
 from regions import tracing
-from regions.django.dependencies import fetch, look
+from regions.django.ahead import Ahead, remembering
+from regions.django.dependencies import Found, fetch, judge
 from regions.django.release import release
 from regions.django.rendering import Own, Rendering
 from regions.django.responses import Page, sent
@@ -61,7 +64,7 @@ def region_page(
     tags: Iterable[str] | Callable[..., Iterable[str]] = (),
     by: str | By | None = None,
     expire: float | None = None,
-    max_age: float = 0,
+    max_age: float | None = 0,
     version: int | str = 0,
 ) -> Callable[[View], View]:
     """Decorate a view so that its pages are kept in ``region``.
@@ -69,15 +72,15 @@ def region_page(
     ``tags`` are templates over what the URL gives the view and over ``by``, or a function of the
     view's arguments. ``by`` is "user", "session", or a function of the request: who is told apart
     by it gets pages of their own. Pages expire after ``expire`` seconds (None: the region's);
-    browsers use theirs without asking for ``max_age`` seconds. Pages of another ``version`` are
-    not looked at. Raises ConfigurationError.
+    browsers use theirs without asking for ``max_age`` seconds; None: they may not keep it, not
+    even for going back. Pages of another ``version`` are not looked at. Raises ConfigurationError.
     """
     if isinstance(tags, str):
         raise ConfigurationError(f"region_page: tags={tags!r} is one string; give a list")
     try:
         asked = asked_by(by)
         life = region.options.expire if expire is None else lifetime(expire)
-        age = seconds(max_age)
+        age = None if max_age is None else seconds(max_age)
     except ValueError as error:
         raise ConfigurationError(f"region_page: {error}") from error
     policy = Policy(
@@ -88,15 +91,17 @@ def region_page(
 
     def decorate(view: View) -> View:
         name = _name(view)
+        region.policies[name] = policy
         if iscoroutinefunction(view):
 
             async def arespond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                return await pages.arespond(Visit(name, view, request, args, kwargs))
+                visit = Visit(name, view, request, args, kwargs)
+                return pages.marked(await pages.arespond(visit))
 
             return functools.wraps(view)(arespond)  # type: ignore[return-value]
 
         def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return pages.respond(Visit(name, view, request, args, kwargs))
+            return pages.marked(pages.respond(Visit(name, view, request, args, kwargs)))
 
         return functools.wraps(view)(respond)  # type: ignore[return-value]
 
@@ -116,6 +121,18 @@ class Visit(NamedTuple):
         return self.view(self.request, *self.args, **self.kwargs)
 
 
+Fields = tuple[tuple[str, str | None], ...]
+"""Header fields that a page varies on: their keys in META, and their values."""
+
+
+class Place(NamedTuple):
+    """Where the page of a visit is kept."""
+
+    entry_of: Callable[[Fields], Entry]
+    """From the header fields that tell the page from others to its entry."""
+    looked: Ahead
+
+
 class Pages:
     """The pages of one decorated view."""
 
@@ -125,7 +142,7 @@ class Pages:
         tags: tuple[str, ...] | Callable[..., Iterable[str]],
         by: By | None,
         policy: Policy,
-        max_age: float,
+        max_age: float | None,
         version: str,
     ) -> None:
         self.region = region
@@ -134,6 +151,7 @@ class Pages:
         self._policy = policy
         self._max_age = max_age
         self._version = version
+        self._shown = remembering()
         # A method is decorated at each call (`django.utils.decorators.method_decorator`).
         self._shared = functools.cache(self._make_shared)
 
@@ -149,7 +167,7 @@ class Pages:
 
     def _response(self, visit: Visit) -> Any:
         mine: list[Any] = []
-        page = run(self._page(visit, self._entry_of(visit), mine), partial(self._load, visit, mine))
+        page = run(self._page(visit, self._place(visit), mine), partial(self._load, visit, mine))
         given = self._given(visit, page)
         return visit.call() if given is MISSING else given
 
@@ -163,10 +181,19 @@ class Pages:
 
     async def _aresponse(self, visit: Visit) -> Any:
         mine: list[Any] = []
-        entry_of = await sync_to_async(self._entry_of)(visit)
-        page = await run_async(self._page(visit, entry_of, mine), partial(self._aload, visit, mine))
+        place = await sync_to_async(self._place)(visit)
+        page = await run_async(self._page(visit, place, mine), partial(self._aload, visit, mine))
         given = await sync_to_async(self._given)(visit, page)
         return await visit.call() if given is MISSING else given
+
+    def marked(self, response: Any) -> Any:
+        """Return the response, with word to browsers if they may not keep it. What is kept has
+        that in it, and what a view says itself stays."""
+        if self._max_age is not None or not isinstance(response, HttpResponseBase):
+            return response
+        if "Cache-Control" not in response:
+            add_never_cache_headers(response)
+        return response
 
     def _may_be_kept(self, request: HttpRequest) -> bool:
         if not self.region.enabled or request.method not in ("GET", "HEAD"):
@@ -184,11 +211,8 @@ class Pages:
         except TemplateDoesNotExist:
             return MISSING  # a page of an older release, with a hole that is gone
 
-    def _entry_of(self, visit: Visit) -> Callable[[tuple[Any, ...]], Entry]:
-        """Return what makes the entry of a visit, given the header fields that tell its page from
-        others."""
+    def _place(self, visit: Visit) -> Place:
         request, name = visit.request, visit.name
-        by = None if self._by is None else self._by(request)
         # Of these only the path may have line breaks, and it is the last.
         url = "\n".join(
             (
@@ -201,6 +225,10 @@ class Pages:
                 request.path,
             )
         )
+        session = getattr(request, "session", None)
+        looked = Ahead(self.region, self._shown(session and session.session_key, url))
+        with looked.looking():
+            by = None if self._by is None else self._by(request)
         try:
             key = encode((url, by))
         except (TypeError, ValueError, RecursionError) as error:
@@ -210,11 +238,11 @@ class Pages:
         identity, *shared = self._shared(name)
         scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
 
-        def entry(fields: tuple[Any, ...]) -> Entry:
+        def entry_of(fields: Fields) -> Entry:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return entry
+        return Place(entry_of, looked)
 
     def _make_shared(self, name: str) -> tuple[bytes, str, str]:
         """Return what all entries of a view begin with, and the scopes that cover all of them."""
@@ -233,26 +261,30 @@ class Pages:
                 f"{visit.name}: tags={self._tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
             ) from error
 
-    def _page(
-        self, visit: Visit, entry_of: Callable[[tuple[Any, ...]], Entry], mine: list[Any]
-    ) -> Protocol:
+    def _page(self, visit: Visit, place: Place, mine: list[Any]) -> Protocol:
         """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.
 
         Which header fields a page varies on is known only when there is one: the first at an
         address tells, and others lie at addresses that name their values.
         """
         meta = visit.request.META
-        fields: tuple[tuple[str, str | None], ...] = ()
+        fields: Fields = ()
         while True:
-            entry = entry_of(fields)
-            (found,) = yield partial(look, self.region, [entry], self._policy)
+            entry = place.entry_of(fields)
+            found = yield partial(self._look, place.looked, entry)
             if found.value is MISSING and visit.request.method == "HEAD":
                 return None
             page = yield from fetch(self.region, entry, self._policy, found, mine)
             if isinstance(page, Own) or all(meta.get(key) == value for key, value in page.vary):
+                place.looked.remember()
                 return page
             names = sorted({key for key, _ in (*fields, *page.vary)})
             fields = tuple((key, meta.get(key)) for key in names)
+
+    def _look(self, looked: Ahead, entry: Entry) -> Found:
+        reading = looked.reading(entry) or self.region.look(entry)
+        (found,) = judge(self.region, [entry], [reading], self._policy)
+        return found
 
     # -- rendering -------------------------------------------------------------------------
 

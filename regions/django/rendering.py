@@ -63,7 +63,7 @@ class Rendering:
             return True
         return False
 
-    def outcome(self, by: object, max_age: float) -> Page | Own | None:
+    def outcome(self, by: object, max_age: float | None) -> Page | Own | None:
         """Return what is to be stored, or to be handed to this visitor alone and why; None if its
         holes are out of reach, and the view is to answer without any."""
         response, opened = self.response, self.opened

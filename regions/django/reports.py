@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.urls import get_resolver
 
@@ -24,9 +24,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.metrics import Name, Prediction
+    from regions.policy import Policy
     from regions.region import Region
 
 Report = dict[str, Any]
+
+
+class Function(NamedTuple):
+    """What counts under a name of its own: a decorated function, a page, a part of a template."""
+
+    region: Region
+    name: str
+    policy: Policy
+    decorated: Any
+    """The decorated function itself; None for what is called by requests alone."""
 
 
 class UnknownFunction(CacheError):
@@ -34,17 +45,22 @@ class UnknownFunction(CacheError):
 
 
 def load_functions() -> None:
-    """Import what the pages import: the functions that they decorate."""
+    """Import the pages, and what they import: the functions that they decorate."""
     _ = get_resolver().url_patterns
 
 
-def functions() -> list[Any]:
-    """Return every decorated function of this process, by region and name."""
-    return [region.functions[name] for region in all_regions() for name in sorted(region.functions)]
+def functions() -> list[Function]:
+    """Return every function and page of this process, and what it has rendered of the parts of
+    templates, by region and name."""
+    return [
+        Function(region, name, policy, region.functions.get(name))
+        for region in all_regions()
+        for name, policy in sorted(region.policies.items(), key=lambda item: item[0])
+    ]
 
 
-def function_named(name: str) -> Any:
-    """Return a decorated function by its name, or by the end of it. Raises UnknownFunction."""
+def function_named(name: str) -> Function:
+    """Return a function by its name, or by the end of it. Raises UnknownFunction."""
     known = {function.name: function for function in functions()}
     if name in known:
         return known[name]
@@ -70,6 +86,7 @@ def of_region(region: Region, seconds: float = math.inf) -> Report:
     report = {
         "region": region.name,
         "type": options.type,
+        "cluster": health.cluster_of(region),
         "enabled": options.enabled,
         "expire": _or_none(options.expire),
         "grace": options.grace,
@@ -95,16 +112,16 @@ def collected(region: Region) -> list[Activity]:
     return metrics.activities(region.stats.counted())
 
 
-def activity_of(function: Any) -> Report:
+def activity_of(function: Function) -> Report:
     """Return one function with what it did."""
     found = metrics.activity(collected(function.region), function.region.name, function.name)
-    return _function(found, function)
+    return _function(found, function.policy)
 
 
 def activity() -> list[Report]:
     """Return every function with what it did, the most called first; those that this process
     does not know, of another release say, without their expiry."""
-    known = {(each.region.name, each.name): each for each in functions()}
+    known = {(each.region.name, each.name): each.policy for each in functions()}
     found: dict[tuple[str, str], Activity] = {}
     for region in all_regions():
         found |= {(each.region, each.function): each for each in collected(region) if each.function}
@@ -114,12 +131,12 @@ def activity() -> list[Report]:
     return sorted(rows, key=lambda row: (-row["calls"], row["function"]))
 
 
-def _function(done: Activity, function: Any) -> Report:
+def _function(done: Activity, policy: Policy | None) -> Report:
     return {
         "function": done.function,
         "region": done.region,
-        "expire": None if function is None else _or_none(function.policy.expire),
-        "grace": None if function is None else function.policy.grace,
+        "expire": None if policy is None else _or_none(policy.expire),
+        "grace": None if policy is None else policy.grace,
         **_numbers(done),
     }
 
@@ -148,7 +165,7 @@ def _total(done: list[Activity]) -> Report:
     }
 
 
-def predicted(function: Any, hours: float = 24) -> Prediction | None:
+def predicted(function: Function, hours: float = 24) -> Prediction | None:
     """Return what another expiry would have done for a function; None where nothing is sampled,
     since its region has no data_dir."""
     folder = function.region.metrics
@@ -169,7 +186,7 @@ def _folders() -> set[Path]:
     return {region.metrics for region in all_regions() if region.metrics is not None}
 
 
-def prediction_report(function: Any, prediction: Prediction) -> Report:
+def prediction_report(function: Function, prediction: Prediction) -> Report:
     """Return a prediction as plain data; what is not known is None."""
     return {
         "function": function.name,

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
-from django.utils.cache import patch_cache_control, patch_vary_headers
+from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
 from regions.django.dependencies import Need
@@ -50,14 +50,18 @@ def kept(
     pieces: Pieces,
     needs: Iterable[Need],
     by: object,
-    max_age: float,
+    max_age: float | None,
 ) -> Page:
     """Return a response as it is stored."""
     shared = by is None and not pieces.holes
     if "Cache-Control" not in response:
-        # A browser asks again whenever it goes to the page; mostly nothing has changed.
-        fresh = {"max_age": int(max_age)} if max_age else {"no_cache": True}
-        patch_cache_control(response, **fresh)
+        if max_age is None:
+            add_never_cache_headers(response)
+        elif max_age:
+            patch_cache_control(response, max_age=int(max_age))
+        else:
+            # A browser asks again whenever it goes to the page; mostly nothing has changed.
+            patch_cache_control(response, no_cache=True)
     if not shared:
         patch_cache_control(response, private=True)
         patch_vary_headers(response, ("Cookie",))

@@ -27,8 +27,10 @@ from django.db import IntegrityError, router, transaction
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
 
+from regions.django import ahead
 from regions.django.dependencies import region_named
-from regions.function import CachedFunction, FunctionOptions
+from regions.function import CachedFunction
+from regions.function_options import FunctionOptions
 from regions.policy import Policy
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ class SessionStore(db.SessionStore):
 
     def load(self) -> dict[str, Any]:
         key = self.session_key
-        row = None if key is None else self._rows()(self.get_model_class()._meta.label, key)
+        label = self.get_model_class()._meta.label
+        row = None if key is None else ahead.call(self._rows(), label, key)
         if row is None or row.expires_at <= time.time():
             self._session_key = None
             return {}

@@ -76,28 +76,38 @@ _COLUMNS: dict[str, Callable[[Any], str]] = {
 }
 
 
+_FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
+    "grace": duration,
+    "load_seconds": "{:,.1f}".format,
+    "bytes_in": terminal.size,
+    "bytes_out": terminal.size,
+    "failures": lambda kinds: ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()),
+}
+
+
 def functions() -> Said:
     """Return every function with what it did."""
     found = reports.activity()
-    return found, terminal.table(found, _COLUMNS) if found else "No function is cached."
+    rows = [_with_expiry(each) for each in found]
+    return found, terminal.table(rows, _COLUMNS) if rows else "No function is cached."
 
 
 def show(options: Options) -> Iterator[Said]:
     function = function_of(options)
     found = reports.activity_of(function)
-    lines = [f"{function.name}{inspect.signature(function)}", ""]
-    for key, value in found.items():
-        if key == "function" or value in (None, {}):
-            continue
-        shown = _COLUMNS.get(key, str)(value) if not isinstance(value, dict) else value
-        if key in ("bytes_in", "bytes_out"):
-            shown = terminal.size(value)
-        elif key in ("expire", "grace"):
-            shown = duration(value)
-        elif isinstance(shown, dict):
-            shown = ", ".join(f"{kind} {number}" for kind, number in shown.items())
-        lines.append(f"{key.replace('_', ' '):<15}{shown}")
+    signature = "" if function.decorated is None else inspect.signature(function.decorated)
+    lines = [f"{function.name}{signature}", ""]
+    for key, value in _with_expiry(found).items():
+        if key != "function" and value not in (None, {}):
+            shown = _FORMS.get(key, "{:,}".format)(value)
+            lines.append(f"{key.replace('_', ' '):<15}{shown}")
     yield found, "\n".join(lines)
+
+
+def _with_expiry(report: reports.Report) -> reports.Report:
+    """Tell for ever, which is None in JSON, from what is not known."""
+    is_known = report["grace"] is not None
+    return report | {"expire": math.inf} if is_known and report["expire"] is None else report
 
 
 def tune(options: Options) -> Iterator[Said]:
@@ -116,7 +126,9 @@ def tune(options: Options) -> Iterator[Said]:
     for function in reports.functions():
         prediction = reports.predicted(function, options["hours"])
         if prediction is not None:
-            rows.append(reports.prediction_report(function, prediction))
+            # For ever is shown as it is, and nothing in JSON.
+            told = reports.prediction_report(function, prediction)
+            rows.append(told | {"today": prediction.today})
     columns: dict[str, Callable[[Any], str]] = {
         "function": str,
         "today": duration,
@@ -181,7 +193,7 @@ def check(options: Options) -> Iterator[Said]:
     if name is not None and not wanted:
         names = {region.name for region in all_regions()}
         raise CommandError(f"There is no region {name!r}; {nearest(name, names)}")
-    found = [finding for region in wanted for finding in health.check(region)]
+    found = [finding for findings in health.check(wanted).values() for finding in findings]
     text = "\n".join(
         f"{each.level:<8} {each.region}: {each.subject}: {each.message}" for each in found
     )

@@ -59,7 +59,22 @@ def pylibmc_manager(memcached_manager: Manager) -> Manager:
     return functools.partial(memcached_manager, memcache_module="pylibmc")
 
 
-@pytest.fixture(params=["file_manager", "memcached_manager", "pylibmc_manager"])
+@pytest.fixture
+def cluster_manager(file_manager: Manager, memcached: Memcached) -> Manager:
+    """As `file_manager`, with generations and leases on a real memcached that is empty."""
+    return functools.partial(
+        file_manager, cluster="servers", servers={"url": memcached.address, "timeout": 5}
+    )
+
+
+@pytest.fixture(params=["file_manager", "cluster_manager"])
+def files_manager(request: pytest.FixtureRequest) -> Manager:
+    """As `file_manager`, on each store that keeps content in a folder."""
+    made: Manager = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=["file_manager", "cluster_manager", "memcached_manager", "pylibmc_manager"])
 def manager(request: pytest.FixtureRequest) -> Manager:
     made: Manager = request.getfixturevalue(request.param)
     return made
@@ -70,9 +85,18 @@ def cache(manager: Manager) -> CacheManager:
     return manager()
 
 
-def make_manager(region: str = "functions", /, **options: Any) -> CacheManager:
+def make_manager(
+    region: str = "functions", /, *, servers: Any = None, **options: Any
+) -> CacheManager:
+    """Return a manager of one region; ``servers``: of a second one, "servers", on memcached with
+    these options."""
     config = {f"cache.{region}.{name}": value for name, value in options.items()}
-    return CacheManager(**parse_cache_config_options({"cache.regions": region, **config}))
+    names = [region]
+    if servers is not None:
+        names.append("servers")
+        own = {"type": "ext:memcached", "secret": "of the tests", **servers}
+        config |= {f"cache.servers.{name}": value for name, value in own.items()}
+    return CacheManager(**parse_cache_config_options({"cache.regions": names, **config}))
 
 
 class Calls:

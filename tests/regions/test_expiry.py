@@ -102,6 +102,26 @@ def test_within_its_grace_a_value_outlives_a_failing_load(manager: Manager, call
     assert load() == 3, "and the next caller tries again"
 
 
+def test_a_load_that_hangs_and_fails_within_the_grace_does_not_hold_up_every_caller(
+    manager: Manager, calls: Calls
+) -> None:
+    cache = manager(expire=SHORT, grace=LONG)
+
+    @cache.region("functions")
+    def load() -> int:
+        if calls() == 2:
+            time.sleep(1)
+            raise ConnectionError("the origin does not answer")
+        return calls.count
+
+    assert load() == 1
+    time.sleep(SHORT * 1.5)
+    assert [load() for _ in range(20)] == [1] * 20
+    assert calls.count == 2, "it is not tried again at once"
+    load.invalidate()
+    assert load() == 3, "but where the old value may not be served"
+
+
 def test_a_value_is_renewed_early_by_some_while_others_are_served(
     manager: Manager, calls: Calls
 ) -> None:

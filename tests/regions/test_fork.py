@@ -20,12 +20,14 @@ CHILDREN = 4
 KEYS = 200
 
 
-@pytest.fixture(params=["file", "memcache", "pylibmc"])
+@pytest.fixture(params=["file", "cluster", "memcache", "pylibmc"])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    if request.param == "file":
+    url = request.getfixturevalue("memcached").address
+    if request.param in ("file", "cluster"):
         own = {"type": "file", "data_dir": request.getfixturevalue("tmp_path")}
+        if request.param == "cluster":
+            own |= {"cluster": "servers", "servers": {"url": url, "timeout": 10}}
     else:
-        url = request.getfixturevalue("memcached").address
         own = {"type": "ext:memcached", "url": url, "timeout": 10}
         own["memcache_module"] = request.param
     return {**own, "secret": "of the tests"}

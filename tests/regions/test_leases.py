@@ -27,13 +27,16 @@ LONG = 10.0
 """Seconds; longer than any test."""
 
 
-@pytest.fixture(params=["file", "memcached"])
+@pytest.fixture(params=["file", "cluster", "memcached"])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    if request.param == "file":
+    servers = {}
+    if request.param != "file":
+        servers = {"url": request.getfixturevalue("memcached").address, "timeout": 10}
+    own = {"type": "ext:memcached", **servers}
+    if request.param != "memcached":
         own = {"type": "file", "data_dir": request.getfixturevalue("tmp_path")}
-    else:
-        url = request.getfixturevalue("memcached").address
-        own = {"type": "ext:memcached", "url": url, "timeout": 10}
+    if request.param == "cluster":
+        own |= {"cluster": "servers", "servers": servers}
     return {**own, "secret": "of the tests"}
 
 

@@ -106,6 +106,34 @@ def test_memcached_options_that_cannot_work(options: dict[str, Any], message: st
         )
 
 
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ("functins", "region 'files': cluster = 'functins': there is no .*mean 'functions'"),
+        ("other", "cluster = 'other': that region is of type 'file': name one of type 'ext:mem"),
+        (["functions"], "there is no such region"),
+    ],
+)
+def test_files_meet_on_the_servers_of_a_region_or_not_at_all(
+    tmp_path: Path, cluster: object, message: str
+) -> None:
+    config = {
+        "cache.regions": "functions, files, other",
+        "cache.type": "file",
+        "cache.data_dir": tmp_path,
+        "cache.functions.type": "ext:memcached",
+        "cache.functions.url": "127.0.0.1:11211",
+    }
+    cache = configured(config | {"cache.files.cluster": "functions"})
+    assert dict(cache.options["files"].backend) == {"cluster": cache.options["functions"]}
+    with pytest.raises(ConfigurationError, match=message):
+        configured(config | {"cache.files.cluster": cluster})
+    with pytest.raises(ConfigurationError, match=r"region 'functions': cluster = .*no such option"):
+        configured(config | {"cache.functions.cluster": "functions"})
+    with pytest.raises(ConfigurationError, match="cluster = 'functions': name a region of type"):
+        cache.cache(type="file", data_dir=str(tmp_path), cluster="functions")
+
+
 def test_a_file_region_needs_a_folder() -> None:
     with pytest.raises(ConfigurationError, match="data_dir = None: name the folder"):
         configured({"cache.regions": "files", "cache.files.type": "file"})

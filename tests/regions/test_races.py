@@ -7,6 +7,7 @@ take anything from no time to longer than the lease.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import re
@@ -14,7 +15,7 @@ import shutil
 import socket
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -102,18 +103,23 @@ def write(options: Options, shared: Shared, way: str, times: int) -> None:
 
 
 def race(
-    options: Options,
+    hosts: Sequence[Options],
     *ways: str,
     writes: int = 40,
     disturb: Callable[[], None] | None = None,
 ) -> tuple[int, int, int]:
-    """Let readers race with a writer for each of ``ways``; return reads, hits and stale reads."""
+    """Let readers race with a writer for each of ``ways``, all on the hosts with these options in
+    turn; return reads, hits and stale reads."""
     shared = Shared(processes.Array("q", KEYS), processes.Array("q", KEYS), processes.Event())
     report = processes.Queue()
     readers = [
-        processes.Process(target=read, args=(options, shared, report)) for _ in range(READERS)
+        processes.Process(target=read, args=(options, shared, report))
+        for _, options in zip(range(READERS), itertools.cycle(hosts), strict=False)
     ]
-    writers = [processes.Process(target=write, args=(options, shared, way, writes)) for way in ways]
+    writers = [
+        processes.Process(target=write, args=(options, shared, way, writes))
+        for way, options in zip(ways, itertools.cycle(hosts), strict=False)
+    ]
     for process in (*readers, *writers):
         process.start()
     while disturb is not None and any(writer.is_alive() for writer in writers):
@@ -144,22 +150,31 @@ def memcached_options(server: Memcached) -> Options:
     }
 
 
-@pytest.fixture(params=["file", "memcached"])
-def options(request: pytest.FixtureRequest) -> Options:
+def cluster_options(server: Memcached, *folders: Path, **options: Any) -> list[Options]:
+    """Return the options of hosts that have their files in these folders."""
+    own = {"cluster": "servers", "servers": {"url": server.address, "timeout": 10, **options}}
+    return [file_options(folder) | own for folder in folders]
+
+
+@pytest.fixture(params=["file", "cluster", "memcached"])
+def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> list[Options]:
     if request.param == "file":
-        return file_options(request.getfixturevalue("tmp_path"))
-    return memcached_options(request.getfixturevalue("memcached"))
+        return [file_options(tmp_path)]
+    server = request.getfixturevalue("memcached")
+    if request.param == "cluster":
+        return cluster_options(server, tmp_path / "host", tmp_path / "other")
+    return [memcached_options(server)]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_read_is_older_than_the_invalidation(options: Options, way: str) -> None:
-    reads, hits, stale = race(options, way)
+def test_no_read_is_older_than_the_invalidation(hosts: list[Options], way: str) -> None:
+    reads, hits, stale = race(hosts, way)
     assert hits > 10, "values are shared between the changes"
     assert stale == 0, f"of {reads}"
 
 
-def test_two_writers_at_once(options: Options) -> None:
-    reads, hits, stale = race(options, "tag", "entry")
+def test_two_writers_at_once(hosts: list[Options]) -> None:
+    reads, hits, stale = race(hosts, "tag", "entry")
     assert hits > 10
     assert stale == 0, f"of {reads}"
 
@@ -172,7 +187,7 @@ def test_keys_evicted_from_a_server_meanwhile(memcached: Memcached) -> None:
                 connection.sendall(f"delete {key}\r\n".encode())
                 connection.recv(100)
 
-    reads, hits, stale = race(memcached_options(memcached), "tag", disturb=evict)
+    reads, hits, stale = race([memcached_options(memcached)], "tag", disturb=evict)
     assert hits > 10
     assert stale == 0, f"of {reads}"
 
@@ -184,7 +199,7 @@ def test_a_server_that_restarts_meanwhile(own_memcached: Memcached) -> None:
 
     # Some are back at the server long before others try it again.
     options = memcached_options(own_memcached) | {"retry": 0.2}
-    reads, hits, stale = race(options, "entry", "function", writes=100, disturb=restart)
+    reads, hits, stale = race([options], "entry", "function", writes=100, disturb=restart)
     assert hits > 10
     assert stale == 0, f"of {reads}"
 
@@ -197,7 +212,7 @@ def test_files_removed_meanwhile(tmp_path: Path) -> None:
         if random.random() < 0.2:
             shutil.rmtree(tmp_path / "functions", ignore_errors=True)
 
-    reads, hits, stale = race(file_options(tmp_path), "tag", "entry", disturb=remove)
+    reads, hits, stale = race([file_options(tmp_path)], "tag", "entry", disturb=remove)
     assert hits > 10
     assert stale == 0, f"of {reads}"
 

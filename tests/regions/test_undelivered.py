@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from tests.servers import Memcached
 
 
-def read_only_by(address: str, folder: Path, calls: Calls) -> CachedFunction[[], int]:
+def read_only_by(
+    address: str, folder: Path, calls: Calls, retry: float = 0.01
+) -> CachedFunction[[], int]:
     """Return a cached function, as each process has it."""
     cache = make_manager(
         type="ext:memcached",
@@ -27,7 +31,7 @@ def read_only_by(address: str, folder: Path, calls: Calls) -> CachedFunction[[],
         data_dir=folder,
         secret="of the tests",
         timeout=0.2,
-        retry=0.01,
+        retry=retry,
     )
 
     @cache.region("functions")
@@ -131,3 +135,17 @@ def test_without_a_journal_the_process_itself_remembers(tmp_path: Path, server: 
     journal.keep(["ta"])
     journal.deliver(server.change)
     assert server.invalidated == ["ta"]
+
+
+def test_while_another_process_delivers_nobody_takes_the_server_for_failing(
+    memcached: Memcached, tmp_path: Path, calls: Calls
+) -> None:
+    load = read_only_by(memcached.address, tmp_path, calls, retry=600)
+    assert (load(), load()) == (1, 1)
+    journal = tmp_path / "undelivered" / quote(memcached.address, safe="")
+    Journal(journal).keep(["anything"])
+    with journal.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as that process does
+        assert load() == 2
+        file.truncate(0)
+    assert load() == 1, "the server was left alone"

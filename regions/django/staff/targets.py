@@ -58,8 +58,8 @@ class Target:
                     region.invalidate(frozenset((scope,)), what, self.name)
 
     def _invalidate_tag(self) -> None:
-        # Regions that share a store share its generations.
-        for region in {id(region.store): region for region in all_regions()}.values():
+        # Regions that share servers share their generations.
+        for region in {id(region.store.authority): region for region in all_regions()}.values():
             region.invalidate(frozenset((tag_scope(self.name),)), f"tags: {self.name}")
 
 
@@ -79,6 +79,6 @@ def target(fields: Mapping[str, str]) -> Target:
 def is_function(region: str, name: str) -> bool:
     """Whether there is a function, page or fragment of this name, or ever was one."""
     return bool(name) and any(
-        name in each.functions or name in {done.function for done in reports.collected(each)}
+        name in each.policies or name in {done.function for done in reports.collected(each)}
         for each in regions_named(region)
     )

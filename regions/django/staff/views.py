@@ -12,9 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from regions import metrics
+from regions import health, metrics
 from regions.django import reports
-from regions.django.staff import asking, charts, timelines
+from regions.django.staff import charts, timelines
 from regions.django.staff.access import staff_only
 from regions.django.staff.targets import is_function, target
 from regions.metrics import Note
@@ -94,7 +94,7 @@ def _spans(hour: timelines.Span, day: timelines.Span) -> list[dict[str, Any]]:
 def _regions() -> list[dict[str, Any]]:
     return [
         reports.of_region(region, PATIENCE) | {"options": _options(region), "findings": findings}
-        for region, findings in asking.findings().items()
+        for region, findings in health.check(all_regions()).items()
     ]
 
 
@@ -140,7 +140,7 @@ def function(request: HttpRequest) -> HttpResponse:
     if not is_function(region_name, name):
         raise Http404(f"There is no cached function {name!r} in a region {region_name!r}")
     region = next(
-        (each for each in regions_named(region_name) if name in each.functions),
+        (each for each in regions_named(region_name) if name in each.policies),
         regions_named(region_name)[0],
     )
     (report,) = (
@@ -158,17 +158,17 @@ def function(request: HttpRequest) -> HttpResponse:
         spans=_spans(hour, day),
         prediction=prediction,
         what_if=charts.what_if(prediction) if prediction and prediction.points else [],
-        known=name in region.functions,
+        known=name in region.policies,
     )
 
 
 def _predicted(region: Region, name: str) -> Prediction | None:
-    """Return what another expiry would do, up to now. Of pages and fragments, whose expiry is
-    known where they are decorated, today's is taken to be the region's."""
-    folder, found = region.metrics, region.functions.get(name)
+    """Return what another expiry would do, up to now. Today's is taken to be the region's where
+    it is not known: of parts of templates that only other processes rendered yet, say."""
+    folder, policy = region.metrics, region.policies.get(name)
     if folder is None:
         return None
-    today = region.options.expire if found is None else found.policy.expire
+    today = region.options.expire if policy is None else policy.expire
     with contextlib.suppress(OSError):
         metrics.bring_up_to_date(folder)
         return metrics.predict(folder, region.name, name, today)

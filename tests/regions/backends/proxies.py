@@ -14,7 +14,7 @@ Answer = Callable[[str], bytes | None]
 for a closed connection."""
 
 _REQUEST = re.compile(
-    rb"^(?:get|gets|gat|set|add|replace|cas|touch|delete|incr|m[gsdan]) .*?(?=\r)"
+    rb"^(?:(?:get|gets|gat|set|add|replace|cas|touch|delete|incr|m[gsdan]) .*?|stats)(?=\r)"
 )
 
 

@@ -22,8 +22,8 @@ CONTENT = os.urandom(300_000)
 
 
 @pytest.fixture
-def cache(file_manager: Manager) -> CacheManager:
-    return file_manager()
+def cache(files_manager: Manager) -> CacheManager:
+    return files_manager()
 
 
 @pytest.fixture

@@ -25,13 +25,15 @@ LONG = 30.0
 """Seconds; longer than any test."""
 
 
-@pytest.fixture(params=["file", "memcache", "pylibmc"])
+@pytest.fixture(params=["file", "cluster", "memcache", "pylibmc"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Manager:
     """Make managers of one region, on each store. A busy machine is no fault of a server."""
-    if request.param == "file":
+    url = request.getfixturevalue("memcached").address
+    if request.param in ("file", "cluster"):
         own: dict[str, Any] = {"type": "file", "data_dir": tmp_path / "regions"}
+        if request.param == "cluster":
+            own |= {"cluster": "servers", "servers": {"url": url, "timeout": 5}}
     else:
-        url = request.getfixturevalue("memcached").address
         own = {"type": "ext:memcached", "url": url, "timeout": 5, "memcache_module": request.param}
     return lambda **options: make_manager(secret="of the tests", **own, **options)
 

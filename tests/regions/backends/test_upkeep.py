@@ -23,8 +23,8 @@ CONTENT = os.urandom(100_000)
 
 
 @pytest.fixture
-def cache(file_manager: Manager) -> CacheManager:
-    return file_manager()
+def cache(files_manager: Manager) -> CacheManager:
+    return files_manager()
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]
 
 def files(store: FileStore, folder: str = "") -> set[Path]:
     found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
-    return {path for path in found if path.name not in ("generations", "leases")}
+    return {path for path in found if path.name not in ("generations", "leases", "identity")}
 
 
 def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +130,8 @@ def test_verify_finds_what_other_content_is_found_by(
 
 
 def test_sweep_removes_what_has_expired_and_keeps_the_rest(
-    file_manager: Manager, store: FileStore, calls: Calls
+    cache: CacheManager, store: FileStore, calls: Calls
 ) -> None:
-    cache = file_manager()
 
     @cache.region("functions", expire=0.05)
     def short(number: int) -> bytes:

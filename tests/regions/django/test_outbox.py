@@ -6,7 +6,7 @@ import gc
 import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.signals import request_started
@@ -22,6 +22,7 @@ from tests.regions.django.conftest import elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.regions.django.conftest import Row
     from tests.servers import Memcached
@@ -49,7 +50,8 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(row: Row)
     assert row.read() == "old"
 
     def write_and_die() -> None:
-        row.cache["functions"].store.invalidate = lambda scopes: os._exit(9)  # type: ignore[method-assign]
+        store = row.cache["functions"].store.authority
+        store.invalidate = lambda scopes: os._exit(9)  # type: ignore[method-assign]
         with transaction.atomic():
             row.write("new")
 
@@ -102,14 +104,18 @@ def test_a_region_that_nobody_here_has_is_left_to_others_for_some_days(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("type_", ["ext:memcached", "file"])
 def test_what_a_server_could_not_take_stays_until_it_can(
-    own_memcached: Memcached,
+    own_memcached: Memcached, tmp_path: Path, type_: str
 ) -> None:
-    cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="of the tests")
+    where: dict[str, Any] = {"url": own_memcached.address}
+    if type_ == "file":
+        where = {"data_dir": tmp_path, "cluster": "servers", "servers": where}
+    cache = make_manager(type=type_, secret="of the tests", **where)
 
     def invalidate() -> None:
         with transaction.atomic():
-            cache.invalidate_tags("some")
+            cache.invalidate_region("functions")
 
     own_memcached.kill()
     invalidate()

@@ -10,9 +10,11 @@ from uuid import uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
 from regions import CacheManager
+from regions.django.pages import region_page
 from tests.regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:
@@ -193,6 +195,20 @@ def test_regions_and_functions_are_shown_with_what_they_did(
     assert re.findall(r'<td class="number">(.*?)</td>', row)[:4] == ["1 h", "4", "50.0%", "2"]
     shown = read(staff, "function/", region=shelf, name=books.name)
     assert "<dt>Hits</dt><dd>2</dd>" in shown
+
+
+def test_a_page_is_shown_with_its_own_expiry(
+    staff: Client, cache: CacheManager, shelf: str
+) -> None:
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    page.__qualname__ = f"page_{shelf}"
+    region_page(cache[shelf], expire=120)(page)
+    name = f"{page.__module__}.page_{shelf}"
+    text = read(staff, q=shelf)
+    assert f'>{name}</a></th> <td>{shelf}</td> <td class="number">2 min</td>' in text
+    assert "expires after <b>2 min</b>" in read(staff, "function/", region=shelf, name=name)
 
 
 def test_charts_show_what_was_called(staff: Client, books: Any, shelf: str) -> None:

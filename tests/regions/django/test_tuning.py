@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import threading
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,15 @@ from uuid import uuid4
 import pytest
 from django.core.checks import Error, Warning  # noqa: A004
 from django.core.management import CommandError, call_command
+from django.http import HttpRequest, HttpResponse
+from django.template import engines
 
-from regions import CacheManager, metrics
+from regions import CacheManager, health, metrics
+from regions.backends import memcached_status
 from regions.django.checks import check_regions
+from regions.django.pages import region_page
 from regions.prometheus import exposition
+from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import make_manager
 from tests.servers import Memcached
 
@@ -73,7 +81,43 @@ def test_show(books: Any, shelf: str) -> None:
     shown = regions("show", f"books_{shelf}")
     assert shown.startswith(f"{books.name}(owner: ")
     assert "misses         1" in shown
+    assert re.search(r"^load seconds   0\.\d$", shown, re.MULTILINE)
     assert as_json("show", books.name)["misses"] == 1
+
+
+def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
+    def endless(owner: int) -> int:
+        return owner
+
+    endless.__qualname__ = f"endless_{shelf}"
+    cache = make_manager(shelf, type="file", data_dir=tmp_path, secret="s")
+    name = cache.region(shelf)(endless).name
+    for table in (regions(), regions("tune")):
+        (row,) = [line for line in table.splitlines() if line.startswith(name)]
+        assert "never" in row
+    assert "expire         never" in regions("show", name)
+    assert as_json("show", name)["expire"] is None
+
+
+def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
+    cache: CacheManager, shelf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    page.__qualname__ = f"page_{shelf}"
+    region_page(cache[shelf], expire=120)(page)
+    name = f"{page.__module__}.page_{shelf}"
+    monkeypatch.setattr("regions.django.dependencies._manager", cache)
+    source = "{% load regions %}{% region shelf expire=180 %}x{% endregion %}"
+    engines["django"].from_string(source).render({"shelf": shelf})
+    rows = [line.split(shelf)[-1].split()[:2] for line in regions().splitlines() if shelf in line]
+    assert rows[1:] == [["3", "min"], ["2", "min"]]
+    assert "expire         2 min" in regions("show", f"page_{shelf}")
+    (row,) = [each for each in as_json("tune") if each["function"] == name]
+    assert row["today"] == 120
+    with pytest.raises(CommandError, match="is no function that one could call"):
+        regions("get", f"page_{shelf}")
 
 
 def test_a_function_that_is_not_there_is_named(books: Any, shelf: str) -> None:
@@ -153,6 +197,51 @@ def test_check_finds_a_server_that_is_away(
     assert cache.options
 
 
+@pytest.mark.parametrize(
+    ("ask", "up"),
+    [
+        (lambda: exposition()[0].decode(), 'regions_memcached_up{{server="{}"}} 1.0'),
+        (lambda: regions("check"), "{}: memcached"),
+    ],
+    ids=["scrape", "check"],
+)
+def test_servers_that_hang_are_asked_at_once(
+    shelf: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str], up: str
+) -> None:
+    # Long: a machine that is busy with other things is no fault.
+    monkeypatch.setattr(memcached_status, "PATIENCE", 10)
+    monkeypatch.setattr(health, "PATIENCE", 20)
+    servers = [Memcached() for _ in range(3)]
+    for server in servers:
+        server.start()
+
+    def resume() -> None:
+        for server in servers:
+            server.resume()
+
+    all_are_asked = threading.Barrier(len(servers), action=resume)
+
+    def hang(request: str) -> None:
+        all_are_asked.wait(30)
+
+    proxies = [Proxy(server.port) for server in servers]
+    cache = make_manager(
+        shelf, type="ext:memcached", url=",".join(each.address for each in proxies), secret="s"
+    )
+    for server, proxy in zip(servers, proxies, strict=True):
+        server.pause()
+        proxy.answer = hang
+    try:
+        told = ask()
+    finally:
+        for server, proxy in zip(servers, proxies, strict=True):
+            proxy.close()
+            server.kill()
+    for proxy in proxies:
+        assert up.format(proxy.address) in told
+    assert cache.options
+
+
 def test_a_bad_region_is_reported_at_start(shelf: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     bad = make_manager(shelf, type="file", data_dir=folder)
@@ -170,11 +259,13 @@ def test_a_bad_region_is_reported_at_start(shelf: str, tmp_path: Path) -> None:
 
 
 def test_prometheus_reads_what_all_processes_counted(
-    books: Any, shelf: str, memcached: Memcached
+    books: Any, shelf: str, memcached: Memcached, own_memcached: Memcached
 ) -> None:
     for owner in (1, 1, 2):
         books(owner)
-    make_manager(f"{shelf}m", type="ext:memcached", url=memcached.address, secret="s")
+    urls = f"{memcached.address},{own_memcached.address}"
+    make_manager(f"{shelf}m", type="ext:memcached", url=urls, secret="s")
+    own_memcached.kill()
     content, content_type = exposition()
     lines = content.decode().splitlines()
     assert content_type.startswith("text/plain")
@@ -182,6 +273,7 @@ def test_prometheus_reads_what_all_processes_counted(
     assert f"regions_calls_total{{{labels % 'hits'}}} 1.0" in lines
     assert f"regions_calls_total{{{labels % 'misses'}}} 2.0" in lines
     assert f'regions_memcached_up{{server="{memcached.address}"}} 1.0' in lines
+    assert f'regions_memcached_up{{server="{own_memcached.address}"}} 0.0' in lines
     assert len({line for line in lines if not line.startswith("#")}) == len(
         [line for line in lines if not line.startswith("#")]
     )

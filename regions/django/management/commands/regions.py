@@ -9,12 +9,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
+from regions import health
 from regions.backends import upkeep
 from regions.backends.files import FileStore
-from regions.django import reports, tuning
+from regions.django import reports, tuning, warming
 from regions.errors import nearest
 from regions.metrics import duration
 from regions.region import Region, all_regions, regions_named
+
+COMMANDS = {**tuning.COMMANDS, "warm": warming.warm}
+"""Subcommands that yield what they have to say, as data and as text."""
 
 
 class Command(BaseCommand):
@@ -28,6 +32,7 @@ class Command(BaseCommand):
         for command in commands.choices.values():
             command.add_argument("region", metavar="REGION")
         tuning.add_parsers(commands)
+        warming.add_parser(commands)
         parser.add_argument("--json", action="store_true", help="print JSON")
         for command in commands.choices.values():
             command.add_argument("--json", action="store_true", default=SUPPRESS)
@@ -37,8 +42,8 @@ class Command(BaseCommand):
         self.json = options["json"]
         if options["command"] is None:
             self._show()
-        elif options["command"] in tuning.COMMANDS:
-            for report, text in tuning.COMMANDS[options["command"]](options):
+        elif options["command"] in COMMANDS:
+            for report, text in COMMANDS[options["command"]](options):
                 self._say(report, text)
                 self.stdout.flush()
         else:
@@ -61,7 +66,9 @@ class Command(BaseCommand):
             return
         rows: list[tuple[str, ...]] = [("region", "type", "expire", "entries", "size", "oldest")]
         for region in all_regions():
-            rows.append((region.name, region.options.type, duration(region.options.expire)))
+            cluster = health.cluster_of(region)
+            type_ = region.options.type + (f" through {cluster}" if cluster else "")
+            rows.append((region.name, type_, duration(region.options.expire)))
             if isinstance(region.store, FileStore):
                 rows[-1] += self._usage(region.store)
         widths = [max(map(len, column)) for column in zip(*map(_padded, rows), strict=True)]

@@ -100,13 +100,19 @@ def test_what_a_view_says_of_its_page_stays(site: Site, browser: Client) -> None
 @on_files
 def test_what_browsers_must_not_keep_for_going_back(site: Site, browser: Client) -> None:
     """They show an old page again without asking, unless they may not store it."""
-    kept = region_page(site.cache["functions"])(
-        lambda request: site.render(request, "{{ renders }}")
-    )
-    site.add(never_cache(kept))
+    site.show("{{ renders }}", max_age=None)
     for _ in range(2):
         response = browser.get("/page/")
         assert response.content == b"1"
+        assert "no-store" in response["Cache-Control"]
+    assert "no-store" in Client().post("/page/")["Cache-Control"]
+    around = region_page(site.cache["functions"])(
+        lambda request: site.render(request, "{{ renders }}")
+    )
+    site.add(never_cache(around), "around/")
+    for _ in range(2):
+        response = browser.get("/around/")
+        assert response.content == b"3"
         assert "no-store" in response["Cache-Control"]
 
 

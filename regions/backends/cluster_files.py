@@ -1,0 +1,255 @@
+"""Files of several hosts: content in a folder of each, or in one that they share, and what decides
+whether it counts on memcached servers that all of them use.
+
+The folder is as in `regions.backends.files`, with a file ``identity`` in place of the table of
+generations, the counters and the locks: hosts would not see each other's, and over NFS a client
+trusts what it has read for seconds. The generations and leases are those of a `MemcachedStore`, so
+its invalidations, what it owes while a server is away, and its time-outs are this store's. A hit is
+one request to one server, and what a local file costs. A record that some host has stored, or that
+a file system shows late, carries the generations of its load, and counts if these are what the
+servers have now: it does not matter how it came here. A server that starts anew, or forgets
+generations, costs loads.
+
+What is loaded is loaded once for a folder: the name of a lease has the folder's identity in it. So
+hosts with folders of their own each load for themselves, and those that share one wait for one
+another. Who is sent content renews its lease while that arrives.
+
+What is small and exchanged (values, counters) is everybody's, and lies on the servers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from regions.backends.file_writing import arriving, reported
+from regions.backends.files import FileStore
+from regions.content import Resumable
+from regions.errors import StoreUnavailable
+from regions.records import Codec, Record, Signer
+from regions.store import ADDRESS_SIZE, Entry, Reading, Store, Watched, address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from regions.backends.memcached import MemcachedStore
+    from regions.backends.memcached_leases import MemcachedLeases
+
+T = TypeVar("T")
+
+RENEWALS = 4
+"""How often a lease is renewed in the time that it lasts, while content arrives."""
+
+_NAME_SIZE = 1 + ADDRESS_SIZE
+"""Bytes of a scope's name behind a record."""
+_MOST_NAMES = 255 * 4 // _NAME_SIZE
+
+
+class ClusterFileStore(FileStore):
+    """A region's entries in one folder, and their generations and leases on ``servers``; the
+    options are those of `FileStore`."""
+
+    def __init__(
+        self, folder: Path, signer: Signer, servers: MemcachedStore, **options: Any
+    ) -> None:
+        super().__init__(folder, signer, **options)
+        self._servers = servers
+        self._held: dict[bytes, _Held] = {}
+        self.counters = servers.counters
+
+    @property
+    def authority(self) -> Store:
+        return self._servers
+
+    # -- records ---------------------------------------------------------------------------
+
+    def read(self, entry: Entry) -> Reading:
+        return self._found(entry, self._servers.read(entry))
+
+    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+        entries = list(entries)
+        found = self._servers.read_many(entries)
+        return [self._try_found(*each) for each in zip(entries, found, strict=True)]
+
+    def begin(self, entry: Entry) -> Reading:
+        there = self._servers.begin(entry)
+        self._ask_anew(entry.address)
+        return self._found(entry, there)
+
+    def _found(self, entry: Entry, there: Reading) -> Reading:
+        """Return what is here, or there if it was exchanged, beside the servers' generations."""
+        here = self._reading(entry, there.generations)
+        if there.record is not None and there.matches:
+            # Both only where the region itself was on the servers before.
+            newer = here.record is not None and here.record.stored_at > there.record.stored_at
+            return here if newer else there
+        return here._replace(refused=True) if there.refused and here.record is None else here
+
+    def _try_found(
+        self, entry: Entry, there: Reading | StoreUnavailable
+    ) -> Reading | StoreUnavailable:
+        if isinstance(there, StoreUnavailable):
+            return there
+        try:
+            return self._found(entry, there)
+        except StoreUnavailable as error:
+            return error
+
+    def _ask_anew(self, address: bytes) -> None:
+        """Let a shared folder be looked at as it is now. A client of NFS remembers for up to a
+        minute what there was, and was not, but asks its server when a file or folder is opened
+        (nfs(5), "Close-to-open cache consistency"); else who has waited would load again."""
+        self._known.pop(address, None)
+        for folder in (self._entries, os.path.dirname(self._entry_path(address))):
+            with contextlib.suppress(OSError):
+                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def _behind(self, scopes: tuple[str, ...]) -> bytes:
+        # The names, by which alone the servers know generations; of more tags than have room
+        # nothing is said.
+        names = [_packed(scope) for scope in scopes[:_MOST_NAMES]]
+        words = _words(len(names))
+        return b"".join(names).ljust(4 * words, b"\0") + bytes([words])
+
+    def is_current(self, record: Record, behind: bytes) -> bool:
+        """Whether a record was not invalidated, as far as the servers can say now."""
+        count = min(len(record.generations), _MOST_NAMES)
+        if behind[-1] != _words(count):
+            return False  # of a time when the region had no cluster
+        at = range(0, count * _NAME_SIZE, _NAME_SIZE)
+        scopes = tuple([_unpacked(behind[start : start + _NAME_SIZE]) for start in at])
+        try:
+            found = self._servers.read(Entry("", bytes(ADDRESS_SIZE), scopes))
+        except StoreUnavailable:
+            return True
+        return found.generations == record.generations[:count]
+
+    def watch(self, entry: Entry) -> Watched:
+        return self._servers.watch(entry)
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        return self._servers.exchange(entry, value, record, ttl, seen)
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        if record.codec is Codec.PARTS:
+            return self._servers.value(entry, record)
+        return super().value(entry, record)
+
+    # -- generations and leases ------------------------------------------------------------
+
+    def invalidate(self, scopes: Iterable[str]) -> None:
+        self._servers.invalidate(scopes)
+
+    def acquire(self, entry: Entry, seconds: float) -> bytes:
+        shared = self._of_folder(entry)
+        token = self._servers.acquire(shared, seconds)
+        if token:
+            self._held[entry.address] = _Held(self._servers.leases, shared, token, seconds)
+        return token
+
+    def release(self, entry: Entry, token: bytes) -> None:
+        held = self._held.get(entry.address)
+        # One that ran out may have been taken by another thread since.
+        if held is not None and held.given == token:
+            del self._held[entry.address]
+            self._servers.release(held.entry, held.token)
+
+    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+        return self._servers.leases.is_arriving(self._of_folder(entry))
+
+    def _of_folder(self, entry: Entry) -> Entry:
+        """Return the entry as its lease is named: another one in each folder."""
+        with reported("lease"):
+            return entry._replace(address=address_of(identity_of(self.folder), entry.address))
+
+    def _write_content(
+        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
+    ) -> Any:
+        held = self._held.get(entry.address)
+        if held is not None:
+            chunks = held.renewed_by(chunks)
+        return super()._write_content(entry, codec, chunks, record)
+
+
+class _Held:
+    """A lease that this process has."""
+
+    def __init__(self, leases: MemcachedLeases, entry: Entry, token: bytes, seconds: float) -> None:
+        self.given = token
+        self.token = token
+        """The one of its latest renewal."""
+        self.entry = entry
+        """As the lease is named."""
+        self._leases = leases
+        self._seconds = seconds
+        self._renew_at = time.monotonic() + seconds / RENEWALS
+
+    def renewed_by(self, content: Iterable[bytes] | Resumable) -> Iterable[bytes] | Resumable:
+        """Return content that renews the lease as it arrives."""
+        if isinstance(content, Resumable):
+            return _Renewing(content, self)
+        return self.renewing(content)
+
+    def renewing(self, chunks: Iterable[T]) -> Iterator[T]:
+        """Yield chunks, and renew the lease now and then as they come, if the servers can be
+        reached."""
+        for chunk in chunks:
+            if time.monotonic() >= self._renew_at:
+                self._renew_at = time.monotonic() + self._seconds / RENEWALS
+                with contextlib.suppress(StoreUnavailable):
+                    self.token = self._leases.renew(self.entry, self.token, self._seconds)
+            yield chunk
+
+
+class _Renewing(Resumable):
+    """Content for whose arrival a lease is renewed."""
+
+    def __init__(self, content: Resumable, held: _Held) -> None:
+        self._content = content
+        self._held = held
+
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        return self._held.renewing(self._content.pieces(have))
+
+    def verify(self, size: int, digest: str) -> None:
+        self._content.verify(size, digest)
+
+
+def identity_of(folder: Path) -> bytes:
+    """Return what tells a folder from all others, to every host that has it: a random number that
+    is made once, and its file's, so that a copy of the folder is another one. Raises OSError and
+    StoreUnavailable."""
+    path = folder / "identity"
+    with contextlib.suppress(FileNotFoundError):
+        return _identity(path)
+    with arriving(folder / "incoming") as file:
+        file.write(os.urandom(16))
+        file.flush()
+        os.fsync(file.fileno())
+        # A link never replaces: of several hosts, one makes it.
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)
+    return _identity(path)
+
+
+def _identity(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino
+
+
+def _packed(scope: str) -> bytes:
+    return scope[0].encode() + bytes.fromhex(scope[1:])
+
+
+def _unpacked(name: bytes) -> str:
+    return chr(name[0]) + name[1:].hex()
+
+
+def _words(names: int) -> int:
+    """Return the number of times four bytes that so many names take."""
+    return -(-names * _NAME_SIZE // 4)

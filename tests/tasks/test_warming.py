@@ -1,0 +1,63 @@
+"""The pages that `manage.py regions warm` makes quick."""
+
+from __future__ import annotations
+
+import io
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from beakercache import cache
+from tasks import queries
+from tasks.models import TaskList
+from tasks.queries import Show
+
+if TYPE_CHECKING:
+    from tests.tasks.conftest import MakeBrowser
+
+
+def warm() -> None:
+    call_command("regions", "warm", "list_of", "page_of", stdout=io.StringIO())
+
+
+def test_after_it_the_first_look_costs_no_query_for_tasks(
+    browser: MakeBrowser, user: User, other: User
+) -> None:
+    mine, newcomer = browser(user), browser(other)
+    mine.add("a")
+    cache.invalidate_region("functions")
+    warm()
+    with CaptureQueriesContext(connection) as asked:
+        assert mine.get().names == ["a"]
+        assert newcomer.get().names == []
+    assert not [query["sql"] for query in asked if "tasks_task" in query["sql"]]
+
+
+def test_only_those_who_may_be_logged_in_and_the_last_of_them(
+    browser: MakeBrowser, user: User, other: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warmed() -> list[User]:
+        cache.invalidate_region("functions")
+        warm()
+        lists = {owner: TaskList.objects.get(user=owner).pk for owner in (user, other)}
+        found = [owner for owner in lists if queries.page_of.peek(lists[owner], Show.ALL, 1)]
+        known = [owner for owner in lists if queries.list_of.peek(owner.pk) is not None]
+        assert known == found
+        return found
+
+    for owner in (user, other):
+        browser(owner).add("a")
+    assert warmed() == [user, other]
+    monkeypatch.setattr(queries, "WARMED", 1)
+    assert warmed() == [other], "who logged in last"
+    long_ago = timezone.now() - timedelta(days=15)
+    User.objects.filter(pk=other.pk).update(last_login=long_ago)
+    assert warmed() == [user]
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    assert warmed() == []
