@@ -8,6 +8,7 @@ the library itself on files, once an expiry, in several processes.
 The traces are made up: one with keys by Zipf's law at a steady rate, one with the daily tide of a
 web site and writes that invalidate. ``--log FILE`` replays a real one, in the Common Log Format of
 web servers: each GET is a call, each other method with an answer below 400 invalidates its path.
+None comes with the project: give it one of your own site.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ class CachedFile(os.PathLike[str]):
     replaced meanwhile.
     """
 
+    descriptor: int | None = None  # also where it is let go of before it is made
+
     def __init__(
         self,
         path: Path,
@@ -66,7 +68,7 @@ class CachedFile(os.PathLike[str]):
     ) -> None:
         self.path = path
         """The raw content: in the region's folder, or at its source when it is not stored."""
-        self.descriptor: int | None = descriptor
+        self.descriptor = descriptor
         self.stored_at = stored_at
         """Seconds since the epoch."""
         self.size = size

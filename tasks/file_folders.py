@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Min, Sum
 
 from beakercache import cache
-from tasks.file_index import PAGE_SIZE, FileRow, row_of
+from tasks.file_index import PAGE_SIZE, FilePage, row_of
 from tasks.files import INDEX_TAG, path_digest
 from tasks.models import ImportedFile
 
@@ -36,29 +36,16 @@ class FolderRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderPage:
-    """One page of what lies in a folder: its folders, then its files."""
+class FolderPage(FilePage):
+    """One page of what lies in a folder: its folders, then its files. The total is that of the
+    folder and of all folders in it."""
 
     folders: tuple[FolderRow, ...]
-    rows: tuple[FileRow, ...]
-    number: int
-    """Of this page, from 1."""
-    pages: int
-    total: int
-    """Files in the folder and in all folders in it."""
     size: int
-    """Bytes of these."""
-
-    @property
-    def previous(self) -> int:
-        return self.number - 1
-
-    @property
-    def next(self) -> int:
-        return self.number + 1
+    """Bytes of the total."""
 
 
-@cache.region("functions", tags=[INDEX_TAG])
+@cache.region("functions", tags=[INDEX_TAG], version=1)
 def folder_page(folder: str, page: int) -> FolderPage | None:
     """Return a page of a folder, "" for the one that holds all; the nearest page there is. None
     when there is no such folder."""
@@ -90,11 +77,11 @@ def folder_page(folder: str, page: int) -> FolderPage | None:
     ids = list(ordered[first : first + PAGE_SIZE - len(shown)])
     rows = ImportedFile.objects.in_bulk(ids)
     return FolderPage(
-        folders=tuple(FolderRow(path, *sums[path]) for path in shown),
         rows=tuple(row_of(rows[pk]) for pk in ids if pk in rows),
         number=number,
         pages=pages,
         total=total,
+        folders=tuple(FolderRow(path, *sums[path]) for path in shown),
         size=size,
     )
 

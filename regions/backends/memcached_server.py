@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from regions import tracing
 from regions.backends.memcached_connection import Connections
 from regions.errors import StoreUnavailable
+from regions.undelivered import DELIVERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,8 +55,10 @@ class Server:
             self._undelivered.deliver(lambda names: _delete(connection, names))
             answer = command(connection)
         except StoreUnavailable as error:
-            self._next_try = time.monotonic() + self._retry
-            self._failed = True
+            # Who delivers has reached it, and leaves nothing to wait for.
+            reached = error.kind == DELIVERING
+            self._next_try = time.monotonic() + (0.0 if reached else self._retry)
+            self._failed = self._failed or not reached
             raise StoreUnavailable("server", f"memcached {self.name}: {error}") from error
         self._failed = False
         return answer

@@ -29,9 +29,9 @@ from tasks.views.places import Place
 PART = "X-Part"
 
 
-@never_cache  # else Back shows the page as it was
 @require_http_methods(["GET", "HEAD", "POST"])
-@region_page(cache["functions"], by=lists.viewer, tags=lists.tags_of_pages)
+# Without max_age=None, Back shows the page as it was.
+@region_page(cache["functions"], by=lists.viewer, tags=lists.tags_of_pages, max_age=None)
 def index(request: HttpRequest) -> HttpResponse:
     """Show a page of the list; a POST adds a task."""
     place = Place.of(request)

@@ -91,6 +91,12 @@ def test_every_page_keeps_the_guidelines(visit: Visit, screen: dict[str, Any]) -
     for path in (address, "/accounts/login/", "/accounts/signup/", "/files/", "/files/?q=p"):
         page.goto(path)
         check(page, path)
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill("nobody")
+    page.get_by_label("Password").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.locator(".errorlist")).to_contain_text("correct username and password")
+    check(page, "a log-in that was refused")
     page.goto("/files/")
     for name in ("poem.txt", "people.csv"):
         page.get_by_role("main").get_by_role("link", name=name).click()
