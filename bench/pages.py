@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-WORKERS, THREADS, CONNECTIONS = 2, 4, 8
+WORKERS, THREADS = 2, 4
+CONNECTIONS = 64
+"""So many that each worker gets its part; of a few, one worker may get all."""
 TASKS = 50
 WARMING = 20
 """Requests before anything is measured, and of those whose questions to memcached are counted."""
@@ -47,6 +49,7 @@ class Stage:
 
 STAGES = (
     Stage("an empty view", "bench.served.wsgi", "page", "/empty/"),
+    Stage("an empty view that reads its session", "bench.served.wsgi", "page", "/known/"),
     Stage("nothing kept", "bench.served.wsgi", "uncached"),
     Stage("the query kept", "bench.served.wsgi", "query"),
     Stage("a fragment a row", "bench.served.wsgi", "fragments"),

@@ -40,7 +40,7 @@ def collect(region: Region, scopes: Set[str]) -> bool:
     return True
 
 
-def is_collected(scopes: tuple[str, ...]) -> bool:
-    """Whether an invalidation of one of ``scopes`` waits for the end of the block."""
-    collected = _collected.get() or {}
-    return any(not waiting.isdisjoint(scopes) for waiting in collected.values())
+def collected() -> frozenset[str]:
+    """Return the scopes whose invalidation waits for the end of the block."""
+    waiting = _collected.get()
+    return frozenset().union(*waiting.values()) if waiting else frozenset()

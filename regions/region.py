@@ -23,7 +23,7 @@ from weakref import WeakSet
 
 from regions import transactions
 from regions.content import is_spent
-from regions.deferral import collect, is_collected
+from regions.deferral import collect, collected
 from regions.errors import StoreUnavailable
 from regions.lately import Lately
 from regions.policy import Policy
@@ -106,13 +106,17 @@ class Region:
     def look(self, entry: Entry) -> Reading | None:
         """Read an entry; None when the store cannot say, or this thread is about to invalidate
         it: then nothing stored may be used, and nothing be stored."""
-        if self._is_pending(entry):
+        pending = _pending()
+        if pending and self._is_pending(entry, pending):
             return None
         return self._read(entry, self.store.read)
 
     def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
         """As `look`, for many entries: one round trip to each server."""
-        wanted = [entry for entry in entries if not self._is_pending(entry)]
+        wanted: Sequence[Entry] = entries
+        pending = _pending()
+        if pending:
+            wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
         readings: dict[Entry, Reading | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailable):
@@ -121,12 +125,11 @@ class Region:
                 readings[entry] = self._checked(entry, found)
         return [readings.get(entry) for entry in entries]
 
-    def _is_pending(self, entry: Entry) -> bool:
-        pending = transactions.current.pending()
-        if (pending and not pending.isdisjoint(entry.scopes)) or is_collected(entry.scopes):
-            self.stats.count("bypassed", entry.function)
-            return True
-        return False
+    def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
+        if pending.isdisjoint(entry.scopes):
+            return False
+        self.stats.count("bypassed", entry.function)
+        return True
 
     def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds``, else
@@ -345,6 +348,11 @@ class Region:
             self.stats.fault(error.kind, "an invalidation waits for the store", error)
             return False
         return True
+
+
+def _pending() -> frozenset[str]:
+    """Return the scopes that this thread is about to invalidate."""
+    return transactions.current.pending() | collected()
 
 
 def _record(reading: Reading | None) -> Record | None:

@@ -1,6 +1,6 @@
 """Make the database, a user with tasks, and a session: ``python -m bench.served.prepare TASKS``.
 
-Prints the cookie of the session.
+Prints the cookies of a browser that has been here.
 """
 
 import os
@@ -24,8 +24,8 @@ def main() -> None:
     for number in range(int(sys.argv[1])):
         browser.post("/", {"name": f"Task number {number}"}, HTTP_HOST="127.0.0.1")
     browser.get("/", HTTP_HOST="127.0.0.1")  # what there is to say has been said
-    name = settings.SESSION_COOKIE_NAME
-    print(f"{name}={browser.cookies[name].value}")
+    names = (settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME)
+    print("; ".join(f"{name}={browser.cookies[name].value}" for name in names))
 
 
 if __name__ == "__main__":
