@@ -2,7 +2,8 @@
 
 Stages of this project (nothing kept, the query, a fragment a row, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
-(`bench.guide`). Each is served by gunicorn with two processes.
+(`bench.guide`). Each is served by gunicorn with two processes of its default kind: with threads
+and connections that are kept, one of the two may get all connections.
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
-WORKERS, THREADS = 2, 4
-CONNECTIONS = 64
-"""So many that each worker gets its part; of a few, one worker may get all."""
+WORKERS, CONNECTIONS = 2, 16
 TASKS = 50
 WARMING = 20
 """Requests before anything is measured, and of those whose questions to memcached are counted."""
@@ -73,7 +72,6 @@ class Served:
             [
                 *(sys.executable, "-m", "gunicorn", stage.application),
                 *("--bind", f"127.0.0.1:{self.port}", "--workers", str(WORKERS)),
-                *("--worker-class", "gthread", "--threads", str(THREADS)),
                 *("--log-level", "warning", "--no-control-socket"),
             ],
             cwd=ROOT,
@@ -171,7 +169,7 @@ def prepare(environment: dict[str, str]) -> str:
 
 def main() -> None:
     given = arguments(__doc__)
-    rounds = 3 if given.quick else 30
+    rounds = 3 if given.quick else 20
     memcached = Memcached()
     memcached.start()
     rates: dict[str, list[float]] = {stage.name: [] for stage in STAGES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.pages import THREADS, WORKERS
+from bench.pages import WORKERS
 from bench.scale import model
 from bench.scale.functions import FRAGMENTS, HIT, MANY, MISS, RARE, TAG
 from bench.scale.model import Costs, Site
@@ -83,7 +83,11 @@ def assumptions(measured: Measured) -> list[Row]:
     network = f"{site.network / 1e9:.0f} Gbit/s"
     rare = micro(measured.works[RARE, 1].server_cpu)
     figures = [
-        ("a hit: processor time of who asks", micro(costs.hit_client), "1 process, in a loop"),
+        (
+            "a hit: processor time of who asks",
+            micro(costs.hit_client),
+            "1 process and memcached, on one core",
+        ),
         ("a hit: processor time of memcached", micro(costs.hit_server), "the same"),
         ("the same, when asked every 2 ms", rare, "the same, with pauses"),
         ("a hit: neither of them runs", micro(costs.hit_wait), "the same, by the clock"),
@@ -98,7 +102,11 @@ def assumptions(measured: Measured) -> list[Row]:
             f"a hit, and `many` of {FRAGMENTS}",
         ),
         ("each of its keys, on top", micro(costs.key), "the same"),
-        ("an invalidated tag, on each server", micro(costs.delete), "1 process, in a loop"),
+        (
+            "an invalidated tag, on each server",
+            micro(costs.delete),
+            "1 process and memcached, on one core",
+        ),
         (
             "a load: requests after the one that found nothing",
             f"{costs.miss_round_trips:.0f}",
@@ -121,9 +129,9 @@ def assumptions(measured: Measured) -> list[Row]:
             "its `stats`",
         ),
         (
-            f"connections of {WORKERS} processes of {THREADS} threads",
-            f"{kept.connections}, of {WORKERS * THREADS} at most",
-            "gunicorn starts a thread when it needs one",
+            f"connections of {WORKERS} processes of one thread",
+            f"{kept.connections}",
+            "memcached's `stats`",
         ),
         (
             "a connection: memory of memcached",
