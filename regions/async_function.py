@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from regions import tracing
 from regions.function import Cached, arguments
-from regions.region import MISSING
+from regions.missing import MISSING
 from regions.steps import run_async
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import (
 from regions import tracing
 from regions.errors import ConfigurationError
 from regions.keys import Binder, encode, qualified_name
-from regions.region import MISSING
+from regions.missing import MISSING
 from regions.steps import run
 from regions.store import (
     Entry,

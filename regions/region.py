@@ -7,7 +7,7 @@ an invalidation began its load after it; whatever was loading, waiting or being 
 carries a generation that is never current again. Evictions and restarts only remove generations,
 and a missing one matches nothing. Neither locks nor clocks take part in this.
 
-**Leases** only save work: who holds an entry's lease loads, the others look again now and then
+**Leases** only save work (`regions.loading`): who holds an entry's lease loads, the others look again now and then
 (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A lease that ran out,
 got lost or was never to be had costs a second load and nothing else.
 """
@@ -15,49 +15,30 @@ got lost or was never to be had costs a second load and nothing else.
 from __future__ import annotations
 
 import functools
-import random
 import time
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from regions import transactions
-from regions.content import is_spent
 from regions.deferral import collect, collected
 from regions.errors import StoreUnavailable
 from regions.lately import Lately
-from regions.policy import Policy
-from regions.records import Codec, Record
+from regions.loading import Loading
+from regions.missing import MISSING
 from regions.stats import Stats
-from regions.steps import Load, Protocol, Step, Wait
+from regions.steps import Protocol, Step
 from regions.store import region_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from regions.options import RegionOptions
+    from regions.policy import Policy
     from regions.store import Entry, Reading, Store
 
-FIRST_WAIT = 0.002
-"""Seconds before a waiting caller looks again for the first time."""
 METRICS = ".metrics"
 """The folder in data_dir for what all processes count; no region can have this name."""
-LONGEST_WAIT = 0.05
-"""Seconds between two looks, at the most: times grow by half from the first wait up to this."""
-SLOW = 0.05
-"""Seconds from which a load that failed within the grace is put off, and not tried at each call."""
-PATIENCE = 10
-"""For how many times as long as it has taken: what does not answer holds up no process for more
-than a tenth of its time."""
-
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "<missing>"
-
-
-MISSING: Final = _Missing()
-"""Stands for no value; None is a value."""
 
 
 _regions: WeakSet[Region] = WeakSet()
@@ -95,9 +76,9 @@ class Region:
         self.metrics = options.data_dir and options.data_dir / METRICS
         """Where all processes count what they do (`regions.metrics`); None: each for itself."""
         self.stats = Stats(options.name, self.metrics)
-        self._unstored = Lately()
+        self.unstored = Lately()
         """Loaded here, and not stored: not worth it, too large, refused."""
-        self._failed = Lately()
+        self.failed = Lately()
         """Loaded here in vain, while there was an old value to serve."""
         _regions.add(self)
 
@@ -109,7 +90,7 @@ class Region:
         pending = _pending()
         if pending and self._is_pending(entry, pending):
             return None
-        return self._read(entry, self.store.read)
+        return self.read(entry, self.store.read)
 
     def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
         """As `look`, for many entries: one round trip to each server."""
@@ -120,7 +101,7 @@ class Region:
         readings: dict[Entry, Reading | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailable):
-                self._fault(entry, found.kind, found)
+                self.fault(entry, found.kind, found)
             else:
                 readings[entry] = self._checked(entry, found)
         return [readings.get(entry) for entry in entries]
@@ -145,14 +126,16 @@ class Region:
             return self.store.value(entry, record)
         except Exception as error:
             # Of another release, or content that is gone or cut short: a miss, healed by a load.
-            self._fault(entry, "unreadable", repr(error))
+            self.fault(entry, "unreadable", repr(error))
             return MISSING
 
     def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
-        return self.usable(entry, reading, policy.fresh_for(_record(reading)))
+        return self.usable(
+            entry, reading, policy.fresh_for(None if reading is None else reading.record)
+        )
 
-    def _old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
+    def old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
         return self.usable(entry, reading, policy.usable_for)
 
@@ -160,148 +143,21 @@ class Region:
 
     def load(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
         """After a look that found nothing fresh: load, or wait for who does."""
-        store, stats = self.store, self.stats.of(entry.function)
-        if reading is not None:
-            stats.sample(entry, reading)
-        if reading is None or transactions.current.active():
-            return (yield from self._load_alone(entry))
-        if entry.address in self._failed:
-            old = yield functools.partial(self._old, entry, reading, policy)
-            if old is not MISSING:
-                stats.count("stale")
-                return old
-        waited, pause = 0.0, FIRST_WAIT
-        while waited < self.lease:
-            token = yield self._step(entry, store.acquire, entry, self.lease)
-            if token is None:
-                return (yield from self._load_alone(entry))
-            if token:
-                return (yield from self._load_leased(entry, reading, policy, token))
-            old = yield functools.partial(self._old, entry, reading, policy)
-            if old is not MISSING:
-                stats.count("stale")
-                return old
-            stats.count("waits")
-            pause = min(pause * 1.5, LONGEST_WAIT)
-            pause *= random.uniform(0.75, 1.0)
-            yield Wait(pause)
-            waited += pause
-            reading = yield functools.partial(self.look, entry)
-            value = yield functools.partial(self.fresh, entry, reading, policy)
-            if value is not MISSING:
-                stats.count("hits")
-                return value
-            if entry.address in self._unstored:
-                # Waiting in turn for values that are not stored would only take longer.
-                return (yield from self._load_alone(entry))
-            if waited >= self.lease and (
-                yield self._step(entry, store.is_arriving, entry, self.lease)
-            ):
-                # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
-                waited = 0.0
-        # Whoever has the lease takes longer than it lasts: wait no more.
-        reading = yield functools.partial(self._read, entry, store.begin)
-        stats.count("misses")
-        return (yield from self._load_and_store(entry, reading, policy))
-
-    def _load_leased(
-        self, entry: Entry, seen: Reading | None, policy: Policy, token: bytes
-    ) -> Protocol:
-        store, stats = self.store, self.stats.of(entry.function)
-        try:
-            reading = yield functools.partial(self._read, entry, store.begin)
-            if _record(reading) != _record(seen):
-                # Somebody has stored a value between our look and our lease.
-                value = yield functools.partial(self.fresh, entry, reading, policy)
-                if value is not MISSING:
-                    stats.count("hits")
-                    return value
-            started = time.monotonic()
-            try:
-                value = yield from self._load_and_store(entry, reading, policy)
-            except Exception as error:
-                # Stale-if-error (RFC 5861): within its grace the old value beats none.
-                old = yield functools.partial(self._old, entry, reading, policy)
-                if old is MISSING:
-                    stats.count("misses")
-                    raise
-                self._put_off(entry, time.monotonic() - started)
-                self._fault(entry, "load", repr(error))
-                stats.count("stale")
-                return old
-            stats.count("misses")
-            return value
-        finally:
-            yield self._step(entry, store.release, entry, token)
-
-    def _put_off(self, entry: Entry, seconds: float) -> None:
-        """Let the old value be served at once for a while, after a load that failed slowly."""
-        if seconds >= SLOW:
-            self._failed.add(entry.address, PATIENCE * seconds)
+        return Loading(self, entry, policy).load(reading)
 
     def refresh(self, entry: Entry, policy: Policy) -> Protocol:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
-        yield functools.partial(self.invalidate, entry.own_scope)
-        if transactions.current.active():
-            value, _ = yield from self._timed_load(entry)
-            return self.store.unstored(value)
-        reading = yield functools.partial(self._read, entry, self.store.begin)
-        return (yield from self._load_and_store(entry, reading, policy))
-
-    def _load_alone(self, entry: Entry) -> Protocol:
-        self.stats.count("misses", entry.function)
-        value, _ = yield from self._timed_load(entry)
-        return self.store.unstored(value)
-
-    def _load_and_store(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
-        generations = () if reading is None else reading.generations
-        value, seconds = yield from self._timed_load(entry)
-        complete = reading is not None and None not in generations
-        if not complete or (policy.store_if is not None and not policy.store_if(value)):
-            self._unstored.add(entry.address, self.lease)
-            return self.store.unstored(value)
-        record = Record(
-            generations=tuple(generation for generation in generations if generation is not None),
-            stored_at=time.time(),
-            expire=policy.expire,
-            load_seconds=seconds,
-            codec=Codec.PICKLE,
-            payload=b"",
-        )
-        stored = yield self._step(
-            entry, self._write, entry, value, record, policy.expire + policy.grace
-        )
-        if stored is not None:
-            self.stats.of(entry.function).stored(stored[0])
-            return stored[0]
-        self._unstored.add(entry.address, self.lease)
-        if is_spent(value):
-            value, _ = yield from self._timed_load(entry)
-        return self.store.unstored(value)
-
-    def _timed_load(self, entry: Entry) -> Generator[Step, Any, tuple[Any, float]]:
-        stats, started = self.stats.of(entry.function), time.monotonic()
-        try:
-            value = yield Load
-        except Exception:
-            stats.count("load_errors")
-            raise
-        seconds = time.monotonic() - started
-        stats.loaded(seconds)
-        return value, seconds
-
-    def _write(self, entry: Entry, value: Any, record: Record, ttl: float) -> tuple[Any]:
-        return (self.store.write(entry, value, record, ttl),)
+        return Loading(self, entry, policy).refresh()
 
     # -- asking the store ------------------------------------------------------------------
 
-    def _read(self, entry: Entry, read: Callable[[Entry], Reading]) -> Reading | None:
+    def read(self, entry: Entry, read: Callable[[Entry], Reading]) -> Reading | None:
         reading: Reading | None = self._ask(entry, read, entry)
         return reading and self._checked(entry, reading)
 
     def _checked(self, entry: Entry, reading: Reading) -> Reading:
         if reading.refused:
-            self._fault(entry, "refused", "what is stored is no record of ours")
+            self.fault(entry, "refused", "what is stored is no record of ours")
         return reading
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
@@ -309,13 +165,13 @@ class Region:
         try:
             return ask(*args)
         except StoreUnavailable as error:
-            self._fault(entry, error.kind, error)
+            self.fault(entry, error.kind, error)
             return None
 
-    def _fault(self, entry: Entry, kind: str, error: object) -> None:
+    def fault(self, entry: Entry, kind: str, error: object) -> None:
         self.stats.fault(kind, entry.function, error, entry.function)
 
-    def _step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Step:
+    def step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Step:
         return functools.partial(self._ask, entry, ask, *args)
 
     # -- invalidating ----------------------------------------------------------------------
@@ -353,7 +209,3 @@ class Region:
 def _pending() -> frozenset[str]:
     """Return the scopes that this thread is about to invalidate."""
     return transactions.current.pending() | collected()
-
-
-def _record(reading: Reading | None) -> Record | None:
-    return None if reading is None else reading.record

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from regions.errors import Contended, StoreUnavailable, UnkeyableArgument
 from regions.keys import encode
+from regions.missing import MISSING
 from regions.records import Codec, Record
-from regions.region import MISSING
 from regions.store import Entry, address_of, entry_scope, function_scope, region_scope
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from regions.async_function import AsyncCachedFunction
 from regions.errors import CacheError, ConfigurationError, StoreUnavailable
 from regions.function import arguments
-from regions.region import MISSING
+from regions.missing import MISSING
 from regions.steps import run
 
 if TYPE_CHECKING:

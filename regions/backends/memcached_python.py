@@ -15,8 +15,6 @@ from regions.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from _typeshed import ReadableBuffer
-
 _TIME = struct.Struct("ll")
 """Seconds and microseconds, as the system takes them."""
 _RECEIVE = 64 * 1024
@@ -53,7 +51,7 @@ class _Socket(socket.socket):
         except BlockingIOError:
             raise TimeoutError("timed out") from None
 
-    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+    def sendall(self, data: Any, flags: int = 0) -> None:
         try:
             super().sendall(data, flags)
         except BlockingIOError:

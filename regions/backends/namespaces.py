@@ -33,8 +33,9 @@ from beaker.container import NamespaceManager
 from regions import transactions
 from regions.errors import StoreUnavailable, UnkeyableArgument
 from regions.keys import encode
+from regions.loading import FIRST_WAIT, LONGEST_WAIT
+from regions.missing import MISSING
 from regions.records import GENERATION_SIZE, Codec, Record
-from regions.region import FIRST_WAIT, LONGEST_WAIT, MISSING
 from regions.store import Entry, Reading, address_of, entry_scope, function_scope, region_scope
 
 if TYPE_CHECKING:

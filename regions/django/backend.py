@@ -23,7 +23,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from regions.django.dependencies import region_named
 from regions.errors import ConfigurationError
-from regions.region import MISSING
+from regions.missing import MISSING
 from regions.values import Values
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 
 from regions.django import reports
 from regions.errors import CacheError
-from regions.region import MISSING
+from regions.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions import transactions
 from regions.errors import ConfigurationError, StoreUnavailable
-from regions.region import MISSING
+from regions.missing import MISSING
 from regions.steps import Load
 
 if TYPE_CHECKING:

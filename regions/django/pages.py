@@ -35,9 +35,9 @@ from regions.django.responses import Page, sent
 from regions.django.visitors import asked_by
 from regions.errors import ConfigurationError, UnkeyableArgument
 from regions.keys import encode, qualified_name
+from regions.missing import MISSING
 from regions.options import lifetime, seconds
 from regions.policy import Policy
-from regions.region import MISSING
 from regions.steps import run, run_async
 from regions.store import Entry, address_of, entry_scope, function_scope, region_scope, tag_scope
 

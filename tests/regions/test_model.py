@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions.missing import MISSING
 from regions.options import RegionOptions
 from regions.policy import Policy
 from regions.records import Record, dump_value
-from regions.region import MISSING, Region
+from regions.region import Region
 from regions.steps import Load, Wait
 from regions.store import Entry, Reading, Store
 
