@@ -7,9 +7,9 @@ an invalidation began its load after it; whatever was loading, waiting or being 
 carries a generation that is never current again. Evictions and restarts only remove generations,
 and a missing one matches nothing. Neither locks nor clocks take part in this.
 
-**Leases** only save work (`regions.loading`): who holds an entry's lease loads, the others look again now and then
-(Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A lease that ran out,
-got lost or was never to be had costs a second load and nothing else.
+**Leases** only save work (`regions.loading`): who holds an entry's lease loads, the others look
+again now and then (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A
+lease that ran out, got lost or was never to be had costs a second load and nothing else.
 """
 
 from __future__ import annotations
