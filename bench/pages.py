@@ -179,6 +179,7 @@ def main() -> None:
             **os.environ,
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
             "REGIONS_DATA_DIR": f"{folder}/regions",
+            "STATIC_ROOT": f"{folder}/static",
             "SECRET_KEY": "of the measurement alone",
             "GUIDE_DATABASE": f"{folder}/guide.sqlite3",
         }

@@ -102,8 +102,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = VAR / "static"
-STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise wants it before anything is collected
+STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or VAR / "static")
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise wants it before anything is collected
 STORAGES = {
     # Names that carry a hash of their content, so that browsers may keep the files for good.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -34,6 +34,7 @@ def pytest_load_initial_conftests() -> Generator[None, None, None]:
             del os.environ[name]
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["REGIONS_DATA_DIR"] = str(FOLDER / "regions")
+    os.environ["STATIC_ROOT"] = str(FOLDER / "static")
     os.environ["DATABASE_URL"] = _database_url(os.environ.get("TEST_DATABASE", "sqlite"))
     yield
 

@@ -29,6 +29,8 @@ class Serving:
             **os.environ,
             "DATABASE_URL": f"sqlite:///{self.database}",
             "REGIONS_DATA_DIR": str(folder / "regions"),
+            # Another server may be collecting at this moment.
+            "STATIC_ROOT": str(folder / "static"),
         }
         del self.environ["DJANGO_SETTINGS_MODULE"]
         self.process = subprocess.Popen(

@@ -35,7 +35,8 @@ class Copy:
             "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        del environ["DJANGO_SETTINGS_MODULE"], environ["REGIONS_DATA_DIR"]
+        for name in ("DJANGO_SETTINGS_MODULE", "REGIONS_DATA_DIR", "STATIC_ROOT"):
+            del environ[name]
         self.log = folder / "log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(

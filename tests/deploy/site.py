@@ -55,7 +55,7 @@ class Nginx(Server):
     ``tls_port`` answers; ``port`` leads there.
     """
 
-    def __init__(self, folder: Path, ports: tuple[int, int], data: str) -> None:
+    def __init__(self, folder: Path, ports: tuple[int, int], environment: dict[str, str]) -> None:
         super().__init__()
         folder.mkdir()
         self.tls_port = free_port()
@@ -71,8 +71,8 @@ class Nginx(Server):
                 "listen 80;": f"listen 127.0.0.1:{self.port};",
                 "listen 443 ssl": f"listen 127.0.0.1:{self.tls_port} ssl",
                 "/etc/nginx/tls/": f"{folder}/",
-                "/srv/tasks/var/static/": f"{ROOT}/var/static/",
-                "/srv/tasks/var/regions/": f"{data}/",
+                "/srv/tasks/var/static/": f"{environment['STATIC_ROOT']}/",
+                "/srv/tasks/var/regions/": f"{environment['REGIONS_DATA_DIR']}/",
             },
         )
         (folder / "site").write_text(site)

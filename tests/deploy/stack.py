@@ -39,7 +39,7 @@ class Stack:
         self.memcached = memcached
         self.applications = [Application(program, environment) for program in programs]
         first, second = (application.port for application in self.applications)
-        self.nginx = Nginx(folder, (first, second), environment["REGIONS_DATA_DIR"])
+        self.nginx = Nginx(folder, (first, second), environment)
 
     def application(self, program: str) -> Application:
         """Return the first application server that is this program."""
@@ -71,6 +71,7 @@ def deployed(
             "DATABASE_URL": database.url,
             "MEMCACHED_SERVERS": ",".join(server.address for server in memcached),
             "REGIONS_DATA_DIR": str(folder / "regions"),
+            "STATIC_ROOT": str(folder / "static"),
             "X_ACCEL_REDIRECT": "/protected/",
             "HOST": "127.0.0.1",
             "WEB_CONCURRENCY": "2",
