@@ -7,6 +7,7 @@ process's; `regions.metrics` adds up those of all processes.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -282,9 +283,11 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    for stats in list(_all):
-        if stats.folder is not None and stats.folder.exists():
-            stats.flush()
+    # Who is told to end while ending does so without a traceback.
+    with contextlib.suppress(SystemExit, KeyboardInterrupt):
+        for stats in list(_all):
+            if stats.folder is not None and stats.folder.exists():
+                stats.flush()
 
 
 os.register_at_fork(after_in_child=_after_fork)
