@@ -153,8 +153,18 @@ def using(address: str, environment: dict[str, str]) -> dict[str, str]:
     return {**environment, "MEMCACHED_SERVERS": address, "GUIDE_MEMCACHED": address}
 
 
-def prepare(environment: dict[str, str]) -> str:
-    """Fill the databases of both applications; return the cookies of one who is logged in."""
+def prepared(folder: str, address: str) -> dict[str, str]:
+    """Fill the databases of both applications, in ``folder``; return the environment that they run
+    in, with the cookies of one who is logged in."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        "REGIONS_DATA_DIR": f"{folder}/regions",
+        "STATIC_ROOT": f"{folder}/static",
+        "SECRET_KEY": "of the measurement alone",
+        "GUIDE_DATABASE": f"{folder}/guide.sqlite3",
+    }
+    environment = using(address, environment)
     for application in ("bench.guide", "bench.served"):
         made = subprocess.run(
             [sys.executable, "-m", f"{application}.prepare", str(TASKS)],
@@ -164,7 +174,7 @@ def prepare(environment: dict[str, str]) -> str:
             capture_output=True,
             text=True,
         )
-    return made.stdout.strip()
+    return {**environment, "BENCH_COOKIE": made.stdout.strip()}
 
 
 def main() -> None:
@@ -175,16 +185,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
     slowest: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "REGIONS_DATA_DIR": f"{folder}/regions",
-            "STATIC_ROOT": f"{folder}/static",
-            "SECRET_KEY": "of the measurement alone",
-            "GUIDE_DATABASE": f"{folder}/guide.sqlite3",
-        }
-        environment = using(memcached.address, environment)
-        environment["BENCH_COOKIE"] = prepare(environment)
+        environment = prepared(folder, memcached.address)
         requests = {stage.name: asked(stage, environment, memcached) for stage in STAGES}
         with contextlib.ExitStack() as all_served:
             # All at once, and a second of each in turn: so a ratio compares neighbours in time.

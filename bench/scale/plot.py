@@ -101,10 +101,15 @@ def svg(title: str, description: str, x: Axis, y: Axis, all_series: Sequence[Ser
             ]
         parts.append(_text(LEFT + 38, at, series.name, "start"))
         parts += [_dot(*place(point), series.colour, True) for point in series.points]
-        for mark in series.marks:
+        for number_of_mark, mark in enumerate(sorted(series.marks)):
+            # Below the line, and the further right the lower: no words meet another's rule.
             right, down = place(mark.at)
-            parts.append(_dot(right, down, series.colour, False))
-            parts.append(_text(right + 10, down + 12, mark.label, "start"))
+            low = floor - 22 * (len(series.marks) - number_of_mark)
+            parts += [
+                _rule(f"M{right} {down}V{low + 6}", series.colour),
+                _dot(right, down, series.colour, False),
+                _text(right - 6, low + 4, mark.label, "end"),
+            ]
     return "\n".join([*parts, "</g></svg>", ""])
 
 

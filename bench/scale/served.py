@@ -55,16 +55,7 @@ class _Served(pages.Served):
 def measured_pages(times: int) -> list[Page]:
     """Serve the kept page and the one that is made anew, each ``times`` seconds long."""
     with memcached(1) as (server,), tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        environment = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "REGIONS_DATA_DIR": f"{folder}/regions",
-            "STATIC_ROOT": f"{folder}/static",
-            "SECRET_KEY": "of the measurement alone",
-            "GUIDE_DATABASE": f"{folder}/guide.sqlite3",
-        }
-        environment = pages.using(server.address, environment)
-        environment["BENCH_COOKIE"] = pages.prepare(environment)
+        environment = pages.prepared(folder, server.address)
         return [_page(stage, environment, server, times) for stage in (KEPT, MADE)]
 
 

@@ -66,7 +66,7 @@ def tables(measured: Measured) -> dict[str, list[Row]]:
     return {
         "assumptions": assumptions(measured),
         "hosts": hosts(measured),
-        "limits": limits(measured.costs),
+        "limits": limits(measured),
         "checks": checks(measured),
         "servers": servers(measured),
     }
@@ -175,11 +175,17 @@ def hosts(measured: Measured) -> list[Row]:
     return [{"hosts": name, **{at: each[name] for at, each in columns.items()}} for name in names]
 
 
-def limits(costs: Costs) -> list[Row]:
+def limits(measured: Measured) -> list[Row]:
     """Return at how many hosts each limit is reached, the first one first."""
-    site = Site()
+    costs, site = measured.costs, Site()
     alone = replace(site, servers=1)
     reached = {limit: model.hosts_at(limit, site, costs) for limit in model.LIMITS}
+    number, most = max(measured.hits.items(), key=lambda each: each[1].server_cpu)
+    times = most.server_cpu / costs.hit_server
+    slow = replace(costs, round_trip=times * costs.round_trip, key=times * costs.key)
+    reached[f"{model.PROCESSOR}, if hits cost it what they do at {number} processes"] = (
+        model.hosts_at(model.PROCESSOR, site, slow)
+    )
     reached["one page that everybody reads"] = min(
         model.hosts_at(limit, alone, costs) for limit in model.LIMITS if limit != model.CONNECTIONS
     )
