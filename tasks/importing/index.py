@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from beakercache import cache
 from tasks.files import INDEX_TAG, name_of, path_digest, read_file
@@ -21,6 +22,10 @@ BATCH = 500
 """Rows that are read, or written, with one query."""
 FLUSH_SECONDS = 1.0
 """After this long, rows are written even when they are fewer: the pages show them."""
+TRIES = 5
+"""How often a batch is written, before the database's refusal is the run's."""
+LONGEST_PAUSE = 0.2
+"""Seconds between two of them."""
 
 
 class IndexWriter:
@@ -39,18 +44,30 @@ class IndexWriter:
     def flush(self) -> None:
         """Write what is not written yet, in one transaction. Raises DatabaseError."""
         if self._rows:
-            # MariaDB has one kind of upsert, for all unique columns, and wants none named.
-            named = connection.features.supports_update_conflicts_with_target
-            with transaction.atomic():
-                ImportedFile.objects.bulk_create(
-                    self._rows,
-                    update_conflicts=True,
-                    unique_fields=["path_digest"] if named else None,
-                    update_fields=_UPDATED,
-                )
-                cache.invalidate_tags(INDEX_TAG)
+            for left in reversed(range(TRIES)):
+                try:
+                    self._write()
+                except OperationalError:
+                    if not left:
+                        raise
+                    # Another run writes the same rows: of a deadlock the database ends one side.
+                    time.sleep(random.uniform(0, LONGEST_PAUSE))
+                else:
+                    break
             self._rows.clear()
         self._flushed = time.monotonic()
+
+    def _write(self) -> None:
+        # MariaDB has one kind of upsert, for all unique columns, and wants none named.
+        named = connection.features.supports_update_conflicts_with_target
+        with transaction.atomic():
+            ImportedFile.objects.bulk_create(
+                self._rows,
+                update_conflicts=True,
+                unique_fields=["path_digest"] if named else None,
+                update_fields=_UPDATED,
+            )
+            cache.invalidate_tags(INDEX_TAG)
 
 
 _UPDATED = [
