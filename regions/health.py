@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 
 def servers_of(region: Region) -> list[str]:
     """Return the addresses of the memcached servers that a region, or its cluster, is on."""
-    return [server for server, _ in _memcached(region).get("url", ())]
+    return [server for server, _ in memcached_options(region).get("url", ())]
 
 
 def cluster_of(region: Region) -> str | None:
@@ -53,7 +53,9 @@ def cluster_of(region: Region) -> str | None:
     return None if cluster is None else str(cluster.name)
 
 
-def _memcached(region: Region) -> dict[str, Any]:
+def memcached_options(region: Region) -> dict[str, Any]:
+    """Return the options of the servers that a region, or its cluster, is on; without ``url``
+    where it is on none."""
     backend = dict(region.options.backend)
     return dict(backend["cluster"].backend) if "cluster" in backend else backend
 
@@ -77,7 +79,7 @@ def statuses(
 
 
 def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailable:
-    backend = _memcached(region)
+    backend = memcached_options(region)
     try:
         return status(server, backend.get("username"), backend.get("password"))
     except StoreUnavailable as error:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from regions.async_function import AsyncCachedFunction
 from regions.errors import CacheError, ConfigurationError, StoreUnavailable
 from regions.function import arguments
+from regions.health import memcached_options
 from regions.missing import MISSING
 from regions.steps import run
 
@@ -83,8 +84,8 @@ class Warming:
         self.done = Warmed(function.name, function.region.name)
         self._function = function
         self._region = function.region
-        backend = dict(function.region.options.backend)
-        self._retry: float = backend.get("retry", 1.0 if "url" in backend else 0.0)
+        servers = memcached_options(function.region)
+        self._retry: float = servers.get("retry", 1.0 if "url" in servers else 0.0)
         self._tries = TRIES
         self._warm = function.warm
         self._jobs = jobs

@@ -31,7 +31,7 @@ class Shown:
     entries: tuple[Entry, ...] = ()
 
 
-def remembering() -> Callable[[str | None, str], Shown]:
+def remembering() -> Callable[[str, str], Shown]:
     """Return a function from a session's key and an address to what was shown."""
     return functools.lru_cache(REMEMBERED)(lambda _session, _address: Shown())
 

@@ -17,38 +17,36 @@ import functools
 import inspect
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.conf import settings
 from django.http import HttpResponseBase
 from django.template import TemplateDoesNotExist
-from django.utils import timezone, translation
 from django.utils.cache import add_never_cache_headers
 
 from regions import tracing
-from regions.django.ahead import Ahead, remembering
 from regions.django.dependencies import Found, fetch, judge
-from regions.django.release import release
+from regions.django.places import Fields, Place, Places, Visit
 from regions.django.rendering import Own, Rendering
 from regions.django.responses import Page, sent
 from regions.django.visitors import asked_by
-from regions.errors import ConfigurationError, UnkeyableArgument
-from regions.keys import encode, qualified_name
+from regions.errors import ConfigurationError
+from regions.keys import qualified_name
 from regions.missing import MISSING
 from regions.options import lifetime, seconds
 from regions.policy import Policy
 from regions.steps import run, run_async
-from regions.store import Entry, address_of, entry_scope, function_scope, region_scope, tag_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
 
+    from regions.django.ahead import Ahead
     from regions.django.visitors import By
     from regions.region import Region
     from regions.steps import Protocol
+    from regions.store import Entry
 
 
 logger = logging.getLogger("regions.django")
@@ -87,7 +85,7 @@ def region_page(
         life, region.options.grace, region.options.early, lambda value: type(value) is Page
     )
     frozen = tags if callable(tags) else tuple(tags)
-    pages = Pages(region, frozen, asked, policy, age, str(version))
+    pages = Pages(Places(region, frozen, asked, str(version)), asked, policy, age)
 
     def decorate(view: View) -> View:
         name = _name(view)
@@ -108,52 +106,17 @@ def region_page(
     return decorate
 
 
-class Visit(NamedTuple):
-    """One request for a page."""
-
-    name: str
-    view: Callable[..., Any]
-    request: HttpRequest
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def call(self) -> Any:
-        return self.view(self.request, *self.args, **self.kwargs)
-
-
-Fields = tuple[tuple[str, str | None], ...]
-"""Header fields that a page varies on: their keys in META, and their values."""
-
-
-class Place(NamedTuple):
-    """Where the page of a visit is kept."""
-
-    entry_of: Callable[[Fields], Entry]
-    """From the header fields that tell the page from others to its entry."""
-    looked: Ahead
-
-
 class Pages:
     """The pages of one decorated view."""
 
     def __init__(
-        self,
-        region: Region,
-        tags: tuple[str, ...] | Callable[..., Iterable[str]],
-        by: By | None,
-        policy: Policy,
-        max_age: float | None,
-        version: str,
+        self, places: Places, by: By | None, policy: Policy, max_age: float | None
     ) -> None:
-        self.region = region
-        self._tags = tags
+        self.region = places.region
+        self._places = places
         self._by = by
         self._policy = policy
         self._max_age = max_age
-        self._version = version
-        self._shown = remembering()
-        # A method is decorated at each call (`django.utils.decorators.method_decorator`).
-        self._shared = functools.cache(self._make_shared)
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -167,7 +130,8 @@ class Pages:
 
     def _response(self, visit: Visit) -> Any:
         mine: list[Any] = []
-        page = run(self._page(visit, self._place(visit), mine), partial(self._load, visit, mine))
+        place = self._places.of(visit)
+        page = run(self._page(visit, place, mine), partial(self._load, visit, mine))
         given = self._given(visit, page)
         return visit.call() if given is MISSING else given
 
@@ -181,7 +145,7 @@ class Pages:
 
     async def _aresponse(self, visit: Visit) -> Any:
         mine: list[Any] = []
-        place = await sync_to_async(self._place)(visit)
+        place = await sync_to_async(self._places.of)(visit)
         page = await run_async(self._page(visit, place, mine), partial(self._aload, visit, mine))
         given = await sync_to_async(self._given)(visit, page)
         return await visit.call() if given is MISSING else given
@@ -210,56 +174,6 @@ class Pages:
             return sent(visit.request, page)
         except TemplateDoesNotExist:
             return MISSING  # a page of an older release, with a hole that is gone
-
-    def _place(self, visit: Visit) -> Place:
-        request, name = visit.request, visit.name
-        # Of these only the path may have line breaks, and it is the last.
-        url = "\n".join(
-            (
-                release(),
-                request.scheme or "",
-                request.get_host(),
-                request.META.get("QUERY_STRING", ""),
-                (translation.get_language() or "") if settings.USE_I18N else "",
-                timezone.get_current_timezone_name() if settings.USE_TZ else "",
-                request.path,
-            )
-        )
-        session = getattr(request, "session", None)
-        looked = Ahead(self.region, self._shown(session and session.session_key, url))
-        with looked.looking():
-            by = None if self._by is None else self._by(request)
-        try:
-            key = encode((url, by))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(
-                f"{name}: what by= gives cannot be part of a key: {error}"
-            ) from error
-        identity, *shared = self._shared(name)
-        scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
-
-        def entry_of(fields: Fields) -> Entry:
-            address = address_of(identity, key, encode(fields) if fields else b"")
-            return Entry(name, address, (entry_scope(address), *scopes))
-
-        return Place(entry_of, looked)
-
-    def _make_shared(self, name: str) -> tuple[bytes, str, str]:
-        """Return what all entries of a view begin with, and the scopes that cover all of them."""
-        region = self.region.name
-        identity = encode((region, "page", name, self._version))
-        return identity, function_scope(region, name), region_scope(region)
-
-    def _tags_of(self, visit: Visit, by: Any) -> Iterable[str]:
-        if callable(self._tags):
-            return self._tags(visit.request, *visit.args, **visit.kwargs)
-        values = {**visit.kwargs, "by": by}
-        try:
-            return [tag.format_map(values) for tag in self._tags]
-        except (LookupError, ValueError, AttributeError) as error:
-            raise ConfigurationError(
-                f"{visit.name}: tags={self._tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
-            ) from error
 
     def _page(self, visit: Visit, place: Place, mine: list[Any]) -> Protocol:
         """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import subprocess
-import sys
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,7 +13,7 @@ import pytest
 from tasks import changes, deletions
 from tasks.models import STEP, Task, TaskList, latest_position
 from tasks.queries import Show
-from tests.serving import ROOT
+from tests.serving import migrate
 from tests.tasks.conftest import at_once
 
 if TYPE_CHECKING:
@@ -121,15 +118,7 @@ def test_tasks_moved_to_one_place_at_once_are_all_there_one_above_the_other(
 def test_tasks_of_a_release_without_positions_keep_their_order(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
 
-    def migrate(*target: str) -> None:
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--verbosity=0", *target],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": f"sqlite:///{database}"},
-            check=True,
-        )
-
-    migrate("tasks", "0003")
+    migrate(database, "tasks", "0003")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("INSERT INTO tasks_tasklist (id, created_at) VALUES (1, '2030-01-01')")
         connection.executemany(
@@ -138,7 +127,7 @@ def test_tasks_of_a_release_without_positions_keep_their_order(tmp_path: Path) -
             [(number, str(number)) for number in (7, 1, 3)],
         )
         connection.commit()
-    migrate("tasks")
+    migrate(database, "tasks")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT name, position FROM tasks_task ORDER BY position DESC")
         found = dict(rows)

@@ -41,6 +41,12 @@ class Row:
 
 
 @pytest.fixture
+def shelf() -> str:
+    """The name of a region that no other test has."""
+    return f"shelf{uuid4().hex}"
+
+
+@pytest.fixture
 def row(transactional_db: None, cache: CacheManager) -> Row:
     return Row(cache)
 

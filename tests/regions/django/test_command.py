@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -24,12 +23,6 @@ def regions(*arguments: str) -> tuple[str, str]:
     out, err = io.StringIO(), io.StringIO()
     call_command("regions", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()
-
-
-@pytest.fixture
-def shelf() -> str:
-    """The name of a region that no other test has."""
-    return f"shelf{uuid4().hex}"
 
 
 @pytest.fixture

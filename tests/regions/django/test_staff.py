@@ -35,12 +35,6 @@ def staff(transactional_db: None) -> Client:
 
 
 @pytest.fixture
-def shelf() -> str:
-    """The name of a region that no other test has."""
-    return f"shelf{uuid4().hex}"
-
-
-@pytest.fixture
 def cache(shelf: str, tmp_path: Path) -> CacheManager:
     return make_manager(shelf, type="file", data_dir=tmp_path, expire=3600, secret="s")
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.core.checks import Error, Warning  # noqa: A004
@@ -31,12 +30,6 @@ from tests.servers import Memcached
 class Size(Enum):
     SMALL = "small"
     LARGE = "large"
-
-
-@pytest.fixture
-def shelf() -> str:
-    """The name of a region that no other test has."""
-    return f"shelf{uuid4().hex}"
 
 
 @pytest.fixture

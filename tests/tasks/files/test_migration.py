@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from tasks.file_folders import placing
-from tests.serving import ROOT
+from tests.serving import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,16 +16,8 @@ if TYPE_CHECKING:
 def test_they_lie_in_the_folders_of_their_paths(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
 
-    def migrate(*target: str) -> None:
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--verbosity=0", *target],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": f"sqlite:///{database}"},
-            check=True,
-        )
-
     paths = ["a.txt", "In/b c.txt", "In/deep/É" + "x" * 300, *(f"many/{n}" for n in range(1000))]
-    migrate("tasks", "0002")
+    migrate(database, "tasks", "0002")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.executemany(
             "INSERT INTO tasks_importedfile (path_digest, path, size, media_type, digest, source,"
@@ -36,7 +25,7 @@ def test_they_lie_in_the_folders_of_their_paths(tmp_path: Path) -> None:
             [(str(number), path) for number, path in enumerate(paths)],
         )
         connection.commit()
-    migrate()
+    migrate(database)
     with contextlib.closing(sqlite3.connect(database)) as connection:
         rows = connection.execute("SELECT path, folder, sort_name FROM tasks_importedfile")
         found = {path: {"folder": folder, "sort_name": name} for path, folder, name in rows}

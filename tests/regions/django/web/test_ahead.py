@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils.cache import patch_vary_headers
 
 from regions.django import dependencies
+from regions.django.pages import region_page
 from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import make_manager
 
@@ -124,3 +125,14 @@ def test_a_server_that_is_gone_costs_neither_session_nor_page(
     memcached.kill()
     assert browser.get("/page/").content == b"one, 2"
     memcached.restart()
+
+
+def test_a_session_that_is_not_djangos_is_none_to_look_ahead_with(site: Site, proxy: Proxy) -> None:
+    @region_page(site.cache["functions"], by=by_name)
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(f"{by_name(request)}, {site.renders()}")
+
+    for name, seen in (("one", b"one, 1"), ("one", b"one, 1"), (None, b"None, 2")):
+        request = RequestFactory().get("/page/")
+        request.session = {"name": name} if name else {}  # type: ignore[assignment]
+        assert view(request).content == seen
