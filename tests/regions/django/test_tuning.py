@@ -193,13 +193,13 @@ def test_check_finds_a_server_that_is_away(
 @pytest.mark.parametrize(
     ("ask", "up"),
     [
-        (lambda: exposition()[0].decode(), 'regions_memcached_up{{server="{}"}} 1.0'),
-        (lambda: regions("check"), "{}: memcached"),
+        (lambda _: exposition()[0].decode(), 'regions_memcached_up{{server="{}"}} 1.0'),
+        (lambda shelf: regions("check", shelf), "{}: memcached"),
     ],
     ids=["scrape", "check"],
 )
 def test_servers_that_hang_are_asked_at_once(
-    shelf: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], str], up: str
+    shelf: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], str], up: str
 ) -> None:
     # Long: a machine that is busy with other things is no fault.
     monkeypatch.setattr(memcached_status, "PATIENCE", 10)
@@ -225,7 +225,7 @@ def test_servers_that_hang_are_asked_at_once(
         server.pause()
         proxy.answer = hang
     try:
-        told = ask()
+        told = ask(shelf)
     finally:
         for server, proxy in zip(servers, proxies, strict=True):
             proxy.close()
