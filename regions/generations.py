@@ -6,6 +6,9 @@ an *epoch*, random at its making, that is part of what is compared: when the fil
 and made anew, nothing stored before matches. So is the number of the file itself (its inode): a
 former table that is copied back, from a backup, would bring back what has been invalidated since.
 
+The number behind the epoch is another one after each change, whatever it covers: while it stays,
+what has been read stands, and a process that reads the same places again asks for this one alone.
+
 The table is read by ``pread``, not mapped: a file that somebody cuts short under a mapping kills
 the process, and the page cache answers in under a microsecond either way.
 """
@@ -31,7 +34,11 @@ SHARED_PLACES = 1 << 12
 PLACES = 1 << 20
 """Places for all others; the file is sparse, so that only those in use take room."""
 
-_SIZE = (1 + SHARED_PLACES + PLACES) * GENERATION_SIZE
+_LATEST = 1
+"""The place of the latest change; the epoch is before it, all others behind."""
+_SIZE = (2 + SHARED_PLACES + PLACES) * GENERATION_SIZE
+_REMEMBERED = 8192
+"""Sets of places whose generations are remembered."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -52,6 +59,8 @@ class _OpenFile:
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
         self.identity = int.from_bytes(epoch, "little") ^ self.inode
+        self.known: dict[tuple[int, ...], tuple[bytes, tuple[bytes, ...]]] = {}
+        """By places: the latest change before they were read, and the generations there."""
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -65,9 +74,27 @@ class GenerationTable:
         self._path = str(path)
         self._file: _OpenFile | None = None
 
-    def read(self, places: Iterable[int]) -> tuple[bytes, ...]:
+    def read(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
         """Return the current generations at the `places` of some scopes. Raises OSError."""
         file = self._opened()
+        # First: what is changed from now on, this shows the next time.
+        latest = os.pread(file.descriptor, GENERATION_SIZE, _LATEST * GENERATION_SIZE)
+        known = file.known.get(places)
+        if known is not None and known[0] == latest:
+            return known[1]
+        found = self._read(file, places)
+        if len(file.known) >= _REMEMBERED:
+            file.known.clear()
+        file.known[places] = latest, found
+        return found
+
+    def read_afresh(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
+        """As `read`, and what a process changed that was killed before it could say so."""
+        file = self._opened()
+        file.known.pop(places, None)
+        return self._read(file, places)
+
+    def _read(self, file: _OpenFile, places: tuple[int, ...]) -> tuple[bytes, ...]:
         descriptor, pread = file.descriptor, os.pread
         found = [pread(descriptor, GENERATION_SIZE, at * GENERATION_SIZE) for at in places]
         if not all(found):
@@ -87,7 +114,7 @@ class GenerationTable:
             file = self._opened()
             if file.read_only:
                 file = self._file = _OpenFile(self._path)
-            for at in places(tuple(scopes)):
+            for at in (*places(tuple(scopes)), _LATEST):
                 os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at * GENERATION_SIZE)
             os.fdatasync(file.descriptor)
         except OSError:
@@ -139,5 +166,5 @@ def places(scopes: tuple[str, ...]) -> tuple[int, ...]:
 
 def _place(scope: str) -> int:
     number = zlib.crc32(scope.encode())
-    # The first one is the epoch.
-    return 1 + (number % SHARED_PLACES if scope[0] in "fr" else SHARED_PLACES + number % PLACES)
+    within = number % SHARED_PLACES if scope[0] in "fr" else SHARED_PLACES + number % PLACES
+    return _LATEST + 1 + within

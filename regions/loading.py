@@ -72,7 +72,7 @@ class Loading:
             pause *= random.uniform(0.75, 1.0)
             yield Wait(pause)
             waited += pause
-            reading = yield functools.partial(region.look, entry)
+            reading = yield functools.partial(region.read, entry, store.read_afresh)
             value = yield self._fresh(reading)
             if value is not MISSING:
                 stats.count("hits")
@@ -103,8 +103,8 @@ class Loading:
         region, entry, stats = self._region, self._entry, self._stats
         try:
             reading = yield self._begin()
-            if _record(reading) != _record(seen):
-                # Somebody has stored a value between our look and our lease.
+            if reading != seen:
+                # Somebody may have stored a value between our look and our lease.
                 value = yield self._fresh(reading)
                 if value is not MISSING:
                     stats.count("hits")
@@ -187,7 +187,3 @@ class Loading:
 
     def _old(self, reading: Reading | None) -> Step:
         return functools.partial(self._region.old, self._entry, reading, self._policy)
-
-
-def _record(reading: Reading | None) -> Record | None:
-    return None if reading is None else reading.record

@@ -28,7 +28,7 @@ from regions.loading import Loading
 from regions.missing import MISSING
 from regions.stats import Stats
 from regions.steps import Protocol, Step
-from regions.store import region_scope
+from regions.store import Gone, region_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +124,8 @@ class Region:
             return MISSING
         try:
             return self.store.value(entry, record)
+        except Gone:
+            return MISSING
         except Exception as error:
             # Of another release, or content that is gone or cut short: a miss, healed by a load.
             self.fault(entry, "unreadable", repr(error))

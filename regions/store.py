@@ -95,6 +95,10 @@ class Watched(NamedTuple):
     """The store's own."""
 
 
+class Gone(LookupError):
+    """A record's content went with it, after it was read."""
+
+
 class Counters(ABC):
     """Whole numbers that are counted up at once: of any number of callers each counts. They are
     no entries: no generation covers them. Every method may raise StoreUnavailable."""
@@ -149,6 +153,10 @@ class Store(ABC):
     @abstractmethod
     def read(self, entry: Entry) -> Reading:
         """Look up an entry's record and generations, in one round trip."""
+
+    def read_afresh(self, entry: Entry) -> Reading:
+        """As `read`, and nothing that this process remembers: somebody may just have stored it."""
+        return self.read(entry)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
         """As `read` for each of ``entries``, in as few round trips as can be. What cannot be read
@@ -214,7 +222,8 @@ class Store(ABC):
         return False
 
     def value(self, entry: Entry, record: Record) -> Any:
-        """Return a record's value; may raise anything when the record is of an older release."""
+        """Return a record's value. Raises Gone when another record, or none, has taken its place;
+        may raise anything when the record is of an older release."""
         return load_value(record)
 
     def unstored(self, value: Any) -> Any:

@@ -69,6 +69,10 @@ class ClusterFileStore(FileStore):
     def read(self, entry: Entry) -> Reading:
         return self._found(entry, self._servers.read(entry))
 
+    def read_afresh(self, entry: Entry) -> Reading:
+        self._ask_anew(entry.address)
+        return self.read(entry)
+
     def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
         entries = list(entries)
         found = self._servers.read_many(entries)
@@ -102,7 +106,7 @@ class ClusterFileStore(FileStore):
         """Let a shared folder be looked at as it is now. A client of NFS remembers for up to a
         minute what there was, and was not, but asks its server when a file or folder is opened
         (nfs(5), "Close-to-open cache consistency"); else who has waited would load again."""
-        self._known.pop(address, None)
+        self._lately_read.forget(address)
         for folder in (self._entries, os.path.dirname(self._entry_path(address))):
             with contextlib.suppress(OSError):
                 os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

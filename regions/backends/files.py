@@ -29,30 +29,21 @@ from regions.backends.content_files import ContentFiles, Description
 from regions.backends.file_counters import FileCounters
 from regions.backends.file_exchange import FileExchange
 from regions.backends.file_writing import arriving, move, reported
+from regions.backends.lately_read import LatelyRead
 from regions.backends.size_limit import SizeLimit
 from regions.content import CachedFile, Resumable, content_chunks, is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
 from regions.generations import GenerationTable, places
 from regions.records import Codec, Record, RecordRefused, Signer
-from regions.store import Entry, Reading, Store, Watched, dump
+from regions.store import Entry, Gone, Reading, Store, Watched, dump
 from regions.undelivered import Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 LARGE = 64 * 1024
 """Bytes; bytes and texts from this size on are content, which costs no more than reading it."""
-REMEMBERED = 1024
-"""Records of content that are not read again while their files are the same: with content to open
-as well, a hit would else read two files."""
-
-_Version = tuple[int, int, int]
-
-
-def _version(found: os.stat_result) -> _Version:
-    """Return what tells a record's file from any other that has its name, before or after."""
-    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 class FileStore(Store):
@@ -86,22 +77,36 @@ class FileStore(Store):
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
         self._undelivered = Undelivered()
-        self._known: dict[bytes, tuple[_Version, Record]] = {}
+        self._lately_read = LatelyRead()
         self.counters = FileCounters(folder / "counters")
         self._exchange = FileExchange(self, str(folder / "locks"))
 
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
+        return self._reading(entry, self._current(entry, self._generations.read))
+
+    def read_afresh(self, entry: Entry) -> Reading:
+        self._lately_read.forget(entry.address)
+        return self._reading(entry, self._current(entry, self._generations.read_afresh))
+
+    # The table has a generation for every scope, so a load may begin after any reading.
+    begin = read_afresh
+
+    def _current(
+        self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes, ...]]
+    ) -> tuple[bytes, ...]:
         try:
             self._undelivered.deliver(self._generations.change)
-            generations = self._generations.read(places(entry.scopes))
+            return read(places(entry.scopes))
         except OSError as error:
             raise StoreUnavailable("read", str(error)) from error
-        return self._reading(entry, generations)
 
     def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Reading:
         """Return an entry's record beside the current generations."""
+        record = self._lately_read.get(entry.address, generations)
+        if record is not None:
+            return Reading(record, generations)
         try:
             return Reading(self._record(entry.address), generations)
         except OSError as error:
@@ -110,17 +115,9 @@ class FileStore(Store):
             return Reading(None, generations, refused=True)
 
     def _record(self, address: bytes) -> Record | None:
-        """Return an entry's record. Raises OSError and RecordRefused."""
-        path = self._entry_path(address)
+        """Return an entry's record, as it is stored. Raises OSError and RecordRefused."""
         try:
-            known = self._known.get(address)
-            if known is not None:
-                found = os.stat(path)
-                if known[0] == _version(found):
-                    if self.size_limit is not None:
-                        self.size_limit.used(path, found)
-                    return known[1]
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._entry_path(address), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
@@ -133,9 +130,7 @@ class FileStore(Store):
             os.close(descriptor)
         record, _ = self.unseal(address, stored)
         if record.codec is Codec.FILE:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[address] = _version(found), record
+            self._lately_read.keep(address, record)
         return record
 
     def _seal(self, entry: Entry, record: Record) -> bytes:
@@ -160,14 +155,11 @@ class FileStore(Store):
         table of generations, and is to be cleared all the same."""
         if behind[-1] != len(record.generations):
             return False  # of a time when the region had a cluster
-        *found, _ = struct.unpack(f"<{len(record.generations)}IB", behind)
+        found = struct.unpack(f"<{len(record.generations)}IB", behind)[:-1]
         try:
-            return self._generations.read(found) == record.generations
+            return self._generations.read_afresh(found) == record.generations
         except OSError:
             return True
-
-    # The table has a generation for every scope, so a load may begin after any reading.
-    begin = read
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
@@ -199,6 +191,7 @@ class FileStore(Store):
         """Publish a record, with its content, in place of the entry's former ones."""
         former = self._content_of(entry)
         grown = self._publish(entry, record)
+        self._lately_read.forget(entry.address)
         if content is not None and not content.shared:
             grown += content.size
         if former is not None and self.content.remove(entry.address, former):
@@ -243,6 +236,15 @@ class FileStore(Store):
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is not Codec.FILE:
             return super().value(entry, record)
+        try:
+            return self._content_value(entry, record)
+        except FileNotFoundError as error:
+            self._lately_read.forget(entry.address)
+            if self._reading(entry, record.generations).record == record:
+                raise
+            raise Gone from error
+
+    def _content_value(self, entry: Entry, record: Record) -> Any:
         described = Description.unpack(record.payload)
         if described.codec is Codec.BYTES:
             return self.content.read(entry.address, described)
