@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -89,8 +91,16 @@ class CachedFile(os.PathLike[str]):
         """Open the content for reading from its start; each call has a position of its own."""
         if self.descriptor is None:
             return open(self.path, "rb")
-        # A new description of the very file that was found, even if its name is gone by now.
-        return open(_descriptor_path(self.descriptor), "rb")
+        with contextlib.ExitStack() as failed:
+            try:
+                # A new description of the very file that was found, even if its name is gone.
+                file = failed.enter_context(open(_descriptor_path(self.descriptor), "rb"))
+                hold(file.fileno())
+            except OSError:
+                # What was removed from a network's file system can be read, not opened again.
+                return BufferedReader(_Positioned(os.dup(self.descriptor)))
+            failed.pop_all()
+        return file
 
     def read_bytes(self) -> bytes:
         """Return the whole content."""
@@ -104,9 +114,11 @@ class CachedFile(os.PathLike[str]):
 
     def close(self) -> None:
         """Let go of the file; it can be opened by its path only from here on."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            # A network's file system may fail here, too; it is closed all the same.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -119,6 +131,49 @@ class CachedFile(os.PathLike[str]):
 
     def __repr__(self) -> str:
         return f"<CachedFile {self.size} bytes, at {self.path}>"
+
+
+def hold(descriptor: int) -> None:
+    """Let an open file stay readable when another host removes it. Raises OSError when one has.
+
+    A client of GlusterFS tells the server that a file is open only when the server is asked for
+    something of it, which what the client remembers does not need; this does.
+    """
+    try:
+        os.lseek(descriptor, 0, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EINVAL):  # empty; a file system without
+            raise
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+class _Positioned(RawIOBase):
+    """An open file that is read from a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._descriptor, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, os.fstat(self._descriptor).st_size)[whence]
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+        super().close()
 
 
 def is_content(value: object) -> bool:

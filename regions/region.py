@@ -85,8 +85,11 @@ class Region:
     # -- looking ---------------------------------------------------------------------------
 
     def look(self, entry: Entry) -> Reading | None:
-        """Read an entry; None when the store cannot say, or this thread is about to invalidate
-        it: then nothing stored may be used, and nothing be stored."""
+        """Read an entry; None when the store cannot say, this thread is about to invalidate it, or
+        may not know what others have: then nothing stored may be used, and nothing be stored."""
+        if not self._may_be_read():
+            self.stats.count("bypassed", entry.function)
+            return None
         pending = _pending()
         if pending and self._is_pending(entry, pending):
             return None
@@ -94,6 +97,10 @@ class Region:
 
     def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
         """As `look`, for many entries: one round trip to each server."""
+        if not self._may_be_read():
+            for entry in entries:
+                self.stats.count("bypassed", entry.function)
+            return [None] * len(entries)
         wanted: Sequence[Entry] = entries
         pending = _pending()
         if pending:
@@ -105,6 +112,9 @@ class Region:
             else:
                 readings[entry] = self._checked(entry, found)
         return [readings.get(entry) for entry in entries]
+
+    def _may_be_read(self) -> bool:
+        return not self.store.is_shared or transactions.current.informed()
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
         if pending.isdisjoint(entry.scopes):
@@ -189,14 +199,19 @@ class Region:
             return
         deliver = functools.partial(self.deliver, scopes, what, function)
         if not transactions.current.defer(self.name, scopes, deliver):
-            deliver()
+            self.invalidate_now(scopes, what, function)
+
+    def invalidate_now(self, scopes: frozenset[str], what: str = "", function: str = "") -> None:
+        """As `invalidate`, even inside a transaction."""
+        if not self.deliver(scopes, what, function):
+            transactions.current.undelivered(self.name, scopes)
 
     def invalidate_everything(self) -> None:
         """Invalidate every entry of the region."""
         self.invalidate(frozenset((region_scope(self.name),)), "the whole region")
 
     def deliver(self, scopes: frozenset[str], what: str = "", function: str = "") -> bool:
-        """Invalidate now. Returns False when the store cannot do it yet and keeps it."""
+        """Let the store invalidate. Returns False when it cannot do it yet and keeps it."""
         self.stats.count("invalidations", function)
         if what:
             self.stats.notes.invalidation(what)

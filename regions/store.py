@@ -144,6 +144,8 @@ class Store(ABC):
     """
 
     counters: Counters = NoCounters()
+    is_shared = True
+    """Whether other hosts may use it, and reach it while this one cannot."""
 
     @property
     def authority(self) -> Store:

@@ -29,8 +29,18 @@ class Transactions(Protocol):
         Returns False, and does nothing, when none is open.
         """
 
+    def informed(self) -> bool:
+        """Whether this process knows of what others have invalidated and could not deliver; if
+        not, no store that other hosts use is to be read."""
 
-class _None:
+    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
+        """Be told of an invalidation outside of any transaction that a store could not carry out,
+        and keeps: others may be able to, and are not to read what it covers before."""
+
+
+class NoTransactions:
+    """Of an application without a database."""
+
     def active(self) -> bool:
         return False
 
@@ -40,8 +50,14 @@ class _None:
     def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
         return False
 
+    def informed(self) -> bool:
+        return True
 
-current: Transactions = _None()
+    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
+        pass
+
+
+current: Transactions = NoTransactions()
 
 
 def install(transactions: Transactions) -> None:

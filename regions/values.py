@@ -115,7 +115,7 @@ class Values(Generic[K, V]):
         except StoreUnavailable as error:
             self._failed(error)
             # What is there may be an older value.
-            self.region.deliver(entry.own_scope)
+            self.region.invalidate_now(entry.own_scope)
             return False
         return True
 
@@ -233,11 +233,11 @@ class Values(Generic[K, V]):
 
     def delete(self, key: K) -> None:
         """Let no later look find the value of a key as it was."""
-        self.region.deliver(self._entry(key).own_scope)
+        self.region.invalidate_now(self._entry(key).own_scope)
 
     def clear(self) -> None:
         """Let no later look find any of these values as it was; nothing else is touched."""
-        self.region.deliver(frozenset((self._scope,)))
+        self.region.invalidate_now(frozenset((self._scope,)))
 
 
 class _Refused(Exception):

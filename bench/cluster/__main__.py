@@ -40,7 +40,7 @@ def main() -> int:
     if reason := network.missing():
         print(f"bench.cluster: {reason}", file=sys.stderr)
         return 2
-    network.enter()
+    network.enter("bench.cluster")
     seconds = 1.5 if given.quick else 4.0
     # The short run is a test, too, and that on machines with other things to do.
     timeout = 1.0 if given.quick else 0.05

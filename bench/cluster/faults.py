@@ -10,11 +10,6 @@ from typing import NamedTuple
 
 from bench.cluster.machines import Cluster
 
-BOUND = 6.0
-"""Seconds for which others may read what a host has changed without being able to invalidate it:
-processes look into the outbox every 5."""
-BOUND_OF_THE_DEAD = 11.0
-"""Seconds, when that host died before it could say so: its rows are left alone for 5."""
 BOUND_OF_FILES = 4.0
 """Seconds for which a copy of a file may be out of date: one for which it is kept, and what busy
 machines take to fetch it, or leave the origin alone for after it did not answer."""
@@ -30,8 +25,6 @@ class Fault(NamedTuple):
     name: str
     commit: Callable[[Cluster, Hold], None]
     """Does it, and ends it; calls its second argument to let some time pass."""
-    bound: float = 0.0
-    """Seconds for which a value may be out of date. 0: no stale read at all."""
     errors: bool = False
     """Whether calls may raise, because the database cannot be reached."""
     bound_of_files: float = 0.0
@@ -186,20 +179,20 @@ def another_memcached(cluster: Cluster, hold: Hold) -> None:
 
 FAULTS = [
     Fault("none", nothing, bound_of_files=BOUND_OF_FILES, quick=True),
-    Fault("host cut off from one memcached", from_one, BOUND, quick=True),
-    Fault("the same, refused", from_one_refused, BOUND),
-    Fault("host cut off from all memcached", from_all, BOUND),
+    Fault("host cut off from one memcached", from_one, quick=True),
+    Fault("the same, refused", from_one_refused),
+    Fault("host cut off from all memcached", from_all),
     Fault("host cut off from the database", from_database, errors=True, quick=True),
     Fault("the same, refused", from_database_refused, errors=True),
     Fault("file origin cut off from all", from_origin, quick=True),
     Fault("the same, refused", from_origin_refused),
     Fault("file origin is back", back, bound_of_files=BOUND_OF_FILES, quick=True),
-    Fault("memcached back with old contents", old_contents, BOUND, quick=True),
-    Fault("memcached hangs and goes on", hang, BOUND),
+    Fault("memcached back with old contents", old_contents, quick=True),
+    Fault("memcached hangs and goes on", hang),
     Fault("memcached killed, started again", restart),
-    Fault("host dies owing invalidations", death, BOUND_OF_THE_DEAD),
+    Fault("host dies owing invalidations", death),
     Fault("clocks a minute apart", clocks),
-    Fault("clocks apart, cut off from one", clocks_and_cut, BOUND),
+    Fault("clocks apart, cut off from one", clocks_and_cut),
     Fault("deploy: version raised", new_version),
     Fault("deploy: signature changed", new_signature),
     Fault("memcached removed and added", another_memcached),
@@ -209,10 +202,8 @@ FAULTS = [
 def verdict(fault: Fault, counts: dict[str, float]) -> str:
     """Return what is wrong with what came of a fault; empty when nothing is."""
     wrong = []
-    if counts["oldest s"] > (fault.bound or math.inf):
-        wrong.append(f"a value was {counts['oldest s']:.1f} s out of date")
-    if counts["stale"] and not fault.bound:
-        wrong.append(f"{counts['stale']:g} stale reads")
+    if counts["stale"]:
+        wrong.append(f"{counts['stale']:g} stale reads, {counts['oldest s']:.1f} s at the most")
     if counts["errors"] and not fault.errors:
         wrong.append(f"{counts['errors']:g} errors")
     if counts["files failed"]:

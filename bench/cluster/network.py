@@ -13,7 +13,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from tests.servers import SEARCH_PATH
 
@@ -21,17 +22,22 @@ _CLONE_NEWNET = 0x40000000
 _INSIDE = "REGIONS_BENCH_CLUSTER"
 """Set in the environment of a program that has its own namespaces."""
 _NETWORK = "10.77.0"
-_TOOLS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "memcached": "memcached"}
+_TOOLS: Mapping[str, str] = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "unshare": "util-linux",
+    "memcached": "memcached",
+}
 """Programs, and Debian's package of each."""
 _HOW = ("drop", "reject with tcp reset")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def missing() -> str | None:
-    """Return what keeps this machine from having hosts, or None."""
-    absent = [package for tool, package in _TOOLS.items() if not _where(tool)]
-    if absent:
+def missing(tools: Mapping[str, str] = MappingProxyType({})) -> str | None:
+    """Return what keeps this machine from having hosts with ``tools`` (programs, and Debian's
+    package of each), or None."""
+    if absent := [package for tool, package in {**_TOOLS, **tools}.items() if not _where(tool)]:
         return f"programs are missing: apt-get install {' '.join(absent)}"
     tried = subprocess.run(
         [*_unshare(), _where("ip") or "", "link"], capture_output=True, text=True
@@ -44,11 +50,11 @@ def missing() -> str | None:
     return None
 
 
-def enter() -> None:
-    """Run this program again in namespaces of its own, unless it has them."""
+def enter(module: str) -> None:
+    """Run this program, ``module``, again in namespaces of its own, unless it has them."""
     if _INSIDE not in os.environ:
         os.environ[_INSIDE] = "yes"
-        arguments = [*_unshare(), sys.executable, "-m", "bench.cluster", *sys.argv[1:]]
+        arguments = [*_unshare(), sys.executable, "-m", module, *sys.argv[1:]]
         os.execv(arguments[0], arguments)
     run("mount", "-t", "tmpfs", "tmpfs", "/run")
     run("ip", "link", "set", "lo", "up")

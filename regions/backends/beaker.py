@@ -38,6 +38,7 @@ class BeakerStore(Store):
         if folder := options.get("data_dir"):
             place = _place(type_, namespace, options)
             self._undelivered = Journal(Path(folder, "undelivered", place))
+        self.is_shared = type_.startswith("ext:")
         manager = beaker.cache.clsmap[type_]
         self._space: Row | _Locked
         if issubclass(manager, SqlaNamespaceManager):

@@ -20,13 +20,14 @@ What is small and exchanged (values, counters) is everybody's, and lies on the s
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from regions.backends.file_writing import arriving, reported
+from regions.backends.file_writing import arriving, make_folder, reported
 from regions.backends.files import FileStore
-from regions.content import Resumable
+from regions.backends.held_lease import Held
+from regions.content import CachedFile, hold
 from regions.errors import StoreUnavailable
 from regions.records import Codec, Record, Signer
 from regions.store import ADDRESS_SIZE, Entry, Reading, Store, Watched, address_of
@@ -36,12 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.backends.memcached import MemcachedStore
-    from regions.backends.memcached_leases import MemcachedLeases
-
-T = TypeVar("T")
-
-RENEWALS = 4
-"""How often a lease is renewed in the time that it lasts, while content arrives."""
+    from regions.content import Resumable
 
 _NAME_SIZE = 1 + ADDRESS_SIZE
 """Bytes of a scope's name behind a record."""
@@ -52,12 +48,14 @@ class ClusterFileStore(FileStore):
     """A region's entries in one folder, and their generations and leases on ``servers``; the
     options are those of `FileStore`."""
 
+    is_shared = True
+
     def __init__(
         self, folder: Path, signer: Signer, servers: MemcachedStore, **options: Any
     ) -> None:
         super().__init__(folder, signer, **options)
         self._servers = servers
-        self._held: dict[bytes, _Held] = {}
+        self._held: dict[bytes, Held] = {}
         self.counters = servers.counters
 
     @property
@@ -70,7 +68,8 @@ class ClusterFileStore(FileStore):
         return self._found(entry, self._servers.read(entry))
 
     def read_afresh(self, entry: Entry) -> Reading:
-        self._ask_anew(entry.address)
+        # What the folder's client remembers, who waits finds out when its turn comes, in `begin`.
+        self._lately_read.forget(entry.address)
         return self.read(entry)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
@@ -103,13 +102,25 @@ class ClusterFileStore(FileStore):
             return error
 
     def _ask_anew(self, address: bytes) -> None:
-        """Let a shared folder be looked at as it is now. A client of NFS remembers for up to a
-        minute what there was, and was not, but asks its server when a file or folder is opened
-        (nfs(5), "Close-to-open cache consistency"); else who has waited would load again."""
+        """Let a shared folder be looked at as it is now; else who has waited would load again. A
+        client of NFS remembers for up to a minute what there was, and was not, but asks its server
+        when a folder is opened (nfs(5), "Close-to-open cache consistency"); one of GlusterFS for a
+        second, or for as long as it is told to, but lists what there is."""
         self._lately_read.forget(address)
-        for folder in (self._entries, os.path.dirname(self._entry_path(address))):
-            with contextlib.suppress(OSError):
-                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        _listed(os.path.dirname(self._entry_path(address)), durable=self._durable)
+
+    def _record(self, address: bytes) -> Record | None:
+        try:
+            with _replaced_is_missing():
+                return super()._record(address)
+        except FileNotFoundError:
+            # While it was open here, another host has put a record in its place.
+            self._ask_anew(address)
+        try:
+            with _replaced_is_missing():
+                return super()._record(address)
+        except FileNotFoundError:
+            return None
 
     def _behind(self, scopes: tuple[str, ...]) -> bytes:
         # The names, by which alone the servers know generations; of more tags than have room
@@ -144,6 +155,18 @@ class ClusterFileStore(FileStore):
             return self._servers.value(entry, record)
         return super().value(entry, record)
 
+    def _content_value(self, entry: Entry, record: Record) -> Any:
+        try:
+            with _replaced_is_missing():
+                return _in_hand(super()._content_value(entry, record))
+        except FileNotFoundError:
+            # Content is there before its record, and goes after it; but what was there, or was not,
+            # may be remembered.
+            self._ask_anew(entry.address)
+            _listed(os.path.dirname(self.content.path(entry.address, "")), durable=self._durable)
+        with _replaced_is_missing():
+            return _in_hand(super()._content_value(entry, record))
+
     # -- generations and leases ------------------------------------------------------------
 
     def invalidate(self, scopes: Iterable[str]) -> None:
@@ -153,7 +176,7 @@ class ClusterFileStore(FileStore):
         shared = self._of_folder(entry)
         token = self._servers.acquire(shared, seconds)
         if token:
-            self._held[entry.address] = _Held(self._servers.leases, shared, token, seconds)
+            self._held[entry.address] = Held(self._servers.leases, shared, token, seconds)
         return token
 
     def release(self, entry: Entry, token: bytes) -> None:
@@ -180,50 +203,6 @@ class ClusterFileStore(FileStore):
         return super()._write_content(entry, codec, chunks, record)
 
 
-class _Held:
-    """A lease that this process has."""
-
-    def __init__(self, leases: MemcachedLeases, entry: Entry, token: bytes, seconds: float) -> None:
-        self.given = token
-        self.token = token
-        """The one of its latest renewal."""
-        self.entry = entry
-        """As the lease is named."""
-        self._leases = leases
-        self._seconds = seconds
-        self._renew_at = time.monotonic() + seconds / RENEWALS
-
-    def renewed_by(self, content: Iterable[bytes] | Resumable) -> Iterable[bytes] | Resumable:
-        """Return content that renews the lease as it arrives."""
-        if isinstance(content, Resumable):
-            return _Renewing(content, self)
-        return self.renewing(content)
-
-    def renewing(self, chunks: Iterable[T]) -> Iterator[T]:
-        """Yield chunks, and renew the lease now and then as they come, if the servers can be
-        reached."""
-        for chunk in chunks:
-            if time.monotonic() >= self._renew_at:
-                self._renew_at = time.monotonic() + self._seconds / RENEWALS
-                with contextlib.suppress(StoreUnavailable):
-                    self.token = self._leases.renew(self.entry, self.token, self._seconds)
-            yield chunk
-
-
-class _Renewing(Resumable):
-    """Content for whose arrival a lease is renewed."""
-
-    def __init__(self, content: Resumable, held: _Held) -> None:
-        self._content = content
-        self._held = held
-
-    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
-        return self._held.renewing(self._content.pieces(have))
-
-    def verify(self, size: int, digest: str) -> None:
-        self._content.verify(size, digest)
-
-
 def identity_of(folder: Path) -> bytes:
     """Return what tells a folder from all others, to every host that has it: a random number that
     is made once, and its file's, so that a copy of the folder is another one. Raises OSError and
@@ -238,12 +217,48 @@ def identity_of(folder: Path) -> bytes:
         # A link never replaces: of several hosts, one makes it.
         with contextlib.suppress(FileExistsError):
             os.link(file.name, path)
+    os.listdir(folder)  # where there was none may be remembered
     return _identity(path)
 
 
 def _identity(path: Path) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino
+
+
+@contextlib.contextmanager
+def _replaced_is_missing() -> Iterator[None]:
+    """Let a file be missing whose place another host has given to another one. Of what is open,
+    too, its server may know nothing any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            raise FileNotFoundError(errno.ENOENT, str(error)) from error
+        raise
+
+
+def _in_hand(value: Any) -> Any:
+    """Return a value that stays readable when another host removes it. Raises OSError when one
+    has."""
+    if isinstance(value, CachedFile) and value.descriptor is not None:
+        try:
+            hold(value.descriptor)
+        except OSError:
+            value.close()
+            raise
+    return value
+
+
+def _listed(folder: str, *, durable: bool) -> None:
+    """List a folder, which is made if it is missing: so that a client that remembers that there is
+    none asks its server. What cannot be done will be said by what comes next."""
+    with contextlib.suppress(OSError):
+        try:
+            os.listdir(folder)
+        except FileNotFoundError:
+            make_folder(folder, durable=durable)
+            os.listdir(folder)
 
 
 def _packed(scope: str) -> bytes:

@@ -56,6 +56,7 @@ class FileStore(Store):
     ``verify_reads``: the digest of content is checked whenever it is opened.
     """
 
+    is_shared = False
     OPTIONS = ("size_limit", "durable", "verify_reads")
 
     def __init__(
@@ -180,7 +181,7 @@ class FileStore(Store):
         try:
             with reported("write"):
                 # Before eviction could take it.
-                opened = self.value(entry, record) if codec is Codec.FILE else None
+                opened = self._content_value(entry, record) if codec is Codec.FILE else None
             self._replace(entry, record, content)
         except StoreUnavailable:
             self.content.remove(entry.address, content)

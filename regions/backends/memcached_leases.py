@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_server import key_of
-from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +33,9 @@ class MemcachedLeases:
         exptime, ends = exptime_of(seconds), time.monotonic() + seconds
         try:
             taken = server.ask(lambda connection: connection.add(key_of(name), _TAKEN, exptime))
-        except StoreUnavailable:
-            # A server that hung may give a lease that nobody waits for any more.
+        except BaseException:
+            # A server that hung may give a lease that nobody waits for any more; and one that was
+            # given is nobody's when a signal ends this process before it has the answer.
             server.owe([name])
             raise
         return _TOKEN.pack(ends) if taken else b""

@@ -6,6 +6,7 @@ All of it may run while other processes read and write. What it removes is a mis
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
 import os
@@ -103,8 +104,14 @@ def stored_at(store: FileStore, path: str) -> Stored | None:
     try:
         file = os.fstat(descriptor)
         stored = os.read(descriptor, file.st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None  # replaced since it was opened, by another host
+        raise
     finally:
-        os.close(descriptor)
+        # What a network's file system says of a file that is gone was said.
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
     try:
         record, behind = store.unseal(address, stored)
     except RecordRefused:
@@ -166,8 +173,13 @@ def _fault(store: FileStore, found: Stored, digests: dict[int, str]) -> str | No
     try:
         os.close(store.content.verified(found.address, content))
     except OSError as error:
-        # Replaced or invalidated since the record was read: that is no fault.
-        return f"the content cannot be used: {error}" if os.path.exists(found.path) else None
+        # Replaced or invalidated since the record was read: that is no fault. A client of a
+        # network's file system may remember the former record until it lists the folder.
+        records(os.path.dirname(found.path))
+        again = stored_at(store, found.path)
+        if again is None or again.record != found.record:
+            return None
+        return f"the content cannot be used: {error}"
     digests[content.inode] = content.digest.hex()
     return None
 

@@ -48,9 +48,7 @@ class DatabaseTransactions:
             # commit delivers, and a delivery too many costs a load.
             alias = connection.alias
             hook = _Invalidation(scopes, self.on_commit(alias, region, scopes, deliver))
-            transaction.on_commit(hook, using=alias, robust=True)
-            # A hook of somebody else that raises ends the run of hooks: come before them all.
-            connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+            _run_at(connection, 0, hook)
             deferred = True
         return deferred
 
@@ -58,13 +56,42 @@ class DatabaseTransactions:
         self, alias: str, region: str, scopes: frozenset[str], deliver: Callable[[], bool]
     ) -> Callable[[], bool]:
         """Return what to do when the transaction on the database ``alias`` commits."""
-        return deliver
+
+        def deliver_or_tell() -> bool:
+            delivered = deliver()
+            if not delivered:
+                self.undelivered(region, scopes)
+            return delivered
+
+        return deliver_or_tell
+
+    def informed(self) -> bool:
+        return True
+
+    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
+        pass
+
+
+def run_behind_invalidations(connection: BaseDatabaseWrapper, hook: Callable[[], None]) -> None:
+    """Call ``hook`` at the commit of the open transaction, after all that it invalidates."""
+    hooks = (hook for _, hook, *_ in connection.run_on_commit)
+    _run_at(connection, sum(isinstance(each, _Invalidation) for each in hooks), hook)
+
+
+def _run_at(connection: BaseDatabaseWrapper, place: int, hook: Callable[[], None]) -> None:
+    """Let a commit hook be the first, or so many behind it: one of somebody else that raises would
+    end the run of hooks."""
+    transaction.on_commit(hook, using=connection.alias, robust=True)
+    connection.run_on_commit.insert(place, connection.run_on_commit.pop())
+
+
+def is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Whether somebody will commit or roll back a transaction on it."""
+    return connection.in_atomic_block or bool(connection.connection and not connection.autocommit)
 
 
 def _open_connections() -> Iterator[BaseDatabaseWrapper]:
-    """Yield the connections with a transaction that somebody will commit or roll back; for one
-    that is managed by hand, Django refuses the commit hook.
+    """Yield the connections with an open transaction; for one that is managed by hand, Django
+    refuses the commit hook.
     """
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or (connection.connection and not connection.autocommit):
-            yield connection
+    return filter(is_open, connections.all(initialized_only=True))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import beaker.cache
 import pytest
 
-from regions import CacheManager, parse_cache_config_options, stores
+from regions import CacheManager, parse_cache_config_options, stores, transactions
 from regions import region as region_module
 from regions.region import all_regions
 
@@ -35,6 +35,14 @@ def _let_go() -> Iterator[None]:
         del beaker.cache.cache_regions[name]
     for region in set(all_regions()) - alive:
         region_module._regions.discard(region)
+
+
+@pytest.fixture(autouse=True)
+def _without_django(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that use no database test the library as it is without Django."""
+    uses_database = request.node.get_closest_marker("django_db")
+    if not uses_database and {"db", "transactional_db"}.isdisjoint(request.fixturenames):
+        monkeypatch.setattr(transactions, "current", transactions.NoTransactions())
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ class OutboxConfig(AppConfig):
 
     def ready(self) -> None:
         from regions import transactions
-        from regions.django.outbox.delivery import DeliveryNowAndThen, OutboxTransactions
+        from regions.django.outbox.lookout import Lookout
+        from regions.django.outbox.transactions import OutboxTransactions
 
-        transactions.install(OutboxTransactions())
-        # Strongly: nobody else holds it.
-        request_started.connect(DeliveryNowAndThen(), weak=False)
+        lookout = Lookout()
+        transactions.install(OutboxTransactions(lookout))
+        request_started.connect(lookout.at_request)

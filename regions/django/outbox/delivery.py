@@ -3,56 +3,42 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, router
+from django.db import router
 
 from regions.django.outbox.models import DatabaseNow, Owed
-from regions.django.transactions import DatabaseTransactions
 from regions.region import regions_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
 
 logger = logging.getLogger("regions.django.outbox")
 
 IN_FLIGHT = 5.0
 """Seconds for which a row is left to the process that wrote it."""
+LATELY = 60.0
+"""Seconds; longer than from one look at all rows to the next, and a commit in between."""
 FORGOTTEN = timedelta(days=7)
 """After which a row is given up: no process that is left has its region, or can reach it."""
-INTERVAL = 5.0
-"""Seconds between two looks of a process into the table, at least."""
-PATIENCE = 10
-"""How many times as long as a look has taken in vain, the next one is put off: a database that
-does not answer holds up no process for more than a tenth of its time."""
 _AT_ONCE = 500
 """Rows that are deleted in one statement; databases limit its size."""
 
 
-class OutboxTransactions(DatabaseTransactions):
-    """Transactions whose invalidations outlive the process."""
+def alias() -> str:
+    """Return the database that has the table; transactions on others have no outbox."""
+    return router.db_for_write(Owed)
 
-    def on_commit(
-        self, alias: str, region: str, scopes: frozenset[str], deliver: Callable[[], bool]
-    ) -> Callable[[], bool]:
-        if alias != _alias():
-            return deliver
-        row = Owed(region=region, scopes=" ".join(sorted(scopes)))
-        row.save(using=alias)
 
-        def deliver_and_forget() -> bool:
-            delivered = deliver()
-            if delivered:
-                row.delete(using=alias)
-            else:
-                # For whoever reaches the store first, and at once.
-                overdue = DatabaseNow() - timedelta(seconds=IN_FLIGHT)
-                Owed.objects.using(alias).filter(pk=row.pk).update(created_at=overdue)
-            return delivered
-
-        return deliver_and_forget
+def left(older_than: float = IN_FLIGHT) -> QuerySet[Owed]:
+    """Return the rows that are not their writer's any more, as it died, or could not deliver them
+    and said so: those older than so many seconds, by the database's clock."""
+    return Owed.objects.using(alias()).filter(
+        created_at__lte=DatabaseNow() - timedelta(seconds=older_than)
+    )
 
 
 class Delivery:
@@ -69,26 +55,27 @@ class Delivery:
         self._tried: set[int] = set()
 
     def deliver(self, older_than: float = IN_FLIGHT) -> int:
-        """Deliver what processes that are gone have left in the table, and what stores could not
-        take. Rows younger than ``older_than`` seconds, by the database's clock, are left alone.
-
-        Returns the number of rows that were delivered. Raises DatabaseError.
-        """
-        rows = Owed.objects.using(_alias())
-        owed: dict[str, dict[int, str]] = {}
-        before = DatabaseNow() - timedelta(seconds=older_than)
-        found = rows.filter(created_at__lte=before).order_by("pk")
-        for pk, region, scopes in found.values_list("pk", "region", "scopes"):
-            owed.setdefault(region, {})[pk] = scopes
+        """Deliver what is `left`. Returns the number of rows that were delivered. Raises
+        DatabaseError."""
+        owed = _by_region(left(older_than))
         delivered = [pk for region in owed for pk in self._deliver(region, owed[region])]
-        for start in range(0, len(delivered), _AT_ONCE):
-            rows.filter(pk__in=delivered[start : start + _AT_ONCE]).delete()
-        left = {pk for region in owed.values() for pk in region}.difference(delivered)
-        self._tried = left
-        if left:
-            for row in rows.filter(created_at__lt=DatabaseNow() - FORGOTTEN):
+        _delete(delivered)
+        self._tried = {pk for region in owed.values() for pk in region}.difference(delivered)
+        if self._tried:
+            for row in left().filter(created_at__lt=DatabaseNow() - FORGOTTEN):
                 logger.warning("%s has not been delivered in %s: given up", row, FORGOTTEN)
                 row.delete()
+        return len(delivered)
+
+    def deliver_latest(self) -> int:
+        """As `deliver`, of what has not been tried before and was left `LATELY`."""
+        latest = DatabaseNow() - timedelta(seconds=IN_FLIGHT + LATELY)
+        owed = _by_region(left().filter(created_at__gt=latest), self._tried)
+        delivered = [
+            pk for region, rows in owed.items() if _invalidate(region, rows.values()) for pk in rows
+        ]
+        _delete(delivered)
+        self._tried.update(*owed.values())
         return len(delivered)
 
     def _deliver(self, region: str, owed: dict[int, str]) -> list[int]:
@@ -101,37 +88,24 @@ class Delivery:
         return delivered
 
 
+def _by_region(
+    rows: QuerySet[Owed], without: Iterable[int] = frozenset()
+) -> dict[str, dict[int, str]]:
+    """Return the scopes of rows by region and primary key."""
+    owed: dict[str, dict[int, str]] = {}
+    for pk, region, scopes in rows.order_by("pk").values_list("pk", "region", "scopes"):
+        if pk not in without:
+            owed.setdefault(region, {})[pk] = scopes
+    return owed
+
+
+def _delete(rows: list[int]) -> None:
+    for start in range(0, len(rows), _AT_ONCE):
+        Owed.objects.using(alias()).filter(pk__in=rows[start : start + _AT_ONCE]).delete()
+
+
 def _invalidate(name: str, rows: Iterable[str]) -> bool:
     """Invalidate the scopes of all ``rows`` at once: a server that is away is waited for once."""
     scopes = frozenset(scope for row in rows for scope in row.split())
     delivered = [region.deliver(scopes) for region in regions_named(name)]
     return bool(delivered) and all(delivered)
-
-
-def _alias() -> str:
-    """Return the database that has the table; transactions on others have no outbox."""
-    return router.db_for_write(Owed)
-
-
-class DeliveryNowAndThen:
-    """Delivers what is owed, every few seconds of a process that serves requests."""
-
-    def __init__(self) -> None:
-        self._delivery = Delivery()
-        self._next = 0.0
-
-    def __call__(self, **_: Any) -> None:
-        # Two threads that come at once do it twice, which is as good as once.
-        started = time.monotonic()
-        if started < self._next:
-            return
-        self._next = started + INTERVAL
-        try:
-            delivered = self._delivery.deliver()
-        except DatabaseError as error:
-            logger.warning("the outbox cannot be read: %s", error)
-            now = time.monotonic()
-            self._next = max(self._next, now + PATIENCE * (now - started))
-            return
-        if delivered:
-            logger.warning("%d invalidations were left behind, and are delivered now", delivered)

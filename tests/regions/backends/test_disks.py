@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from tests.regions.mounts import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from regions import CacheManager
 
@@ -165,3 +165,25 @@ def test_a_folder_that_is_removed_while_it_is_used(rows: Rows, tmp_path: Path) -
     for number in range(3):
         rows.check(number)
     assert rows.loads_of(lambda: rows.check(0)) == 0
+
+
+def test_content_can_be_read_where_open_files_have_no_names(tmp_path: Path) -> None:
+    """Without /proc no descriptor can be opened again, nor can what another host has removed."""
+
+    def go() -> None:
+        Disk(Path("/proc"), 1 << 20)
+        cache = make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests")
+        for content in (b"", b"one\ntwo\n" * 50_000):
+
+            @cache.region("functions", version=len(content))
+            def load(content: bytes = content) -> Iterator[bytes]:
+                return iter([content] if content else [])
+
+            for found in (load(), load()):
+                with found.open() as first, found.open() as second:
+                    assert first.readlines() == content.splitlines(keepends=True)
+                    assert (second.seek(4), second.read(3)) == (4, content[4:7])
+                    assert second.seek(-len(content), 2) == second.tell() == 0
+                assert found.read_bytes() == content
+
+    assert statuses([fork(go)]) == [0]

@@ -161,6 +161,35 @@ def test_a_lease_whose_answer_was_lost_is_not_waited_for(
     assert cache["functions"].stats["waits"] == 0, "nobody else has the lease"
 
 
+def test_a_process_that_is_told_to_end_while_it_takes_a_lease_leaves_none(
+    connected: Manager, proxy: Proxy, memcached: Memcached, calls: Calls
+) -> None:
+    cache = connected(proxy.address)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit
+
+    def give_and_signal(request: str) -> None:
+        if request.startswith("add brg1:l"):
+            proxy.answer = forward
+            assert memcached.ask(f"{request}\r\ntaken") == b"STORED\r\n"
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, end)
+    try:
+        proxy.answer = give_and_signal
+        with pytest.raises(SystemExit):
+            load()
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert load() == 1
+    assert cache["functions"].stats["waits"] == 0, "nobody has the lease"
+
+
 # -- answers that are not the protocol's ------------------------------------------------------
 
 ANSWERS = {

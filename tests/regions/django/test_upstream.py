@@ -54,6 +54,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
             text=True,
         )
     yield runs
+    for run in runs.values():
+        with run:
+            # One whose test was another process's.
+            run.kill()
     for server in servers.values():
         server.stop()
 

@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from regions.django.outbox import delivery
+from regions.django.outbox.lookout import Lookout
 from regions.django.outbox.models import Owed
 from regions.store import tag_scope
 from tests.regions.conftest import make_manager
@@ -188,8 +189,8 @@ def test_what_one_server_could_not_take_is_delivered_once_to_the_others(
 def test_requests_deliver_what_was_left(row: Row, caplog: pytest.LogCaptureFixture) -> None:
     Owed.objects.create(region="functions", scopes="tag")
     Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    deliver = delivery.DeliveryNowAndThen()
-    request_started.connect(deliver)
+    look = Lookout().at_request
+    request_started.connect(look)
     try:
         request_started.send(sender=None)
         assert not Owed.objects.exists()
@@ -198,7 +199,7 @@ def test_requests_deliver_what_was_left(row: Row, caplog: pytest.LogCaptureFixtu
             request_started.send(sender=None)
         assert not queries.captured_queries, "not at every request"
     finally:
-        request_started.disconnect(deliver)
+        request_started.disconnect(look)
 
 
 def test_a_database_that_is_away_is_said_and_harms_nobody(
@@ -207,7 +208,7 @@ def test_a_database_that_is_away_is_said_and_harms_nobody(
     with connection.schema_editor() as editor:
         editor.delete_model(Owed)
     try:
-        delivery.DeliveryNowAndThen()()
+        Lookout().at_request()
         assert "the outbox cannot be read" in caplog.text
     finally:
         with connection.schema_editor() as editor:
