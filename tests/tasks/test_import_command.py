@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -278,8 +279,12 @@ def folder_of_region(name: str) -> Path:
 
 def _is_within_a_large_file() -> bool:
     """Whether a running import has some of a large file in the region, and not all."""
-    with os.scandir(folder_of_region("incoming")) as files:
-        return any(file.stat().st_size > 1 << 20 for file in files)
+    for file in folder_of_region("incoming").iterdir():
+        # It may be in its place by now.
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_size > 1 << 20:
+                return True
+    return False
 
 
 def sweep() -> None:
