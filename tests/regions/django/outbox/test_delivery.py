@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
 
     from tests.regions.django.conftest import Row
     from tests.servers import Memcached
-
-
-@pytest.fixture(autouse=True)
-def _no_regions_of_other_tests() -> None:
-    """A row is for every region of its name, those on servers that are gone included."""
-    gc.collect()
 
 
 def in_a_child(function: Callable[[], None]) -> int:
