@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 scripts/lint.sh
 echo "Tests, on SQLite"
-.venv/bin/python -m pytest -n 2 --dist loadfile
+.venv/bin/python -m pytest -n 3 --dist loadfile
 echo "Tests of the application and of transactions, on MariaDB"
-TEST_DATABASE=mariadb .venv/bin/python -m pytest -n 2 --dist loadfile tests/tasks \
+TEST_DATABASE=mariadb .venv/bin/python -m pytest -n 3 --dist loadfile tests/tasks \
     tests/regions/django --ignore tests/regions/django/web --ignore tests/regions/django/test_upstream.py

@@ -87,14 +87,14 @@ def test_a_race_on_a_shared_folder(tmp_path: Path, memcached: Memcached) -> None
     """With folders of their own hosts race in `tests.regions.test_races`."""
     hosts = cluster_options(memcached, tmp_path) * 2
     reads, hits, stale = race(hosts, "tag", "entry")
-    assert hits > 10
+    assert hits, "nothing was kept"
     assert stale == 0, f"of {reads}"
 
 
 def test_a_race_while_a_server_restarts(tmp_path: Path, own_memcached: Memcached) -> None:
     hosts = cluster_options(own_memcached, tmp_path / "one", tmp_path / "other", retry=0.2)
     reads, hits, stale = race(hosts, "entry", "tag", writes=60, disturb=own_memcached.restart)
-    assert hits > 10
+    assert hits, "nothing was kept"
     assert stale == 0, f"of {reads}"
 
 
