@@ -83,7 +83,7 @@ class GenerationTable:
         if known is not None and known[0] == latest:
             return known[1]
         found = self._read(file, places)
-        if len(file.known) >= _REMEMBERED:
+        if len(file.known) >= _REMEMBERED and known is None:
             file.known.clear()
         file.known[places] = latest, found
         return found

@@ -95,7 +95,7 @@ class ContentFiles:
 
     def path(self, address: bytes, name: str) -> str:
         """Return where an entry's content lies."""
-        return f"{self._content}/{address.hex()[:2]}/{name}"
+        return f"{self._content}/{address[:1].hex()}/{name}"
 
     def equal_path(self, digest: bytes) -> str:
         """Return the name that content of this digest has beside those of its entries."""

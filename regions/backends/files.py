@@ -117,8 +117,15 @@ class FileStore(Store):
 
     def _record(self, address: bytes) -> Record | None:
         """Return an entry's record, as it is stored. Raises OSError and RecordRefused."""
+        path = self._entry_path(address)
         try:
-            descriptor = os.open(self._entry_path(address), os.O_RDONLY | os.O_CLOEXEC)
+            if address in self._lately_read:
+                found = os.stat(path)
+                if record := self._lately_read.unchanged(address, found):
+                    if self.size_limit is not None:
+                        self.size_limit.used(path, found)
+                    return record
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
@@ -131,7 +138,7 @@ class FileStore(Store):
             os.close(descriptor)
         record, _ = self.unseal(address, stored)
         if record.codec is Codec.FILE:
-            self._lately_read.keep(address, record)
+            self._lately_read.keep(address, found, record)
         return record
 
     def _seal(self, entry: Entry, record: Record) -> bytes:

@@ -8,39 +8,64 @@ eviction, makes it no less so; and who wants the latest (`regions.store.Store.be
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import os
+
     from regions.records import Record
 
 MOST = 8192
 """Records, of some 500 bytes each."""
-READ_AGAIN = 1.0
-"""Seconds; then the record's file says that it is used, whether it is still there, and what it
-says now."""
+LOOK_AGAIN = 1.0
+"""Seconds; then the record's file is looked at: whether it is still the one that was read."""
+
+_Version = tuple[int, int, int]
+
+
+class _Read(NamedTuple):
+    until: float
+    """When to look again, in seconds since the epoch."""
+    version: _Version
+    record: Record
 
 
 class LatelyRead:
     """Records by the addresses of their entries; all threads of the process use it."""
 
     def __init__(self) -> None:
-        self._records: dict[bytes, tuple[float, Record]] = {}
+        self._read: dict[bytes, _Read] = {}
+
+    def __contains__(self, address: bytes) -> bool:
+        return address in self._read
 
     def get(self, address: bytes, generations: tuple[bytes | None, ...]) -> Record | None:
         """Return an entry's record if it counts under ``generations``."""
-        known = self._records.get(address)
-        if known is None:
+        read = self._read.get(address)
+        if read is None or read.record.generations != generations:
             return None
-        until, record = known
-        return record if record.generations == generations and time.time() < until else None
+        return read.record if time.time() < read.until else None
 
-    def keep(self, address: bytes, record: Record) -> None:
-        """Remember what has been read."""
-        if len(self._records) >= MOST:
-            self._records.clear()
-        until = min(time.time() + READ_AGAIN, record.stored_at + record.expire)
-        self._records[address] = until, record
+    def unchanged(self, address: bytes, file: os.stat_result) -> Record | None:
+        """Return an entry's record if its ``file`` is the one that was read."""
+        read = self._read.get(address)
+        if read is None or read.version != _version(file):
+            return None
+        self.keep(address, file, read.record)
+        return read.record
+
+    def keep(self, address: bytes, file: os.stat_result, record: Record) -> None:
+        """Remember the record that ``file`` holds."""
+        if len(self._read) >= MOST and address not in self._read:
+            self._read.clear()
+        until = min(time.time() + LOOK_AGAIN, record.stored_at + record.expire)
+        self._read[address] = _Read(until, _version(file), record)
 
     def forget(self, address: bytes) -> None:
         """Let an entry's record be read."""
-        self._records.pop(address, None)
+        self._read.pop(address, None)
+
+
+def _version(file: os.stat_result) -> _Version:
+    """Return what tells a record's file from any other that has its name, before or after."""
+    return file.st_ino, file.st_ctime_ns, file.st_size
