@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 8192
 """Records, of some 500 bytes each."""
-LOOK_AGAIN = 1.0
+LOOK_AGAIN = 10.0
 """Seconds; then the record's file is looked at: whether it is still the one that was read."""
 
 _Version = tuple[int, int, int]
