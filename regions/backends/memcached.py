@@ -199,16 +199,19 @@ class MemcachedStore(Store):
     # -- generations and leases ------------------------------------------------------------
 
     def invalidate(self, scopes: Iterable[str]) -> None:
-        failures = []
-        for server, owed in self._spread(scopes).items():
-            try:
-                # A generation that is not there matches no record: the next load makes a new one.
-                server.delete(owed)
-            except StoreUnavailable as error:
-                failures.append(error)
+        """As `Store.invalidate`.
+
+        A value may be made of another that a cached function returned from another server. Where
+        that is told later, the new value is as old as the other, and begun after its own server
+        was told: so all but the last are told again when all have been.
+        """
+        spread = self._spread(scopes)
+        failures = _delete(spread)
+        told = [server for server in spread if server not in failures]
+        failures |= _delete({server: spread[server] for server in told[:-1]})
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
-            raise failures.pop()
+            raise failures.popitem()[1]
 
     def _spread(self, scopes: Iterable[str]) -> dict[Server, list[str]]:
         """Return which scopes have a generation on which server."""
@@ -227,6 +230,18 @@ class MemcachedStore(Store):
 
     def release(self, entry: Entry, token: bytes) -> None:
         self.leases.release(entry, token)
+
+
+def _delete(spread: Mapping[Server, Sequence[str]]) -> dict[Server, StoreUnavailable]:
+    """Delete names on their servers; return which could not be told, and owe it."""
+    failures = {}
+    for server, names in spread.items():
+        try:
+            # A generation that is not there matches no record: the next load makes a new one.
+            server.delete(names)
+        except StoreUnavailable as error:
+            failures[server] = error
+    return failures
 
 
 def _connector(

@@ -72,7 +72,7 @@ class Delivery:
         latest = DatabaseNow() - timedelta(seconds=IN_FLIGHT + LATELY)
         owed = _by_region(left().filter(created_at__gt=latest), self._tried)
         delivered = [
-            pk for region, rows in owed.items() if _invalidate(region, rows.values()) for pk in rows
+            pk for region, rows in owed.items() if invalidate(region, rows.values()) for pk in rows
         ]
         _delete(delivered)
         self._tried.update(*owed.values())
@@ -82,9 +82,9 @@ class Delivery:
         """Deliver rows of a region, by primary key; return which are."""
         new = {pk: scopes for pk, scopes in owed.items() if pk not in self._tried}
         old = {pk: scopes for pk, scopes in owed.items() if pk in self._tried}
-        delivered = list(new) if new and _invalidate(region, new.values()) else []
-        if old and (delivered or not new) and _invalidate(region, [next(iter(old.values()))]):
-            delivered += list(old) if _invalidate(region, old.values()) else []
+        delivered = list(new) if new and invalidate(region, new.values()) else []
+        if old and (delivered or not new) and invalidate(region, [next(iter(old.values()))]):
+            delivered += list(old) if invalidate(region, old.values()) else []
         return delivered
 
 
@@ -104,8 +104,9 @@ def _delete(rows: list[int]) -> None:
         Owed.objects.using(alias()).filter(pk__in=rows[start : start + _AT_ONCE]).delete()
 
 
-def _invalidate(name: str, rows: Iterable[str]) -> bool:
-    """Invalidate the scopes of all ``rows`` at once: a server that is away is waited for once."""
+def invalidate(name: str, rows: Iterable[str]) -> bool:
+    """Invalidate the scopes of all ``rows`` of a region at once, a server that is away is waited
+    for once; whether all of it is delivered."""
     scopes = frozenset(scope for row in rows for scope in row.split())
     delivered = [region.deliver(scopes) for region in regions_named(name)]
     return bool(delivered) and all(delivered)

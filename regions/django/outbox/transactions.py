@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from regions.django.outbox.delivery import IN_FLIGHT, alias
+from regions.django.outbox.delivery import IN_FLIGHT, alias, invalidate
 from regions.django.outbox.lookout import Lookout, wait_for_others
 from regions.django.outbox.models import DatabaseNow, Owed
 from regions.django.transactions import DatabaseTransactions, run_behind_invalidations
@@ -27,7 +27,7 @@ class _Left(threading.local):
     """Rows that this thread has left to others, and not waited for yet."""
 
     def __init__(self) -> None:
-        self.rows: list[int] = []
+        self.rows: list[Owed] = []
 
 
 class OutboxTransactions(DatabaseTransactions):
@@ -60,7 +60,7 @@ class OutboxTransactions(DatabaseTransactions):
             else:
                 Owed.objects.using(alias_).filter(pk=row.pk).update(created_at=_overdue())
                 if _is_shared(region):
-                    self._left.rows.append(row.pk)
+                    self._left.rows.append(row)
             return delivered
 
         return deliver_and_forget
@@ -72,7 +72,7 @@ class OutboxTransactions(DatabaseTransactions):
         row.created_at = _overdue()
         try:
             row.save(using=alias())
-            self._left.rows.append(row.pk)
+            self._left.rows.append(row)
             connection = connections[alias()]
             if connection.in_atomic_block:
                 # Nobody sees the row before.
@@ -86,7 +86,11 @@ class OutboxTransactions(DatabaseTransactions):
     def _wait(self) -> None:
         rows, self._left.rows = self._left.rows, []
         if rows:
-            wait_for_others(rows)
+            wait_for_others([row.pk for row in rows])
+            for region in {row.region for row in rows}:
+                # What others have made meanwhile of values that they had no business to read any
+                # more lies on servers that can be reached.
+                invalidate(region, [row.scopes for row in rows if row.region == region])
 
 
 def _is_shared(region: str) -> bool:

@@ -279,3 +279,46 @@ def test_an_answer_that_came_late_is_nobodys(
     theirs.invalidate()
     assert mine() == 2
     assert mine() == theirs() == 2
+
+
+# -- values made of others ---------------------------------------------------------------------
+
+
+def test_what_is_made_of_a_value_on_another_server_is_no_older_than_its_own(
+    connected: Manager, memcached: Memcached, own_memcached: Memcached
+) -> None:
+    """Between the moments at which two servers are told, a load may begin on the one, and read on
+    the other."""
+    proxies = [Proxy(server.port) for server in (memcached, own_memcached)]
+    cache = connected(",".join(proxy.address for proxy in proxies), timeout=5)
+    truth = [0]
+
+    @cache.region("functions", tags=["truth"])
+    def inner(number: int) -> int:
+        return truth[0]
+
+    @cache.region("functions", tags=["truth"])
+    def outer(number: int, of: int) -> int:
+        return inner(of)
+
+    pairs = [(number, of) for number in range(4) for of in range(4)]
+
+    def read() -> set[int]:
+        return {outer(*pair) for pair in pairs}
+
+    def read_between(request: str) -> None:
+        if request.startswith("delete"):
+            for proxy in proxies:
+                proxy.answer = forward
+            reader = threading.Thread(target=read)
+            reader.start()
+            reader.join()
+
+    assert read() == {0}
+    for first, second in (proxies, reversed(proxies)):
+        truth[0] += 1
+        # Who is told first answers, then somebody reads, before the other one hears of it.
+        second.answer = read_between
+        cache.invalidate_tags("truth")
+        second.answer = first.answer = forward
+        assert read() == {truth[0]}
