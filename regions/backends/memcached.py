@@ -12,6 +12,7 @@ wherever a process may see the entry whose list has one server more, or one less
 from __future__ import annotations
 
 import os
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.backends.memcached_connection import Connection, Item
+
+
+LEVELS = 3
+"""Of values made of others: a page, its fragments, and the functions that these call."""
 
 
 class MemcachedStore(Store):
@@ -203,12 +208,13 @@ class MemcachedStore(Store):
 
         A value may be made of another that a cached function returned from another server. Where
         that is told later, the new value is as old as the other, and begun after its own server
-        was told: so all but the last are told again when all have been.
+        was told: so all but the last are told again when all have been, once for each level.
         """
         spread = self._spread(scopes)
-        failures = _delete(spread)
-        told = [server for server in spread if server not in failures]
-        failures |= _delete({server: spread[server] for server in told[:-1]})
+        failures = _delete(spread.items())
+        told = [each for each in spread.items() if each[0] not in failures]
+        again = len(told) + (LEVELS - 1) * (len(told) - 1)
+        failures |= _delete(islice(cycle(told), len(told), again) if told else ())
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]
@@ -232,10 +238,10 @@ class MemcachedStore(Store):
         self.leases.release(entry, token)
 
 
-def _delete(spread: Mapping[Server, Sequence[str]]) -> dict[Server, StoreUnavailable]:
+def _delete(spread: Iterable[tuple[Server, list[str]]]) -> dict[Server, StoreUnavailable]:
     """Delete names on their servers; return which could not be told, and owe it."""
     failures = {}
-    for server, names in spread.items():
+    for server, names in spread:
         try:
             # A generation that is not there matches no record: the next load makes a new one.
             server.delete(names)
