@@ -277,14 +277,20 @@ def folder_of_region(name: str) -> Path:
     return folder
 
 
-def _is_within_a_large_file() -> bool:
-    """Whether a running import has some of a large file in the region, and not all."""
+def arriving(size: int) -> list[Path]:
+    """Return the files that are on their way into the region, and have this many bytes."""
+    found = []
     for file in folder_of_region("incoming").iterdir():
         # It may be in its place by now.
         with contextlib.suppress(FileNotFoundError):
-            if file.stat().st_size > 1 << 20:
-                return True
-    return False
+            if file.stat().st_size >= size:
+                found.append(file)
+    return found
+
+
+def _is_within_a_large_file() -> bool:
+    """Whether a running import has some of a large file in the region, and not all."""
+    return bool(arriving(1 << 20))
 
 
 def sweep() -> None:

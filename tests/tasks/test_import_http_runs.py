@@ -25,6 +25,7 @@ from tests.tasks.origin import Fault, Origin
 from tests.tasks.test_import import contents, import_data
 from tests.tasks.test_import_command import (
     PATIENCE,
+    arriving,
     folder_of_region,
     run,
     start,
@@ -57,7 +58,7 @@ def gate() -> Iterator[threading.Event]:
 
 def arrived() -> list[Path]:
     """Return the files that are on their way into the region, and have come half."""
-    return [file for file in folder_of_region("incoming").iterdir() if file.stat().st_size >= MOST]
+    return arriving(MOST)
 
 
 def break_off(origin: Origin, url: str, gate: threading.Event) -> None:
