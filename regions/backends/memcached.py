@@ -212,7 +212,7 @@ class MemcachedStore(Store):
         """
         spread = self._spread(scopes)
         failures = _delete(spread.items())
-        told = [each for each in spread.items() if each[0] not in failures]
+        told = [(server, names) for server, names in spread.items() if server not in failures]
         again = len(told) + (LEVELS - 1) * (len(told) - 1)
         failures |= _delete(islice(cycle(told), len(told), again) if told else ())
         if failures:
