@@ -2,7 +2,7 @@
 
 A cached page asks one server for each entry it needs: the entry's record together with all its
 generations, of which every server has a copy of its own. So hits spread over the servers, and no
-generation is asked for at one place; but a tag that is invalidated is deleted on every server, and with several up to `LEVELS` times.
+generation is asked for at one place; but a tag that is invalidated is deleted on every server.
 Throughput has the bounds of operational analysis (Denning and Buzen, "The operational analysis of
 queueing network models", ACM Computing Surveys 10(3), 1978): what the processes can ask when they
 never wait for a processor, and what the processors can do when they never rest.
@@ -13,8 +13,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
-
-from regions.backends.memcached import LEVELS
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,7 @@ def demand(site: Site, costs: Costs) -> Demand:
     share = 1 / site.servers
     bytes_in = requests * costs.page_bytes_in + misses * costs.page_bytes_out
     bytes_out = requests * costs.page_bytes_out
-    # Each server is told again for what is made of values on the others (`MemcachedStore`).
-    tellings = 1 + (LEVELS - 1) * (1 - share)
-    deletes = writes * tellings
-    invalidating = deletes * costs.delete
+    invalidating = writes * costs.delete
     hits = round_trips * costs.round_trip + keys * costs.key
     processors = hits * share + invalidating
     connections = site.hosts * site.processes * site.threads
@@ -124,7 +119,7 @@ def demand(site: Site, costs: Costs) -> Demand:
         writes=writes,
         round_trips=round_trips * share,
         keys=keys * share,
-        deletes=deletes,
+        deletes=writes,
         bytes_in=bytes_in * share,
         bytes_out=bytes_out * share,
         processors=processors,
@@ -150,10 +145,10 @@ def servers_needed(site: Site, costs: Costs) -> int | None:
     number does, because invalidations reach each of them. Connections do not count: every server
     has all of them."""
     alone = demand(replace(site, servers=1), costs).limits
-    everywhere = LEVELS * alone[INVALIDATIONS]
+    everywhere = alone[INVALIDATIONS]
     if everywhere >= MOST:
         return None
-    shared = [(alone[PROCESSOR] - alone[INVALIDATIONS]) / (MOST - everywhere)]
+    shared = [(alone[PROCESSOR] - everywhere) / (MOST - everywhere)]
     shared += [alone[limit] / MOST for limit in (NETWORK, HOT_KEY)]
     return max(1, math.ceil(max(shared)))
 
