@@ -20,5 +20,8 @@ class Lately:
             self._until.clear()
         self._until[address] = time.monotonic() + seconds
 
+    def discard(self, address: bytes) -> None:
+        self._until.pop(address, None)
+
     def __contains__(self, address: bytes) -> bool:
         return time.monotonic() < self._until.get(address, -math.inf)

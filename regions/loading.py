@@ -155,6 +155,7 @@ class Loading:
         )
         stored = yield region.step(self._entry, self._write, value, record)
         if stored is not None:
+            region.unstored.discard(self._entry.address)
             self._stats.stored(stored[0])
             return stored[0]
         region.unstored.add(self._entry.address, region.lease)

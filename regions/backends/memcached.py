@@ -4,20 +4,20 @@ An entry lies on one server, and every generation it depends on lies there too: 
 of its function, tags and region, of which each server has a copy. So a hit is one request to one
 server, a server that is away takes its own entries with it and no others, and no generation is
 asked for by everybody at one place. Invalidating a function, a tag
-or a region is one write to each server, whatever it covers. An entry's own generation is changed
+or a region is a write or two to each server, whatever it covers
+(`regions.backends.memcached_generations`). An entry's own generation is changed
 wherever a process may see the entry whose list has one server more, or one less
 (`regions.rendezvous.places`), so that servers come and go while all of them are in use.
 """
 
 from __future__ import annotations
 
-import os
-from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_counters import MemcachedCounters
+from regions.backends.memcached_generations import change, complete
 from regions.backends.memcached_leases import MemcachedLeases
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
 from regions.backends.memcached_pylibmc import Pylibmc
@@ -35,10 +35,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.backends.memcached_connection import Connection, Item
-
-
-LEVELS = 3
-"""Of values made of others: a page, its fragments, and the functions that these call."""
 
 
 class MemcachedStore(Store):
@@ -112,7 +108,7 @@ class MemcachedStore(Store):
     def begin(self, entry: Entry) -> Reading:
         record, *generations = wanted = _keys(entry)
         found = self._server_of(entry).ask(
-            lambda connection: _complete(connection, connection.get(wanted), generations)
+            lambda connection: complete(connection, connection.get(wanted), generations)
         )
         return self._beginning(entry, found.get(record), map(found.get, generations))
 
@@ -166,7 +162,7 @@ class MemcachedStore(Store):
         def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
             # The item first: what changes after this, its exchange notices.
             item = connection.gets(record)
-            return item, _complete(connection, connection.get(generations), generations)
+            return item, complete(connection, connection.get(generations), generations)
 
         item, found = self._server_of(entry).ask(look)
         reading = self._beginning(entry, item and item.value, map(found.get, generations))
@@ -204,17 +200,7 @@ class MemcachedStore(Store):
     # -- generations and leases ------------------------------------------------------------
 
     def invalidate(self, scopes: Iterable[str]) -> None:
-        """As `Store.invalidate`.
-
-        A value may be made of another that a cached function returned from another server. Where
-        that is told later, the new value is as old as the other, and begun after its own server
-        was told: so all but the last are told again when all have been, once for each level.
-        """
-        spread = self._spread(scopes)
-        failures = _delete(spread.items())
-        told = [(server, names) for server, names in spread.items() if server not in failures]
-        again = len(told) + (LEVELS - 1) * (len(told) - 1)
-        failures |= _delete(islice(cycle(told), len(told), again) if told else ())
+        failures = change(self._spread(scopes))
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]
@@ -224,7 +210,8 @@ class MemcachedStore(Store):
         spread: dict[Server, list[str]] = {}
         for scope in scopes:
             if scope[0] == "e":
-                owners = places(self._weights, bytes.fromhex(scope[1:]))
+                # Its own server last, where loads begin: there it is changed at once.
+                owners = places(self._weights, bytes.fromhex(scope[1:]))[::-1]
             else:
                 owners = list(self._servers)
             for server in owners:
@@ -238,18 +225,6 @@ class MemcachedStore(Store):
         self.leases.release(entry, token)
 
 
-def _delete(spread: Iterable[tuple[Server, list[str]]]) -> dict[Server, StoreUnavailable]:
-    """Delete names on their servers; return which could not be told, and owe it."""
-    failures = {}
-    for server, names in spread:
-        try:
-            # A generation that is not there matches no record: the next load makes a new one.
-            server.delete(names)
-        except StoreUnavailable as error:
-            failures[server] = error
-    return failures
-
-
 def _connector(
     server: str, module: str, timeout: float, username: str | None, password: str | None
 ) -> Callable[[], Connection]:
@@ -257,22 +232,6 @@ def _connector(
     if module == "pylibmc":
         return lambda: Pylibmc(server, timeout, username, password)
     return lambda: PythonMemcached(server, timeout)
-
-
-def _complete(
-    connection: Connection, found: dict[str, bytes], generations: Sequence[str]
-) -> dict[str, bytes]:
-    """Make those of ``generations`` that are not found; return all that is found then."""
-    lost = []
-    for key in generations:
-        if len(found.get(key, b"")) != GENERATION_SIZE:
-            generation = os.urandom(GENERATION_SIZE)
-            if connection.add(key, generation, 0):
-                found[key] = generation
-            else:
-                lost.append(key)
-    # Where several made one, one won: ask which.
-    return found | connection.get(lost) if lost else found
 
 
 def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailable:

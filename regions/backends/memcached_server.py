@@ -70,16 +70,26 @@ class Server:
                 raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
             self._next_try = now + self._retry
 
-    def delete(self, names: Iterable[str]) -> None:
-        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable.
+    @property
+    def is_away(self) -> bool:
+        """Whether it failed when it was last asked."""
+        return self._failed
+
+    def change(self, names: Iterable[str], command: Callable[[Connection], None]) -> None:
+        """Do ``command``, which deletes or replaces what is kept under ``names``; or owe that they
+        are deleted, and raise StoreUnavailable.
 
         Tried at once even when the server is left alone: others may be using it again already.
         """
         try:
-            self._do(lambda connection: _delete(connection, names))
+            self._do(command)
         except StoreUnavailable:
             self.owe(names)
             raise
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
+        self.change(names, lambda connection: _delete(connection, names))
 
     def owe(self, names: Iterable[str]) -> None:
         """Delete what is kept under ``names`` before anything else is asked of the server."""

@@ -1,201 +1,168 @@
 """The protocol in every order of its steps: no read is older than an invalidation before it.
 
-Callers and an invalidator run over a store in memory whose every command is one atomic step, as a
-memcached server's is. Between any two steps another may go on, or a key be evicted. The test goes
-through all runs with up to a number of such disturbances (Musuvathi and Qadeer, "Iterative
-Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007), and through
-random runs with any number of them.
+Callers and writers run over a memcached store whose servers are dictionaries: every command is one
+atomic step, as a server's is. Between any two steps another may go on, or a key be evicted. The
+tests go through all runs with up to a number of such disturbances (Musuvathi and Qadeer, "Iterative
+Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007), and through random
+runs with any number of them.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 import random
-import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions.backends import memcached, memcached_generations
+from regions.backends.memcached import MemcachedStore
+from regions.backends.memcached_connection import Connection, Item
 from regions.missing import MISSING
 from regions.options import RegionOptions
 from regions.policy import Policy
-from regions.records import Record, dump_value
+from regions.records import Signer
 from regions.region import Region
+from regions.rendezvous import choose as server_of
 from regions.steps import Load, Wait
-from regions.store import Entry, Reading, Store
+from regions.store import Entry, address_of, entry_scope
+from tests.regions.turns import Interruptions, Turns, every_order, random_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
-    Choose = Callable[[int], int]
-    """Picks one of so many ways to go on."""
+    from tests.regions.turns import Choose, Steps
 
-OWN, TAG = "e00", "t00"
+FRESH = Policy(expire=math.inf, grace=0.0)
+STALE = Policy(expire=0.0, grace=math.inf)
+POLICIES = pytest.mark.parametrize(
+    "policy", [pytest.param(FRESH, id="fresh"), pytest.param(STALE, id="within its grace")]
+)
+TAG, OTHER = "t00", "t01"
 
 
-class Turns:
-    """Lets one actor run at a time, each in a thread of its own; who, and what is evicted, is
-    picked at every step."""
+class ModelConnection(Connection):
+    """To one of a run's servers; every command is a step of its own."""
 
-    def __init__(self, choose: Choose, disturbances: int, held: dict[str, Any]) -> None:
-        self._choose = choose
-        self._left = disturbances
-        self._held = held
-        self._alive: dict[str, threading.Semaphore] = {}
-        self._running = ""
-        self._over = threading.Semaphore(0)
-        self.error: BaseException | None = None
+    versions = itertools.count(1)
 
-    def run(self, actors: dict[str, Callable[[], None]]) -> None:
-        self._alive = {name: threading.Semaphore(0) for name in actors}
-        threads = [threading.Thread(target=self._act, args=actor) for actor in actors.items()]
-        for thread in threads:
-            thread.start()
-        self._next()
-        self._over.acquire()
-        for thread in threads:
-            thread.join()
-        if self.error is not None:
-            raise self.error
+    def __init__(self, server: str, run: Run) -> None:
+        self._server, self._run, self._held = server, run, run.held
 
-    def _act(self, name: str, actor: Callable[[], None]) -> None:
-        self._alive[name].acquire()
-        try:
-            actor()
-        except BaseException as error:
-            self.error = error
-        del self._alive[name]
-        self._next()
+    def _at(self, key: str) -> str:
+        return f"{self._server} {key}"
 
-    def _next(self) -> None:
-        if not self._alive:
-            self._over.release()
-            return
-        self._running = self._pick(list(self._alive))
-        self._alive[self._running].release()
+    def _item(self, value: bytes) -> Item:
+        return Item(value, (next(self.versions), None))
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self._run.steps.pause()
+        found = {key: self._held.get(self._at(key)) for key in keys}
+        return {key: item.value for key, item in found.items() if item}
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        self._run.steps.pause()
+        item = self._item(value)
+        return self._held.setdefault(self._at(key), item) is item
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        self._run.steps.pause()
+        self._held[self._at(key)] = self._item(value)
+        return True
+
+    def delete(self, key: str) -> None:
+        self._run.steps.pause()
+        self._held.pop(self._at(key), None)
+
+    def gets(self, key: str) -> Item | None:
+        self._run.steps.pause()
+        return self._held.get(self._at(key))
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        self._run.steps.pause()
+        if self._held.get(self._at(key)) != seen:
+            return False
+        self._held[self._at(key)] = self._item(value)
+        return True
+
+    def incr(self, key: str, amount: int) -> int | None:
+        raise NotImplementedError
+
+
+class Undisturbed:
+    """Nothing comes between two steps."""
 
     def pause(self, *, waiting: bool = False) -> None:
-        """Between two steps of the running actor: others may come first."""
-        if not self._alive:
-            return
-        while True:
-            others = [name for name in self._alive if name != self._running]
-            ways: list[tuple[str, str]] = []
-            if not (waiting and others):
-                ways.append(("go on", ""))
-            if self._left or waiting:
-                ways += [("switch", name) for name in others]
-            if self._left:
-                ways += [("evict", key) for key in self._held]
-            way, name = self._pick(ways)
-            if way == "go on":
-                return
-            if way == "evict":
-                self._left -= 1
-                del self._held[name]
-                continue
-            self._left -= not waiting
-            mine = self._alive[self._running]
-            self._running = name
-            self._alive[name].release()
-            mine.acquire()
-            return
-
-    def _pick(self, ways: list[Any]) -> Any:
-        return ways[self._choose(len(ways)) if len(ways) > 1 else 0]
-
-
-class MemoryStore(Store):
-    """What a memcached server does with a region's keys, one command at a time."""
-
-    def __init__(self, choose: Choose, disturbances: int) -> None:
-        self.held: dict[str, Any] = {}
-        self.turns = Turns(choose, disturbances, self.held)
-
-    def _get(self, *keys: str) -> list[Any]:
-        self.turns.pause()
-        return [self.held.get(key) for key in keys]
-
-    def _add(self, key: str, value: Any) -> bool:
-        self.turns.pause()
-        return self.held.setdefault(key, value) is value
-
-    def read(self, entry: Entry) -> Reading:
-        record, *generations = self._get("record", *entry.scopes)
-        return Reading(record, tuple(generations))
-
-    def begin(self, entry: Entry) -> Reading:
-        reading = self.read(entry)
-        missing = [
-            scope
-            for scope, found in zip(entry.scopes, reading.generations, strict=True)
-            if found is None
-        ]
-        for scope in missing:
-            self._add(scope, os.urandom(8))
-        return self.read(entry) if missing else reading
-
-    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
-        codec, payload = dump_value(value)
-        self.turns.pause()
-        self.held["record"] = record._replace(codec=codec, payload=payload)
-        return value
-
-    def invalidate(self, scopes: Iterable[str]) -> None:
-        for scope in scopes:
-            self.turns.pause()
-            self.held.pop(scope, None)
-
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
-        token = os.urandom(8)
-        return token if self._add("lease", token) else b""
-
-    def release(self, entry: Entry, token: bytes) -> None:
-        if self._get("lease") == [token]:
-            self.turns.pause()
-            self.held.pop("lease", None)
+        pass
 
 
 class Run:
-    """Two callers of one entry, and one who changes what it is loaded from."""
+    """Callers of entries, each made of the one before it, and those who change what the first of
+    them is loaded from."""
 
-    def __init__(self, choose: Choose, policy: Policy, disturbances: int, *scopes: str) -> None:
-        self.entry = Entry("tests.load", b"\0" * 20, scopes)
-        self.store = MemoryStore(choose, disturbances)
-        self.region = Region(RegionOptions("model", "none", lease=0.005), self.store)
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        entries: Sequence[Entry],
+        *,
+        servers: str = "a",
+        policy: Policy = FRESH,
+    ) -> None:
+        def connector(server: str, *_: Any) -> Any:
+            return lambda: ModelConnection(server, self)
+
+        monkeypatch.setattr(memcached, "_connector", connector)
+        # No time passes: the same choices are the same run.
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+        monkeypatch.setattr(time, "sleep", lambda _: self.steps.pause(waiting=True))
+        random.seed(0)  # the waits' jitter
+        store = MemcachedStore([(server, 1.0) for server in servers], Signer(["of the tests"]))
+        self.region = Region(RegionOptions("model", "none", lease=0.005), store)
+        self.entries = entries
         self.policy = policy
+        self.held: dict[str, Item] = {}
+        """What all servers hold, by server and key."""
+        self.steps: Steps = Undisturbed()
         self.truth = self.announced = 0
 
-    def play(self, times: int) -> None:
-        random.seed(0)  # the waits' jitter: the same choices are the same run
+    def play(self, choose: Choose, disturbances: int, times: int, scopes: frozenset[str]) -> None:
+        """Let two callers call the last entry, and a writer invalidate ``scopes``."""
+        self.steps = turns = Turns(choose, disturbances, self.held)
 
         def call() -> None:
             for _ in range(times):
                 self.call()
 
-        def change() -> None:
+        def write() -> None:
             for _ in range(times):
-                self.store.turns.pause()
-                self.truth += 1
-                self.region.invalidate(frozenset(self.entry.scopes[-1:]))
-                self.announced = self.truth
+                self.write(scopes)
 
-        self.store.turns.run({"first": call, "second": call, "writer": change})
+        turns.run({"first": call, "second": call, "writer": write})
         self.call()
 
-    def call(self) -> None:
+    def write(self, scopes: frozenset[str]) -> None:
+        """Change what the first entry is loaded from, and invalidate ``scopes``."""
+        self.steps.pause()
+        self.truth = truth = self.truth + 1
+        self.region.invalidate(scopes)
+        self.announced = max(self.announced, truth)
+
+    def call(self, number: int = -1) -> None:
         """What a decorated function does; the value is as new as what was announced before."""
         announced = self.announced
-        assert self._call() >= announced
+        assert self._call(number) >= announced
 
-    def _call(self) -> int:
-        reading = self.region.look(self.entry)
-        value: Any = self.region.fresh(self.entry, reading, self.policy)
+    def _call(self, number: int) -> int:
+        entry = self.entries[number]
+        reading = self.region.look(entry)
+        value: Any = self.region.fresh(entry, reading, self.policy)
         if value is not MISSING:
             self.region.stats.count("hits")
             return int(value)
-        protocol = self.region.load(self.entry, reading, self.policy)
+        protocol = self.region.load(entry, reading, self.policy)
         answer: Any = None
         while True:
             try:
@@ -203,59 +170,106 @@ class Run:
             except StopIteration as stop:
                 return int(stop.value)
             if step is Load:
-                answer = self.truth
-                self.store.turns.pause()
+                answer = self._call(number - 1) if number % len(self.entries) else self.truth
+                self.steps.pause()
             elif isinstance(step, Wait):
-                self.store.turns.pause(waiting=True)
+                self.steps.pause(waiting=True)
                 answer = None
             else:
                 assert callable(step)
                 answer = step()
 
-
-POLICIES = pytest.mark.parametrize(
-    "policy",
-    [
-        pytest.param(Policy(expire=math.inf, grace=0.0), id="fresh"),
-        pytest.param(Policy(expire=0.0, grace=math.inf), id="within its grace"),
-    ],
-)
+    @property
+    def served(self) -> int:
+        """How often a stored value was served."""
+        return self.region.stats["hits"] + self.region.stats["stale"]
 
 
-@POLICIES
-def test_every_order_of_steps_with_two_disturbances(policy: Policy) -> None:
-    runs = 0
-    follow: list[int] = []
-    while True:
-        made: list[tuple[int, int]] = []
+def entry_on(server: str, servers: str, number: int, *scopes: str) -> Entry:
+    """Return an entry that lies on one of the servers."""
+    weights = dict.fromkeys(servers, 1.0)
+    addresses = (address_of(b"%d %d" % (number, at)) for at in itertools.count())
+    address = next(each for each in addresses if server_of(weights, each) == server)
+    return Entry("tests.load", address, (entry_scope(address), *scopes))
 
-        def choose(ways: int) -> int:
-            picked = follow[len(made)] if len(made) < len(follow) else 0  # noqa: B023
-            made.append((picked, ways))  # noqa: B023
-            return picked
 
-        Run(choose, policy, 2, OWN).play(times=1)
-        runs += 1
-        while made and made[-1][0] + 1 == made[-1][1]:
-            made.pop()
-        if not made:
-            break
-        follow = [picked for picked, _ in made]
-        follow[-1] += 1
-    assert runs > 1000
+# -- one entry ---------------------------------------------------------------------------------
 
 
 @POLICIES
-def test_random_orders_with_any_number_of_disturbances(policy: Policy) -> None:
+def test_every_order_of_steps_with_two_disturbances(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = entry_on("a", "a", 0)
+
+    def play(choose: Choose) -> None:
+        Run(monkeypatch, [entry], policy=policy).play(choose, 2, 1, entry.own_scope)
+
+    assert every_order(play) > 1000
+
+
+@POLICIES
+def test_random_orders_with_any_number_of_disturbances(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = entry_on("a", "a", 0, TAG)
     served = 0
     for seed in range(2000):
-        chance = random.Random(seed)
-        steady = chance.choice([0.5, 0.8, 0.9])
-
-        def choose(ways: int) -> int:
-            return 0 if chance.random() < steady else chance.randrange(ways)  # noqa: B023
-
-        run = Run(choose, policy, 1000, OWN, TAG)
-        run.play(times=3)
-        served += run.region.stats["hits"] + run.region.stats["stale"]
+        run = Run(monkeypatch, [entry], policy=policy)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG,)))
+        served += run.served
     assert served > 100, "the runs share values"
+
+
+# -- entries made of others --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["aaa", "ba", "baba", "cbac", "abcabc"])
+def test_no_value_is_older_than_those_that_it_is_made_of(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry on each server of ``layout``, made of the one before. A writer invalidates all of
+    them, and while it does, others call any, invalidate some, and keys are evicted."""
+    servers = "".join(sorted(set(layout)))
+    entries = [
+        entry_on(server, servers, number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate(layout)
+    ]
+    served = 0
+    for seed in range(25):
+        run = Run(monkeypatch, entries, servers=servers)
+        run.steps = Interruptions(random.Random(seed), _others(run, random.Random(seed)))
+        for _ in range(3):
+            run.write(frozenset((TAG, OTHER)))
+        run.steps = Undisturbed()
+        for number in range(len(entries)):
+            run.call(number)
+        served += run.served
+    assert served > 100, "the runs share values"
+
+
+def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
+    """Return what may come in between: of all but calls, less than makes a writer give up."""
+    left = chance.randrange(memcached_generations.TRIES - 1)
+
+    def at_most(action: Callable[[], object]) -> Callable[[], None]:
+        def act() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                action()
+
+        return act
+
+    def evict() -> None:
+        for key in chance.sample(sorted(run.held), min(1, len(run.held))):
+            del run.held[key]
+
+    calls = [partial(run.call, number) for number in range(len(run.entries))]
+    disturbing: list[Callable[[], object]] = [
+        partial(run.region.invalidate, frozenset((OTHER,))),
+        partial(run.region.invalidate, frozenset((TAG,))),
+        partial(run.write, frozenset((TAG, OTHER))),
+        evict,
+    ]
+    return [*calls * 3, *map(at_most, disturbing)]
