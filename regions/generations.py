@@ -9,6 +9,12 @@ former table that is copied back, from a backup, would bring back what has been 
 The number behind the epoch is another one after each change, whatever it covers: while it stays,
 what has been read stands, and a process that reads the same places again asks for this one alone.
 
+Who changes several places locks the table while it does, shared with others who do so, and the
+kernel ends that however a process ends. A load begins with what was read while nobody had such a
+lock: so all of an invalidation, or nothing, is before it, and no value is older than those that it
+is made of (`regions.backends.memcached_generations` has more of it). Whether somebody has the lock
+is asked, and it is not taken, so that nobody ever waits for who reads.
+
 The table is read by ``pread``, not mapped: a file that somebody cuts short under a mapping kills
 the process, and the page cache answers in under a microsecond either way.
 """
@@ -17,16 +23,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import os
+import struct
+import time
 import zlib
 from typing import TYPE_CHECKING
 
 from regions.backends.file_writing import sync_folder
 from regions.records import GENERATION_SIZE
+from regions.store import SETTLING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 SHARED_PLACES = 1 << 12
@@ -39,6 +49,10 @@ _LATEST = 1
 _SIZE = (2 + SHARED_PLACES + PLACES) * GENERATION_SIZE
 _REMEMBERED = 8192
 """Sets of places whose generations are remembered."""
+_LOCK = struct.Struct("hhqqi4x")
+"""Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
+_CHANGED = 0, 0, 1, 0
+"""What is locked, without the type: the first byte stands for all."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -46,7 +60,6 @@ class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
     def __init__(self, path: str) -> None:
-        self.read_only = False
         try:
             self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -54,13 +67,32 @@ class _OpenFile:
                 raise
             # What is stored can be read all the same.
             self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.read_only = True
         found = os.fstat(self.descriptor)
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
         self.identity = int.from_bytes(epoch, "little") ^ self.inode
         self.known: dict[tuple[int, ...], tuple[bytes, tuple[bytes, ...]]] = {}
         """By places: the latest change before they were read, and the generations there."""
+
+    @contextlib.contextmanager
+    def being_changed(self) -> Iterator[None]:
+        """Let others see that it is, until this ends."""
+        self._lock(fcntl.F_OFD_SETLK, fcntl.F_RDLCK)
+        try:
+            yield
+        finally:
+            self._lock(fcntl.F_OFD_SETLK, fcntl.F_UNLCK)
+
+    def is_being_changed(self) -> bool:
+        """Whether somebody changes it who has opened it for that."""
+        return self._lock(fcntl.F_OFD_GETLK, fcntl.F_WRLCK) != fcntl.F_UNLCK
+
+    def _lock(self, command: int, type_: int) -> int:
+        """Do one of fcntl(2)'s commands for open file description locks; return the type of lock
+        that it tells of."""
+        told = fcntl.fcntl(self.descriptor, command, _LOCK.pack(type_, *_CHANGED))
+        found: int = _LOCK.unpack(told)[0]
+        return found
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -94,6 +126,17 @@ class GenerationTable:
         file.known.pop(places, None)
         return self._read(file, places)
 
+    def read_settled(self, places: tuple[int, ...]) -> tuple[bytes | None, ...]:
+        """As `read_afresh`, when nobody changes the table: what begins to load after this finds
+        nothing older stored. None for each while somebody does not come to an end with it."""
+        for pause in SETTLING:
+            file = self._opened()
+            found = self._read(file, places)
+            if not file.is_being_changed():
+                return found
+            time.sleep(pause)
+        return (None,) * len(places)
+
     def _read(self, file: _OpenFile, places: tuple[int, ...]) -> tuple[bytes, ...]:
         descriptor, pread = file.descriptor, os.pread
         found = [pread(descriptor, GENERATION_SIZE, at * GENERATION_SIZE) for at in places]
@@ -111,11 +154,12 @@ class GenerationTable:
         will be: no harm, and so no lock.
         """
         try:
-            file = self._opened()
-            if file.read_only:
-                file = self._file = _OpenFile(self._path)
-            for at in (*places(tuple(scopes)), _LATEST):
-                os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at * GENERATION_SIZE)
+            self._opened()
+            # Of its own: a lock has no effect on who shares the open file.
+            file = _OpenFile(self._path)
+            with file.being_changed():
+                for at in (*places(tuple(scopes)), _LATEST):
+                    os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at * GENERATION_SIZE)
             os.fdatasync(file.descriptor)
         except OSError:
             # A full disk takes no new number, but lets the table go: nothing stored before

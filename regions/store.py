@@ -42,6 +42,9 @@ class Entry(NamedTuple):
         return frozenset(self.scopes[:1])
 
 
+SETTLING = 0.0005, 0.001, 0.002, 0.004
+"""Seconds between looks at generations that are being changed."""
+
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 
@@ -173,7 +176,8 @@ class Store(ABC):
 
     @abstractmethod
     def begin(self, entry: Entry) -> Reading:
-        """As `read`, but make the generations that are missing: a load may begin now."""
+        """As `read`, but make the generations that are missing: a load may begin now. Those that
+        are still being changed after a moment are None: what is loaded is not to be stored."""
 
     @abstractmethod
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
@@ -201,7 +205,7 @@ class Store(ABC):
     @abstractmethod
     def invalidate(self, scopes: Iterable[str]) -> None:
         """Change the generations of ``scopes``. When this returns, no later read matches a
-        record whose load began before the call.
+        record whose load began before the call, or that is made of such a record.
 
         When it raises, the store has kept the invalidation, and will not answer a read before
         it has been carried out.

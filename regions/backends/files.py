@@ -91,12 +91,14 @@ class FileStore(Store):
         self._lately_read.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_afresh))
 
-    # The table has a generation for every scope, so a load may begin after any reading.
-    begin = read_afresh
+    def begin(self, entry: Entry) -> Reading:
+        # The table has a generation for every scope: there is none to be made.
+        self._lately_read.forget(entry.address)
+        return self._reading(entry, self._current(entry, self._generations.read_settled))
 
     def _current(
-        self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes, ...]]
-    ) -> tuple[bytes, ...]:
+        self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
+    ) -> tuple[bytes | None, ...]:
         try:
             self._undelivered.deliver(self._generations.change)
             return read(places(entry.scopes))

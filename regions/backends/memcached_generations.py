@@ -29,6 +29,7 @@ from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE
+from regions.store import SETTLING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +46,6 @@ times what both rounds take, servers' time-outs included."""
 TRIES = 10
 """Times that both rounds are made, at the most: each takes another invalidation of the same scope
 that began later and ended sooner."""
-PAUSES = 0.0005, 0.001, 0.002, 0.004
-"""Seconds between looks at a generation that is being changed."""
 
 
 def change(spread: Mapping[Server, Sequence[str]]) -> dict[Server, StoreUnavailable]:
@@ -114,7 +113,7 @@ def complete(
 ) -> dict[str, bytes]:
     """Make those of ``generations`` that are not found; return all that is found then. Those that
     are being changed are waited for a moment."""
-    for pause in PAUSES:
+    for pause in SETTLING:
         for key in generations:
             if key not in found:
                 generation = os.urandom(GENERATION_SIZE)
