@@ -147,8 +147,9 @@ class GenerationTable:
         found[0] = own.to_bytes(GENERATION_SIZE, "little")
         return tuple(found)
 
-    def change(self, scopes: Iterable[str]) -> None:
-        """Give ``scopes`` new generations, on disk before this returns. Raises OSError.
+    def change(self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None) -> None:
+        """Give ``scopes`` new generations, on disk before this returns. ``meanwhile`` is called
+        before `read_settled` tells of them. Raises OSError.
 
         A reader that sees half of the eight bytes sees a number that was never current and never
         will be: no harm, and so no lock.
@@ -160,6 +161,8 @@ class GenerationTable:
             with file.being_changed():
                 for at in (*places(tuple(scopes)), _LATEST):
                     os.pwrite(file.descriptor, os.urandom(GENERATION_SIZE), at * GENERATION_SIZE)
+                if meanwhile is not None:
+                    meanwhile()
             os.fdatasync(file.descriptor)
         except OSError:
             # A full disk takes no new number, but lets the table go: nothing stored before

@@ -9,11 +9,11 @@ import beaker.cache
 
 from regions.async_function import AsyncCachedFunction
 from regions.counters import Counter
-from regions.deferral import deferred_invalidation
 from regions.errors import ConfigurationError, nearest
 from regions.front import cache_options, open_region, unnamed
 from regions.function import CachedFunction
 from regions.function_options import FunctionOptions
+from regions.invalidation import Invalidation, deferred_invalidation, invalidate
 from regions.options import OWN, RegionOptions, check, lifetime, shared_by
 from regions.policy import Policy
 from regions.region import Region
@@ -162,9 +162,9 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         if not wanted:
             return
         # Regions that share a store share its generations.
-        by_store = {id(region.store.authority): region for region in self._regions.values()}
-        for region in by_store.values():
-            region.invalidate(wanted, f"tags: {', '.join(tags)}")
+        by_store = {region.store.authority: region for region in self._regions.values()}
+        what = f"tags: {', '.join(tags)}"
+        invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
 
     def invalidate_region(self, region: str) -> None:
         """Let no later read see any entry of ``region`` as it was."""

@@ -19,12 +19,12 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from regions import transactions
-from regions.deferral import collect, collected
+from regions import invalidation, transactions
 from regions.errors import StoreUnavailable
+from regions.invalidation import Invalidation
 from regions.lately import Lately
 from regions.loading import Loading
 from regions.missing import MISSING
@@ -60,10 +60,6 @@ def regions_named(name: str) -> list[Region]:
 class Region:
     """One configured region: a store, and the protocol over it."""
 
-    changed: ClassVar[object] = object()
-    """Another one after each invalidation by this process, whatever the region: some share a
-    store."""
-
     def __init__(self, options: RegionOptions, store: Store) -> None:
         self.options = options
         self.name = options.name
@@ -92,7 +88,7 @@ class Region:
         if not self._may_be_read():
             self.stats.count("bypassed", entry.function)
             return None
-        pending = _pending()
+        pending = invalidation.pending()
         if pending and self._is_pending(entry, pending):
             return None
         return self.read(entry, self.store.read)
@@ -104,7 +100,7 @@ class Region:
                 self.stats.count("bypassed", entry.function)
             return [None] * len(entries)
         wanted: Sequence[Entry] = entries
-        pending = _pending()
+        pending = invalidation.pending()
         if pending:
             wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
         readings: dict[Entry, Reading | None] = {}
@@ -191,40 +187,14 @@ class Region:
     # -- invalidating ----------------------------------------------------------------------
 
     def invalidate(self, scopes: frozenset[str], what: str = "", function: str = "") -> None:
-        """Invalidate at the end of the bulk change, at the commit of the transaction, or now.
+        """Invalidate at the end of the bulk change, at the commit of the transaction, or now; what
+        is said of it as `Invalidation` has it."""
+        invalidation.invalidate([Invalidation(self, scopes, what, function)])
 
-        ``what`` is what to say of it where people look; nothing: it is not worth a look.
-        ``function`` is whose counters it belongs to; none: the region's.
-        """
-        Region.changed = object()
-        if collect(self, scopes):
-            return
-        deliver = functools.partial(self.deliver, scopes, what, function)
-        if not transactions.current.defer(self.name, scopes, deliver):
-            self.invalidate_now(scopes, what, function)
-
-    def invalidate_now(self, scopes: frozenset[str], what: str = "", function: str = "") -> None:
+    def invalidate_now(self, scopes: frozenset[str]) -> None:
         """As `invalidate`, even inside a transaction."""
-        if not self.deliver(scopes, what, function):
-            transactions.current.undelivered(self.name, scopes)
+        invalidation.invalidate_now([Invalidation(self, scopes)])
 
     def invalidate_everything(self) -> None:
         """Invalidate every entry of the region."""
         self.invalidate(frozenset((region_scope(self.name),)), "the whole region")
-
-    def deliver(self, scopes: frozenset[str], what: str = "", function: str = "") -> bool:
-        """Let the store invalidate. Returns False when it cannot do it yet and keeps it."""
-        self.stats.count("invalidations", function)
-        if what:
-            self.stats.notes.invalidation(what)
-        try:
-            self.store.invalidate(scopes)
-        except StoreUnavailable as error:
-            self.stats.fault(error.kind, "an invalidation waits for the store", error)
-            return False
-        return True
-
-
-def _pending() -> frozenset[str]:
-    """Return the scopes that this thread is about to invalidate."""
-    return transactions.current.pending() | collected()

@@ -23,7 +23,7 @@ from regions.errors import StoreUnavailable
 from regions.records import Codec, Record, dump_value, load_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Entry(NamedTuple):
@@ -203,9 +203,14 @@ class Store(ABC):
         raise _not_atomic()
 
     @abstractmethod
-    def invalidate(self, scopes: Iterable[str]) -> None:
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         """Change the generations of ``scopes``. When this returns, no later read matches a
         record whose load began before the call, or that is made of such a record.
+
+        ``meanwhile`` is called, once or more often, when no record of before matches any more,
+        and none is stored yet that is loaded from then on.
 
         When it raises, the store has kept the invalidation, and will not answer a read before
         it has been carried out.

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
+
+    from regions.invalidation import Invalidation
 
 
 class Transactions(Protocol):
@@ -22,20 +24,17 @@ class Transactions(Protocol):
     def pending(self) -> frozenset[str]:
         """The scopes whose invalidation waits for a commit here."""
 
-    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
-        """Call ``deliver``, which invalidates the scopes in the region and tells whether its
-        store has taken that, when the transaction commits, and never if it rolls back.
-
-        Returns False, and does nothing, when none is open.
-        """
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        """Deliver ``invalidations`` when the transaction commits, at once with all others of it,
+        and never if it rolls back. Returns False, and does nothing, when none is open."""
 
     def informed(self) -> bool:
         """Whether this process knows of what others have invalidated and could not deliver; if
         not, no store that other hosts use is to be read."""
 
-    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
-        """Be told of an invalidation outside of any transaction that a store could not carry out,
-        and keeps: others may be able to, and are not to read what it covers before."""
+    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
+        """Be told of invalidations outside of any transaction that a store could not carry out,
+        and keeps: others may be able to, and are not to read what they cover before."""
 
 
 class NoTransactions:
@@ -47,13 +46,13 @@ class NoTransactions:
     def pending(self) -> frozenset[str]:
         return frozenset()
 
-    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         return False
 
     def informed(self) -> bool:
         return True
 
-    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
+    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
         pass
 
 

@@ -25,7 +25,7 @@ from regions.store import Entry, Reading, Store, address_of, dump
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class BeakerStore(Store):
@@ -82,10 +82,16 @@ class BeakerStore(Store):
     def unstored(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
-    def invalidate(self, scopes: Iterable[str]) -> None:
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         owed = tuple(scopes)
         try:
             self._change(owed)
+            if meanwhile is not None:
+                # Nothing here keeps what is loaded meanwhile from being stored; so it goes again.
+                meanwhile()
+                self._change(owed)
         except StoreUnavailable:
             self._undelivered.keep(owed)
             raise

@@ -33,7 +33,7 @@ from regions.records import Codec, Record, Signer
 from regions.store import ADDRESS_SIZE, Entry, Reading, Store, Watched, address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from regions.backends.memcached import MemcachedStore
@@ -169,8 +169,10 @@ class ClusterFileStore(FileStore):
 
     # -- generations and leases ------------------------------------------------------------
 
-    def invalidate(self, scopes: Iterable[str]) -> None:
-        self._servers.invalidate(scopes)
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self._servers.invalidate(scopes, meanwhile)
 
     def acquire(self, entry: Entry, seconds: float) -> bytes:
         shared = self._of_folder(entry)

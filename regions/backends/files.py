@@ -274,10 +274,12 @@ class FileStore(Store):
 
     # -- generations and leases ------------------------------------------------------------
 
-    def invalidate(self, scopes: Iterable[str]) -> None:
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
         try:
             with reported("invalidate"):
-                self._generations.change(scopes)
+                self._generations.change(scopes, meanwhile)
         except StoreUnavailable:
             self._undelivered.keep(scopes)
             raise

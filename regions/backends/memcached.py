@@ -199,8 +199,10 @@ class MemcachedStore(Store):
 
     # -- generations and leases ------------------------------------------------------------
 
-    def invalidate(self, scopes: Iterable[str]) -> None:
-        failures = change(self._spread(scopes))
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        failures = change(self._spread(scopes), meanwhile)
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]

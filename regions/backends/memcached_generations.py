@@ -32,7 +32,7 @@ from regions.records import GENERATION_SIZE
 from regions.store import SETTLING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from regions.backends.memcached_connection import Connection
     from regions.backends.memcached_server import Server
@@ -48,9 +48,11 @@ TRIES = 10
 that began later and ended sooner."""
 
 
-def change(spread: Mapping[Server, Sequence[str]]) -> dict[Server, StoreUnavailable]:
-    """Give names new generations on their servers. Returns the servers that could not be told,
-    and owe it."""
+def change(
+    spread: Mapping[Server, Sequence[str]], meanwhile: Callable[[], None] | None = None
+) -> dict[Server, StoreUnavailable]:
+    """Give names new generations on their servers; call ``meanwhile`` between the two rounds.
+    Returns the servers that could not be told, and owe it."""
     failures: dict[Server, StoreUnavailable] = {}
     # Those that are away first: nobody has to wait for an announcement while they time out.
     servers = sorted(spread, key=lambda server: not server.is_away)
@@ -60,13 +62,15 @@ def change(spread: Mapping[Server, Sequence[str]]) -> dict[Server, StoreUnavaila
         for server in servers:
             names = spread[server]
             # The very last one is changed at once: everything else was announced before.
-            count = len(names) - (server is servers[-1])
+            count = len(names) - (server is servers[-1] and meanwhile is None)
             try:
                 server.change(names, partial(_announce, announcement, names, count))
             except StoreUnavailable as error:
                 failures[server] = error
             else:
                 announced.append((server, names[:count]))
+        if meanwhile is not None:
+            meanwhile()
         stayed = [_end(announcement, *each) for each in announced]
         if all(stayed):
             break

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from regions import invalidation
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -43,7 +45,7 @@ class Ahead:
         self._region = region
         self._shown = shown
         self._readings: dict[Entry, Reading | None] = {}
-        self._changed: object = None
+        self._latest: object = None
         self._asked: list[Entry] = []
 
     @contextmanager
@@ -59,7 +61,7 @@ class Ahead:
         entries = self._shown.entries
         if not entries or function.region is not self._region:
             return function(*args)
-        self._changed = self._region.changed
+        self._latest = invalidation.latest
         value, readings = function.beside(entries, *args)
         self._readings = dict(zip(entries, readings, strict=False))
         return value
@@ -68,7 +70,7 @@ class Ahead:
         """Return what was seen of an entry, unless this process has invalidated anything since."""
         self._asked.append(entry)
         seen = self._readings.get(entry)
-        return seen if self._region.changed is self._changed else None
+        return seen if invalidation.latest is self._latest else None
 
     def remember(self) -> None:
         """Let the next request expect what this one asked for."""

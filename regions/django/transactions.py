@@ -1,88 +1,133 @@
 """Invalidations wait for the commit of the database transaction they are made in.
 
 What waits is kept nowhere but in Django's own list of commit hooks, so savepoints that are rolled
-back, nested blocks and failed commits take it away exactly as they take away the hooks.
+back, nested blocks and failed commits take it away exactly as they take away the hooks. All of a
+transaction is delivered at once: nothing is stored that is made of one part of it as it was, and
+of another as it is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 
+from regions.invalidation import deliver
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from regions.invalidation import Invalidation
+    from regions.region import Region
 
-class _Invalidation:
-    """A commit hook that tells which scopes it will invalidate."""
 
-    def __init__(self, scopes: frozenset[str], deliver: Callable[[], bool]) -> None:
-        self.scopes = scopes
-        self._deliver = deliver
+class Waiting:
+    """A commit hook: what is invalidated with the commit, unless a savepoint is rolled back."""
+
+    def __init__(self, committed: Committed) -> None:
+        self._committed = committed
+        self.invalidations: list[Invalidation] = []
+        self.scopes: dict[Region, set[str]] = {}
+        self.kept: list[Any] = []
+        """Where it is written down, if it is."""
+
+    def add(self, invalidation: Invalidation) -> bool:
+        """Return whether it is one more than there was."""
+        scopes = self.scopes.setdefault(invalidation.region, set())
+        if invalidation.scopes <= scopes:
+            return False
+        scopes |= invalidation.scopes
+        self.invalidations.append(invalidation)
+        return True
 
     def __call__(self) -> None:
-        self._deliver()
+        self._committed.hooks.append(self)
+
+
+class Committed(threading.local):
+    """What this thread has committed and not delivered yet."""
+
+    def __init__(self) -> None:
+        self.hooks: list[Waiting] = []
 
 
 class DatabaseTransactions:
     """The transactions of the calling thread, on all of its databases."""
 
+    def __init__(self) -> None:
+        self._committed = Committed()
+
     def active(self) -> bool:
         return any(True for _ in _open_connections())
 
     def pending(self) -> frozenset[str]:
-        waiting: frozenset[str] = frozenset()
+        waiting: set[str] = set()
         for connection in _open_connections():
-            for _, hook, *_ in connection.run_on_commit:
-                if isinstance(hook, _Invalidation):
-                    waiting |= hook.scopes
-        return waiting
+            for _, hook in _hooks(connection):
+                waiting.update(*hook.scopes.values())
+        return frozenset(waiting)
 
-    def defer(self, region: str, scopes: frozenset[str], deliver: Callable[[], bool]) -> bool:
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = False
         for connection in _open_connections():
             # With several databases in a transaction nobody can say which holds the data: each
             # commit delivers, and a delivery too many costs a load.
-            alias = connection.alias
-            hook = _Invalidation(scopes, self.on_commit(alias, region, scopes, deliver))
-            _run_at(connection, 0, hook)
+            hook = self._hook(connection)
+            new = [each for each in invalidations if hook.add(each)]
+            self.keep(connection.alias, hook, new)
             deferred = True
         return deferred
 
-    def on_commit(
-        self, alias: str, region: str, scopes: frozenset[str], deliver: Callable[[], bool]
-    ) -> Callable[[], bool]:
-        """Return what to do when the transaction on the database ``alias`` commits."""
+    def _hook(self, connection: BaseDatabaseWrapper) -> Waiting:
+        """Return the hook for what is done now."""
+        savepoints = set(connection.savepoint_ids)
+        for within, hook in _hooks(connection):
+            if within == savepoints:
+                return hook
+        hook = Waiting(self._committed)
+        run_at_commit(connection, hook)
+        # Each has one behind it, as it may be the only one that is not rolled back.
+        run_at_commit(connection, self._deliver)
+        return hook
 
-        def deliver_or_tell() -> bool:
-            delivered = deliver()
-            if not delivered:
-                self.undelivered(region, scopes)
-            return delivered
+    def _deliver(self) -> None:
+        hooks, self._committed.hooks = self._committed.hooks, []
+        if hooks:
+            self.deliver(hooks)
 
-        return deliver_or_tell
+    def keep(self, alias: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
+        """Write down what is ``new`` in a hook, in the open transaction on the database ``alias``,
+        for the case that this process ends before it has delivered it."""
+
+    def deliver(self, hooks: Sequence[Waiting]) -> None:
+        """Invalidate what was committed."""
+        if left := deliver(each for hook in hooks for each in hook.invalidations):
+            self.undelivered(left)
 
     def informed(self) -> bool:
         return True
 
-    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
+    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
         pass
 
 
-def run_behind_invalidations(connection: BaseDatabaseWrapper, hook: Callable[[], None]) -> None:
-    """Call ``hook`` at the commit of the open transaction, after all that it invalidates."""
-    hooks = (hook for _, hook, *_ in connection.run_on_commit)
-    _run_at(connection, sum(isinstance(each, _Invalidation) for each in hooks), hook)
+def run_at_commit(connection: BaseDatabaseWrapper, function: Callable[[], None]) -> None:
+    """Call ``function`` at the commit of the open transaction, behind all `Waiting`, and before
+    what others want to be called: one of theirs that raises would end the run."""
+    transaction.on_commit(function, using=connection.alias, robust=True)
+    hook = connection.run_on_commit.pop()
+    connection.run_on_commit.insert(len(list(_hooks(connection))), hook)
 
 
-def _run_at(connection: BaseDatabaseWrapper, place: int, hook: Callable[[], None]) -> None:
-    """Let a commit hook be the first, or so many behind it: one of somebody else that raises would
-    end the run of hooks."""
-    transaction.on_commit(hook, using=connection.alias, robust=True)
-    connection.run_on_commit.insert(place, connection.run_on_commit.pop())
+def _hooks(connection: BaseDatabaseWrapper) -> Iterator[tuple[set[str], Waiting]]:
+    """Yield what waits, which is first in the list, and within which savepoints."""
+    for savepoints, hook, *_ in connection.run_on_commit:
+        if not isinstance(hook, Waiting):
+            return
+        yield savepoints, hook
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from django.db import router
 
 from regions.django.outbox.models import DatabaseNow, Owed
+from regions.invalidation import Invalidation, deliver
 from regions.region import regions_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django.db.models import QuerySet
 
@@ -59,7 +60,7 @@ class Delivery:
         DatabaseError."""
         owed = _by_region(left(older_than))
         delivered = [pk for region in owed for pk in self._deliver(region, owed[region])]
-        _delete(delivered)
+        delete(delivered)
         self._tried = {pk for region in owed.values() for pk in region}.difference(delivered)
         if self._tried:
             for row in left().filter(created_at__lt=DatabaseNow() - FORGOTTEN):
@@ -71,10 +72,9 @@ class Delivery:
         """As `deliver`, of what has not been tried before and was left `LATELY`."""
         latest = DatabaseNow() - timedelta(seconds=IN_FLIGHT + LATELY)
         owed = _by_region(left().filter(created_at__gt=latest), self._tried)
-        delivered = [
-            pk for region, rows in owed.items() if invalidate(region, rows.values()) for pk in rows
-        ]
-        _delete(delivered)
+        taken = invalidate({region: rows.values() for region, rows in owed.items()})
+        delivered = [pk for region in taken for pk in owed[region]]
+        delete(delivered)
         self._tried.update(*owed.values())
         return len(delivered)
 
@@ -82,9 +82,9 @@ class Delivery:
         """Deliver rows of a region, by primary key; return which are."""
         new = {pk: scopes for pk, scopes in owed.items() if pk not in self._tried}
         old = {pk: scopes for pk, scopes in owed.items() if pk in self._tried}
-        delivered = list(new) if new and invalidate(region, new.values()) else []
-        if old and (delivered or not new) and invalidate(region, [next(iter(old.values()))]):
-            delivered += list(old) if invalidate(region, old.values()) else []
+        delivered = list(new) if new and invalidate({region: new.values()}) else []
+        if old and (delivered or not new) and invalidate({region: [next(iter(old.values()))]}):
+            delivered += list(old) if invalidate({region: old.values()}) else []
         return delivered
 
 
@@ -99,14 +99,19 @@ def _by_region(
     return owed
 
 
-def _delete(rows: list[int]) -> None:
+def delete(rows: list[int]) -> None:
+    """Delete rows, by primary key."""
     for start in range(0, len(rows), _AT_ONCE):
         Owed.objects.using(alias()).filter(pk__in=rows[start : start + _AT_ONCE]).delete()
 
 
-def invalidate(name: str, rows: Iterable[str]) -> bool:
-    """Invalidate the scopes of all ``rows`` of a region at once, a server that is away is waited
-    for once; whether all of it is delivered."""
-    scopes = frozenset(scope for row in rows for scope in row.split())
-    delivered = [region.deliver(scopes) for region in regions_named(name)]
-    return bool(delivered) and all(delivered)
+def invalidate(owed: Mapping[str, Iterable[str]]) -> set[str]:
+    """Invalidate the scopes of all rows of some regions at once, a server that is away is waited
+    for once; return the regions of which all is delivered."""
+    invalidations = [
+        Invalidation(region, frozenset(scope for row in rows for scope in row.split()))
+        for name, rows in owed.items()
+        for region in regions_named(name)
+    ]
+    left = {each.region.name for each in deliver(invalidations)}
+    return {each.region.name for each in invalidations} - left

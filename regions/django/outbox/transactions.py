@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from regions.django.outbox.delivery import IN_FLIGHT, alias, invalidate
+from regions.django.outbox.delivery import IN_FLIGHT, alias, delete, invalidate
 from regions.django.outbox.lookout import Lookout, wait_for_others
 from regions.django.outbox.models import DatabaseNow, Owed
-from regions.django.transactions import DatabaseTransactions, run_behind_invalidations
+from regions.django.transactions import DatabaseTransactions, run_at_commit
+from regions.invalidation import deliver
 from regions.region import regions_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from django.db.models.expressions import Combinable
 
+    from regions.django.transactions import Waiting
+    from regions.invalidation import Invalidation
+
 logger = logging.getLogger("regions.django.outbox")
-
-
-class _Left(threading.local):
-    """Rows that this thread has left to others, and not waited for yet."""
-
-    def __init__(self) -> None:
-        self.rows: list[Owed] = []
 
 
 class OutboxTransactions(DatabaseTransactions):
@@ -38,67 +35,70 @@ class OutboxTransactions(DatabaseTransactions):
     """
 
     def __init__(self, lookout: Lookout) -> None:
+        super().__init__()
         self._lookout = lookout
-        self._left = _Left()
 
     def informed(self) -> bool:
         return self._lookout.is_current()
 
-    def on_commit(
-        self, alias_: str, region: str, scopes: frozenset[str], deliver: Callable[[], bool]
-    ) -> Callable[[], bool]:
+    def keep(self, alias_: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
         if alias_ != alias():
-            return super().on_commit(alias_, region, scopes, deliver)
-        row = _row(region, scopes)
-        row.save(using=alias_)
-        run_behind_invalidations(connections[alias_], self._wait)
-
-        def deliver_and_forget() -> bool:
-            delivered = deliver()
-            if delivered:
-                row.delete(using=alias_)
-            else:
-                Owed.objects.using(alias_).filter(pk=row.pk).update(created_at=_overdue())
-                if _is_shared(region):
-                    self._left.rows.append(row)
-            return delivered
-
-        return deliver_and_forget
-
-    def undelivered(self, region: str, scopes: frozenset[str]) -> None:
-        if not _is_shared(region):
             return
-        row = _row(region, scopes)
-        row.created_at = _overdue()
+        for each in new:
+            row = _row(each)
+            row.save(using=alias_)
+            hook.kept.append(row)
+
+    def deliver(self, hooks: Sequence[Waiting]) -> None:
+        left = deliver(each for hook in hooks for each in hook.invalidations)
+        rows: list[Owed] = [row for hook in hooks for row in hook.kept]
+        if not rows:
+            self.undelivered(left)
+            return
+        regions = {each.region.name for each in left}
+        late = [row for row in rows if row.region in regions]
+        delete([row.pk for row in rows if row.region not in regions])
+        if late:
+            owed = Owed.objects.using(alias()).filter(pk__in=[row.pk for row in late])
+            owed.update(created_at=_overdue())
+            _wait([row for row in late if _is_shared(row)])
+
+    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
+        rows = [row for row in map(_row, invalidations) if _is_shared(row)]
+        if not rows:
+            return
         try:
-            row.save(using=alias())
-            self._left.rows.append(row)
+            for row in rows:
+                row.created_at = _overdue()
+                row.save(using=alias())
             connection = connections[alias()]
             if connection.in_atomic_block:
-                # Nobody sees the row before.
-                run_behind_invalidations(connection, self._wait)
+                # Nobody sees the rows before.
+                run_at_commit(connection, partial(_wait, rows))
             else:
-                self._wait()
+                _wait(rows)
         except Exception as error:
             # Of the database, which is not the caller's either.
             logger.warning("other hosts cannot be told of an invalidation: %s", error)
 
-    def _wait(self) -> None:
-        rows, self._left.rows = self._left.rows, []
-        if rows:
-            wait_for_others([row.pk for row in rows])
-            for region in {row.region for row in rows}:
-                # What others have made meanwhile of values that they had no business to read any
-                # more lies on servers that can be reached.
-                invalidate(region, [row.scopes for row in rows if row.region == region])
+
+def _wait(rows: Sequence[Owed]) -> None:
+    if not rows:
+        return
+    wait_for_others([row.pk for row in rows])
+    # What others have made meanwhile of values that they had no business to read any more lies on
+    # servers that can be reached.
+    regions = {row.region for row in rows}
+    invalidate({name: [row.scopes for row in rows if row.region == name] for name in regions})
 
 
-def _is_shared(region: str) -> bool:
-    return any(each.store.is_shared for each in regions_named(region))
+def _is_shared(row: Owed) -> bool:
+    return any(each.store.is_shared for each in regions_named(row.region))
 
 
-def _row(region: str, scopes: frozenset[str]) -> Owed:
-    return Owed(region=region, scopes=" ".join(sorted(scopes)))
+def _row(invalidation: Invalidation) -> Owed:
+    scopes = " ".join(sorted(invalidation.scopes))
+    return Owed(region=invalidation.region.name, scopes=scopes)
 
 
 def _overdue() -> Combinable:

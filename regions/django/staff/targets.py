@@ -10,6 +10,7 @@ from django.db import transaction
 from django.http import Http404
 
 from regions.django import reports
+from regions.invalidation import Invalidation, invalidate
 from regions.region import all_regions, regions_named
 from regions.store import function_scope, tag_scope
 
@@ -59,8 +60,9 @@ class Target:
 
     def _invalidate_tag(self) -> None:
         # Regions that share servers share their generations.
-        for region in {id(region.store.authority): region for region in all_regions()}.values():
-            region.invalidate(frozenset((tag_scope(self.name),)), f"tags: {self.name}")
+        by_store = {region.store.authority: region for region in all_regions()}
+        scopes, what = frozenset((tag_scope(self.name),)), f"tags: {self.name}"
+        invalidate([Invalidation(region, scopes, what) for region in by_store.values()])
 
 
 def target(fields: Mapping[str, str]) -> Target:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -75,6 +75,30 @@ def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(row: Row)
         assert other.loads == loads, "a hit again"
     assert (row.read(), other.read()) == ("new", "old")
     assert other.loads == loads
+
+
+def test_all_of_a_transaction_is_delivered_at_once(
+    row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = row.cache["functions"].store.authority
+    invalidate, delivered = store.invalidate, []
+
+    def recorded(scopes: Any, *args: Any) -> None:
+        delivered.append(set(scopes))
+        invalidate(scopes, *args)
+
+    monkeypatch.setattr(store, "invalidate", recorded)
+    other = Row(row.cache)
+    assert (row.read(), other.read()) == ("old", "old")
+    with transaction.atomic():
+        for number in range(20):
+            row.write(f"name {number}")
+        with transaction.atomic():
+            other.write("new")
+            row.write("new")
+    assert len(delivered) == 1
+    assert len(delivered[0]) == 2, "a tag for each row"
+    assert (row.read(), other.read()) == ("new", "new")
 
 
 def test_a_savepoint_that_is_kept_keeps_its_invalidations(row: Row) -> None:

@@ -40,12 +40,14 @@ def in_a_child(function: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(row: Row) -> None:
+def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
+    row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert row.read() == "old"
 
     def write_and_die() -> None:
         store = row.cache["functions"].store.authority
-        store.invalidate = lambda scopes: os._exit(9)  # type: ignore[method-assign]
+        monkeypatch.setattr(store, "invalidate", lambda *_: os._exit(9))
         with transaction.atomic():
             row.write("new")
 
@@ -76,6 +78,18 @@ def test_what_is_delivered_is_not_kept(row: Row) -> None:
         row.write("new")
         assert Owed.objects.count() == 1
         assert elsewhere(Owed.objects.count) == 0
+    assert not Owed.objects.exists()
+
+
+def test_what_is_invalidated_over_and_over_is_kept_once(row: Row) -> None:
+    with transaction.atomic():
+        for number in range(20):
+            row.write(f"name {number}")
+        assert Owed.objects.count() == 1
+        with transaction.atomic():
+            row.write("new")
+            row.cache.invalidate_tags("another")
+            assert Owed.objects.count() == 3, "the savepoint of one may be rolled back"
     assert not Owed.objects.exists()
 
 

@@ -1,0 +1,127 @@
+"""Invalidations: of any scopes, in any regions, as if all at one moment.
+
+A value may be made of another region's: a function's of an imported file. So the stores of several
+regions are told one within the other: each lets nothing be stored that begins to load from when it
+was told until all others have been (`regions.store.Store.invalidate`).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from regions import transactions
+from regions.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+
+    from regions.region import Region
+    from regions.store import Store
+
+latest: object = object()
+"""Another one after each invalidation by this process, whatever the region."""
+
+
+class Invalidation(NamedTuple):
+    """What is not to be found any more as it was."""
+
+    region: Region
+    scopes: frozenset[str]
+    what: str = ""
+    """What to say of it where people look; nothing: it is not worth a look."""
+    function: str = ""
+    """Whose counters it belongs to; none: the region's."""
+
+
+def invalidate(invalidations: Iterable[Invalidation]) -> None:
+    """Invalidate at the end of the bulk change, at the commit of the transaction, or now."""
+    global latest
+    latest = object()
+    due = list(invalidations)
+    collected = _collected.get()
+    if collected is not None:
+        for each in due:
+            collected.setdefault(each.region, set()).update(each.scopes)
+    elif due and not transactions.current.defer(due):
+        invalidate_now(due)
+
+
+def invalidate_now(invalidations: Sequence[Invalidation]) -> None:
+    """As `invalidate`, even inside a transaction."""
+    if left := deliver(invalidations):
+        transactions.current.undelivered(left)
+
+
+def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
+    """Let the stores invalidate. Returns what a store cannot do yet, and keeps."""
+    invalidations = list(invalidations)
+    owed: dict[Store, set[str]] = {}
+    for region, scopes, what, function in invalidations:
+        region.stats.count("invalidations", function)
+        if what:
+            region.stats.notes.invalidation(what)
+        # Regions that share a store share its generations.
+        owed.setdefault(region.store.authority, set()).update(scopes)
+    # What several hosts use comes last, so that nobody waits for a disk to store something there.
+    failures = _tell(sorted(owed, key=lambda store: store.is_shared), owed)
+    left = [each for each in invalidations if each.region.store.authority in failures]
+    for region in {each.region: None for each in left}:
+        error = failures[region.store.authority]
+        region.stats.fault(error.kind, "an invalidation waits for the store", error)
+    return left
+
+
+def _tell(stores: Sequence[Store], owed: Mapping[Store, Set[str]]) -> dict[Store, StoreUnavailable]:
+    """Tell each store while the one before it has not come to an end; return which could not do
+    it."""
+    if not stores:
+        return {}
+    store, *others = stores
+    failures: dict[Store, StoreUnavailable] = {}
+    told = not others
+
+    def tell_others() -> None:
+        nonlocal told
+        told = True
+        failures.update(_tell(others, owed))
+
+    try:
+        store.invalidate(owed[store], tell_others if others else None)
+    except StoreUnavailable as error:
+        failures[store] = error
+    if not told:
+        tell_others()
+    return failures
+
+
+# -- bulk changes ------------------------------------------------------------------------------
+
+_collected: ContextVar[dict[Region, set[str]] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def deferred_invalidation() -> Iterator[None]:
+    """Collect the invalidations of this thread or task until the outermost such block ends,
+    however it ends: a bulk change that failed half way has changed something."""
+    if _collected.get() is not None:
+        yield
+        return
+    collected: dict[Region, set[str]] = {}
+    token = _collected.set(collected)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
+        invalidate(
+            Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
+            for region, scopes in collected.items()
+        )
+
+
+def pending() -> frozenset[str]:
+    """Return the scopes that this thread or task is about to invalidate."""
+    collected = _collected.get()
+    waiting = transactions.current.pending()
+    return waiting.union(*collected.values()) if collected else waiting
