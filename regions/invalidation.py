@@ -64,8 +64,9 @@ def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
             region.stats.notes.invalidation(what)
         # Regions that share a store share its generations.
         owed.setdefault(region.store.authority, set()).update(scopes)
-    # What several hosts use comes last, so that nobody waits for a disk to store something there.
-    failures = _tell(sorted(owed, key=lambda store: store.is_shared), owed)
+    # What several hosts use comes first: a server that hangs is waited for before a disk is told,
+    # which stores nothing of whatever scope while it waits for others.
+    failures = _tell(sorted(owed, key=lambda store: not store.is_shared), owed)
     left = [each for each in invalidations if each.region.store.authority in failures]
     for region in {each.region: None for each in left}:
         error = failures[region.store.authority]

@@ -42,8 +42,10 @@ def test_more_servers_share_the_reads_and_not_the_invalidations_nor_connections(
         model.demand(replace(site, servers=site.servers * factor), costs) for factor in (1, times)
     )
     assert isclose(few.round_trips, times * many.round_trips)
-    assert (few.deletes, few.connections) == (many.deletes, many.connections)
-    assert isclose(few.limits[model.INVALIDATIONS], many.limits[model.INVALIDATIONS])
+    # One server alone is told once, each of several thrice.
+    more = 3 if site.servers == 1 else 1
+    assert (more * few.changes, few.connections) == (many.changes, many.connections)
+    assert isclose(more * few.limits[model.INVALIDATIONS], many.limits[model.INVALIDATIONS])
 
 
 @given(sites, costs)
@@ -52,7 +54,8 @@ def test_as_many_servers_as_are_needed_are_enough_and_one_less_is_not(
 ) -> None:
     needed = model.servers_needed(site, costs)
     if needed is None:
-        assert model.demand(site, costs).limits[model.INVALIDATIONS] >= model.MOST
+        several = replace(site, servers=2)
+        assert model.demand(several, costs).limits[model.INVALIDATIONS] >= model.MOST
         return
 
     def is_enough(servers: int) -> bool:

@@ -70,7 +70,7 @@ def row(what: str, figures: Hits | Work | Page, rates: Sequence[float], **about:
         "requests": of("round_trips", ""),
         **{
             name: "" if (found := of(name.replace(" ", "_"))) is None else round(found, 2)
-            for name in ("keys", "deletes", "bytes in", "bytes out", "connections")
+            for name in ("keys", "bytes in", "bytes out", "connections")
         },
     }
 

@@ -126,7 +126,6 @@ class Work(NamedTuple):
     server_cpu: float
     """Seconds of processor time, of all servers together."""
     keys: float
-    deletes: float
     bytes_in: float
     bytes_out: float
 
@@ -183,7 +182,6 @@ def works(number: int, seconds: float) -> list[Work]:
                     round_trips=trips[what],
                     server_cpu=used.cpu / count,
                     keys=used.keys / count,
-                    deletes=used.deletes / count,
                     bytes_in=used.bytes_in / count,
                     bytes_out=used.bytes_out / count,
                 )

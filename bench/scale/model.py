@@ -2,7 +2,7 @@
 
 A cached page asks one server for each entry it needs: the entry's record together with all its
 generations, of which every server has a copy of its own. So hits spread over the servers, and no
-generation is asked for at one place; but a tag that is invalidated is deleted on every server.
+generation is asked for at one place; but a tag that is invalidated is changed on every server.
 Throughput has the bounds of operational analysis (Denning and Buzen, "The operational analysis of
 queueing network models", ACM Computing Surveys 10(3), 1978): what the processes can ask when they
 never wait for a processor, and what the processors can do when they never rest.
@@ -29,8 +29,8 @@ class Costs:
     """Seconds of memcached, a request, whatever it asks for."""
     key: float
     """Seconds of memcached, a key of a request, on top of that."""
-    delete: float
-    """Seconds of memcached, a scope that is invalidated."""
+    change: float
+    """Seconds of memcached, a request to change a scope that is invalidated."""
     miss_round_trips: float
     """Requests of an entry that is loaded anew, after the one that found nothing."""
     page_kept: float
@@ -69,6 +69,10 @@ class Site:
     """A memcached: its option -c."""
 
 
+CHANGES = 3
+"""Requests to each of several servers, a scope that is invalidated: it is announced, looked for,
+and replaced (`regions.backends.memcached_generations`). One server alone takes one."""
+
 CONNECTIONS, NETWORK, PROCESSOR = "connections", "network", "processor"
 HOT_KEY, INVALIDATIONS = "hot generation", "invalidations"
 LIMITS = (CONNECTIONS, NETWORK, PROCESSOR, HOT_KEY, INVALIDATIONS)
@@ -82,7 +86,8 @@ class Demand(NamedTuple):
     writes: float
     round_trips: float
     keys: float
-    deletes: float
+    changes: float
+    """Requests on top of these, of invalidations."""
     bytes_in: float
     bytes_out: float
     processors: float
@@ -110,7 +115,8 @@ def demand(site: Site, costs: Costs) -> Demand:
     share = 1 / site.servers
     bytes_in = requests * costs.page_bytes_in + misses * costs.page_bytes_out
     bytes_out = requests * costs.page_bytes_out
-    invalidating = writes * costs.delete
+    changes = writes * (CHANGES if site.servers > 1 else 1)
+    invalidating = changes * costs.change
     hits = round_trips * costs.round_trip + keys * costs.key
     processors = hits * share + invalidating
     connections = site.hosts * site.processes * site.threads
@@ -119,7 +125,7 @@ def demand(site: Site, costs: Costs) -> Demand:
         writes=writes,
         round_trips=round_trips * share,
         keys=keys * share,
-        deletes=writes,
+        changes=changes,
         bytes_in=bytes_in * share,
         bytes_out=bytes_out * share,
         processors=processors,
@@ -145,12 +151,14 @@ def servers_needed(site: Site, costs: Costs) -> int | None:
     number does, because invalidations reach each of them. Connections do not count: every server
     has all of them."""
     alone = demand(replace(site, servers=1), costs).limits
-    everywhere = alone[INVALIDATIONS]
+    if all(alone[limit] <= MOST for limit in (PROCESSOR, NETWORK, HOT_KEY)):
+        return 1
+    everywhere = CHANGES * alone[INVALIDATIONS]
     if everywhere >= MOST:
         return None
-    shared = [(alone[PROCESSOR] - everywhere) / (MOST - everywhere)]
+    shared = [(alone[PROCESSOR] - alone[INVALIDATIONS]) / (MOST - everywhere)]
     shared += [alone[limit] / MOST for limit in (NETWORK, HOT_KEY)]
-    return max(1, math.ceil(max(shared)))
+    return max(2, math.ceil(max(shared)))
 
 
 def hosts_at(limit: str, site: Site, costs: Costs) -> float:

@@ -26,7 +26,6 @@ class Spent(NamedTuple):
     """Seconds of processor time."""
     keys: float
     """Asked for; memcached counts each key of a multi-get."""
-    deletes: float
     bytes_in: float
     bytes_out: float
 
@@ -45,7 +44,6 @@ def spent(servers: Sequence[Memcached]) -> Spent:
     return Spent(
         total("rusage_user", "rusage_system"),
         total("cmd_get"),
-        total("delete_hits", "delete_misses"),
         total("bytes_read"),
         total("bytes_written"),
     )
