@@ -173,6 +173,7 @@ class MemcachedStore(Store):
     ) -> bool:
         if seen is None:
             self.write(entry, value, record, ttl)
+            self._forget_elsewhere(entry)
             return True
         items, exptime = self._items(entry, value, record), exptime_of(ttl)
         *parts, (key, sealed) = items.items()
@@ -185,7 +186,19 @@ class MemcachedStore(Store):
         stored = self._server_of(entry).ask(store)
         if stored is None:
             raise _not_taken(items)
+        if stored:
+            self._forget_elsewhere(entry)
         return stored
+
+    def _forget_elsewhere(self, entry: Entry) -> None:
+        """Let nothing be found of an entry that was exchanged where hosts may look whose list of
+        servers is another: nobody invalidates what is replaced."""
+        own = entry.scopes[0]
+        for name in places(self._weights, bytes.fromhex(own[1:]))[1:]:
+            try:
+                self._servers[name].ask(lambda connection: connection.delete(key_of(own)))
+            except StoreUnavailable:
+                self._servers[name].owe([own])
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:

@@ -274,6 +274,27 @@ def test_servers_come_and_go_while_hosts_disagree_about_them(
     assert min(read(number) for number in range(40)) > max(before)
 
 
+@pytest.mark.parametrize("apart", [("", "?weight=0"), ("?weight=0", "")])
+def test_a_value_that_was_replaced_is_gone_where_another_host_looks(
+    connected: Manager, memcached: Memcached, server: Memcached, apart: tuple[str, str]
+) -> None:
+    one, other = (
+        connected([memcached.address, server.address + weight]).values(
+            "functions", "carts", expire=60
+        )
+        for weight in apart
+    )
+    for number in range(40):
+        assert one.set(number, "old")
+        assert one.get(number) == "old"
+        if number % 2:
+            assert other.set(number, "new")
+        else:
+            assert other.update(number, lambda cart: "new") == "new"
+        assert other.get(number) == "new"
+        assert one.get(number) in (None, "new")
+
+
 @pytest.mark.parametrize("servers", [1, 3, 10])
 def test_a_server_more_moves_its_share_of_the_entries_and_nothing_else(servers: int) -> None:
     old = {f"10.0.0.{number}:11211": 1.0 for number in range(servers)}
