@@ -62,6 +62,11 @@ def entry_scope(address: bytes) -> str:
     return f"e{address.hex()}"
 
 
+def is_entry_scope(scope: str) -> bool:
+    """Whether a scope covers one entry alone."""
+    return scope[0] == "e"
+
+
 def function_scope(region: str, function: str) -> str:
     return f"f{address_of(region.encode(), function.encode()).hex()}"
 

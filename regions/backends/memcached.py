@@ -27,7 +27,7 @@ from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
 from regions.rendezvous import choose, places
-from regions.store import Entry, Reading, Store, Watched, dump
+from regions.store import Entry, Reading, Store, Watched, dump, is_entry_scope
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class MemcachedStore(Store):
         """Return which scopes have a generation on which server."""
         spread: dict[Server, list[str]] = {}
         for scope in scopes:
-            if scope[0] == "e":
+            if is_entry_scope(scope):
                 # Its own server last, where loads begin: there it is changed at once.
                 owners = places(self._weights, bytes.fromhex(scope[1:]))[::-1]
             else:

@@ -29,7 +29,7 @@ from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE
-from regions.store import SETTLING
+from regions.store import SETTLING, is_entry_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +54,8 @@ def change(
     """Give names new generations on their servers; call ``meanwhile`` between the two rounds.
     Returns the servers that could not be told, and owe it."""
     failures: dict[Server, StoreUnavailable] = {}
+    # One entry alone is made of nothing that is invalidated with it: then one round will do.
+    one_round = meanwhile is None and _is_one_entry(spread)
     # Those that are away first: nobody has to wait for an announcement while they time out.
     servers = sorted(spread, key=lambda server: not server.is_away)
     for _ in range(TRIES):
@@ -62,7 +64,8 @@ def change(
         for server in servers:
             names = spread[server]
             # The very last one is changed at once: everything else was announced before.
-            count = len(names) - (server is servers[-1] and meanwhile is None)
+            at_once = server is servers[-1] and meanwhile is None
+            count = 0 if one_round else len(names) - at_once
             try:
                 server.change(names, partial(_announce, announcement, names, count))
             except StoreUnavailable as error:
@@ -76,6 +79,11 @@ def change(
             break
         servers = [server for server in servers if server not in failures]
     return failures
+
+
+def _is_one_entry(spread: Mapping[Server, Sequence[str]]) -> bool:
+    names = {name for names in spread.values() for name in names}
+    return len(names) == 1 and is_entry_scope(*names)
 
 
 def _announce(

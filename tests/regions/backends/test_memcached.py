@@ -13,14 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regions.rendezvous import choose
+from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import Calls, Manager
 from tests.servers import Memcached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.regions.backends.proxies import Proxy
 
 
 @pytest.mark.parametrize("tags", [[], ["a", "b", "c", "d", "e", "f", "number:{number}"]])
@@ -227,6 +226,29 @@ def test_a_server_that_is_away_takes_its_own_entries_with_it_and_no_others(
     assert [number for number in range(100) if again[number] != now[number]] == moved, (
         "nothing of a server that is away is kept on another"
     )
+
+
+def test_an_invalidation_is_three_requests_to_each_of_several_servers_but_the_last(
+    connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
+) -> None:
+    proxies = [Proxy(each.port) for each in (memcached, server)]
+    cache = connected([proxy.address for proxy in proxies])
+
+    @cache.region("functions", tags=["all"])
+    def load(number: int) -> int:
+        return calls()
+
+    for invalidate, requests in (
+        (load.invalidate_all, [3, 1]),
+        (lambda: cache.invalidate_tags("all"), [3, 1]),
+        # What is one entry needs no announcement.
+        (lambda: load.invalidate(1), [1, 1]),
+    ):
+        load(1)
+        for proxy in proxies:
+            proxy.requests.clear()
+        invalidate()
+        assert [len(proxy.requests) for proxy in proxies] == requests
 
 
 def test_invalidations_reach_every_server(
