@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_server import key_of
@@ -40,12 +40,18 @@ if TYPE_CHECKING:
 _SIGN = b"!"
 _ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
 """Bytes; by its size everybody knows that it is no generation."""
-ANNOUNCED = 1.0
-"""Seconds for which an announcement stays, at the least, of a process that does not come back: many
-times what both rounds take, servers' time-outs included."""
+ANNOUNCED, FOR_EACH = 1.0, 0.001
+"""Seconds for which an announcement stays, at the least, of a process that does not come back, and
+as many more for each that is made: many times what both rounds take, time-outs included."""
 TRIES = 10
 """Times that both rounds are made, at the most: each takes another invalidation of the same scope
 that began later and ended sooner."""
+
+
+class Announcement(NamedTuple):
+    value: bytes
+    exptime: int
+    """As memcached takes it."""
 
 
 def change(
@@ -58,8 +64,9 @@ def change(
     one_round = meanwhile is None and _is_one_entry(spread)
     # Those that are away first: nobody has to wait for an announcement while they time out.
     servers = sorted(spread, key=lambda server: not server.is_away)
+    exptime = exptime_of(ANNOUNCED + FOR_EACH * sum(map(len, spread.values())))
     for _ in range(TRIES):
-        announcement = _SIGN + os.urandom(GENERATION_SIZE)
+        announcement = Announcement(_SIGN + os.urandom(GENERATION_SIZE), exptime)
         announced = []
         for server in servers:
             names = spread[server]
@@ -87,17 +94,16 @@ def _is_one_entry(spread: Mapping[Server, Sequence[str]]) -> bool:
 
 
 def _announce(
-    announcement: bytes, names: Sequence[str], count: int, connection: Connection
+    announcement: Announcement, names: Sequence[str], count: int, connection: Connection
 ) -> None:
     """Put an announcement in the place of the first ``count`` generations; delete the others: one
     that is not there matches no record, and the next load makes it."""
-    exptime = exptime_of(ANNOUNCED)
     for at, key in enumerate(map(key_of, names)):
-        if at >= count or not connection.set(key, announcement, exptime):
+        if at >= count or not connection.set(key, *announcement):
             connection.delete(key)
 
 
-def _end(announcement: bytes, server: Server, names: Sequence[str]) -> bool:
+def _end(announcement: Announcement, server: Server, names: Sequence[str]) -> bool:
     """Put new generations in the place of an announcement; return whether it was still there."""
 
     def end(connection: Connection) -> bool:
@@ -107,7 +113,7 @@ def _end(announcement: bytes, server: Server, names: Sequence[str]) -> bool:
             if found is None or len(found.value) == GENERATION_SIZE:
                 connection.delete(key)
                 stayed = False
-            elif found.value == announcement:
+            elif found.value == announcement.value:
                 connection.cas(key, os.urandom(GENERATION_SIZE), 0, found)
         return stayed
 

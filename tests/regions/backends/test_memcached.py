@@ -251,6 +251,23 @@ def test_an_invalidation_is_three_requests_to_each_of_several_servers_but_the_la
         assert [len(proxy.requests) for proxy in proxies] == requests
 
 
+def test_many_tags_are_announced_for_as_long_as_they_take(
+    connected: Manager, memcached: Memcached, server: Memcached
+) -> None:
+    proxy = Proxy(memcached.port)
+    cache = connected([proxy.address, server.address])
+
+    def seconds(count: int) -> int:
+        proxy.requests.clear()
+        cache.invalidate_tags(*(f"tag {number}" for number in range(count)))
+        announced = [request.split() for request in proxy.requests if request.startswith("set ")]
+        assert len(announced) == count, "none of them had to be announced again"
+        return min(int(exptime) for _, _, _, exptime, _ in announced)
+
+    assert seconds(1) <= 3
+    assert seconds(2000) > 4
+
+
 def test_invalidations_reach_every_server(
     connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
 ) -> None:
