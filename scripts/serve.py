@@ -26,7 +26,7 @@ def main() -> None:
             *("--bind", f"{HOST}:{port}"),
             *("--workers", str(max(2, os.cpu_count() or 2))),
             *("--worker-class", "gthread", "--threads", str(THREADS)),
-            *("--graceful-timeout", "5"),  # seconds
+            *("--graceful-timeout", "10"),  # seconds; a process that is starting needs some
             "--no-control-socket",
             *("--config", "scripts/reloading.py"),
             *("--log-level", "warning"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.client
 import os
@@ -118,6 +119,18 @@ class Application(Server):
             "uwsgi": [str(DEPLOY / "uwsgi.ini")],
         }
         return [str(PROGRAMS / self.program), *options[self.program], "--chdir", str(ROOT)]
+
+    def stop(self) -> None:
+        # uWSGI misses a signal that comes while its processes start, which the last of them does
+        # for a while after the first one answers: say it again.
+        for _ in range(8):
+            if self.process is None or self.program != "uwsgi":
+                break
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+                break
+        super().stop()
 
     def kill(self) -> None:
         """End the main process and all others of it at once."""
