@@ -49,6 +49,8 @@ that began later and ended sooner."""
 
 
 class Announcement(NamedTuple):
+    """What stands in the place of a generation between the two rounds; another one each time."""
+
     value: bytes
     exptime: int
     """As memcached takes it."""
