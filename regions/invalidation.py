@@ -68,7 +68,7 @@ def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     # which stores nothing of whatever scope while it waits for others.
     failures = _tell(sorted(owed, key=lambda store: not store.is_shared), owed)
     left = [each for each in invalidations if each.region.store.authority in failures]
-    for region in {each.region: None for each in left}:
+    for region in dict.fromkeys(each.region for each in left):
         error = failures[region.store.authority]
         region.stats.fault(error.kind, "an invalidation waits for the store", error)
     return left

@@ -7,7 +7,8 @@ an invalidation began its load after it; whatever was loading, waiting or being 
 carries a generation that is never current again. Evictions and restarts only remove generations,
 and a missing one matches nothing. An invalidation is one moment, whatever it covers: no load that
 is stored begins between the change of one generation and that of another, so no value is made of
-an older one (`regions.backends.memcached_generations`). Neither locks nor clocks take part in this.
+an older one (`regions.backends.memcached_generations`). No lease takes part in this, and no host's
+clock.
 
 **Leases** only save work (`regions.loading`): who holds an entry's lease loads, the others look
 again now and then (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A

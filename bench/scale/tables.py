@@ -103,7 +103,7 @@ def assumptions(measured: Measured) -> list[Row]:
         ),
         ("each of its keys, on top", micro(costs.key), "the same"),
         (
-            "an invalidated tag, on each server",
+            "a request of an invalidation",
             micro(costs.change),
             "1 process and memcached, on one core",
         ),

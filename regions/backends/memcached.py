@@ -3,11 +3,11 @@
 An entry lies on one server, and every generation it depends on lies there too: its own, and those
 of its function, tags and region, of which each server has a copy. So a hit is one request to one
 server, a server that is away takes its own entries with it and no others, and no generation is
-asked for by everybody at one place. Invalidating a function, a tag
-or a region is a write or two to each server, whatever it covers
-(`regions.backends.memcached_generations`). An entry's own generation is changed
-wherever a process may see the entry whose list has one server more, or one less
-(`regions.rendezvous.places`), so that servers come and go while all of them are in use.
+asked for by everybody at one place. Invalidating a function, a tag or a region is three requests to
+each server and one to the last, whatever it covers, and one moment for all of them
+(`regions.backends.memcached_generations`). An entry's own generation is changed wherever a process
+may see the entry whose list has one server more, or one less (`regions.rendezvous.places`), so that
+servers come and go while all of them are in use.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ class MemcachedStore(Store):
         """Let nothing be found of an entry that was exchanged where hosts may look whose list of
         servers is another: nobody invalidates what is replaced."""
         own = entry.scopes[0]
+        # Not `Server.delete`: nobody waits at each exchange for a server that is left alone.
         for name in places(self._weights, bytes.fromhex(own[1:]))[1:]:
             try:
                 self._servers[name].ask(lambda connection: connection.delete(key_of(own)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.regions.children import fork
-from tests.regions.conftest import Manager
+from tests.regions.conftest import Calls, Manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,21 +67,21 @@ def test_a_load_in_the_midst_of_an_invalidation_is_not_stored(
 ) -> None:
     nested = Nested(file_manager)
     assert nested.read() == {0}
-    moments = []
+    moments = Calls()
 
     def use() -> None:
         nested.cache.invalidate_tags("another")  # what was read before counts no more
         nested.read()
 
     def disturb() -> None:
-        moments.append(nested.loads)
+        moments()
         in_another_thread(use)
 
     at_each_change(monkeypatch, disturb)
     for _ in range(5):
         nested.change()
         assert nested.read() == {nested.truth}
-    assert len(moments) == 5 * (len(TAGS) + 1)
+    assert moments.count == 5 * (len(TAGS) + 1)
 
 
 @pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
