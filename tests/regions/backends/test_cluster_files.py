@@ -92,8 +92,14 @@ def test_a_race_on_a_shared_folder(tmp_path: Path, memcached: Memcached) -> None
 
 
 def test_a_race_while_a_server_restarts(tmp_path: Path, own_memcached: Memcached) -> None:
-    hosts = cluster_options(own_memcached, tmp_path / "one", tmp_path / "other", retry=0.2)
-    reads, hits, stale = race(hosts, "entry", "tag", writes=60, disturb=own_memcached.restart)
+    retry = 0.2
+    hosts = cluster_options(own_memcached, tmp_path / "one", tmp_path / "other", retry=retry)
+
+    def restart() -> None:
+        time.sleep(2 * retry)  # so that it is used, and not only left alone
+        own_memcached.restart()
+
+    reads, hits, stale = race(hosts, "entry", "tag", writes=60, disturb=restart)
     assert hits, "nothing was kept"
     assert stale == 0, f"of {reads}"
 
