@@ -17,8 +17,8 @@ from typing import (
 )
 
 from regions import tracing
-from regions.errors import ConfigurationError
-from regions.keys import Binder, encode, qualified_name
+from regions.errors import ConfigurationError, UnkeyableArgument
+from regions.keys import Binder, encode, encode_apart, qualified_name
 from regions.missing import MISSING
 from regions.steps import run
 from regions.store import (
@@ -123,14 +123,24 @@ class Cached(Generic[P]):
     def _make_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         arguments = self._binder.bind(args, kwargs)
         if self._key is None:
-            key = self._binder.encode(arguments)
+            key, places = self._binder.encode(arguments)
         else:
-            key = encode(self._key(*args, **kwargs))
-        address = address_of(self._identity, key)
+            key, places = self._own_key(self._key(*args, **kwargs))
+        address = address_of(self._identity, key, *((places,) if places else ()))
+        # An invalidation reaches every place that one thing lies in.
         scopes: tuple[str, ...] = (entry_scope(address_of(self._shared, key)), *self._shared_scopes)
         if self._tags:
             scopes += self._tags.scopes(args, kwargs, arguments)
         return Entry(self.name, address, scopes)
+
+    def _own_key(self, value: Any) -> tuple[bytes, bytes]:
+        try:
+            return encode_apart(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UnkeyableArgument(
+                f"{self.name}: key= returned {value!r}, which cannot be a key: {error}. Return "
+                f"what identifies the call, such as an id or a tuple of texts and numbers"
+            ) from error
 
     def _bound_to(self, instance: Any) -> Self:
         bound = object.__new__(type(self))

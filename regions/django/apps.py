@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from typing import Any
+
+from django.apps import AppConfig, apps
 from django.core.checks import register
+from django.db import router
 from django.db.models import Model
 from django.utils.autoreload import file_changed
+from django.utils.functional import LazyObject, Promise, empty
 
 from regions import keys, transactions
 from regions.django.acting import name_program
@@ -16,11 +20,34 @@ from regions.django.tracing import watch_calls
 from regions.django.transactions import DatabaseTransactions
 
 
-def model_key(instance: Model) -> tuple[str, object]:
-    """Key a model instance by label and primary key. Raises ValueError for an unsaved one."""
-    if instance.pk is None:
-        raise ValueError(f"this {instance._meta.label} has no primary key: it is not saved")
-    return instance._meta.label, instance.pk
+def row_of(instance: Model) -> keys.Located:
+    """Return which row an instance is: the one of a proxy model is its concrete model's. Raises
+    ValueError for an instance that is not saved."""
+    meta, key = instance._meta, instance.pk
+    if key is None or (isinstance(key, tuple) and None in key):
+        raise ValueError(f"this {meta.label} has no primary key: it is not saved, or was deleted")
+    database = instance._state.db or router.db_for_write(type(instance), instance=instance)
+    concrete = meta.concrete_model or type(instance)
+    return keys.Located((concrete._meta.label, key), database)
+
+
+def unwrapped(lazy: Any) -> Any:
+    """Return the object that a lazy one, such as ``request.user``, stands for."""
+    if lazy._wrapped is empty:
+        lazy._setup()
+    return lazy._wrapped
+
+
+def teach_keys() -> None:
+    """Let the arguments of cached functions be what Django's applications pass around."""
+    keys.substitute(Model, row_of)
+    keys.substitute(LazyObject, unwrapped)
+    # A lazy text, such as of gettext_lazy(): what it is in the current language.
+    keys.substitute(Promise, lambda lazy: lazy._proxy____cast())
+    if apps.is_installed("django.contrib.auth"):
+        from django.contrib.auth.models import AnonymousUser
+
+        keys.register(AnonymousUser, lambda _: ())
 
 
 class RegionsConfig(AppConfig):
@@ -29,7 +56,7 @@ class RegionsConfig(AppConfig):
     verbose_name = "Regions"
 
     def ready(self) -> None:
-        keys.register(Model, model_key)
+        teach_keys()
         transactions.install(DatabaseTransactions())
         file_changed.connect(forget_release)
         register(check_regions, TAG)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.conf import settings
 from django.template import TemplateSyntaxError, Variable
 from django.utils import timezone, translation
-from django.utils.functional import LazyObject, SimpleLazyObject
+from django.utils.functional import SimpleLazyObject
 
 from regions import keys, tracing
 from regions.django.dependencies import Need, fetch, look, recorder, recording, region_named, use
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
     from regions.django.dependencies import Found, Recorder
     from regions.region import Region
-
-# Such as request.user: keyed as what it stands for.
-keys.register(LazyObject, lambda lazy: lazy.__reduce__()[1])
 
 
 class Fragment(NamedTuple):

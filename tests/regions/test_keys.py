@@ -4,33 +4,81 @@ from __future__ import annotations
 
 import datetime
 import enum
+import itertools
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, OrderedDict, defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regions import ConfigurationError, UnkeyableArgument
-from regions.keys import Binder, encode
+from regions.keys import Binder, encode, register
 
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.binary()
-    | st.decimals(allow_nan=False)
-    | st.dates()
-    | st.datetimes()
-    | st.timedeltas()
-    | st.uuids()
-)
+TWO_HOURS = datetime.timedelta(hours=2)
+
+
+class Permission(enum.Flag):
+    READ = 1
+    WRITE = 2
+    RUN = 4
+
+
+@dataclass(frozen=True)
+class Order:
+    number: int
+    items: tuple[str, ...]
+    note: str = field(default="", compare=False)
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str
+
+
+zones = st.sampled_from([datetime.UTC, ZoneInfo("Europe/Oslo"), datetime.timezone(-TWO_HOURS)])
+kinds: list[st.SearchStrategy[Any]] = [
+    st.none() | st.booleans(),
+    st.integers(),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0]),
+    st.sampled_from([complex(real, imag) for real in (0.0, -0.0, 1) for imag in (0.0, -0.0, 1)]),
+    st.text(),
+    st.binary(),
+    st.decimals(allow_nan=False),
+    st.sampled_from([Decimal(text) for text in ("5", "5.00", "50e-1", "50", "-5", "5.01")]),
+    st.sampled_from([Decimal(text) for text in ("0", "-0", "0.0", "Infinity", "-Infinity")]),
+    st.fractions(0, 1, max_denominator=4),
+    st.dates(),
+    st.datetimes(timezones=st.none() | zones),
+    st.times(),
+    st.timedeltas(),
+    st.uuids(),
+    st.builds(range, st.integers(-3, 3), st.integers(-3, 3), st.sampled_from([1, 2, -1, 5])),
+    st.integers(0, 7).map(Permission),
+    st.builds(Pair, st.integers(0, 2), st.text(max_size=1)),
+    st.builds(Order, st.integers(0, 1), st.just(("a",)), st.text(max_size=1)),
+    st.builds(pathlib.PurePosixPath, st.sampled_from(["a", "A", "a/", "a/b"])),
+    st.builds(pathlib.PureWindowsPath, st.sampled_from(["a", "A", "a/b"])),
+]
+small = st.dictionaries(st.sampled_from("ab"), st.integers(0, 1), max_size=2)
+ordered = st.lists(st.sampled_from("ab"), unique=True).map(OrderedDict[str, Any].fromkeys)
+kinds += [
+    small,
+    small.map(Counter),
+    small.map(lambda given: defaultdict(int, given)),
+    ordered,
+    st.lists(ordered, max_size=2),
+]
+scalars = st.one_of(kinds[:-5])
 values = st.recursive(
     scalars,
     lambda inner: (
@@ -41,22 +89,49 @@ values = st.recursive(
     ),
     max_leaves=8,
 )
+several = st.lists(values, min_size=2, max_size=4) | st.sampled_from(kinds).flatmap(
+    lambda kind: st.lists(kind, min_size=2, max_size=6)
+)
 
 
-def identity(value: Any) -> Any:
-    """What must be the same for two values to share a key: types and contents, all the way."""
-    if isinstance(value, list | tuple):
-        return type(value), [identity(item) for item in value]
-    if isinstance(value, dict):
-        return dict, sorted((repr(k), repr(identity(v))) for k, v in value.items())
-    if isinstance(value, frozenset):
-        return frozenset, sorted(repr(identity(item)) for item in value)
-    return type(value), repr(value)
+def are_same(one: Any, other: Any) -> bool:
+    """What must be so for two values to share a key: equal, with the same types all the way. Of
+    times, the time zone counts as well."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, datetime.datetime):
+        return one == other and str(one.tzinfo) == str(other.tzinfo)
+    if isinstance(one, Counter):
+        one, other = ({k: v for k, v in each.items() if v} for each in (one, other))
+    if isinstance(one, OrderedDict):
+        one, other = list(one.items()), list(other.items())
+    if isinstance(one, Order):
+        return (one.number, one.items) == (other.number, other.items)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(are_same, one, other))
+    if isinstance(one, dict):
+        return are_same_sets([*one.items()], [*other.items()])
+    if isinstance(one, frozenset):
+        return are_same_sets([*one], [*other])
+    return bool(one == other)
 
 
-@given(values, values)
-def test_keys_are_equal_exactly_for_equal_values_of_equal_types(one: Any, other: Any) -> None:
-    assert (encode(one) == encode(other)) == (identity(one) == identity(other))
+def are_same_sets(one: list[Any], other: list[Any]) -> bool:
+    return len(one) == len(other) and all(
+        any(are_same(each, found) for found in other) for each in one
+    )
+
+
+@settings(max_examples=300)
+@given(several)
+def test_keys_are_equal_exactly_for_equal_values_of_equal_types(found: list[Any]) -> None:
+    for one, other in itertools.combinations(found, 2):
+        assert (encode(one) == encode(other)) == are_same(one, other), (one, other)
+
+
+@given(values)
+def test_a_copy_of_a_value_has_its_key(value: Any) -> None:
+    assert encode(pickle.loads(pickle.dumps(value))) == encode(value)
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
@@ -118,6 +193,13 @@ class Markup(str):
     """A text that a function may well treat otherwise than plain text."""
 
 
+class Many(dict[str, list[int]]):
+    """A dict that shows the last of several values, as Django's QueryDict."""
+
+    def items(self) -> Any:
+        return {key: values[-1] for key, values in super().items()}.items()
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -126,6 +208,9 @@ class Markup(str):
         (Point(1, 2), Point(2, 1)),
         (Markup("a"), "a"),
         (Point, Size),
+        (Many(a=[1, 2]), Many(a=[2])),
+        (pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a")),
+        (Permission(0), Permission.READ),
     ],
 )
 def test_classes_count(one: Any, other: Any) -> None:
@@ -133,13 +218,51 @@ def test_classes_count(one: Any, other: Any) -> None:
     assert encode(one) == encode(one)
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), iter([]), lambda: None, [object()]])
+class Money(Decimal):
+    """A number that is equal to another only in one currency."""
+
+    currency = "EUR"
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.currency == getattr(other, "currency", None)
+
+    __hash__ = Decimal.__hash__
+
+
+class NamelessZone(datetime.tzinfo):
+    def dst(self, _: datetime.datetime | None) -> None: ...
+
+    def tzname(self, _: datetime.datetime | None) -> None: ...
+
+    def utcoffset(self, _: datetime.datetime | None) -> datetime.timedelta:
+        return TWO_HOURS
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        float("nan"),
+        Decimal("NaN"),
+        complex(float("nan"), 1),
+        iter([]),
+        lambda: None,
+        [object()],
+        Money("5"),
+        datetime.datetime(2026, 1, 1, tzinfo=NamelessZone()),
+    ],
+)
 def test_an_argument_without_a_stable_key_is_refused_by_name(value: Any) -> None:
     def report(year: int, source: Any) -> None: ...
 
     binder = Binder(report)
     with pytest.raises(UnkeyableArgument, match=r"report: argument 'source'.*ignore=\['source'\]"):
         binder.encode(binder.bind((2026, value), {}))
+
+
+def test_a_type_that_the_keys_know_is_not_registered() -> None:
+    with pytest.raises(ConfigurationError, match=r"decimal\.Decimal has a key already"):
+        register(Decimal, str)
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
@@ -192,7 +315,10 @@ def test_ignored_parameters_do_not_count_and_must_exist() -> None:
 
 def test_keys_are_the_same_in_every_process() -> None:
     program = (
-        "from regions.keys import encode; print(encode(({'a', 'b', 'c'}, {'x': None}, 1.5)).hex())"
+        "import enum, collections; from regions.keys import encode;"
+        "Flags = enum.Flag('Flags', ['A', 'B', 'C']);"
+        "value = {'a', 'b', 'c', Flags(5)}, {'x': None, 'y': 1}, collections.Counter('abc'), 1.5;"
+        "print(encode(value).hex())"
     )
     keys = {
         subprocess.run(
