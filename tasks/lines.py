@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from tasks.file_index import FileRow
     from tasks.texts import Text
 
-LONGEST = 4 * 1024 * 1024
+LONGEST = 1024 * 1024
 """Bytes of a file that are read."""
+LINES = 5000
+"""Lines of a file, or rows of a table, that are read."""
 MOST = 1000
 """Tasks that are made at once."""
 
@@ -46,6 +48,8 @@ class Plan:
     refused: list[Refused] = field(default_factory=list)
     beyond: int = 0
     """Lines that come after as many tasks as are made at once."""
+    unread: bool = False
+    """Whether there are more lines than are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,11 @@ def plan_of(file: FileRow, text: Text, choice: Choice | None) -> Plan:
     plan, seen, number = Plan(), set(), 0
     clean = TaskForm.base_fields["name"].clean
     try:
-        for number, line in _lines(text) if choice is None else _cells(file, text, choice):
+        lines = _lines(text) if choice is None else _cells(file, text, choice)
+        for count, (number, line) in enumerate(lines):
+            if count == LINES:
+                plan.unread = True
+                break
             if not line:
                 plan.empty += 1
             elif line in seen:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,8 +22,14 @@ PREVIEW_SIZE = 64 * 1024
 """Bytes of a text that its page shows, and that tell its encoding."""
 PREVIEW_ROWS = 50
 """Rows of a table that its page shows."""
-_SAMPLE = 4096
-"""Characters that tell the form of a table; the time that takes grows with their square."""
+PREVIEW_COLUMNS = 100
+"""Cells of a row that its page shows."""
+PREVIEW_IMAGE = 16 * 1024 * 1024
+"""Bytes of a picture that its page shows: browsers load all of it."""
+_SAMPLE = 16 * 1024
+"""Characters that tell the form of a table."""
+_SAMPLE_ROWS = 21
+"""Rows that tell the form of a table: a header, and some to compare it with."""
 
 IMAGES = frozenset(
     f"image/{kind}"
@@ -34,6 +43,8 @@ _TEXTS = frozenset(
 """What people read, though its media type is not ``text/…``."""
 _TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
 """Media types of tables, and what separates their columns unless it looks otherwise."""
+_DELIMITERS = ",;\t|"
+_NUMBER = re.compile(r"[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?%?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     header: bool
     partial: bool
-    """Whether the table goes on."""
+    """Whether the table goes on below."""
+    narrowed: bool
+    """Whether rows have more cells."""
 
 
 def text_of(file: FileRow, content: CachedFile, longest: int = PREVIEW_SIZE) -> Text | None:
@@ -94,19 +107,28 @@ def is_table(file: FileRow) -> bool:
 
 
 def table_of(file: FileRow, text: Text) -> Table | None:
-    """Return the first rows of a table; None when it cannot be read as one."""
+    """Return the first rows and columns of a table; None when it cannot be read as one."""
     try:
         rows = [row for _, row in islice(rows_of(file, text), PREVIEW_ROWS + 1)]
     except csv.Error:
         return None
-    shown = tuple(map(tuple, rows[:PREVIEW_ROWS]))
-    return Table(shown, has_header(text), partial=text.partial or len(rows) > PREVIEW_ROWS)
+    shown = tuple(tuple(row[:PREVIEW_COLUMNS]) for row in rows[:PREVIEW_ROWS])
+    return Table(
+        shown,
+        _has_header(shown[:_SAMPLE_ROWS]),
+        partial=text.partial or len(rows) > PREVIEW_ROWS,
+        narrowed=any(len(row) > PREVIEW_COLUMNS for row in rows[:PREVIEW_ROWS]),
+    )
 
 
 def rows_of(file: FileRow, text: Text) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a table that are not empty, with the number of the line in which each
     ends; not the last one if it may be cut off. Raises csv.Error."""
-    reader = csv.reader(io.StringIO(text.text, newline=""), delimiter=_delimiter(file, text))
+    return _rows(text.text, _delimiter(file, text), cut=text.partial)
+
+
+def _rows(text: str, delimiter: str, *, cut: bool) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     previous = None
     try:
         for row in reader:
@@ -117,22 +139,43 @@ def rows_of(file: FileRow, text: Text) -> Iterator[tuple[int, list[str]]]:
         if previous is not None:
             yield previous
         raise
-    if previous is not None and not text.partial:
+    if previous is not None and not cut:
         yield previous
 
 
-def has_header(text: Text) -> bool:
-    """Whether the first row looks different from the others."""
-    try:
-        return csv.Sniffer().has_header(text.text[:_SAMPLE])
-    except csv.Error:
-        return False
-
-
 def _delimiter(file: FileRow, text: Text) -> str:
-    try:
-        # Whole lines, as the sniffer counts in each how often a character occurs.
-        sample = text.text[:_SAMPLE]
-        return csv.Sniffer().sniff(sample.rpartition("\n")[0] or sample, ",;\t|").delimiter
-    except csv.Error:
-        return _TABLES[file.media_type]
+    """Return the character that separates the columns: the one by which most rows have the same
+    number of cells, and more than one. Each is tried on a sample, which `csv.Sniffer` takes up to
+    the fourth power of the sample's length for."""
+    sample = text.text[:_SAMPLE]
+    cut = text.partial or len(sample) < len(text.text)
+    usual = _TABLES[file.media_type]
+    return max(_DELIMITERS, key=lambda each: (*_agreement(sample, each, cut), each == usual))
+
+
+def _agreement(sample: str, delimiter: str, cut: bool) -> tuple[float, int]:
+    """Return the share of rows that have the most frequent number of cells, and that number; zeros
+    when the delimiter separates nothing."""
+    numbers: Counter[int] = Counter()
+    with suppress(csv.Error):
+        for _, row in islice(_rows(sample, delimiter, cut=cut), _SAMPLE_ROWS):
+            numbers[len(row)] += 1
+    # Of numbers that are equally frequent, the larger one.
+    rows, cells = max(((rows, cells) for cells, rows in numbers.items()), default=(0, 0))
+    return (rows / numbers.total(), cells) if cells > 1 else (0.0, 0)
+
+
+def _has_header(rows: tuple[tuple[str, ...], ...]) -> bool:
+    """Whether the first row looks different from the others: where a column has numbers, or cells
+    of one length, and the first row has not."""
+    if not rows:
+        return False
+    header, *others = rows
+    votes = 0
+    alike = [row for row in others if len(row) == len(header)]
+    for name, *cells in zip(header, *alike, strict=True) if alike else ():
+        if all(map(_NUMBER.fullmatch, cells)):
+            votes += -1 if _NUMBER.fullmatch(name) else 1
+        elif len(set(map(len, cells))) == 1:
+            votes += -1 if len(name) == len(cells[0]) else 1
+    return votes > 0

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from tasks import attachments, changes, lists
 from tasks.files import ContentAway, content_of
-from tasks.lines import LONGEST, MOST, choice_of, plan_of
+from tasks.lines import LINES, LONGEST, MOST, choice_of, plan_of
 from tasks.models import ImportedFile, Task
 from tasks.texts import text_of
 from tasks.views.files import away, folders_above, row_or_404
@@ -81,6 +81,7 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
         "more_refused": max(0, len(plan.refused) - _SHOWN),
         "partial": text.partial,
         "longest": LONGEST,
+        "lines": LINES,
         "most": MOST,
         "changed": changed,
     }

@@ -53,8 +53,10 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "copied_at": old_copy_of(content),
         "downloads": downloads_of(file.path).value(),
         "image": file.media_type in texts.IMAGES,
+        "large_image": file.size > texts.PREVIEW_IMAGE,
         "text": text,
         "table": text and texts.is_table(file) and texts.table_of(file, text),
+        "columns": texts.PREVIEW_COLUMNS,
         "search": search,
         "offer": attachments.offer(lists.list_id(request), pk, search),
     }

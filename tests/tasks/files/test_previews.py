@@ -1,0 +1,139 @@
+"""What a page shows of a file takes a bounded time and is of a bounded size, whatever the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tasks import lines, texts
+from tasks.file_index import FileRow
+from tests.tasks.files.conftest import address, text_of
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from tests.tasks.files.conftest import Import
+
+SECONDS = 3.0
+"""More than any of these takes on a busy machine, and less than some of them once took."""
+
+
+def row(name: str, size: int = 0) -> FileRow:
+    kind = {"csv": "text/csv", "tsv": "text/tab-separated-values"}.get(name[-3:], "text/plain")
+    return FileRow(1, name, size, kind, "", "", "", datetime.now(UTC))
+
+
+def table(text: str, name: str = "a.csv", *, partial: bool = False) -> texts.Table | None:
+    return texts.table_of(row(name), texts.Text(text, partial))
+
+
+HOSTILE = [
+    'x,"a",y\n' + '"' * 300 + "a\n",
+    '"' * texts.PREVIEW_SIZE,
+    '","' * (texts.PREVIEW_SIZE // 3),
+    "'\"" * (texts.PREVIEW_SIZE // 2),
+    "\n" * texts.PREVIEW_SIZE,
+    "\r" * texts.PREVIEW_SIZE,
+    ",\n" * (texts.PREVIEW_SIZE // 2),
+    '"\n' * (texts.PREVIEW_SIZE // 2),
+    " " * texts.PREVIEW_SIZE,
+    "9" * texts.PREVIEW_SIZE,
+    "1e" * (texts.PREVIEW_SIZE // 2),
+    "".join(f'"a"{each}' for each in ",;\t|") * 1000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("partial", [True, False])
+def test_no_table_keeps_anybody_waiting(text: str, partial: bool) -> None:
+    began = time.monotonic()
+    table(text, partial=partial)
+    file, content = row("a.csv"), texts.Text(text, partial)
+    lines.plan_of(file, content, lines.choice_of(file, content, 0, None))
+    lines.plan_of(file, content, None)
+    assert time.monotonic() - began < SECONDS
+
+
+@settings(max_examples=100, deadline=2000)
+@given(
+    st.lists(st.sampled_from(['"', "'", ",", ";", "\t", "|", "\n", "\r", " ", "a", "1"])),
+    st.integers(1, 2000),
+)
+@example(['x,"a",y\n' + '"' * 500 + "a\n"], 1)
+def test_no_pattern_of_characters_takes_long(pattern: list[str], times: int) -> None:
+    text = ("".join(pattern) * times)[: texts.PREVIEW_SIZE]
+    table(text)
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(",;\t|"),
+    st.integers(2, 5).flatmap(
+        lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)
+    ),
+)
+def test_a_table_is_read_as_it_was_written(delimiter: str, rows: list[list[str]]) -> None:
+    written = io.StringIO()
+    csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
+    found = table(written.getvalue())
+    assert found is not None
+    assert found.rows == tuple(map(tuple, rows[: texts.PREVIEW_ROWS]))
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "header"),
+    [
+        ("name;price\nA, B;1,50\nC;2,00\n", 2, True),
+        ("name,price\nA;B,1\nC,2\n", 2, True),
+        ("1|2|3\n4|5|6\n", 3, False),
+        ("a\tb\n1\t2\n", 2, True),
+        ("", 0, False),
+        ("only one row,of two\n", 2, False),
+    ],
+)
+def test_the_delimiter_is_the_one_by_which_rows_agree(
+    text: str, columns: int, header: bool
+) -> None:
+    found = table(text)
+    assert found is not None
+    assert max(map(len, found.rows), default=0) == columns
+    assert found.header is header
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_shows_so_many_columns_and_says_so(client: Client, imported: Import) -> None:
+    imported({"wide.csv": b"," * (texts.PREVIEW_SIZE - 1) + b"\n"})
+    page = client.get(address("wide.csv"))
+    assert page.content.count(b"<td>") < 2 * texts.PREVIEW_COLUMNS
+    assert f"the first {texts.PREVIEW_COLUMNS} columns" in text_of(page)
+    choice = client.get(address("wide.csv", "tasks/"))
+    assert choice.content.count(b"<option") < 2 * texts.PREVIEW_COLUMNS
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_huge_picture_is_not_loaded(
+    client: Client, imported: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "PREVIEW_IMAGE", 3)
+    imported({"a.png": b"1234", "b.png": b"123"})
+    assert b"<img" not in client.get(address("a.png")).content
+    assert "too large to be shown" in text_of(client.get(address("a.png")))
+    assert b"<img" in client.get(address("b.png")).content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_lines_the_first_are_read(client: Client, imported: Import) -> None:
+    imported({"a.txt": b"\xe2\x80\x8b\n" * lines.LINES + b"x\n"})
+    page = client.get(address("a.txt", "tasks/"))
+    assert f"Read in part: the first {lines.LINES} lines" in text_of(page)
+    assert b"Add 1 task" not in page.content
