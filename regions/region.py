@@ -113,7 +113,9 @@ class Region:
         return [readings.get(entry) for entry in entries]
 
     def _may_be_read(self) -> bool:
-        return not self.store.is_shared or transactions.current.informed()
+        # What another process of this host has left is looked for whatever the store is; only other
+        # hosts' invalidations have to be known.
+        return transactions.current.informed() or not self.store.is_shared
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
         if pending.isdisjoint(entry.scopes):

@@ -103,6 +103,10 @@ class Watched(NamedTuple):
     """The store's own."""
 
 
+EVERYBODY = "everybody"
+"""The owner of a store that other hosts use too."""
+
+
 class Gone(LookupError):
     """A record's content went with it, after it was read."""
 
@@ -159,6 +163,12 @@ class Store(ABC):
     def authority(self) -> Store:
         """The store that says what is current: what is invalidated there, is here as well."""
         return self
+
+    def owner(self) -> str | None:
+        """Return what this store has in common with those of other processes that see the same
+        entries, and with no others: `EVERYBODY` where other hosts do, None where no process
+        does."""
+        return EVERYBODY
 
     @abstractmethod
     def read(self, entry: Entry) -> Reading:

@@ -18,10 +18,12 @@ import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
 
 from regions.backends.beaker_row import FULL, Row
+from regions.backends.file_writing import reported
+from regions.backends.folder_identity import identity_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
-from regions.store import Entry, Reading, Store, address_of, dump
+from regions.store import EVERYBODY, Entry, Reading, Store, address_of, dump
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
@@ -45,9 +47,19 @@ class BeakerStore(Store):
             self._space = Row(manager, namespace, options)
         else:
             self._space = _Locked(manager(namespace, **options))
+        self._is_memory = type_ == "memory"
+        self._folder = Path(folder, "undelivered") if folder else None
         self._signer = signer
         self._leases: dict[bytes, float] = {}
         self._lock = threading.Lock()
+
+    def owner(self) -> str | None:
+        if self.is_shared:
+            return EVERYBODY
+        if self._is_memory or self._folder is None:
+            return None
+        with reported("read"):
+            return identity_of(self._folder).hex()
 
     def read(self, entry: Entry) -> Reading:
         self._undelivered.deliver(self._change)

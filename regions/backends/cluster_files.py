@@ -24,8 +24,9 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from regions.backends.file_writing import arriving, make_folder, reported
+from regions.backends.file_writing import make_folder, reported
 from regions.backends.files import FileStore
+from regions.backends.folder_identity import identity_of
 from regions.backends.held_lease import Held
 from regions.content import CachedFile, hold
 from regions.errors import StoreUnavailable
@@ -61,6 +62,9 @@ class ClusterFileStore(FileStore):
     @property
     def authority(self) -> Store:
         return self._servers
+
+    def owner(self) -> str | None:
+        return self._servers.owner()
 
     # -- records ---------------------------------------------------------------------------
 
@@ -203,29 +207,6 @@ class ClusterFileStore(FileStore):
         if held is not None:
             chunks = held.renewed_by(chunks)
         return super()._write_content(entry, codec, chunks, record)
-
-
-def identity_of(folder: Path) -> bytes:
-    """Return what tells a folder from all others, to every host that has it: a random number that
-    is made once, and its file's, so that a copy of the folder is another one. Raises OSError and
-    StoreUnavailable."""
-    path = folder / "identity"
-    with contextlib.suppress(FileNotFoundError):
-        return _identity(path)
-    with arriving(folder / "incoming") as file:
-        file.write(os.urandom(16))
-        file.flush()
-        os.fsync(file.fileno())
-        # A link never replaces: of several hosts, one makes it.
-        with contextlib.suppress(FileExistsError):
-            os.link(file.name, path)
-    os.listdir(folder)  # where there was none may be remembered
-    return _identity(path)
-
-
-def _identity(path: Path) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino
 
 
 @contextlib.contextmanager

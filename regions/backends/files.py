@@ -3,6 +3,7 @@
 Layout of a store's folder::
 
     generations             what is current (`regions.generations`)
+    identity                a random number, by which others know the folder
     leases                  who is loading (`regions.file_leases`)
     entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
     content/ab/cdef…-12ab   raw content of an entry (`regions.backends.content_files`)
@@ -29,6 +30,7 @@ from regions.backends.content_files import ContentFiles, Description
 from regions.backends.file_counters import FileCounters
 from regions.backends.file_exchange import FileExchange
 from regions.backends.file_writing import arriving, move, reported
+from regions.backends.folder_identity import identity_of
 from regions.backends.lately_read import LatelyRead
 from regions.backends.size_limit import SizeLimit
 from regions.content import CachedFile, Resumable, content_chunks, is_content, keep_open
@@ -77,10 +79,19 @@ class FileStore(Store):
         self._incoming = folder / "incoming"
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
+        self._identity: str | None = None
         self._undelivered = Undelivered()
         self._lately_read = LatelyRead()
         self.counters = FileCounters(folder / "counters")
         self._exchange = FileExchange(self, str(folder / "locks"))
+
+    def owner(self) -> str | None:
+        try:
+            self._identity = identity_of(self.folder).hex()
+        except (OSError, StoreUnavailable):
+            if self._identity is None:
+                raise
+        return self._identity
 
     # -- records ---------------------------------------------------------------------------
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import router
+from django.db import InterfaceError, OperationalError, connections, router
 
 from regions.django.outbox.models import DatabaseNow, Owed
+from regions.errors import StoreUnavailable
 from regions.invalidation import Invalidation, deliver
-from regions.region import regions_named
+from regions.region import all_regions, regions_named
+from regions.store import EVERYBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from django.db.models import QuerySet
+
+    from regions.region import Region
+
+    Scopes = Mapping[tuple[str, str], Iterable[str]]
+    """By region and owner; each is a row's."""
 
 logger = logging.getLogger("regions.django.outbox")
 
@@ -28,18 +35,55 @@ FORGOTTEN = timedelta(days=7)
 _AT_ONCE = 500
 """Rows that are deleted in one statement; databases limit its size."""
 
+Result = TypeVar("Result")
+
 
 def alias() -> str:
     """Return the database that has the table; transactions on others have no outbox."""
     return router.db_for_write(Owed)
 
 
-def left(older_than: float = IN_FLIGHT) -> QuerySet[Owed]:
-    """Return the rows that are not their writer's any more, as it died, or could not deliver them
-    and said so: those older than so many seconds, by the database's clock."""
+def on_a_live_connection(ask: Callable[[], Result]) -> Result:
+    """Ask the database; once more, on a new connection, if this thread's had died since it was
+    last used: in a thread without requests nobody else finds that out. Raises DatabaseError."""
+    connection = connections[alias()]
+    was_open = connection.connection is not None
+    try:
+        return ask()
+    except (OperationalError, InterfaceError):
+        if not was_open or connection.in_atomic_block or connection.is_usable():
+            raise
+        connection.close()
+        return ask()
+
+
+def owner_of(region: Region) -> str | None:
+    """Return whose rows are for a region (`Store.owner`); None if no other process can carry them
+    out, or its folder cannot be read."""
+    try:
+        return region.store.authority.owner()
+    except (OSError, StoreUnavailable):
+        return None
+
+
+def left(older_than: float = IN_FLIGHT, *, everybodys: bool = False) -> QuerySet[Owed]:
+    """Return the rows for stores of this process, or for ``everybodys``, that are not their
+    writer's any more, as it died, or could not deliver them and said so: those older than so many
+    seconds, by the database's clock."""
+    owners = {EVERYBODY} if everybodys else {owner_of(region) for region in all_regions()}
     return Owed.objects.using(alias()).filter(
-        created_at__lte=DatabaseNow() - timedelta(seconds=older_than)
+        created_at__lte=DatabaseNow() - timedelta(seconds=older_than),
+        owner__in={"", *owners} - {None},
     )
+
+
+def give_up() -> None:
+    """Forget rows that nobody has been able to deliver, whoever's they are. Raises
+    DatabaseError."""
+    rows = Owed.objects.using(alias()).filter(created_at__lt=DatabaseNow() - FORGOTTEN)
+    for row in rows:
+        logger.warning("%s has not been delivered in %s: given up", row, FORGOTTEN)
+        row.delete()
 
 
 class Delivery:
@@ -63,9 +107,7 @@ class Delivery:
         delete(delivered)
         self._tried = {pk for region in owed.values() for pk in region}.difference(delivered)
         if self._tried:
-            for row in left().filter(created_at__lt=DatabaseNow() - FORGOTTEN):
-                logger.warning("%s has not been delivered in %s: given up", row, FORGOTTEN)
-                row.delete()
+            give_up()
         return len(delivered)
 
     def deliver_latest(self) -> int:
@@ -78,7 +120,7 @@ class Delivery:
         self._tried.update(*owed.values())
         return len(delivered)
 
-    def _deliver(self, region: str, owed: dict[int, str]) -> list[int]:
+    def _deliver(self, region: tuple[str, str], owed: dict[int, str]) -> list[int]:
         """Deliver rows of a region, by primary key; return which are."""
         new = {pk: scopes for pk, scopes in owed.items() if pk not in self._tried}
         old = {pk: scopes for pk, scopes in owed.items() if pk in self._tried}
@@ -90,12 +132,13 @@ class Delivery:
 
 def _by_region(
     rows: QuerySet[Owed], without: Iterable[int] = frozenset()
-) -> dict[str, dict[int, str]]:
-    """Return the scopes of rows by region and primary key."""
-    owed: dict[str, dict[int, str]] = {}
-    for pk, region, scopes in rows.order_by("pk").values_list("pk", "region", "scopes"):
+) -> dict[tuple[str, str], dict[int, str]]:
+    """Return the scopes of rows by region and owner, and by primary key."""
+    owed: dict[tuple[str, str], dict[int, str]] = {}
+    found: Any = rows.order_by("pk").values_list("pk", "region", "owner", "scopes")
+    for pk, region, owner, scopes in found:
         if pk not in without:
-            owed.setdefault(region, {})[pk] = scopes
+            owed.setdefault((region, owner), {})[pk] = scopes
     return owed
 
 
@@ -105,13 +148,22 @@ def delete(rows: list[int]) -> None:
         Owed.objects.using(alias()).filter(pk__in=rows[start : start + _AT_ONCE]).delete()
 
 
-def invalidate(owed: Mapping[str, Iterable[str]]) -> set[str]:
+def invalidate(owed: Scopes) -> set[tuple[str, str]]:
     """Invalidate the scopes of all rows of some regions at once, a server that is away is waited
     for once; return the regions of which all is delivered."""
-    invalidations = [
-        Invalidation(region, frozenset(scope for row in rows for scope in row.split()))
-        for name, rows in owed.items()
-        for region in regions_named(name)
-    ]
-    left = {each.region.name for each in deliver(invalidations)}
-    return {each.region.name for each in invalidations} - left
+    invalidations = {
+        (name, owner): [
+            Invalidation(region, frozenset(scope for row in rows for scope in row.split()))
+            for region in regions_named(name)
+            if owner in ("", owner_of(region))
+        ]
+        for (name, owner), rows in owed.items()
+    }
+    left = {
+        each.region for each in deliver(each for many in invalidations.values() for each in many)
+    }
+    return {
+        key
+        for key, many in invalidations.items()
+        if many and left.isdisjoint(each.region for each in many)
+    }

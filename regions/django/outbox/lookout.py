@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 
-from regions.django.outbox.delivery import IN_FLIGHT, Delivery, alias, left
+from regions.django.outbox.delivery import Delivery, alias, give_up, left, on_a_live_connection
 from regions.django.outbox.models import Owed
 from regions.django.transactions import is_open
 
@@ -36,8 +37,18 @@ AGAIN = 5.0
 PATIENCE = 10
 """How many times as long as a look has taken in vain, the next one is put off: a database that
 does not answer holds up no process for more than a tenth of its time."""
+TIDY = 3600.0
+"""Seconds between two times that rows are given up which nobody delivers."""
 _STEP = 0.02
 """Seconds between two looks of who waits for a row to be delivered."""
+
+
+class Sighting(NamedTuple):
+    """A row that has been left at least since a moment of this host's clock."""
+
+    row: dict[str, Any]
+    """Its key and its time: in a table that is made anew, keys begin anew."""
+    since: float
 
 
 class Lookout:
@@ -47,6 +58,8 @@ class Lookout:
         self._delivery = Delivery()
         self._until = 0.0
         self._again = 0.0
+        self._tidied = 0.0
+        self._sighting: Sighting | None = None
 
     def at_request(self, **_: Any) -> None:
         """Look if it is time to; a request closes its connection."""
@@ -73,7 +86,7 @@ class Lookout:
         """Whether nothing speaks against reading."""
         started = time.monotonic()
         try:
-            self._until = started + self._look(started)
+            self._until = started + on_a_live_connection(partial(self._look, started))
         except SynchronousOnlyOperation:
             return False
         except Exception as error:
@@ -86,8 +99,13 @@ class Lookout:
 
     def _look(self, now: float) -> float:
         """Deliver what is left. Returns for how many seconds that counts."""
+        if now >= self._tidied + TIDY:
+            self._tidied = now
+            give_up()
         if not left().exists():
+            self._sighting = None
             return CALM
+        self._sight()
         if now < self._again:
             delivered = self._delivery.deliver_latest()
         else:
@@ -97,14 +115,24 @@ class Lookout:
             logger.warning("%d invalidations were left behind, and are delivered now", delivered)
         return ALARM
 
+    def _sight(self) -> Sighting | None:
+        """Return a row for everybody that is left now, if there is one; while it is the same one,
+        since when this process knows of it."""
+        rows = left(everybodys=True)
+        sighting = self._sighting
+        if sighting is None or not rows.filter(**sighting.row).exists():
+            row = rows.order_by("created_at").values("pk", "created_at").first()
+            sighting = None if row is None else Sighting({**row}, time.monotonic())
+            self._sighting = sighting
+        return sighting
 
-def wait_for_others(rows: list[int]) -> None:
-    """Return when some rows that were left a moment ago are delivered, or known to every process
-    that reads. Raises DatabaseError."""
-    started = time.monotonic()
-    # Who has looked within this time has found the row that was left before it, and is alarmed.
-    alarmed = left(IN_FLIGHT + CALM).exists()
-    until = started + (ALARM if alarmed else CALM)
-    owed = Owed.objects.using(alias()).filter(pk__in=rows)
-    while (now := time.monotonic()) < until and owed.exists():
-        time.sleep(min(_STEP, until - now))
+    def wait_for_others(self, rows: list[int]) -> None:
+        """Return when some rows that were left a moment ago are delivered, or known to every
+        process that reads. Raises DatabaseError."""
+        started = time.monotonic()
+        sighting = on_a_live_connection(self._sight)
+        alarmed = sighting is not None and sighting.since <= started - CALM
+        until = started + (ALARM if alarmed else CALM)
+        owed = Owed.objects.using(alias()).filter(pk__in=rows)
+        while (now := time.monotonic()) < until and owed.exists():
+            time.sleep(min(_STEP, until - now))

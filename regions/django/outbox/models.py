@@ -23,6 +23,9 @@ class Owed(models.Model):
     region = models.CharField(max_length=255)
     scopes = models.TextField()
     """Separated by spaces (`regions.store`)."""
+    owner = models.CharField(max_length=80, blank=True, db_default="", default="")
+    """Whose store it is for (`regions.store.Store.owner`). Empty, from former
+    releases: of whoever has a region of that name."""
     created_at = models.DateTimeField(db_default=DatabaseNow(), db_index=True)
 
     def __str__(self) -> str:

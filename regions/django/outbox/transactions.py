@@ -7,17 +7,24 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import connections, transaction
 
-from regions.django.outbox.delivery import IN_FLIGHT, alias, delete, invalidate
-from regions.django.outbox.lookout import Lookout, wait_for_others
+from regions.django.outbox.delivery import (
+    IN_FLIGHT,
+    alias,
+    delete,
+    invalidate,
+    on_a_live_connection,
+    owner_of,
+)
+from regions.django.outbox.lookout import Lookout
 from regions.django.outbox.models import DatabaseNow, Owed
 from regions.django.transactions import DatabaseTransactions, run_at_commit
 from regions.invalidation import deliver
-from regions.region import regions_named
+from regions.store import EVERYBODY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from django.db.models.expressions import Combinable
 
@@ -44,8 +51,7 @@ class OutboxTransactions(DatabaseTransactions):
     def keep(self, alias_: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
         if alias_ != alias():
             return
-        for each in new:
-            row = _row(each)
+        for row in _rows(new):
             row.save(using=alias_)
             hook.kept.append(row)
 
@@ -57,48 +63,61 @@ class OutboxTransactions(DatabaseTransactions):
             return
         regions = {each.region.name for each in left}
         late = [row for row in rows if row.region in regions]
-        delete([row.pk for row in rows if row.region not in regions])
+        done = [row.pk for row in rows if row.region not in regions]
+        on_a_live_connection(partial(delete, done))
         if late:
             owed = Owed.objects.using(alias()).filter(pk__in=[row.pk for row in late])
-            owed.update(created_at=_overdue())
-            _wait([row for row in late if _is_shared(row)])
+            on_a_live_connection(partial(owed.update, created_at=_overdue()))
+            self._wait([row for row in late if row.owner == EVERYBODY])
 
     def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
-        rows = [row for row in map(_row, invalidations) if _is_shared(row)]
+        rows = [row for row in _rows(invalidations) if row.owner == EVERYBODY]
         if not rows:
             return
         try:
-            for row in rows:
-                row.created_at = _overdue()
-                row.save(using=alias())
+            on_a_live_connection(partial(_leave, rows))
             connection = connections[alias()]
             if connection.in_atomic_block:
                 # Nobody sees the rows before.
-                run_at_commit(connection, partial(_wait, rows))
+                run_at_commit(connection, partial(self._wait, rows))
             else:
-                _wait(rows)
+                self._wait(rows)
         except Exception as error:
             # Of the database, which is not the caller's either.
             logger.warning("other hosts cannot be told of an invalidation: %s", error)
 
+    def _wait(self, rows: Sequence[Owed]) -> None:
+        if not rows:
+            return
+        self._lookout.wait_for_others([row.pk for row in rows])
+        # What others have made meanwhile of values that they had no business to read any more lies
+        # on servers that can be reached.
+        regions = {row.region for row in rows}
+        invalidate(
+            {
+                (name, EVERYBODY): [row.scopes for row in rows if row.region == name]
+                for name in regions
+            }
+        )
 
-def _wait(rows: Sequence[Owed]) -> None:
-    if not rows:
-        return
-    wait_for_others([row.pk for row in rows])
-    # What others have made meanwhile of values that they had no business to read any more lies on
-    # servers that can be reached.
-    regions = {row.region for row in rows}
-    invalidate({name: [row.scopes for row in rows if row.region == name] for name in regions})
+
+def _leave(rows: Sequence[Owed]) -> None:
+    """Save rows that whoever looks next is to deliver: all, or none."""
+    with transaction.atomic(using=alias()):
+        for row in rows:
+            row.created_at = _overdue()
+            row.save(using=alias())
 
 
-def _is_shared(row: Owed) -> bool:
-    return any(each.store.is_shared for each in regions_named(row.region))
-
-
-def _row(invalidation: Invalidation) -> Owed:
-    scopes = " ".join(sorted(invalidation.scopes))
-    return Owed(region=invalidation.region.name, scopes=scopes)
+def _rows(invalidations: Iterable[Invalidation]) -> list[Owed]:
+    """Return the rows for some invalidations; none for what no other process can carry out."""
+    rows = []
+    for each in invalidations:
+        owner = owner_of(each.region)
+        if owner is not None:
+            scopes = " ".join(sorted(each.scopes))
+            rows.append(Owed(region=each.region.name, scopes=scopes, owner=owner))
+    return rows
 
 
 def _overdue() -> Combinable:

@@ -13,18 +13,18 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from regions.django.outbox import delivery
+from regions import region, transactions
+from regions.django.outbox import delivery, lookout
 from regions.django.outbox.lookout import Lookout
 from regions.django.outbox.models import Owed
 from regions.store import tag_scope
 from tests.regions.conftest import make_manager
-from tests.regions.django.conftest import elsewhere
+from tests.regions.django.conftest import Row, elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.regions.django.conftest import Row
     from tests.servers import Memcached
 
 
@@ -56,6 +56,39 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
     assert delivery.Delivery().deliver(older_than=0) == 1
     assert row.read() == "new"
     assert delivery.Delivery().deliver(older_than=0) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("looks_at", ["requests", "its own functions"])
+def test_what_one_host_owes_its_own_folder_no_other_host_takes_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_at: str
+) -> None:
+    def host(name: str) -> Row:
+        region._regions.clear()
+        return Row(make_manager(type="file", data_dir=tmp_path / name, secret="of the tests"))
+
+    one = host("one")
+    assert one.read() == "old"
+
+    def write_and_die() -> None:
+        store = one.cache["functions"].store.authority
+        monkeypatch.setattr(store, "invalidate", lambda *_: os._exit(9))
+        with transaction.atomic():
+            one.write("new")
+
+    assert in_a_child(write_and_die) == 9
+    regions_of_one = list(region._regions)
+    Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    host("another").read()
+    Lookout().at_request()
+    assert Owed.objects.count() == 1, "it is not for that folder"
+    region._regions.clear()
+    region._regions.update(regions_of_one)
+    monkeypatch.setattr(transactions.current, "_lookout", Lookout())
+    if looks_at == "requests":
+        Lookout().at_request()
+    assert one.read() == "new"
+    assert not Owed.objects.exists()
 
 
 def test_a_process_that_dies_before_the_commit_leaves_nothing(row: Row) -> None:
@@ -193,9 +226,14 @@ def test_what_one_server_could_not_take_is_delivered_once_to_the_others(
     elsewhere(go)
 
 
-def test_requests_deliver_what_was_left(row: Row, caplog: pytest.LogCaptureFixture) -> None:
+def test_requests_deliver_what_was_left(
+    row: Row, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Owed.objects.create(region="functions", scopes="tag")
     Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    monkeypatch.setattr(lookout, "ALARM", 60.0)
+    # Signals reach the process's own, too, which is not to go by that afterwards.
+    monkeypatch.setattr(transactions.current._lookout, "_until", 0.0)  # type: ignore[attr-defined]
     look = Lookout().at_request
     request_started.connect(look)
     try:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,8 @@ from django.db import connection, connections, transaction
 
 from regions import region, transactions
 from regions.django.outbox import lookout
-from regions.django.outbox import transactions as outbox
-from regions.django.outbox.models import Owed
+from regions.django.outbox.lookout import Lookout
+from regions.django.outbox.models import DatabaseNow, Owed
 from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import make_manager
 from tests.regions.django.conftest import Row
@@ -118,6 +119,26 @@ def test_what_a_host_invalidates_that_is_cut_off_nobody_reads_past(
     assert not Owed.objects.exists()
 
 
+def after_a_long_transaction_of_another(row: Row, cache: CacheManager) -> None:
+    with transaction.atomic():
+        owed = Owed.objects.create(region="another", scopes="tag")
+        Owed.objects.filter(pk=owed.pk).update(created_at=DatabaseNow() - timedelta(seconds=7))
+    in_a_transaction(row, cache)
+
+
+def test_a_row_that_is_old_when_it_appears_tells_nobody_that_others_know(
+    memcached: Memcached, hosts: Callable[..., AnotherHost]
+) -> None:
+    row = Row(manager(memcached.address))
+    assert row.read() == row.read() == "old"
+    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
+    assert row.read() == "old", "this process has just looked, and found nothing"
+    host = hosts(cut_off(memcached), lambda cache: after_a_long_transaction_of_another(row, cache))
+    while not host.has_returned:
+        row.read()
+    assert row.read() == "new"
+
+
 def test_values_that_a_host_cannot_replace_nobody_reads_past(
     memcached: Memcached, hosts: Callable[..., AnotherHost]
 ) -> None:
@@ -147,7 +168,7 @@ def test_a_transaction_waits_for_others_once(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    monkeypatch.setattr(outbox, "wait_for_others", lambda rows: waited.append(len(rows)))
+    monkeypatch.setattr(Lookout, "wait_for_others", lambda _, rows: waited.append(len(rows)))
     cache = manager(cut_off(memcached))
     with transaction.atomic():
         for number in range(10):
@@ -161,7 +182,7 @@ def test_a_transaction_waits_for_others_once(
 def test_what_is_delivered_waits_for_nobody(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(outbox, "wait_for_others")
+    monkeypatch.delattr(Lookout, "wait_for_others")
     cache = manager(memcached.address)
     with transaction.atomic():
         cache.invalidate_tags("tag")
@@ -171,8 +192,12 @@ def test_what_is_delivered_waits_for_nobody(
 def test_a_region_that_no_other_host_has_waits_for_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(outbox, "wait_for_others")
+    monkeypatch.delattr(Lookout, "wait_for_others")
     cache = make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests")
+    cache.invalidate_region("functions")
+    with transaction.atomic():
+        cache.invalidate_tags("tag")
+    (tmp_path / "regions" / "functions").rename(tmp_path / "away")
     (tmp_path / "regions" / "functions").write_text("no folder")
     with transaction.atomic():
         cache.invalidate_tags("tag")

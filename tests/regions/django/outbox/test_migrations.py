@@ -44,7 +44,7 @@ def test_what_a_former_release_owed_is_delivered_by_the_next(row: Row) -> None:
     assert row.read() == "old"
     User.objects.filter(pk=row.pk).update(first_name="new")
     written = former.objects.create(region="functions", scopes=tag_scope(f"user:{row.pk}"))
-    migrate("0002_alter_owed_created_at")
+    migrate("0003_owed_owner")
     assert Owed.objects.values_list("pk", "created_at").get() == (written.pk, written.created_at)
     assert row.read() == "old"
     # A row of this moment, too: the former release took the time from its host.
@@ -54,7 +54,7 @@ def test_what_a_former_release_owed_is_delivered_by_the_next(row: Row) -> None:
 
 
 def test_what_a_release_owes_that_is_taken_back_is_still_owed(row: Row) -> None:
-    migrate("0002_alter_owed_created_at")
+    migrate("0003_owed_owner")
     owed = Owed.objects.create(region="functions", scopes=tag_scope(f"user:{row.pk}"))
     owed.refresh_from_db()
     former = migrate("0001_initial")
@@ -62,4 +62,5 @@ def test_what_a_release_owes_that_is_taken_back_is_still_owed(row: Row) -> None:
     assert (kept.region, kept.scopes) == (owed.region, owed.scopes)
     assert kept.created_at == owed.created_at
     former.objects.create(region="functions", scopes=tag_scope("other"))
+    migrate("0003_owed_owner")
     assert Delivery().deliver(older_than=-1) == 2
