@@ -25,23 +25,28 @@ def list_id(request: HttpRequest) -> int | None:
     return request.session.get(SESSION_KEY)
 
 
-def viewer(request: HttpRequest) -> tuple[str | None, str | None, int | None]:
-    """Return what the request's session says of who looks, without asking the database: a user's
-    id with the proof that the session still holds, or a visitor's list.
+Viewer = tuple[str | None, str | None, str | None, int | None]
+"""A user's id with what logged it in and the proof that this still holds, or a visitor's list."""
 
-    A page that is kept by it was made for a user who was found and not refused; whatever changes
-    that user invalidates it, a new password too.
+
+def viewer(request: HttpRequest) -> Viewer:
+    """Return what the request's session says of who looks, without asking the database.
+
+    Who is refused all the same, as a user who was deleted, gets pages that are not kept. Those
+    that are were made for a user who was found; whatever changes that user invalidates them, a
+    new password too.
     """
     session = request.session
     user_id = session.get(auth.SESSION_KEY)
     if user_id is None:
-        return None, None, session.get(SESSION_KEY)
-    return user_id, session.get(auth.HASH_SESSION_KEY), None
+        return None, None, None, session.get(SESSION_KEY)
+    backend, proof = session.get(auth.BACKEND_SESSION_KEY), session.get(auth.HASH_SESSION_KEY)
+    return user_id, backend, proof, None
 
 
 def tags_of_pages(request: HttpRequest) -> list[str]:
     """Return the tags of the pages that show the request's list and who is logged in."""
-    user_id, _, list_id = viewer(request)
+    user_id, _, _, list_id = viewer(request)
     return [changes.tag_of_user(user_id) if user_id else changes.tag_of_list(list_id)]
 
 

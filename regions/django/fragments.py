@@ -2,23 +2,25 @@
 
 The tags (`regions.django.templatetags.regions`) are read here into blocks, and their texts kept:
 by template and place in it, by the block's own source (a changed template starts anew), by the
-keys, by language and time zone, and by whether it escapes.
+keys, by language and time zone, by what links are made of, by how the template around it escapes
+and writes numbers and times, and by what templates fill the ``{% block %}``s in it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.template import TemplateSyntaxError, Variable
-from django.utils import timezone, translation
+from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.utils.functional import SimpleLazyObject
 
 from regions import keys, tracing
+from regions.django.around import surroundings
 from regions.django.dependencies import Need, fetch, look, recorder, recording, region_named, use
-from regions.django.release import release
 from regions.errors import UnkeyableArgument
 from regions.options import lifetime
 from regions.policy import Policy
@@ -70,6 +72,8 @@ class Block:
         digest = hashlib.blake2b(source.encode(), digest_size=16).digest()
         self._identity = keys.encode(("template", template, number, digest))
         self._arguments = arguments
+        # {% block %} and {{ block.super }} show what other templates have.
+        self._inherits = "block" in source
 
     def region(self, context: Context) -> Region:
         return region_named(str(self._resolve(self._arguments.region, context)))
@@ -87,11 +91,12 @@ class Block:
     def place(self, region: Region, context: Context) -> Place:
         """Return what the entries of all texts of one rendering share."""
         around = (
-            release(),
+            surroundings(),
             region.name,
-            translation.get_language() if settings.USE_I18N else None,
-            timezone.get_current_timezone_name() if settings.USE_TZ else None,
             context.autoescape,
+            context.use_l10n,
+            context.use_tz,
+            _filled(context) if self._inherits else None,
         )
         scopes = (function_scope(region.name, self.name), region_scope(region.name))
         return Place(self._identity + keys.encode(around), scopes)
@@ -127,6 +132,23 @@ class Block:
             # A mistyped key would be nothing, and so one for all: better an error.
             expression.var.resolve(context)
         return expression.resolve(context)
+
+
+def _filled(context: Context) -> Any:
+    """Return which templates fill the blocks of the one that is being rendered."""
+    blocks = context.render_context.get(BLOCK_CONTEXT_KEY)
+    if blocks is None:
+        return None
+    top = context.template
+
+    def template_of(node: Any) -> str:
+        if name := node.origin.template_name:
+            return str(name)
+        # Made of a text. One that is not the first has nothing that tells it from others.
+        return top.source if top and node.origin is top.origin else secrets.token_hex()
+
+    queues = sorted(blocks.blocks.items())
+    return [(name, [template_of(node) for node in nodes]) for name, nodes in queues]
 
 
 class Part(NamedTuple):

@@ -1,14 +1,15 @@
 """Whole pages in a region: with their forms, for each who may see them, never an old one.
 
-    @region_page(cache["functions"], by=lists.list_id, tags=["list:{by}"])
+    @region_page("functions", by=lists.list_id, tags=["list:{by}"])
     def index(request): ...
 
-A page is stored by scheme, host, path and query string, by language and time zone, by the header
-fields that it varies on, by what ``by`` says, and by the release of templates and static files.
-Django's middleware is around it as it is around the view. A browser that goes to the page asks
-whether the one it has still holds. One that goes *back* shows what it has without asking, here as
-anywhere, unless ``max_age`` is None. (Django's ``@never_cache`` around this decorator says the same
-at each request anew; within it, it would keep the page out of the region.)
+A page is stored by scheme, host, path and the parameters that ``params`` names, by language and
+time zone, by the header fields that it varies on, by what ``by`` says, and by the release of
+templates and static files. Django's middleware is around it as it is around the view. A browser
+that goes to the page asks whether the one it has still holds. One that goes *back* shows what it
+has without asking, here as anywhere, unless ``max_age`` is None. (Django's ``@never_cache`` around
+this decorator says the same at each request anew; within it, it would keep the page out of the
+region.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from django.template import TemplateDoesNotExist
 from django.utils.cache import add_never_cache_headers
 
 from regions import tracing
-from regions.django.dependencies import Found, fetch, judge
+from regions.django.dependencies import Found, fetch, judge, region_named
 from regions.django.places import Fields, Place, Places, Visit
 from regions.django.rendering import Own, Rendering
 from regions.django.responses import Page, sent
@@ -57,24 +58,33 @@ HIDDEN = "a CSRF token or a hole is not in it as it is"
 
 
 def region_page(
-    region: Region,
+    region: Region | str,
     *,
     tags: Iterable[str] | Callable[..., Iterable[str]] = (),
     by: str | By | None = None,
+    params: Iterable[str] = (),
     expire: float | None = None,
     max_age: float | None = 0,
     version: int | str = 0,
 ) -> Callable[[View], View]:
-    """Decorate a view so that its pages are kept in ``region``.
+    """Decorate a view so that its pages are kept in ``region``, or in the one of that name.
 
     ``tags`` are templates over what the URL gives the view and over ``by``, or a function of the
     view's arguments. ``by`` is "user", "session", or a function of the request: who is told apart
-    by it gets pages of their own. Pages expire after ``expire`` seconds (None: the region's);
+    by it gets pages of their own. Where it gives None, as "user" does for whoever has not logged
+    in, a page is for everybody, and kept only if the view asks neither session nor cookies.
+
+    ``params`` names the parameters of the query string that the page depends on. A request with
+    any other is answered by the view, and not kept: else each ``?x=random`` would be one more page
+    in the store. Pages expire after ``expire`` seconds (None: the region's);
     browsers use theirs without asking for ``max_age`` seconds; None: they may not keep it, not
     even for going back. Pages of another ``version`` are not looked at. Raises ConfigurationError.
     """
-    if isinstance(tags, str):
-        raise ConfigurationError(f"region_page: tags={tags!r} is one string; give a list")
+    for option, value in (("tags", tags), ("params", params)):
+        if isinstance(value, str):
+            raise ConfigurationError(f"region_page: {option}={value!r} is one string; give a list")
+    if isinstance(region, str):
+        region = region_named(region)
     try:
         asked = asked_by(by)
         life = region.options.expire if expire is None else lifetime(expire)
@@ -85,7 +95,7 @@ def region_page(
         life, region.options.grace, region.options.early, lambda value: type(value) is Page
     )
     frozen = tags if callable(tags) else tuple(tags)
-    pages = Pages(Places(region, frozen, asked, str(version)), asked, policy, age)
+    pages = Pages(Places(region, frozen, asked, str(version), params), asked, policy, age)
 
     def decorate(view: View) -> View:
         name = _name(view)
@@ -129,9 +139,11 @@ class Pages:
         return self._response(visit)
 
     def _response(self, visit: Visit) -> Any:
-        mine: list[Any] = []
         place = self._places.of(visit)
-        page = run(self._page(visit, place, mine), partial(self._load, visit, mine))
+        if place is None:
+            return visit.call()
+        mine: list[Any] = []
+        page = run(self._page(visit, place, mine), partial(self._load, visit, place, mine))
         given = self._given(visit, page)
         return visit.call() if given is MISSING else given
 
@@ -144,9 +156,12 @@ class Pages:
         return await self._aresponse(visit)
 
     async def _aresponse(self, visit: Visit) -> Any:
-        mine: list[Any] = []
         place = await sync_to_async(self._places.of)(visit)
-        page = await run_async(self._page(visit, place, mine), partial(self._aload, visit, mine))
+        if place is None:
+            return await visit.call()
+        mine: list[Any] = []
+        load = partial(self._aload, visit, place, mine)
+        page = await run_async(self._page(visit, place, mine), load)
         given = await sync_to_async(self._given)(visit, page)
         return await visit.call() if given is MISSING else given
 
@@ -160,9 +175,7 @@ class Pages:
         return response
 
     def _may_be_kept(self, request: HttpRequest) -> bool:
-        if not self.region.enabled or request.method not in ("GET", "HEAD"):
-            return False
-        return self._by is not None or "HTTP_AUTHORIZATION" not in request.META
+        return self.region.enabled and request.method in ("GET", "HEAD")
 
     def _given(self, visit: Visit, page: Page | Own | None) -> Any:
         """Return the response; MISSING where the view has to make it."""
@@ -202,18 +215,18 @@ class Pages:
 
     # -- rendering -------------------------------------------------------------------------
 
-    def _load(self, visit: Visit, mine: list[Any]) -> Page | Own:
-        with Rendering(visit.request) as rendering:
+    def _load(self, visit: Visit, place: Place, mine: list[Any]) -> Page | Own:
+        with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             rendering.response = _rendered(visit.call())
-        outcome = rendering.outcome(self._by, self._max_age)
+        outcome = rendering.outcome(self._max_age)
         if outcome is None:
             outcome = Own(visit.call(), why=HIDDEN)
         return self._made(visit, outcome, mine)
 
-    async def _aload(self, visit: Visit, mine: list[Any]) -> Page | Own:
-        with Rendering(visit.request) as rendering:
+    async def _aload(self, visit: Visit, place: Place, mine: list[Any]) -> Page | Own:
+        with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
-        outcome = await sync_to_async(rendering.outcome)(self._by, self._max_age)
+        outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
             outcome = Own(await visit.call(), why=HIDDEN)
         return self._made(visit, outcome, mine)

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.conf import settings
 from django.http import HttpRequest
-from django.utils import timezone, translation
 
 from regions.django.ahead import Ahead, Shown, remembering
-from regions.django.release import release
+from regions.django.around import surroundings
+from regions.django.visitors import is_authenticated
 from regions.errors import ConfigurationError, UnkeyableArgument
 from regions.keys import encode
 from regions.store import Entry, address_of, entry_scope, function_scope, region_scope, tag_scope
@@ -46,6 +45,8 @@ class Place(NamedTuple):
     entry_of: Callable[[Fields], Entry]
     """From the header fields that tell the page from others to its entry."""
     looked: Ahead
+    nobody: bool
+    """Whether it is for everybody, and so must not depend on who asks."""
 
 
 class Places:
@@ -57,36 +58,35 @@ class Places:
         tags: tuple[str, ...] | Callable[..., Iterable[str]],
         by: By | None,
         version: str,
+        params: Iterable[str],
     ) -> None:
         self.region = region
         self._tags = tags
         self._by = by
         self._version = version
+        self._params = frozenset(params)
         self._shown = remembering()
         # A method is decorated at each call (`django.utils.decorators.method_decorator`).
         self._shared = functools.cache(self._make_shared)
 
-    def of(self, visit: Visit) -> Place:
-        """Return where the page of a visit is kept. Raises UnkeyableArgument."""
+    def of(self, visit: Visit) -> Place | None:
+        """Return where the page of a visit is kept; None if it is not. Raises UnkeyableArgument."""
         request, name = visit.request, visit.name
+        query = self._query(request)
+        if query is None:
+            return None
         # Of these only the path may have line breaks, and it is the last.
-        url = "\n".join(
-            (
-                release(),
-                request.scheme or "",
-                request.get_host(),
-                request.META.get("QUERY_STRING", ""),
-                (translation.get_language() or "") if settings.USE_I18N else "",
-                timezone.get_current_timezone_name() if settings.USE_TZ else "",
-                request.path,
-            )
-        )
-        looked, by = self._who(request, url)
+        parts = (*surroundings(), request.scheme or "", request.get_host(), request.path)
+        url = "\n".join(parts)
+        looked, by = self._who(request, f"{query}\n{url}")
+        if by is None and self._is_somebody(request):
+            return None
         try:
-            key = encode((url, by))
+            key = encode((url, query, _own_arguments(visit), by))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgument(
-                f"{name}: what by= gives cannot be part of a key: {error}"
+                f"{name}: what by= gives, and what another view passes to this one, tells pages "
+                f"apart, and cannot be part of a key: {error}"
             ) from error
         identity, *shared = self._shared(name)
         scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
@@ -95,7 +95,25 @@ class Places:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return Place(entry_of, looked)
+        return Place(entry_of, looked, by is None)
+
+    def _is_somebody(self, request: HttpRequest) -> bool:
+        """Whether a request that ``by`` names nobody for says who asks all the same."""
+        if "HTTP_AUTHORIZATION" in request.META:
+            return True
+        return self._by is not None and is_authenticated(request)
+
+    def _query(self, request: HttpRequest) -> tuple[tuple[str, str], ...] | None:
+        """Return the parameters of the query string; None if there are others than those that the
+        page is told apart by. What a view makes of them is nobody else's page."""
+        text = request.META.get("QUERY_STRING", "")
+        if not text:
+            return ()
+        if text.count("&") >= len(self._params):
+            return None
+        pairs = tuple([(name, value) for name, values in request.GET.lists() for value in values])
+        names = {name for name, _ in pairs}
+        return pairs if len(names) == len(pairs) and names <= self._params else None
 
     def _who(self, request: HttpRequest, url: str) -> tuple[Ahead, Any]:
         """Return what ``by`` says, and what was looked up ahead with the session that told it."""
@@ -122,3 +140,11 @@ class Places:
             raise ConfigurationError(
                 f"{visit.name}: tags={self._tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
             ) from error
+
+
+def _own_arguments(visit: Visit) -> Any:
+    """Return the view's arguments if they are not those that the address gives it."""
+    match = visit.request.resolver_match
+    if match is not None and match.kwargs == visit.kwargs and tuple(match.args) == visit.args:
+        return None
+    return (visit.args, visit.kwargs) if visit.args or visit.kwargs else None

@@ -12,6 +12,7 @@ from django.http import Http404, HttpResponse, HttpResponseBase
 from regions.django.dependencies import recording
 from regions.django.holes import Filling, OpenHoles
 from regions.django.responses import CREDENTIALS, Page, kept, varies_on
+from regions.django.visitors import is_authenticated, known_user, refusal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -40,15 +41,22 @@ class Own(NamedTuple):
 
 
 class Rendering:
-    """While in this block a view answers for the store."""
+    """While in this block a view answers for the store.
 
-    def __init__(self, request: HttpRequest) -> None:
+    ``by`` is what tells visitors apart, ``nobody`` whether that has named none of them.
+    """
+
+    def __init__(self, request: HttpRequest, by: object = None, *, nobody: bool = True) -> None:
         self._request = request
+        self._by = by
+        self._nobody = nobody
+        self._user = None if nobody else known_user(request)
         self.response: Any = None
         self.error: Exception | None = None
         self._blocks = ExitStack()
         self.opened = OpenHoles(request)
-        self.watch = Watch(request)
+        # What `by` has asked for is no sign of what the view did.
+        self.watch = Watch(request, alone=by is not None)
 
     def __enter__(self) -> Self:
         self._blocks.enter_context(self.opened)
@@ -63,7 +71,7 @@ class Rendering:
             return True
         return False
 
-    def outcome(self, by: object, max_age: float | None) -> Page | Own | None:
+    def outcome(self, max_age: float | None) -> Page | Own | None:
         """Return what is to be stored, or to be handed to this visitor alone and why; None if its
         holes are out of reach, and the view is to answer without any."""
         response, opened = self.response, self.opened
@@ -74,26 +82,30 @@ class Rendering:
         pieces = opened.pieces(response.content if isinstance(response, HttpResponse) else b"")
         if opened.is_hidden(pieces, response.headers.values()):
             return None
-        why = complaint(response, by) or self.watch.complaint(by)
+        why = complaint(response, self._nobody) or self.watch.complaint(self._nobody)
+        if not self._nobody:
+            why = why or refusal(self._request, self._user)
         if opened.rotated:
             why = why or "the view changed the CSRF secret"
         if self.recorder.unknown:
             why = why or "it has a fragment whose state is not known for now"
         if not why and isinstance(response, HttpResponse):
-            return kept(self._request, response, pieces, self.recorder.needs, by, max_age)
+            return kept(self._request, response, pieces, self.recorder.needs, self._by, max_age)
         if pieces.holes and isinstance(response, HttpResponse):
             response.content = Filling(self._request, pieces, response.charset).content()
         return Own(response, why=why)
 
 
 class Watch:
-    """While in this block, notes what a view asks of its visitor, and does to them."""
+    """While in this block, notes what a view asks of its visitor, and does to them; ``alone``:
+    not what has been asked before."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, *, alone: bool) -> None:
         self._request = request
         self._session: Any = getattr(request, "session", None)
         self._messages: Any = getattr(request, "_messages", None)
         self._read = False
+        self._accessed = alone and getattr(self._session, "accessed", False)
 
     def __enter__(self) -> Self:
         self._cookies = self._request.COOKIES
@@ -101,18 +113,23 @@ class Watch:
         self._modified = getattr(self._session, "modified", False)
         if self._modified:
             self._session.modified = False
+        if self._accessed:
+            self._session.accessed = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._request.COOKIES = self._cookies
         self._changed = getattr(self._session, "modified", False)
+        self._read = self._read or getattr(self._session, "accessed", False)
         if self._modified:
             self._session.modified = True
+        if self._accessed:
+            self._session.accessed = True
 
     def _notice(self) -> None:
         self._read = True
 
-    def complaint(self, by: object) -> str:
+    def complaint(self, nobody: bool) -> str:
         """Return why what came out is for this visitor alone; empty if it is not."""
         if self._changed:
             return "the view changed the session"
@@ -123,7 +140,7 @@ class Watch:
             # django-csp and Django 6 send it afterwards.
             return "it has a nonce"
         # A middleware that asked the session before may have told the view.
-        if by is None and (self._read or getattr(self._session, "accessed", False)):
+        if nobody and (self._read or is_authenticated(self._request)):
             return "it may depend on who asks, and is not kept by= that"
         return ""
 
@@ -157,8 +174,9 @@ class _Noticing(dict[str, str]):
         return super().__iter__()
 
 
-def complaint(response: HttpResponseBase, by: object) -> str:
-    """Return why a response may not be kept for others; empty if it may."""
+def complaint(response: HttpResponseBase, nobody: bool) -> str:
+    """Return why a response may not be kept for others, or for everybody where ``by`` has named
+    nobody; empty if it may."""
     if response.status_code != 200:
         return f"its status is {response.status_code}"
     if response.streaming:
@@ -173,6 +191,6 @@ def complaint(response: HttpResponseBase, by: object) -> str:
     vary = varies_on(response)
     if "*" in vary:
         return "it varies on everything"
-    if by is None and not vary.isdisjoint(CREDENTIALS):
+    if nobody and not vary.isdisjoint(CREDENTIALS):
         return "it varies on who asks, and is not kept by= that"
     return ""

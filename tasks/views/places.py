@@ -40,16 +40,21 @@ class Place:
         return replace(self, show=show, page=1)
 
     @property
-    def query(self) -> str:
-        """The query string, with its "?"; empty for the first page of all tasks."""
-        named: dict[str, str | int] = {}
+    def named(self) -> dict[str, str]:
+        """The parameters of its address; none for the first page of all tasks."""
+        named = {}
         if self.show is not Show.ALL:
-            named["show"] = self.show
+            named["show"] = self.show.value
         if self.search:
             named["q"] = self.search
         if self.page > 1:
-            named["page"] = self.page
-        return f"?{urlencode(named)}" if named else ""
+            named["page"] = str(self.page)
+        return named
+
+    @property
+    def query(self) -> str:
+        """The query string, with its "?"."""
+        return f"?{urlencode(self.named)}" if self.named else ""
 
     @property
     def url(self) -> str:

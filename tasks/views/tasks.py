@@ -13,12 +13,11 @@ from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from beakercache import cache
 from regions.django.pages import region_page
 from tasks import changes, deletions, lists, queries
 from tasks.forms import TaskForm
@@ -30,8 +29,15 @@ PART = "X-Part"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-# Without max_age=None, Back shows the page as it was.
-@region_page(cache["functions"], by=lists.viewer, tags=lists.tags_of_pages, max_age=None)
+# Searches are as many as there are texts: what they find is kept, and no page of it. Without
+# max_age=None, Back shows the page as it was.
+@region_page(
+    "functions",
+    by=lists.viewer,
+    params=("show", "page"),
+    tags=lists.tags_of_pages,
+    max_age=None,
+)
 def index(request: HttpRequest) -> HttpResponse:
     """Show a page of the list; a POST adds a task."""
     place = Place.of(request)
@@ -162,7 +168,11 @@ def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
         "page": Paginator(range(counts.of(place.show)), queries.PAGE_SIZE).page(page.number),
         "tasks": page.rows,
     }
-    return _render(request, "tasks/list.html", context, form)
+    response = _render(request, "tasks/list.html", context, form)
+    if request.GET.dict() != place.named:
+        # Of all the addresses that show this page, it is kept at its own alone.
+        add_never_cache_headers(response)
+    return response
 
 
 def _editor(*data: Any, **options: Any) -> TaskForm:

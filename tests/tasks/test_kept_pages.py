@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from beakercache import cache
 from tests.tasks.test_queries import is_of_the_outbox
 
 if TYPE_CHECKING:
@@ -44,6 +45,58 @@ def test_a_session_that_holds_no_more_shows_nothing(
     page = mine.get()
     assert page.names == []
     assert "Log in" in page.text
+
+
+@pytest.mark.parametrize("change", [no_longer_active, deleted])
+def test_devices_of_a_user_who_is_refused_are_visitors_of_their_own(
+    browser: MakeBrowser, user: User, change: Callable[[User], Any]
+) -> None:
+    mine, other = browser(user), browser(user)
+    for device in (mine, other):
+        assert device.get().names == []
+    change(user)
+    mine.add("secret plan")
+    for _ in range(2):
+        assert mine.get().names == ["secret plan"]
+        assert other.get().names == []
+    mine.add("another")
+    assert mine.get().names == ["another", "secret plan"]
+
+
+def test_a_way_to_log_in_that_is_no_longer_there(
+    browser: MakeBrowser, user: User, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = [
+        f"django.contrib.auth.backends.{name}"
+        for name in ("ModelBackend", "AllowAllUsersModelBackend")
+    ]
+    mine, other = browser(), browser()
+    for device, backend in zip((mine, other), settings.AUTHENTICATION_BACKENDS, strict=True):
+        device.client.force_login(user, backend)
+    del settings.AUTHENTICATION_BACKENDS[1]
+    mine.add("secret plan")
+    for _ in range(2):
+        assert mine.get().names == ["secret plan"]
+        assert other.get().names == []
+
+
+@pytest.mark.parametrize("query", ["?x=1", "?page=1", "?page=7", "?page=x", "?show=all", "?q=a"])
+def test_a_page_is_kept_at_its_own_address_alone(
+    browser: MakeBrowser, user: User, query: str
+) -> None:
+    mine = browser(user)
+    mine.add("a task")
+    mine.get()  # with the message
+    assert stored_by(lambda: [mine.get(f"/{query}") for _ in range(2)]) == 0
+    assert stored_by(lambda: mine.get("/?show=done")) == 1
+
+
+def stored_by(act: Callable[[], Any]) -> int:
+    """Return how many pages are stored meanwhile."""
+    counted = cache["functions"].stats.of("tasks.views.tasks.index")
+    before = counted["loads"] - counted["not_kept"]
+    act()
+    return counted["loads"] - counted["not_kept"] - before
 
 
 def test_a_new_name_is_shown_at_once(browser: MakeBrowser, user: User) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import transaction
 from django.middleware.csrf import get_token
 from django.template import TemplateSyntaxError, VariableDoesNotExist, engines
+from django.template.loader import get_template
 from django.test import Client, RequestFactory
-from django.utils import translation
+from django.urls import path
+from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
 from regions import ConfigurationError, UnkeyableArgument
@@ -51,6 +56,65 @@ def test_a_fragment_is_rendered_once_for_each_key(site: Site) -> None:
     assert render(site, source, key=SimpleLazyObject(lambda: 7)) == "7 6"
     site.cache.invalidate_tags("all")
     assert render(site, source, key=1) == "1 7"
+
+
+@on_files
+@pytest.mark.parametrize("off", ["localtime", "localize"])
+def test_a_fragment_for_each_way_of_writing_times_and_numbers(
+    site: Site, settings: Any, off: str
+) -> None:
+    settings.USE_THOUSAND_SEPARATOR = True
+    source = region("{{ number }} {{ time|date:'H' }}")
+    given = {"number": 1234, "time": datetime(2030, 1, 1, 12, tzinfo=UTC)}
+    with timezone.override("Asia/Tokyo"):
+        plain = render(site, source, **given)
+        other = render(
+            site, f"{{% load tz l10n %}}{{% {off} off %}}{source}{{% end{off} %}}", **given
+        )
+    assert plain == "1,234 21"
+    assert other == {"localtime": "1,234 12", "localize": "1234 21"}[off]
+
+
+@on_files
+def test_a_fragment_for_each_place_that_links_may_lead_to(site: Site) -> None:
+    """Whoever may send SCRIPT_NAME, as a web server in front may, says so for itself alone."""
+    view = lambda request: site.render(request, region("{% url 'home' %}"))  # noqa: E731
+    site.urlconf.urlpatterns.append(path("page/", view, name="home"))
+    handler, factory = WSGIHandler(), RequestFactory()
+    for _ in range(2):
+        for prefix in ("/evil", ""):
+            environ = factory.get("/page/", SCRIPT_NAME=prefix).environ
+            seen = b"".join(handler(environ, lambda *_: bytes))
+            assert seen.decode() == f"{prefix}/page/"
+
+
+@on_files
+def test_a_fragment_shows_the_blocks_of_the_template_at_hand(site: Site) -> None:
+    inner = region("{% block name %}base{% endblock %}{{ n }}")
+    outer = region("{% if n %}{{ n }}" + inner + "{% endif %}")
+    site.templates["base.html"] = "{% load regions %}" + outer
+    site.templates["middle.html"] = "{% extends 'base.html' %}{% block name %}middle{% endblock %}"
+    child = "{% extends 'middle.html' %}{% load regions %}{% block name %}"
+    for name in ("a", "b"):
+        site.templates[f"{name}.html"] = child + name + "{% endblock %}"
+    site.templates["super.html"] = child.replace("'middle.html'", "layout") + (
+        region("{{ block.super }}") + "{% endblock %}"
+    )
+
+    def text(template: Any, **context: Any) -> str:
+        return re.sub(r"\d", "", template.render({"n": site.renders, **context}))
+
+    names = ["base", "middle", "a", "b"]
+    for _ in range(2):
+        assert [text(get_template(f"{name}.html")) for name in names] == names
+        for layout in ("middle", "base", "a"):
+            assert text(get_template("super.html"), layout=f"{layout}.html") == layout
+        for name in ("one", "two"):
+            source = "{% extends 'base.html' %}{% block name %}" + name + "{% endblock %}"
+            assert text(engines["django"].from_string(source)) == name
+    count = site.renders.count
+    assert [text(get_template(f"{name}.html")) for name in names] == names
+    assert site.renders.count == count, "each is kept"
 
 
 def test_two_places_and_two_versions_of_a_template_are_several_fragments(site: Site) -> None:

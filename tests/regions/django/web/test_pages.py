@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -40,7 +41,8 @@ def body(client: Client, url: str = "/page/", **kwargs: Any) -> str:
 
 
 def test_a_page_is_rendered_once_for_each_url(site: Site, browser: Client) -> None:
-    site.show("{{ request.get_full_path }} {{ renders }}", "<slug:name>/", tags=["page:{name}"])
+    source = "{{ request.get_full_path }} {{ renders }}"
+    site.show(source, "<slug:name>/", tags=["page:{name}"], params=("a", "b"))
     assert body(browser, "/one/") == body(browser, "/one/") == "/one/ 1"
     assert body(browser, "/one/?a=1&b=2") == "/one/?a=1&amp;b=2 2"
     assert body(browser, "/one/?b=2&a=1") == "/one/?b=2&amp;a=1 3"
@@ -51,6 +53,40 @@ def test_a_page_is_rendered_once_for_each_url(site: Site, browser: Client) -> No
     site.cache.invalidate_tags("page:one")
     assert body(browser, "/one/") == "/one/ 7"
     assert body(browser, "/two/") == "/two/ 4"
+
+
+@on_files
+@pytest.mark.parametrize("query", ["x=1", "a=1&x=1", "a=1&a=2", "a=1&b=2&x=", "x", "A=1"])
+def test_a_page_with_other_parameters_than_it_names_is_not_kept(
+    site: Site, browser: Client, query: str
+) -> None:
+    site.show("{{ request.get_full_path }} {{ renders }}", params=["a", "b"])
+    for renders in (1, 2):
+        shown = f"/page/?{query} {renders}".replace("&", "&amp;")
+        assert body(browser, f"/page/?{query}") == shown
+    assert [body(browser), body(browser)] == ["/page/ 3", "/page/ 3"]
+
+
+@on_files
+def test_one_value_that_is_written_in_two_ways_is_one_page(site: Site, browser: Client) -> None:
+    site.show("{{ request.GET.a }} {{ renders }}", params=["a", "b"])
+    assert {body(browser, f"/page/?a={text}") for text in ("x%20y", "x+y", "%78+y", "x+y&")} == {
+        "x y 1"
+    }
+
+
+@on_files
+def test_what_another_view_passes_tells_pages_apart(site: Site, browser: Client) -> None:
+    @region_page(site.cache["functions"])
+    def shown(request: HttpRequest, owner: int, name: str = "") -> HttpResponse:
+        return HttpResponse(f"{owner}{name} {site.renders()}")
+
+    site.add(lambda request, name: shown(request, int(request.headers["X-Owner"])), "a/<name>/")
+    site.add(shown, "b/<int:owner>/", {"name": "b"})
+    for _ in range(2):
+        for owner, seen in [("1", "1 1"), ("2", "2 2")]:
+            assert body(browser, "/a/x/", headers={"x-owner": owner}) == seen
+    assert [body(browser, "/b/7/"), body(browser, "/b/7/")] == ["7b 3", "7b 3"]
 
 
 def test_what_changes_something_always_runs(site: Site, browser: Client) -> None:
@@ -177,6 +213,117 @@ def test_kept_only_by_who_asks(site: Site, browser: Client, name: str) -> None:
     assert site.renders.count == 3
     assert "private" in response["Cache-Control"]
     assert "cookie" in response["Vary"].lower()
+
+
+OF_NOBODY: dict[str, Callable[[Any], Any]] = {
+    "the session": lambda request: HttpResponse(request.session.get("name", "none")),
+    "a cookie": lambda request: HttpResponse(request.COOKIES.get("name", "none")),
+    "who logged in otherwise": lambda request: HttpResponse(
+        request.headers.get("Authorization", "none")
+    ),
+}
+
+
+@on_files
+@pytest.mark.parametrize("name", OF_NOBODY)
+def test_pages_by_user_of_those_who_have_not_logged_in(
+    site: Site, browser: Client, other_browser: Client, name: str
+) -> None:
+    """Nobody sees what is in another's session, and everybody what is in their own."""
+
+    def view(request: HttpRequest) -> Any:
+        site.renders()
+        return OF_NOBODY[name](request)
+
+    def write(request: HttpRequest) -> HttpResponse:
+        request.session["name"] = "ann"
+        response = HttpResponse()
+        response.set_cookie("name", "ann")
+        return response
+
+    site.page(view, by="user")
+    site.add(write, "write/")
+    assert body(other_browser) == body(other_browser) == "none"
+    browser.get("/write/")
+    for _ in range(2):
+        assert body(browser, headers={"authorization": "ann"}) == "ann"
+        assert body(other_browser) == "none"
+
+
+@on_files
+def test_what_says_nobody_is_not_believed_of_a_user(
+    site: Site, browser: Client, other_browser: Client
+) -> None:
+    users = [User.objects.create(username=name) for name in ("ann", "bob")]
+    site.page(
+        lambda request: HttpResponse(f"{request.user.username} {site.renders()}"),
+        by=lambda request: None if request.user.is_authenticated else 0,
+    )
+    for client, user in zip((browser, other_browser), users, strict=True):
+        client.force_login(user)
+        assert body(client).startswith(user.username)
+
+
+@on_files
+def test_pages_by_user_are_kept_for_each_and_for_those_who_have_not_logged_in(
+    site: Site, browser: Client, other_browser: Client
+) -> None:
+    site.page(lambda request: HttpResponse(f"{request.user} {site.renders()}"), by="user")
+    browser.force_login(User.objects.create(username="ann"))
+    for _ in range(2):
+        assert body(browser) == "ann 1"
+        assert body(other_browser) == "AnonymousUser 2"
+
+
+@on_files
+@pytest.mark.parametrize("change", ["is_active", "row"])
+def test_a_user_who_is_refused_shares_no_page_with_others_of_that_name(
+    site: Site, browser: Client, other_browser: Client, change: str
+) -> None:
+    user = User.objects.create_user("ann", password="secret of the tests")
+    tag = f"user:{user.pk}"
+    site.page(
+        lambda request: HttpResponse(f"{request.user} {request.session.get('list')}"),
+        by=lambda request: request.session.get("_auth_user_id"),
+        tags=["user:{by}"],
+    )
+
+    def write(request: HttpRequest) -> HttpResponse:
+        request.session["list"] = request.GET["list"]
+        return HttpResponse()
+
+    site.add(write, "write/")
+    for client in (browser, other_browser):
+        client.force_login(user)
+        assert body(client) == "ann None"
+    if change == "row":
+        user.delete()
+    else:
+        User.objects.update(is_active=False)
+    site.cache.invalidate_tags(tag)
+    browser.get("/write/?list=mine")
+    assert body(browser) == "AnonymousUser mine"
+    assert body(other_browser) == "AnonymousUser None"
+    browser.get("/write/?list=new")
+    assert body(browser) == "AnonymousUser new"
+
+
+@on_files
+def test_a_user_who_is_changed_before_the_page_is_rendered(site: Site, browser: Client) -> None:
+    user = User.objects.create(username="ann", first_name="old")
+    changes = ["new"]
+
+    def by(request: HttpRequest) -> Any:
+        found = request.user.pk
+        if changes:
+            User.objects.update(first_name=changes.pop())
+            site.cache.invalidate_tags(f"user:{found}")
+        return found
+
+    site.page(lambda request: HttpResponse(request.user.first_name), by=by, tags=["user:{by}"])
+    browser.force_login(user)
+    body(browser)
+    assert body(browser) == "new"
 
 
 def test_messages_within_the_page_are_for_one(site: Site, browser: Client) -> None:
@@ -353,7 +500,7 @@ def test_views_that_are_classes(site: Site, browser: Client, way: str) -> None:
 @on_files
 @pytest.mark.parametrize("way", ["view", "class"])
 def test_two_classes_at_one_address_have_pages_of_their_own(
-    site: Site, browser: Client, way: str
+    site: Site, browser: Client, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.templates.update({"page.html": "page {{ renders }}", "other.html": "other {{ renders }}"})
 
@@ -370,8 +517,9 @@ def test_two_classes_at_one_address_have_pages_of_their_own(
         else method_decorator(decorator, name="dispatch")(each).as_view()
         for each in (Kept, Other)
     ]
+    monkeypatch.setattr(Page, "get_context_data", lambda _: {"renders": site.renders()})
     chosen = [0]
-    site.add(lambda request: views[chosen[0]](request, site=site))
+    site.add(lambda request: views[chosen[0]](request))
     assert [body(browser), body(browser)] == ["page 1", "page 1"]
     chosen[0] = 1
     assert [body(browser), body(browser)] == ["other 2", "other 2"]

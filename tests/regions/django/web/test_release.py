@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tests.regions.django.web.conftest import Site
 
 
+on_files = pytest.mark.parametrize("manager", ["file_manager"], indirect=True)
+
+
 @pytest.fixture
 def templates(site: Site, settings: Any, tmp_path: Path) -> Iterator[Path]:
     settings.TEMPLATES = [
@@ -46,6 +49,50 @@ def test_pages_and_fragments_are_those_of_the_templates(
         file_changed.send(sender=None, file_path=templates / "row.html")
         for address in ("/kept/", "/plain/"):
             assert browser.get(address).content.decode() == text
+
+
+@on_files
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_folder_that_only_the_loaders_know_is_part_of_the_release(
+    templates: Path, settings: Any, cached: bool
+) -> None:
+    (templates / "page.html").write_text("a page")
+    loader: Any = ("django.template.loaders.filesystem.Loader", [templates])
+    if cached:
+        loader = ("django.template.loaders.cached.Loader", [loader])
+    backend = "django.template.backends.django.DjangoTemplates"
+    settings.TEMPLATES = [{"BACKEND": backend, "OPTIONS": {"loaders": [loader]}}]
+    release.cache_clear()
+    before = release()
+    (templates / "page.html").write_text("another")
+    release.cache_clear()
+    assert release() != before
+
+
+@on_files
+def test_templates_without_a_folder_are_part_of_the_release(site: Site) -> None:
+    site.templates["page.html"] = "a page"
+    release.cache_clear()
+    before = release()
+    site.templates["page.html"] = "another"
+    release.cache_clear()
+    assert release() != before
+
+
+@on_files
+def test_a_translation_is_part_of_the_release(
+    templates: Path, settings: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("locale")
+    file = folder / "de" / "LC_MESSAGES" / "django.mo"
+    file.parent.mkdir(parents=True)
+    settings.LOCALE_PATHS = [folder]
+    known = set()
+    for text in (b"one", b"two"):
+        file.write_bytes(text)
+        file_changed.send(sender=None, file_path=file)
+        known.add(release())
+    assert len(known) == 2
 
 
 def test_a_static_file_of_another_name_is_another_release(
