@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
@@ -18,8 +17,9 @@ from typing import (
 
 from regions import tracing
 from regions.errors import ConfigurationError, UnkeyableArgument
-from regions.keys import Binder, encode, encode_apart, qualified_name
+from regions.keys import Binder, encode, encode_apart
 from regions.missing import MISSING
+from regions.naming import is_same, name_of, replaces
 from regions.steps import run
 from regions.store import (
     Entry,
@@ -63,20 +63,21 @@ class Cached(Generic[P]):
         options: FunctionOptions,
         default: Policy,
     ) -> None:
+        # First: a function that wraps a decorated one has the attributes of that one.
+        functools.update_wrapper(self, getattr(function, "__func__", function))  # type: ignore[arg-type]
         self._binding: type | None = (
             type(function) if isinstance(function, staticmethod | classmethod) else None
         )
-        plain = inspect.unwrap(getattr(function, "__func__", function))
         self._function: Callable[..., Any] = getattr(function, "__func__", function)
-        functools.update_wrapper(self, self._function)  # type: ignore[arg-type]
-        name = ".".join((qualified_name(plain), *options.names))
-        if "<lambda>" in name:
-            raise ConfigurationError(f"{name} has no name to key its entries by: write it as def")
+        name = name_of(self._function, options.names)
         self.region = region
         self.names = options.names
         self.name = name
         """Module and qualified name, as entries, counters and logs know the function."""
-        self._binder = Binder(self._function, options.ignore)
+        self._binder = Binder(self._function, options.ignore, name)
+        # The first parameter of a class method is called so (PEP 8).
+        first = next(iter(self._binder.signature.parameters), "")
+        self._takes_class = first == "cls" and self._is_method()
         self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
         self._key = options.key
         self._policy = options.policy(name, default)
@@ -96,11 +97,33 @@ class Cached(Generic[P]):
         )
         self._prefix: tuple[Any, ...] = ()
         self._stats = region.stats.of(name)
+        self._options = options
+        self._take_name(region.functions.get(name))
         region.functions[name] = self
         region.policies[name] = self._policy
         # How Beaker's own region_invalidate() knows a decorated function.
         self._arg_region = region.name
         self._arg_namespace = name
+
+    def _is_method(self) -> bool:
+        holder = str(getattr(self._function, "__qualname__", "")).rpartition(".")[0]
+        return bool(holder) and not holder.endswith("<locals>")
+
+    def _take_name(self, former: Self | None) -> None:
+        """Raise ConfigurationError if another function, of other code, has the name."""
+        if former is None or former._options.version != self._options.version:
+            return
+        made_of = [
+            (each._function, each._options.key, list(each._options.ignore))
+            for each in (self, former)
+        ]
+        if not is_same(*made_of) and not replaces(self._function, former):
+            raise ConfigurationError(
+                f"region {self.region.name!r}: another function is called {self.name} already, and "
+                f"the two would read each other's values: give one a label, as in "
+                f'@cache.region({self.region.name!r}, "a label"). Inner functions of a factory, '
+                f"and wrappers made without functools.wraps, are all called the same"
+            )
 
     @property
     def policy(self) -> Policy:
@@ -121,6 +144,11 @@ class Cached(Generic[P]):
         return self._make_entry(args, kwargs)
 
     def _make_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        if self._takes_class and not (args and isinstance(args[0], type)):
+            raise ConfigurationError(
+                f"{self.name}: the class is not known: from Python 3.13 on, what @classmethod "
+                f"wraps no longer learns it. Write @cache.region(...) above @classmethod"
+            )
         arguments = self._binder.bind(args, kwargs)
         if self._key is None:
             key, places = self._binder.encode(arguments)

@@ -76,7 +76,8 @@ def _add(cls: type, encoder: Container) -> None:
 
 def qualified_name(obj: Any) -> str:
     """Return ``module.qualname`` of a class or function: the same on every host and release."""
-    return f"{obj.__module__}.{obj.__qualname__}"
+    # Django's shell runs in no module.
+    return f"{obj.__module__ or '__console__'}.{obj.__qualname__}"
 
 
 def encode(value: Any) -> bytes:
@@ -273,11 +274,14 @@ _containers: dict[type, Container] = {
 class Binder:
     """Binds the arguments of calls to a function's parameters, and encodes them.
 
-    ``ignore`` names parameters that do not belong to the key.
+    ``ignore`` names parameters that do not belong to the key; ``name`` is what errors call the
+    function.
     """
 
-    def __init__(self, function: Callable[..., Any], ignore: Iterable[str] = ()) -> None:
-        self.name = qualified_name(function)
+    def __init__(
+        self, function: Callable[..., Any], ignore: Iterable[str] = (), name: str | None = None
+    ) -> None:
+        self.name = name or qualified_name(function)
         self.signature = inspect.signature(function)
         parameters = self.signature.parameters
         self.ignore = frozenset(ignore)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any, cast
 
 import pytest
@@ -168,6 +171,115 @@ def test_functions_of_one_name_are_told_apart_by_names(cache: CacheManager, call
     assert first() == ("first", 1)
 
 
+def test_inner_functions_of_a_factory_need_a_label(cache: CacheManager) -> None:
+    def counter_of(table: str) -> Any:
+        @cache.region("functions")
+        def count() -> str:
+            return table
+
+        return count
+
+    assert counter_of("tasks")() == "tasks"
+    with pytest.raises(ConfigurationError, match=r'count already.*region\(.functions., "a label"'):
+        counter_of("users")
+    # Made again of the same it is the same function.
+    assert counter_of("tasks")() == "tasks"
+
+
+def shouting(function: Any) -> Any:
+    def wrapper() -> str:
+        return str(function()).upper()
+
+    return wrapper
+
+
+def shouting_by_name(function: Any) -> Any:
+    return functools.wraps(function)(shouting(function))
+
+
+def hello() -> str:
+    return "hello"
+
+
+def bye() -> str:
+    return "bye"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (shouting(hello), shouting(bye)),
+        (hello, shouting_by_name(hello)),
+        (shouting_by_name(hello), hello),
+    ],
+)
+def test_wrappers_of_one_name_need_a_label(cache: CacheManager, first: Any, second: Any) -> None:
+    assert cache.region("functions")(first)() == first()
+    with pytest.raises(ConfigurationError, match="another function is called"):
+        cache.region("functions")(second)
+    assert cache.region("functions", "other")(second)() == second()
+    # As a decorator that wraps what is cached.
+    with pytest.raises(ConfigurationError, match="another function is called"):
+        cache.region("functions")(shouting_by_name(cache.region("functions")(first)))
+
+
+def test_partials_need_a_label_of_their_own(cache: CacheManager) -> None:
+    def power(exponent: int, number: int) -> int:
+        return int(number**exponent)
+
+    region = cache.region
+    square, cube = functools.partial(power, 2), functools.partial(power, 3)
+    with pytest.raises(ConfigurationError, match=r"no name.*give it a label"):
+        region("functions")(square)
+    assert region("functions", "square")(square)(2) == 4
+    assert region("functions", "cube")(cube)(2) == 8
+    assert region("functions", "square")(functools.partial(power, 2))(2) == 4
+    with pytest.raises(ConfigurationError, match="another function is called"):
+        region("functions", "square")(cube)
+
+
+def test_one_function_with_two_keys_needs_a_label(cache: CacheManager) -> None:
+    by_first = cache.region("functions", key=lambda pair: pair[0])(identity)
+    assert by_first((1, 2)) == (1, 2)
+    with pytest.raises(ConfigurationError, match="another function is called"):
+        cache.region("functions", key=lambda pair: pair[1])(identity)
+
+
+def identity(pair: tuple[int, int]) -> tuple[int, int]:
+    return pair
+
+
+MODULE = """
+def cached(cache):
+    return cache.region("functions")
+
+@cached(CACHE)
+def load():
+    return {value}
+
+class Shop:
+    @cached(CACHE)
+    @classmethod
+    def of(cls):
+        return {value}
+"""
+
+
+def test_what_is_defined_anew_takes_the_place(cache: CacheManager) -> None:
+    """As when a module is loaded again, or a function is written again in a shell."""
+    shell: dict[str, Any] = {"CACHE": cache, "__name__": "__console__"}
+    for value in (1, 2):
+        exec(MODULE.format(value=value), shell)  # a shell, or importlib.reload()
+        shell["load"].invalidate()
+        assert shell["load"]() == value
+    # A module that is taken out of sys.modules and imported again.
+    shell = {"CACHE": cache, "__name__": "__console__"}
+    exec(MODULE.format(value=3), shell)
+    later = "first = load\ndel load\n" + MODULE.format(value=4)
+    with pytest.raises(ConfigurationError, match=r"__console__\.load already"):
+        exec(later, shell)
+
+
 # -- the other ways to call -------------------------------------------------------------------
 
 
@@ -271,6 +383,28 @@ def test_methods_of_all_kinds(cache: CacheManager, calls: Calls) -> None:
     assert shop.of_class("a") == one.of_class("a") == ("Shop", "a", 4)
     assert cast("Any", Kiosk).of_class("a") == ("Kiosk", "a", 5)
     assert shop.of_none("a") == one.of_none("a") == ("a", 6)
+
+
+def test_a_class_method_that_does_not_learn_its_class_is_refused(
+    cache: CacheManager, calls: Calls
+) -> None:
+    class Shop:
+        @classmethod
+        @cache.region("functions")
+        def of(cls, item: str = "a") -> int:
+            return calls()
+
+    # What Shop.of is from Python 3.13 on: the class is not told to what is asked of a method.
+    of: Any = MethodType(Shop.__dict__["of"].__func__, Shop)
+    assert of("b") == of("b") == Shop.of("b") == 1
+    for method in (of.invalidate, of.refresh, of.peek):
+        with pytest.raises(
+            ConfigurationError, match=r"@cache\.region\(\.\.\.\) above @classmethod"
+        ):
+            method("b")
+    if sys.version_info < (3, 13):
+        Shop.of.invalidate("b")  # type: ignore[attr-defined]
+        assert Shop.of("b") == 2
 
 
 def test_a_method_of_one_object(cache: CacheManager, calls: Calls) -> None:
