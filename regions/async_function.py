@@ -116,6 +116,10 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         await asyncio.to_thread(self._invalidate_all)
 
     @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[type[S], Q], R], instance: Any, owner: type[S]
+    ) -> AsyncCachedFunction[Q, R]: ...
+    @overload
     def __get__(self, instance: None, owner: Any) -> AsyncCachedFunction[P, R]: ...
     @overload
     def __get__(

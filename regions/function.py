@@ -312,6 +312,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
         self._invalidate_all()
 
     @overload
+    def __get__(
+        self: CachedFunction[Concatenate[type[S], Q], R], instance: Any, owner: type[S]
+    ) -> CachedFunction[Q, R]: ...
+    @overload
     def __get__(self, instance: None, owner: Any) -> CachedFunction[P, R]: ...
     @overload
     def __get__(
