@@ -1,19 +1,25 @@
 """Stored records: a header, a payload, and a code that authenticates both.
 
 Nothing of a record is unpickled before its code has been checked with a key that only this
-application has. The code also covers the entry's address, so a genuine record that somebody
-moves to another entry is refused as well.
+application has. The code also covers the kind of store and the entry's address, so a genuine
+record that somebody moves to another entry, or to another kind of store, is refused as well.
 
 Layout, in bytes (integers and floats little-endian)::
 
     0   magic and format version (4)
-    4   message authentication code (16): keyed BLAKE2b (RFC 7693) over address and all below
-    20  codec (1), number of generations n (1)
-    22  stored at, seconds since the epoch (8, float)
-    30  expire, seconds (8, float; infinity: never)
-    38  duration of the load, seconds (4, float)
-    42  n generations (8 each)
-    ..  payload
+    4   message authentication code (16)
+    20  codec (1), number of generations n (2), bytes of the scopes m (4)
+    27  stored at, seconds since the epoch (8, float)
+    35  expire, seconds (8, float; infinity: never)
+    43  duration of the load, seconds (4, float)
+    47  n generations (8 each)
+    ..  scopes (m)
+    ..  payload: the rest
+
+The code is keyed BLAKE2b (RFC 7693) over the magic, the kind of store with its length before it,
+the address, and all that follows the code. An address has one size, and the sizes of all that
+follows stand in the header. So each part begins and ends where the code says, and no part of a
+genuine record can be passed off as another part.
 """
 
 from __future__ import annotations
@@ -29,13 +35,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAGIC = b"BRG\x01"
+_NAME = b"BRG"
+MAGIC = _NAME + b"\x02"
+ADDRESS_SIZE = 20
+"""Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 GENERATION_SIZE = 8
 """Bytes of a generation: random, so an old one is never met again."""
 
 _CODE_SIZE = 16
 _BODY = len(MAGIC) + _CODE_SIZE
-_HEADER = struct.Struct("<BBddf")
+_HEADER = struct.Struct("<BHIddf")
 
 
 class Codec(enum.IntEnum):
@@ -60,7 +69,11 @@ _CODECS = tuple(Codec)
 
 
 class RecordRefused(ValueError):
-    """Bytes that are no record of this application: foreign, forged, moved, cut short or old."""
+    """Bytes that are no record of this application: foreign, forged, moved or cut short."""
+
+
+class OtherFormat(RecordRefused):
+    """Bytes that another release may have stored, in its own format. Nothing of them is used."""
 
 
 class Record(NamedTuple):
@@ -75,6 +88,8 @@ class Record(NamedTuple):
     load_seconds: float
     codec: Codec
     payload: bytes | memoryview
+    scopes: bytes = b""
+    """What tells a store's upkeep, which knows no function, whose generations these are."""
 
 
 def dump_value(value: Any) -> tuple[Codec, bytes]:
@@ -134,15 +149,17 @@ def _inflate(deflated: bytes) -> bytes:
 
 
 class Signer:
-    """Seals records, and opens those sealed with any of its secrets.
+    """Seals the records of one kind of store, and opens those sealed with any of its secrets.
 
     The first secret seals; the others are former ones, still accepted, so that a secret can be
-    rotated without losing what is stored.
+    rotated without losing what is stored. What was sealed for another ``kind`` is refused.
     """
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], kind: str) -> None:
+        name = kind.encode()
         self._keyed = [
             hashlib.blake2b(
+                b"".join((MAGIC, bytes([len(name)]), name)),
                 key=hashlib.blake2b(secret.encode(), person=b"regions.records").digest(),
                 digest_size=_CODE_SIZE,
             )
@@ -156,11 +173,13 @@ class Signer:
                 _HEADER.pack(
                     record.codec,
                     len(record.generations),
+                    len(record.scopes),
                     record.stored_at,
                     record.expire,
                     record.load_seconds,
                 ),
                 *record.generations,
+                record.scopes,
                 record.payload,
             )
         )
@@ -168,8 +187,12 @@ class Signer:
 
     def open(self, address: bytes, sealed: bytes) -> Record:
         """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
-        if sealed[: len(MAGIC)] != MAGIC or len(sealed) < _BODY + _HEADER.size:
-            raise RecordRefused("not a record of this format")
+        if sealed[: len(MAGIC)] != MAGIC:
+            if sealed.startswith(_NAME):
+                raise OtherFormat("a record of another release")
+            raise RecordRefused("not a record")
+        if len(sealed) < _BODY + _HEADER.size:
+            raise RecordRefused("cut short")
         body = memoryview(sealed)[_BODY:]
         code = sealed[len(MAGIC) : _BODY]
         for keyed in self._keyed:
@@ -177,18 +200,22 @@ class Signer:
                 break
         else:
             raise RecordRefused("not sealed for this entry with a key of this application")
-        codec, count, stored_at, expire, load_seconds = _HEADER.unpack_from(body)
+        codec, count, size, stored_at, expire, load_seconds = _HEADER.unpack_from(body)
         start = _BODY + _HEADER.size
         end = start + count * GENERATION_SIZE
+        if codec >= len(_CODECS) or end + size > len(sealed):
+            raise RecordRefused("of a form that this release does not know")
         generations = tuple(
             [sealed[at : at + GENERATION_SIZE] for at in range(start, end, GENERATION_SIZE)]
         )
-        return Record(
-            generations, stored_at, expire, load_seconds, _CODECS[codec], body[end - _BODY :]
-        )
+        payload = body[end + size - _BODY :]
+        scopes = sealed[end : end + size]
+        return Record(generations, stored_at, expire, load_seconds, _CODECS[codec], payload, scopes)
 
 
 def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:
+    if len(address) != ADDRESS_SIZE:
+        raise RecordRefused(f"an address has {ADDRESS_SIZE} bytes, not {len(address)}")
     code = keyed.copy()
     code.update(address)
     code.update(body)

@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions.errors import StoreUnavailable
-from regions.records import Codec, Record, dump_value, load_value
+from regions.records import ADDRESS_SIZE, Codec, Record, dump_value, load_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,9 +44,6 @@ class Entry(NamedTuple):
 
 SETTLING = 0.0005, 0.001, 0.002, 0.004
 """Seconds between looks at generations that are being changed."""
-
-ADDRESS_SIZE = 20
-"""Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 
 
 def address_of(*parts: bytes) -> bytes:

@@ -33,12 +33,13 @@ def open_store(options: RegionOptions) -> Store:
     identity = (options.type, name, options.data_dir, options.backend, secret)
     store = opened.get(identity)
     if store is None:
-        store = opened.setdefault(identity, _make_store(options, Signer(secret)))
+        store = opened.setdefault(identity, _make_store(options, secret))
     return store
 
 
-def _make_store(options: RegionOptions, signer: Signer) -> Store:
+def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     backend = dict(options.backend)
+    signer = Signer(secret, options.type)
     if options.type == "ext:memcached":
         folder = options.data_dir and options.data_dir / "undelivered"
         return MemcachedStore(backend.pop("url"), signer, folder=folder, **backend)

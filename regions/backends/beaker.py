@@ -22,7 +22,7 @@ from regions.backends.file_writing import reported
 from regions.backends.folder_identity import identity_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
-from regions.records import GENERATION_SIZE, Record, RecordRefused, Signer
+from regions.records import GENERATION_SIZE, OtherFormat, Record, RecordRefused, Signer
 from regions.store import EVERYBODY, Entry, Reading, Store, address_of, dump
 from regions.undelivered import Journal, Undelivered
 
@@ -70,8 +70,8 @@ class BeakerStore(Store):
             return Reading(None, generations)
         try:
             return Reading(self._signer.open(entry.address, sealed), generations)
-        except RecordRefused:
-            return Reading(None, generations, refused=True)
+        except RecordRefused as error:
+            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
 
     def begin(self, entry: Entry) -> Reading:
         reading = self.read(entry)

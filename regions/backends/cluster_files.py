@@ -30,8 +30,8 @@ from regions.backends.folder_identity import identity_of
 from regions.backends.held_lease import Held
 from regions.content import CachedFile, hold
 from regions.errors import StoreUnavailable
-from regions.records import Codec, Record, Signer
-from regions.store import ADDRESS_SIZE, Entry, Reading, Store, Watched, address_of
+from regions.records import ADDRESS_SIZE, Codec, Record, Signer
+from regions.store import Entry, Reading, Store, Watched, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from regions.content import Resumable
 
 _NAME_SIZE = 1 + ADDRESS_SIZE
-"""Bytes of a scope's name behind a record."""
-_MOST_NAMES = 255 * 4 // _NAME_SIZE
+"""Bytes of a scope's name in a record."""
 
 
 class ClusterFileStore(FileStore):
@@ -126,25 +125,21 @@ class ClusterFileStore(FileStore):
         except FileNotFoundError:
             return None
 
-    def _behind(self, scopes: tuple[str, ...]) -> bytes:
-        # The names, by which alone the servers know generations; of more tags than have room
-        # nothing is said.
-        names = [_packed(scope) for scope in scopes[:_MOST_NAMES]]
-        words = _words(len(names))
-        return b"".join(names).ljust(4 * words, b"\0") + bytes([words])
+    def _scopes(self, scopes: tuple[str, ...]) -> bytes:
+        # The names, by which alone the servers know generations.
+        return b"".join(map(_packed, scopes))
 
-    def is_current(self, record: Record, behind: bytes) -> bool:
+    def is_current(self, record: Record) -> bool:
         """Whether a record was not invalidated, as far as the servers can say now."""
-        count = min(len(record.generations), _MOST_NAMES)
-        if behind[-1] != _words(count):
+        if len(record.scopes) != _NAME_SIZE * len(record.generations):
             return False  # of a time when the region had no cluster
-        at = range(0, count * _NAME_SIZE, _NAME_SIZE)
-        scopes = tuple([_unpacked(behind[start : start + _NAME_SIZE]) for start in at])
+        at = range(0, len(record.scopes), _NAME_SIZE)
+        scopes = tuple([_unpacked(record.scopes[start : start + _NAME_SIZE]) for start in at])
         try:
             found = self._servers.read(Entry("", bytes(ADDRESS_SIZE), scopes))
         except StoreUnavailable:
             return True
-        return found.generations == record.generations[:count]
+        return found.generations == record.generations
 
     def watch(self, entry: Entry) -> Watched:
         return self._servers.watch(entry)
@@ -250,8 +245,3 @@ def _packed(scope: str) -> bytes:
 
 def _unpacked(name: bytes) -> str:
     return chr(name[0]) + name[1:].hex()
-
-
-def _words(names: int) -> int:
-    """Return the number of times four bytes that so many names take."""
-    return -(-names * _NAME_SIZE // 4)

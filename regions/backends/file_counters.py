@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from regions.backends.file_locks import locked
 from regions.backends.file_writing import reported
 from regions.errors import StoreUnavailable
-from regions.store import ADDRESS_SIZE, Counters
+from regions.records import ADDRESS_SIZE
+from regions.store import Counters
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ Layout of a store's folder::
 
 A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
 none. A record is checked as a whole at every read and needs nothing more: it is synced only where
-content depends on it. Behind a record stand the places of its generations, so that who knows no
-function can tell whether an entry was invalidated.
+content depends on it. A record names the places of its generations, so that upkeep, which knows no
+function, can tell whether an entry was invalidated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from regions.content import CachedFile, Resumable, content_chunks, is_content, k
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
 from regions.generations import GenerationTable, places
-from regions.records import Codec, Record, RecordRefused, Signer
+from regions.records import Codec, OtherFormat, Record, RecordRefused, Signer
 from regions.store import Entry, Gone, Reading, Store, Watched, dump
 from regions.undelivered import Undelivered
 
@@ -125,8 +125,8 @@ class FileStore(Store):
             return Reading(self._record(entry.address), generations)
         except OSError as error:
             raise StoreUnavailable("read", str(error)) from error
-        except RecordRefused:
-            return Reading(None, generations, refused=True)
+        except RecordRefused as error:
+            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
 
     def _record(self, address: bytes) -> Record | None:
         """Return an entry's record, as it is stored. Raises OSError and RecordRefused."""
@@ -149,34 +149,27 @@ class FileStore(Store):
                 self.size_limit.used(descriptor, found)
         finally:
             os.close(descriptor)
-        record, _ = self.unseal(address, stored)
+        record = self.unseal(address, stored)
         if record.codec is Codec.FILE:
             self._lately_read.keep(address, found, record)
         return record
 
-    def _seal(self, entry: Entry, record: Record) -> bytes:
-        behind = self._behind(entry.scopes)
-        return self._signer.seal(entry.address + behind, record) + behind
+    def unseal(self, address: bytes, stored: bytes) -> Record:
+        """Return the record that was stored for the entry at ``address``. Raises RecordRefused."""
+        return self._signer.open(address, stored)
 
-    def _behind(self, scopes: tuple[str, ...]) -> bytes:
-        """Return what tells `is_current` which generations a record has, behind that record: any
-        number of times four bytes, and a last one that is this number."""
+    def _scopes(self, scopes: tuple[str, ...]) -> bytes:
+        """Return what a record says of its scopes, for `is_current`."""
         found = places(scopes)
-        return struct.pack(f"<{len(found)}IB", *found, len(found))
+        return struct.pack(f"<{len(found)}I", *found)
 
-    def unseal(self, address: bytes, stored: bytes) -> tuple[Record, bytes]:
-        """Return the record that was stored for the entry at ``address``, and what stands behind
-        it for `is_current`. Raises RecordRefused."""
-        end = len(stored) - 1 - 4 * stored[-1] if stored else 0
-        behind = stored[max(end, 0) :]
-        return self._signer.open(address + behind, stored[: max(end, 0)]), behind
-
-    def is_current(self, record: Record, behind: bytes) -> bool:
+    def is_current(self, record: Record) -> bool:
         """Whether a record was not invalidated, as far as can be said: a full disk may have no
         table of generations, and is to be cleared all the same."""
-        if behind[-1] != len(record.generations):
+        count = len(record.generations)
+        if len(record.scopes) != 4 * count:
             return False  # of a time when the region had a cluster
-        found = struct.unpack(f"<{len(record.generations)}IB", behind)[:-1]
+        found = struct.unpack(f"<{count}I", record.scopes)
         try:
             return self._generations.read_afresh(found) == record.generations
         except OSError:
@@ -222,7 +215,9 @@ class FileStore(Store):
 
     def _publish(self, entry: Entry, record: Record) -> int:
         """Put a record into place; return by how many bytes it is larger than the former one."""
-        path, sealed = self._entry_path(entry.address), self._seal(entry, record)
+        path = self._entry_path(entry.address)
+        record = record._replace(scopes=self._scopes(entry.scopes))
+        sealed = self._signer.seal(entry.address, record)
         with arriving(self._incoming) as file, reported("write"):
             file.write(sealed)
             try:
@@ -269,7 +264,7 @@ class FileStore(Store):
         described = Description.unpack(record.payload)
         if described.codec is Codec.BYTES:
             return self.content.read(entry.address, described)
-        if described.codec is not Codec.FILE:
+        if described.codec is Codec.TEXT:
             payload = self.content.read(entry.address, described)
             return super().value(entry, record._replace(codec=described.codec, payload=payload))
         return CachedFile(

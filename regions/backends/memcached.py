@@ -25,7 +25,15 @@ from regions.backends.memcached_python import PythonMemcached
 from regions.backends.memcached_server import Server, key_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
-from regions.records import GENERATION_SIZE, Codec, Record, RecordRefused, Signer, deflated
+from regions.records import (
+    GENERATION_SIZE,
+    Codec,
+    OtherFormat,
+    Record,
+    RecordRefused,
+    Signer,
+    deflated,
+)
 from regions.rendezvous import choose, places
 from regions.store import Entry, Reading, Store, Watched, dump, is_entry_scope
 from regions.undelivered import Journal, Undelivered
@@ -129,8 +137,8 @@ class MemcachedStore(Store):
             return Reading(None, tuple(generations))
         try:
             return Reading(self._signer.open(entry.address, sealed), tuple(generations))
-        except RecordRefused:
-            return Reading(None, tuple(generations), refused=True)
+        except RecordRefused as error:
+            return Reading(None, tuple(generations), refused=not isinstance(error, OtherFormat))
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):

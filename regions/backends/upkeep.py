@@ -113,12 +113,12 @@ def stored_at(store: FileStore, path: str) -> Stored | None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     try:
-        record, behind = store.unseal(address, stored)
+        record = store.unseal(address, stored)
     except RecordRefused:
         return Stored(path, address, len(stored), file.st_mtime, None, None, False)
     content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
     size = len(stored) + (content.size if content else 0)
-    invalidated = not store.is_current(record, behind)
+    invalidated = not store.is_current(record)
     return Stored(path, address, size, file.st_mtime, record, content, invalidated)
 
 

@@ -119,7 +119,9 @@ class Run:
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)
         monkeypatch.setattr(time, "sleep", lambda _: self.steps.pause(waiting=True))
         random.seed(0)  # the waits' jitter
-        store = MemcachedStore([(server, 1.0) for server in servers], Signer(["of the tests"]))
+        store = MemcachedStore(
+            [(server, 1.0) for server in servers], Signer(["of the tests"], "ext:memcached")
+        )
         self.region = Region(RegionOptions("model", "none", lease=0.005), store)
         self.entries = entries
         self.policy = policy

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from regions.records import Codec, Record, RecordRefused, Signer, dump_value, load_value
 
 ADDRESS = b"a" * 20
-SIGNER = Signer(["secret"])
+SIGNER = Signer(["secret"], "file")
 
 records = st.builds(
     Record,
@@ -65,14 +65,14 @@ def test_a_record_moved_to_another_entry_is_refused() -> None:
 
 
 def test_a_record_of_another_secret_is_refused() -> None:
-    sealed = Signer(["other"]).seal(ADDRESS, record_of("value"))
+    sealed = Signer(["other"], "file").seal(ADDRESS, record_of("value"))
     with pytest.raises(RecordRefused):
         SIGNER.open(ADDRESS, sealed)
 
 
 def test_a_rotated_secret_still_opens() -> None:
     sealed = SIGNER.seal(ADDRESS, record_of("value"))
-    rotated = Signer(["new", "secret"])
+    rotated = Signer(["new", "secret"], "file")
     assert load_value(rotated.open(ADDRESS, sealed)) == "value"
     with pytest.raises(RecordRefused):
         SIGNER.open(ADDRESS, rotated.seal(ADDRESS, record_of("value")))
