@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -51,10 +53,22 @@ _PLAIN = frozenset((type(None), bool, int, str, bytes))
 """Types of which equal values of one type are always the same key."""
 
 
+class _BoundSignature:
+    """What `inspect.signature` shows of a method of an object: that of the function, without
+    ``self``. Of all else it finds the function's own."""
+
+    def __get__(self, cached: Cached[Any] | None, owner: Any) -> inspect.Signature:
+        if cached is None or not cached._prefix:
+            raise AttributeError("__signature__")
+        return inspect.signature(MethodType(cached._function, cached._prefix[0]))
+
+
 class Cached(Generic[P]):
     """What the cached forms of functions and of coroutine functions share."""
 
     __name__: str
+    __qualname__: str
+    __signature__ = _BoundSignature()
 
     def __init__(
         self,
@@ -195,6 +209,11 @@ class Cached(Generic[P]):
             return MISSING
         entry = self._entry(self._prefix + args, kwargs)
         return self.region.fresh(entry, self.region.look(entry), self._policy)
+
+    def __reduce__(self) -> Any:
+        """As functions are pickled and copied: by name, and a method by its object and name."""
+        name = getattr(self, "__qualname__", self.name)
+        return (getattr, (self._prefix[0], self.__name__)) if self._prefix else name
 
     def __repr__(self) -> str:
         return f"<{self.name}, cached in region {self.region.name}>"

@@ -7,6 +7,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core.checks import register
 from django.db import router
+from django.db.migrations.serializer import FunctionTypeSerializer, Serializer
 from django.db.models import Model
 from django.utils.autoreload import file_changed
 from django.utils.functional import LazyObject, Promise, empty
@@ -18,6 +19,7 @@ from regions.django.release import forget_release
 from regions.django.sessions import forget_changed_rows
 from regions.django.tracing import watch_calls
 from regions.django.transactions import DatabaseTransactions
+from regions.function import Cached
 
 
 def row_of(instance: Model) -> keys.Located:
@@ -57,6 +59,8 @@ class RegionsConfig(AppConfig):
 
     def ready(self) -> None:
         teach_keys()
+        # Migrations refer to a default, or to choices, by name, as to any function.
+        Serializer.register(Cached, FunctionTypeSerializer)
         transactions.install(DatabaseTransactions())
         file_changed.connect(forget_release)
         register(check_regions, TAG)
