@@ -35,23 +35,26 @@ class Invalidation(NamedTuple):
     """Whose counters it belongs to; none: the region's."""
 
 
-def invalidate(invalidations: Iterable[Invalidation]) -> None:
-    """Invalidate at the end of the bulk change, at the commit of the transaction, or now."""
+def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
+    """Invalidate at the end of the bulk change, at the commit of the transaction, or now. Returns
+    what a store cannot do yet, and keeps."""
     global latest
     latest = object()
     due = list(invalidations)
     collected = _collected.get()
     if collected is not None:
-        for each in due:
-            collected.setdefault(each.region, set()).update(each.scopes)
+        collected.add(due)
     elif due and not transactions.current.defer(due):
-        invalidate_now(due)
+        return invalidate_now(due)
+    return []
 
 
-def invalidate_now(invalidations: Sequence[Invalidation]) -> None:
+def invalidate_now(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """As `invalidate`, even inside a transaction."""
-    if left := deliver(invalidations):
+    left = deliver(invalidations)
+    if left:
         transactions.current.undelivered(left)
+    return left
 
 
 def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
@@ -99,7 +102,32 @@ def _tell(stores: Sequence[Store], owed: Mapping[Store, Set[str]]) -> dict[Store
 
 # -- bulk changes ------------------------------------------------------------------------------
 
-_collected: ContextVar[dict[Region, set[str]] | None] = ContextVar("_collected", default=None)
+
+class Collection:
+    """What is invalidated at the end of a bulk change."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[Region, set[str]] = {}
+        self._kept = transactions.current.collection()
+
+    def add(self, invalidations: Sequence[Invalidation]) -> None:
+        """Collect some more."""
+        if self._kept is not None:
+            self._kept.keep(invalidations)
+        for each in invalidations:
+            self.scopes.setdefault(each.region, set()).update(each.scopes)
+
+    def invalidate(self) -> None:
+        """Invalidate what was collected, when no more is."""
+        left = invalidate(
+            Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
+            for region, scopes in self.scopes.items()
+        )
+        if self._kept is not None:
+            self._kept.settle(left)
+
+
+_collected: ContextVar[Collection | None] = ContextVar("_collected", default=None)
 
 
 @contextmanager
@@ -109,20 +137,17 @@ def deferred_invalidation() -> Iterator[None]:
     if _collected.get() is not None:
         yield
         return
-    collected: dict[Region, set[str]] = {}
+    collected = Collection()
     token = _collected.set(collected)
     try:
         yield
     finally:
         _collected.reset(token)
-        invalidate(
-            Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
-            for region, scopes in collected.items()
-        )
+        collected.invalidate()
 
 
 def pending() -> frozenset[str]:
     """Return the scopes that this thread or task is about to invalidate."""
     collected = _collected.get()
     waiting = transactions.current.pending()
-    return waiting.union(*collected.values()) if collected else waiting
+    return waiting.union(*collected.scopes.values()) if collected else waiting

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from regions.invalidation import Invalidation
 
 
+class Kept(Protocol):
+    """Where collected invalidations are written down until they take effect, which is later than
+    the commit of what they are about."""
+
+    def keep(self, invalidations: Sequence[Invalidation]) -> None:
+        """Write ``invalidations`` down in the open transaction, if there is one."""
+
+    def settle(self, left: Sequence[Invalidation]) -> None:
+        """Strike out what was written down: it has taken effect, but for ``left``."""
+
+
 class Transactions(Protocol):
     """What an integration tells of the calling thread's database transactions."""
 
@@ -27,6 +38,9 @@ class Transactions(Protocol):
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         """Deliver ``invalidations`` when the transaction commits, at once with all others of it,
         and never if it rolls back. Returns False, and does nothing, when none is open."""
+
+    def collection(self) -> Kept | None:
+        """Return where what is collected from now on is written down; None: nowhere."""
 
     def informed(self) -> bool:
         """Whether this process knows of what others have invalidated and could not deliver; if
@@ -48,6 +62,9 @@ class NoTransactions:
 
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         return False
+
+    def collection(self) -> Kept | None:
+        return None
 
     def informed(self) -> bool:
         return True

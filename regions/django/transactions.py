@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 
+from regions.django.commits import watch_end
 from regions.invalidation import deliver
 
 if TYPE_CHECKING:
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
     from regions.invalidation import Invalidation
     from regions.region import Region
+    from regions.transactions import Kept
 
 
 class Waiting:
     """A commit hook: what is invalidated with the commit, unless a savepoint is rolled back."""
 
-    def __init__(self, committed: Committed) -> None:
+    def __init__(self, committed: Committed, collected: list[Any] | None = None) -> None:
         self._committed = committed
+        self.collected = collected
+        """Where to tell what of it was written down, if something else delivers it later."""
         self.invalidations: list[Invalidation] = []
         self.scopes: dict[Region, set[str]] = {}
         self.kept: list[Any] = []
@@ -44,7 +48,10 @@ class Waiting:
         return True
 
     def __call__(self) -> None:
-        self._committed.hooks.append(self)
+        if self.collected is None:
+            self._committed.hooks.append(self)
+        else:
+            self.collected += self.kept
 
 
 class Committed(threading.local):
@@ -81,13 +88,14 @@ class DatabaseTransactions:
             deferred = True
         return deferred
 
-    def _hook(self, connection: BaseDatabaseWrapper) -> Waiting:
+    def _hook(self, connection: BaseDatabaseWrapper, collected: list[Any] | None = None) -> Waiting:
         """Return the hook for what is done now."""
         savepoints = set(connection.savepoint_ids)
         for within, hook in _hooks(connection):
-            if within == savepoints:
+            if within == savepoints and hook.collected is collected:
                 return hook
-        hook = Waiting(self._committed)
+        watch_end(connection, self._lost)
+        hook = Waiting(self._committed, collected)
         run_at_commit(connection, hook)
         # Each has one behind it, as it may be the only one that is not rolled back.
         run_at_commit(connection, self._deliver)
@@ -97,6 +105,15 @@ class DatabaseTransactions:
         hooks, self._committed.hooks = self._committed.hooks, []
         if hooks:
             self.deliver(hooks)
+
+    def _lost(self, hooks: Sequence[Any]) -> None:
+        """Invalidate what may have been committed. What was written down stays, and is delivered
+        once more: the commit may take place later than this."""
+        hooks = [hook for hook in hooks if isinstance(hook, Waiting) and hook.collected is None]
+        deliver(each for hook in hooks for each in hook.invalidations)
+
+    def collection(self) -> Kept | None:
+        return None
 
     def keep(self, alias: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
         """Write down what is ``new`` in a hook, in the open transaction on the database ``alias``,

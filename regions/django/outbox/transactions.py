@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connections, transaction
 
+from regions.django.outbox.collected import CollectedRows
 from regions.django.outbox.delivery import (
     IN_FLIGHT,
     alias,
@@ -26,10 +27,12 @@ from regions.store import EVERYBODY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.expressions import Combinable
 
     from regions.django.transactions import Waiting
     from regions.invalidation import Invalidation
+    from regions.transactions import Kept
 
 logger = logging.getLogger("regions.django.outbox")
 
@@ -47,6 +50,18 @@ class OutboxTransactions(DatabaseTransactions):
 
     def informed(self) -> bool:
         return self._lookout.is_current()
+
+    def collection(self) -> Kept | None:
+        return CollectedRows(self._collect)
+
+    def _collect(
+        self,
+        connection: BaseDatabaseWrapper,
+        rows: list[Owed],
+        invalidations: Sequence[Invalidation],
+    ) -> None:
+        hook = self._hook(connection, rows)
+        self.keep(connection.alias, hook, [each for each in invalidations if hook.add(each)])
 
     def keep(self, alias_: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
         if alias_ != alias():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,41 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
     assert delivery.Delivery().deliver(older_than=0) == 1
     assert row.read() == "new"
     assert delivery.Delivery().deliver(older_than=0) == 0
+
+
+def test_a_process_that_dies_in_a_bulk_change_loses_nothing_it_has_committed(row: Row) -> None:
+    other = Row(row.cache)
+    assert (row.read(), other.read()) == ("old", "old")
+
+    def write_and_die() -> None:
+        with row.cache.deferred_invalidation():
+            with transaction.atomic():
+                row.write("new")
+                with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+                    other.write("never committed")
+                    raise ZeroDivisionError
+            os._exit(9)
+
+    assert in_a_child(write_and_die) == 9
+    assert row.read() == "old", "nobody has delivered it yet"
+    loads = other.loads
+    assert delivery.Delivery().deliver(older_than=0) == 1
+    assert (row.read(), other.read()) == ("new", "old")
+    assert other.loads == loads
+
+
+@pytest.mark.parametrize("around", ["each change", "all of it", "nothing"])
+def test_a_bulk_change_leaves_no_row_behind(row: Row, around: str) -> None:
+    with contextlib.ExitStack() as stack:
+        if around == "all of it":
+            stack.enter_context(transaction.atomic())
+        with row.cache.deferred_invalidation():
+            for number in range(3):
+                with transaction.atomic() if around != "nothing" else contextlib.nullcontext():
+                    row.write(f"name {number}")
+            assert Owed.objects.count() == (3 if around == "each change" else 0)
+    assert not Owed.objects.exists()
+    assert row.read() == "name 2"
 
 
 @pytest.mark.django_db(transaction=True)
