@@ -1,8 +1,13 @@
 """Leases among the processes of one host: byte ranges of one lock file.
 
-Each entry has the byte at an offset that its address gives, so any number of entries share one
-file of no size. The kernel gives a lease back when its holder dies, however it dies. Locks of
-this kind (POSIX ``fcntl``) belong to processes; threads of one process tell theirs apart here.
+Who takes an entry's lease writes its turn into the entry's slot of the file, and locks the byte at
+the offset that the turn gives. A lease counts while that byte is locked: the kernel gives it back
+when its holder dies, however it dies. A lease that is taken over from a holder that lives has
+another turn, so the holder's lock means nothing any more. Two entries with the same slot write over
+each other's turns, which costs a second load and nothing else.
+
+Locks of this kind (POSIX ``fcntl``) belong to processes; threads of one process tell theirs apart
+here.
 """
 
 from __future__ import annotations
@@ -11,21 +16,31 @@ import contextlib
 import errno
 import fcntl
 import os
+import struct
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakSet
+
+from regions.records import TURN_SIZE
+from regions.store import MOST_LEVEL, Lease
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
-
+_SLOTS = 1 << 16
+_SLOT = struct.Struct(f"<7sB{TURN_SIZE}s")
+"""What tells the entry from others with its slot, the level, and the turn."""
+_TURNS = 1 << 62
+"""Below are the bytes that stand for turns, from here on those that stand for slots."""
+_LOCK = struct.Struct("hhqqi4x")
+"""Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 
 _all: WeakSet[FileLeases] = WeakSet()
 
 
 class FileLeases:
-    """At most one holder, thread or process, for each of 2**62 numbers."""
+    """At most one holder, thread or process, for each entry."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,30 +55,51 @@ class FileLeases:
     def reset(self) -> None:
         """Hold nothing, as a forked child, which has none of its parent's locks."""
         self._lock = threading.Lock()
-        self._held: set[int] = set()
+        self._held: set[bytes] = set()
 
-    def acquire(self, address: bytes) -> bool:
-        """Take the lease of ``address`` if it is free, without waiting. Raises OSError."""
-        offset = _offset(address)
+    def acquire(self, address: bytes, over: bytes = b"") -> Lease:
+        """Take the lease of ``address`` if it is free, or of the turn ``over``, without waiting.
+        Returns whose it is. Raises OSError."""
+        number = int.from_bytes(address[-4:], "little") % _SLOTS
         with self._lock:
-            if offset in self._held:
-                return False
+            descriptor = self._opened()
+            if not _lock(descriptor, _TURNS + number):
+                return Lease(b"")  # another process is at the same slot at this moment
             try:
-                fcntl.lockf(self._opened(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
-            except OSError as error:
-                if error.errno in _TAKEN:
-                    return False
-                raise
-            self._held.add(offset)
-            return True
+                return self._take(descriptor, number * _SLOT.size, address[:7], over)
+            finally:
+                _unlock(descriptor, _TURNS + number)
 
-    def release(self, address: bytes) -> None:
-        """Give the lease of ``address`` back. Raises OSError."""
-        offset = _offset(address)
+    def _take(self, descriptor: int, at: int, own: bytes, over: bytes) -> Lease:
+        level, found = 0, os.pread(descriptor, _SLOT.size, at)
+        if len(found) == _SLOT.size:
+            whose, former, turn = _SLOT.unpack(found)
+            if whose == own and self._is_held(descriptor, turn):
+                if turn != over:
+                    return Lease(turn, min(former, MOST_LEVEL))
+                level = min(former + 1, MOST_LEVEL)
+        turn = os.urandom(TURN_SIZE)
+        # On a full disk nobody is told of it, and others load as well.
+        with contextlib.suppress(OSError):
+            os.pwrite(descriptor, _SLOT.pack(own, level, turn), at)
+        _lock(descriptor, _offset(turn))
+        self._held.add(turn)
+        return Lease(turn, level, mine=True)
+
+    def _is_held(self, descriptor: int, turn: bytes) -> bool:
+        if turn in self._held:
+            return True
+        # Asked, not tried: locks of this kind do not tell a process from itself.
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(turn), 1, 0)
+        told: int = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[0]
+        return told != fcntl.F_UNLCK
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back. Raises OSError."""
         with self._lock:
-            self._held.discard(offset)
+            self._held.discard(lease.turn)
             if self._descriptor is not None:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, offset)
+                _unlock(self._descriptor, _offset(lease.turn))
 
     def _opened(self) -> int:
         # When the file was removed, others lock another one by now: what is held in the removed
@@ -80,8 +116,23 @@ class FileLeases:
         return self._descriptor
 
 
-def _offset(address: bytes) -> int:
-    return int.from_bytes(address[:8], "little") >> 2
+def _offset(turn: bytes) -> int:
+    return int.from_bytes(turn, "little") >> 2
+
+
+def _lock(descriptor: int, offset: int) -> bool:
+    """Lock a byte, without waiting; return whether no other process has it."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise
+    return True
+
+
+def _unlock(descriptor: int, offset: int) -> None:
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
 
 
 def _after_fork() -> None:

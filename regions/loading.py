@@ -1,13 +1,12 @@
 """How a value that is not stored is loaded: by one caller, for all who want it.
 
-Who gets the entry's lease loads, the others look again now and then, and wait no longer than a
-lease lasts, or content arrives.
+Who gets the entry's lease loads, the others look again now and then. What they may take then, and
+for how long they wait, says `regions.waiting`.
 """
 
 from __future__ import annotations
 
 import functools
-import random
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -15,18 +14,15 @@ from typing import TYPE_CHECKING, Any
 from regions import transactions
 from regions.content import is_spent
 from regions.missing import MISSING
-from regions.records import Codec, Record
+from regions.records import NO_TURN, Codec, Record
 from regions.steps import Load, Protocol, Step, Wait
+from regions.waiting import Waiter
 
 if TYPE_CHECKING:
     from regions.policy import Policy
     from regions.region import Region
-    from regions.store import Entry, Reading
+    from regions.store import Entry, Lease, Reading
 
-FIRST_WAIT = 0.002
-"""Seconds before a waiting caller looks again for the first time."""
-LONGEST_WAIT = 0.05
-"""Seconds between two looks, at the most: times grow by half from the first wait up to this."""
 SLOW = 0.05
 """Seconds from which a load that failed within the grace is put off, and not tried at each call."""
 PATIENCE = 10
@@ -56,36 +52,36 @@ class Loading:
             if old is not MISSING:
                 stats.count("stale")
                 return old
-        waited, pause = 0.0, FIRST_WAIT
-        while waited < region.lease:
-            token = yield region.step(entry, store.acquire, entry, region.lease)
-            if token is None:
+        waiter = Waiter(region.lease)
+        while not waiter.is_stuck:
+            lease = yield region.step(entry, store.acquire, entry, region.lease, waiter.over)
+            if lease is None:
                 return (yield from self._load_alone())
-            if token:
-                return (yield from self._load_leased(reading, token))
+            if lease.mine:
+                return (yield from self._load_leased(reading, waiter, lease))
             old = yield self._old(reading)
             if old is not MISSING:
                 stats.count("stale")
                 return old
+            waiter.refused(lease)
             stats.count("waits")
-            pause = min(pause * 1.5, LONGEST_WAIT)
-            pause *= random.uniform(0.75, 1.0)
-            yield Wait(pause)
-            waited += pause
+            if not waiter.in_vain:
+                yield Wait(waiter.pause())
             reading = yield functools.partial(region.read, entry, store.read_afresh)
-            value = yield self._fresh(reading)
+            value = yield self._found(reading, waiter)
             if value is not MISSING:
                 stats.count("hits")
                 return value
             if entry.address in region.unstored:
                 # Waiting in turn for values that are not stored would only take longer.
                 return (yield from self._load_alone())
-            if waited >= region.lease and (
+            if waiter.in_vain:
+                break
+            if waiter.is_over and (
                 yield region.step(entry, store.is_arriving, entry, region.lease)
             ):
                 # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
-                waited = 0.0
-        # Whoever has the lease takes longer than it lasts: wait no more.
+                waiter.renew()
         reading = yield self._begin()
         stats.count("misses")
         return (yield from self._load_and_store(reading))
@@ -99,19 +95,19 @@ class Loading:
         reading = yield self._begin()
         return (yield from self._load_and_store(reading))
 
-    def _load_leased(self, seen: Reading | None, token: bytes) -> Protocol:
+    def _load_leased(self, looked: Reading | None, waiter: Waiter, lease: Lease) -> Protocol:
         region, entry, stats = self._region, self._entry, self._stats
         try:
             reading = yield self._begin()
-            if reading != seen:
+            if reading != looked:
                 # Somebody may have stored a value between our look and our lease.
-                value = yield self._fresh(reading)
+                value = yield self._found(reading, waiter)
                 if value is not MISSING:
                     stats.count("hits")
                     return value
             started = time.monotonic()
             try:
-                value = yield from self._load_and_store(reading)
+                value = yield from self._load_and_store(reading, lease.turn)
             except Exception as error:
                 # Stale-if-error (RFC 5861): within its grace the old value beats none.
                 old = yield self._old(reading)
@@ -125,7 +121,7 @@ class Loading:
             stats.count("misses")
             return value
         finally:
-            yield region.step(entry, self._store.release, entry, token)
+            yield region.step(entry, self._store.release, entry, lease)
 
     def _put_off(self, seconds: float) -> None:
         """Let the old value be served at once for a while, after a load that failed slowly."""
@@ -137,7 +133,7 @@ class Loading:
         value, _ = yield from self._timed_load()
         return self._store.unstored(value)
 
-    def _load_and_store(self, reading: Reading | None) -> Protocol:
+    def _load_and_store(self, reading: Reading | None, turn: bytes = NO_TURN) -> Protocol:
         region, policy = self._region, self._policy
         generations = () if reading is None else reading.generations
         value, seconds = yield from self._timed_load()
@@ -152,6 +148,7 @@ class Loading:
             load_seconds=seconds,
             codec=Codec.PICKLE,
             payload=b"",
+            turn=turn,
         )
         stored = yield region.step(self._entry, self._write, value, record)
         if stored is not None:
@@ -183,7 +180,12 @@ class Loading:
     def _begin(self) -> Step:
         return functools.partial(self._region.read, self._entry, self._store.begin)
 
-    def _fresh(self, reading: Reading | None) -> Step:
+    def _found(self, reading: Reading | None, waiter: Waiter) -> Step:
+        """What this caller may take of what was found while it waited."""
+        waiter.saw(reading)
+        if reading is not None and reading.record is not None and waiter.may_take(reading.record):
+            # As good as current, to this caller.
+            reading = reading._replace(generations=reading.record.generations)
         return functools.partial(self._region.fresh, self._entry, reading, self._policy)
 
     def _old(self, reading: Reading | None) -> Step:

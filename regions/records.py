@@ -12,7 +12,8 @@ Layout, in bytes (integers and floats little-endian)::
     27  stored at, seconds since the epoch (8, float)
     35  expire, seconds (8, float; infinity: never)
     43  duration of the load, seconds (4, float)
-    47  n generations (8 each)
+    47  turn in which it was loaded (8)
+    55  n generations (8 each)
     ..  scopes (m)
     ..  payload: the rest
 
@@ -36,15 +37,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = b"BRG"
-MAGIC = _NAME + b"\x02"
+MAGIC = _NAME + b"\x03"
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 GENERATION_SIZE = 8
 """Bytes of a generation: random, so an old one is never met again."""
+TURN_SIZE = 8
+"""Bytes of a turn of an entry's lease: random as well."""
+NO_TURN = bytes(TURN_SIZE)
+"""What is loaded without a lease."""
 
 _CODE_SIZE = 16
 _BODY = len(MAGIC) + _CODE_SIZE
-_HEADER = struct.Struct("<BHIddf")
+_HEADER = struct.Struct(f"<BHIddf{TURN_SIZE}s")
 
 
 class Codec(enum.IntEnum):
@@ -90,6 +95,8 @@ class Record(NamedTuple):
     payload: bytes | memoryview
     scopes: bytes = b""
     """What tells a store's upkeep, which knows no function, whose generations these are."""
+    turn: bytes = NO_TURN
+    """The one of the lease under which it was loaded (`regions.waiting`)."""
 
 
 def dump_value(value: Any) -> tuple[Codec, bytes]:
@@ -177,6 +184,7 @@ class Signer:
                     record.stored_at,
                     record.expire,
                     record.load_seconds,
+                    record.turn,
                 ),
                 *record.generations,
                 record.scopes,
@@ -200,7 +208,7 @@ class Signer:
                 break
         else:
             raise RecordRefused("not sealed for this entry with a key of this application")
-        codec, count, size, stored_at, expire, load_seconds = _HEADER.unpack_from(body)
+        codec, count, size, stored_at, expire, load_seconds, turn = _HEADER.unpack_from(body)
         start = _BODY + _HEADER.size
         end = start + count * GENERATION_SIZE
         if codec >= len(_CODECS) or end + size > len(sealed):
@@ -208,9 +216,9 @@ class Signer:
         generations = tuple(
             [sealed[at : at + GENERATION_SIZE] for at in range(start, end, GENERATION_SIZE)]
         )
-        payload = body[end + size - _BODY :]
-        scopes = sealed[end : end + size]
-        return Record(generations, stored_at, expire, load_seconds, _CODECS[codec], payload, scopes)
+        payload, scopes = body[end + size - _BODY :], sealed[end : end + size]
+        codec = _CODECS[codec]
+        return Record(generations, stored_at, expire, load_seconds, codec, payload, scopes, turn)
 
 
 def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:

@@ -10,6 +10,9 @@ is stored begins between the change of one generation and that of another, so no
 an older one (`regions.backends.memcached_generations`). No lease takes part in this, and no host's
 clock.
 
+Who waits for a load takes a record that was invalidated meanwhile, if it was current at some moment
+of the call: it reads no older value than a hit at that moment (`regions.waiting`).
+
 **Leases** only save work (`regions.loading`): who holds an entry's lease loads, the others look
 again now and then (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section 3.2). A
 lease that ran out, got lost or was never to be had costs a second load and nothing else.

@@ -10,12 +10,13 @@ generations
     while they are the current ones; so changing one generation, one write, invalidates every
     record of that scope, those that are still being loaded included;
 leases
-    at most one an entry: who holds it loads, the others wait.
+    at most one an entry: who holds it loads, the others wait (`regions.waiting`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,6 +103,22 @@ class Watched(NamedTuple):
 
 EVERYBODY = "everybody"
 """The owner of a store that other hosts use too."""
+
+MOST_LEVEL = 6
+"""How often a lease's time is doubled, at the most."""
+
+
+class Lease(NamedTuple):
+    """Whose turn it is to load an entry."""
+
+    turn: bytes
+    """Random: another one each time that the lease is taken. Empty: nobody can say now."""
+    level: int = 0
+    """How many in a row have let their time go by: it lasts for twice as long each time."""
+    ends: float = math.inf
+    """When it ends at the soonest, by this process's monotonic clock; of one's own."""
+    mine: bool = False
+    """Whether it was just taken."""
 
 
 class Gone(LookupError):
@@ -229,15 +246,16 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
-        """Take the entry's lease for at most ``seconds``.
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        """Take the entry's lease for ``seconds``, by one atomic step, or return whose it is.
 
-        Returns a token to release it with, empty when somebody else has the lease.
+        The one of the turn ``over`` is taken away from who has it, for twice the time that it had,
+        by one of all who try it.
         """
 
     @abstractmethod
-    def release(self, entry: Entry, token: bytes) -> None:
-        """Give back the lease that was acquired with ``token``."""
+    def release(self, entry: Entry, lease: Lease) -> None:
+        """Give back a lease of one's own."""
 
     def is_arriving(self, entry: Entry, seconds: float) -> bool:
         """Whether who has the lease is known to have got on in the last ``seconds``: content

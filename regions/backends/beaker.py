@@ -22,8 +22,15 @@ from regions.backends.file_writing import reported
 from regions.backends.folder_identity import identity_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
-from regions.records import GENERATION_SIZE, OtherFormat, Record, RecordRefused, Signer
-from regions.store import EVERYBODY, Entry, Reading, Store, address_of, dump
+from regions.records import (
+    GENERATION_SIZE,
+    TURN_SIZE,
+    OtherFormat,
+    Record,
+    RecordRefused,
+    Signer,
+)
+from regions.store import EVERYBODY, MOST_LEVEL, Entry, Lease, Reading, Store, address_of, dump
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
@@ -50,7 +57,7 @@ class BeakerStore(Store):
         self._is_memory = type_ == "memory"
         self._folder = Path(folder, "undelivered") if folder else None
         self._signer = signer
-        self._leases: dict[bytes, float] = {}
+        self._leases: dict[bytes, Lease] = {}
         self._lock = threading.Lock()
 
     def owner(self) -> str | None:
@@ -121,17 +128,23 @@ class BeakerStore(Store):
             with self._writing(replace=True):
                 pass
 
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         now = time.monotonic()
         with self._lock:
-            if self._leases.get(entry.address, now) > now:
-                return b""
-            self._leases[entry.address] = now + seconds
-            return b"held"
+            level, found = 0, self._leases.get(entry.address)
+            if found is not None and now < found.ends:
+                if found.turn != over:
+                    return found._replace(mine=False)
+                level = min(found.level + 1, MOST_LEVEL)
+            ends = now + seconds * 2**level
+            lease = Lease(os.urandom(TURN_SIZE), level, ends, mine=True)
+            self._leases[entry.address] = lease
+            return lease
 
-    def release(self, entry: Entry, token: bytes) -> None:
+    def release(self, entry: Entry, lease: Lease) -> None:
         with self._lock:
-            self._leases.pop(entry.address, None)
+            if self._leases.get(entry.address) == lease:
+                del self._leases[entry.address]
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Any]:

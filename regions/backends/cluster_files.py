@@ -31,7 +31,7 @@ from regions.backends.held_lease import Held
 from regions.content import CachedFile, hold
 from regions.errors import StoreUnavailable
 from regions.records import ADDRESS_SIZE, Codec, Record, Signer
-from regions.store import Entry, Reading, Store, Watched, address_of
+from regions.store import Entry, Lease, Reading, Store, Watched, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -173,19 +173,19 @@ class ClusterFileStore(FileStore):
     ) -> None:
         self._servers.invalidate(scopes, meanwhile)
 
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         shared = self._of_folder(entry)
-        token = self._servers.acquire(shared, seconds)
-        if token:
-            self._held[entry.address] = Held(self._servers.leases, shared, token, seconds)
-        return token
+        lease = self._servers.acquire(shared, seconds, over)
+        if lease.mine:
+            self._held[entry.address] = Held(self._servers.leases, shared, lease, seconds)
+        return lease
 
-    def release(self, entry: Entry, token: bytes) -> None:
+    def release(self, entry: Entry, lease: Lease) -> None:
         held = self._held.get(entry.address)
         # One that ran out may have been taken by another thread since.
-        if held is not None and held.given == token:
+        if held is not None and held.given is lease:
             del self._held[entry.address]
-            self._servers.release(held.entry, held.token)
+            self._servers.release(held.entry, held.lease)
 
     def is_arriving(self, entry: Entry, seconds: float) -> bool:
         return self._servers.leases.is_arriving(self._of_folder(entry))

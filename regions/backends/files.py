@@ -38,7 +38,7 @@ from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
 from regions.generations import GenerationTable, places
 from regions.records import Codec, OtherFormat, Record, RecordRefused, Signer
-from regions.store import Entry, Gone, Reading, Store, Watched, dump
+from regions.store import Entry, Gone, Lease, Reading, Store, Watched, dump
 from regions.undelivered import Undelivered
 
 if TYPE_CHECKING:
@@ -290,14 +290,14 @@ class FileStore(Store):
             self._undelivered.keep(scopes)
             raise
 
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         with reported("lease"):
-            return b"held" if self._leases.acquire(entry.address) else b""
+            return self._leases.acquire(entry.address, over)
 
     def is_arriving(self, entry: Entry, seconds: float) -> bool:
         with reported("lease"):
             return self.content.is_arriving(entry.address, seconds)
 
-    def release(self, entry: Entry, token: bytes) -> None:
+    def release(self, entry: Entry, lease: Lease) -> None:
         with reported("lease"):
-            self._leases.release(entry.address)
+            self._leases.release(lease)

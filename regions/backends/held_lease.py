@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from regions.backends.memcached_leases import MemcachedLeases
-    from regions.store import Entry
+    from regions.store import Entry, Lease
 
 T = TypeVar("T")
 
@@ -24,10 +24,10 @@ RENEWALS = 4
 class Held:
     """A lease that this process has."""
 
-    def __init__(self, leases: MemcachedLeases, entry: Entry, token: bytes, seconds: float) -> None:
-        self.given = token
-        self.token = token
-        """The one of its latest renewal."""
+    def __init__(self, leases: MemcachedLeases, entry: Entry, lease: Lease, seconds: float) -> None:
+        self.given = lease
+        self.lease = lease
+        """As it is since its latest renewal."""
         self.entry = entry
         """As the lease is named."""
         self._leases = leases
@@ -47,7 +47,7 @@ class Held:
             if time.monotonic() >= self._renew_at:
                 self._renew_at = time.monotonic() + self._seconds / RENEWALS
                 with contextlib.suppress(StoreUnavailable):
-                    self.token = self._leases.renew(self.entry, self.token, self._seconds)
+                    self.lease = self._leases.renew(self.entry, self.lease, self._seconds)
             yield chunk
 
 

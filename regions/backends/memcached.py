@@ -35,7 +35,7 @@ from regions.records import (
     deflated,
 )
 from regions.rendezvous import choose, places
-from regions.store import Entry, Reading, Store, Watched, dump, is_entry_scope
+from regions.store import Entry, Lease, Reading, Store, Watched, dump, is_entry_scope
 from regions.undelivered import Journal, Undelivered
 
 if TYPE_CHECKING:
@@ -242,11 +242,11 @@ class MemcachedStore(Store):
                 spread.setdefault(self._servers[server], []).append(scope)
         return spread
 
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
-        return self.leases.acquire(entry, seconds)
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        return self.leases.acquire(entry, seconds, over)
 
-    def release(self, entry: Entry, token: bytes) -> None:
-        self.leases.release(entry, token)
+    def release(self, entry: Entry, lease: Lease) -> None:
+        self.leases.release(entry, lease)
 
 
 def _connector(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from typing import TYPE_CHECKING
 
 from regions.backends.memcached_connection import exptime_of
 from regions.backends.memcached_server import key_of
+from regions.records import TURN_SIZE
+from regions.store import MOST_LEVEL, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from regions.backends.memcached_connection import Connection
     from regions.backends.memcached_server import Server
     from regions.store import Entry
 
-_TOKEN = struct.Struct("<d")
-"""Of a lease: when it ends, by this process's clock."""
-_TAKEN, _ARRIVING = b"taken", b"arriving"
+_VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
+"""Of a lease: its turn, its level, and whether content arrives for it."""
 
 
 class MemcachedLeases:
@@ -27,45 +30,80 @@ class MemcachedLeases:
     def __init__(self, server_of: Callable[[Entry], Server]) -> None:
         self._server_of = server_of
 
-    def acquire(self, entry: Entry, seconds: float) -> bytes:
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         """As `Store.acquire`."""
         server, name = self._server_of(entry), _name(entry)
-        exptime, ends = exptime_of(seconds), time.monotonic() + seconds
         try:
-            taken = server.ask(lambda connection: connection.add(key_of(name), _TAKEN, exptime))
+            return server.ask(lambda connection: _take(connection, key_of(name), seconds, over))
         except BaseException:
             # A server that hung may give a lease that nobody waits for any more; and one that was
             # given is nobody's when a signal ends this process before it has the answer.
             server.owe([name])
             raise
-        return _TOKEN.pack(ends) if taken else b""
 
-    def renew(self, entry: Entry, token: bytes, seconds: float) -> bytes:
-        """Let a lease last for ``seconds`` from now, and who waits for it know that content
-        arrives. Returns the token to release it with: the same if another has it by now."""
-        if _is_over(token):
-            return self.acquire(entry, seconds) or token
-        key, exptime, ends = key_of(_name(entry)), exptime_of(seconds), time.monotonic() + seconds
-        self._server_of(entry).ask(lambda connection: connection.set(key, _ARRIVING, exptime))
-        return _TOKEN.pack(ends)
+    def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:
+        """Let a lease last anew from now, and who waits for it know that content arrives. Returns
+        what to release: the same if another has it by now."""
+        key, ends = key_of(_name(entry)), time.monotonic() + seconds * 2**lease.level
+        value = _VALUE.pack(lease.turn, lease.level, True)
+
+        def renew(connection: Connection) -> bool:
+            found = connection.gets(key)
+            if found is None or _lease(found.value).turn != lease.turn:
+                return False
+            # Never over another's: a turn that was taken over does not come back.
+            return bool(connection.cas(key, value, exptime_of(seconds * 2**lease.level), found))
+
+        if self._server_of(entry).ask(renew):
+            return lease._replace(ends=ends)
+        taken = self.acquire(entry, seconds)
+        return taken if taken.mine else lease
 
     def is_arriving(self, entry: Entry) -> bool:
         """Whether content arrives for who has the lease: it was renewed, and has not run out."""
         key = key_of(_name(entry))
-        found = self._server_of(entry).ask(lambda connection: connection.get([key]))
-        return found.get(key) == _ARRIVING
+        found = self._server_of(entry).ask(lambda connection: connection.get([key])).get(key, b"")
+        return len(found) == _VALUE.size and bool(_VALUE.unpack(found)[2])
 
-    def release(self, entry: Entry, token: bytes) -> None:
+    def release(self, entry: Entry, lease: Lease) -> None:
         """As `Store.release`."""
         # A lease that ran out may be another's by now.
-        if not _is_over(token):
+        if time.monotonic() < lease.ends:
             self._server_of(entry).delete([_name(entry)])
 
 
-def _is_over(token: bytes) -> bool:
-    ends: float
-    (ends,) = _TOKEN.unpack(token)
-    return time.monotonic() >= ends
+def _take(connection: Connection, key: str, seconds: float, over: bytes) -> Lease:
+    mine = _own(seconds, 0)
+    if connection.add(key, _value(mine), exptime_of(seconds)):
+        return mine
+    found = connection.gets(key)
+    if found is None:
+        return Lease(b"")  # it ended just now
+    others = _lease(found.value)
+    if not over or others.turn != over:
+        return others
+    mine = _own(seconds, min(others.level + 1, MOST_LEVEL))
+    if connection.cas(key, _value(mine), exptime_of(seconds * 2**mine.level), found):
+        return mine
+    return _lease(connection.get([key]).get(key, b""))
+
+
+def _own(seconds: float, level: int) -> Lease:
+    ends = time.monotonic() + seconds * 2**level
+    return Lease(os.urandom(TURN_SIZE), level, ends, mine=True)
+
+
+def _value(lease: Lease) -> bytes:
+    return _VALUE.pack(lease.turn, lease.level, False)
+
+
+def _lease(value: bytes) -> Lease:
+    """Return the lease of another; what another release has put there, or somebody else, is one
+    as well."""
+    if len(value) != _VALUE.size:
+        return Lease(value[:TURN_SIZE])
+    turn, level, _ = _VALUE.unpack(value)
+    return Lease(turn, min(level, MOST_LEVEL))
 
 
 def _name(entry: Entry) -> str:

@@ -23,7 +23,6 @@ A store that fails is nobody's failure: a key is absent then, and a set is count
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -33,15 +32,16 @@ from beaker.container import NamespaceManager
 from regions import transactions
 from regions.errors import StoreUnavailable, UnkeyableArgument
 from regions.keys import encode
-from regions.loading import FIRST_WAIT, LONGEST_WAIT
 from regions.missing import MISSING
 from regions.records import GENERATION_SIZE, Codec, Record
 from regions.store import Entry, Reading, address_of, entry_scope, function_scope, region_scope
+from regions.waiting import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from regions.region import Region
+    from regions.store import Lease
 
 
 class _ThreadState(threading.local):
@@ -240,39 +240,40 @@ class CreationLock:
         self._namespace = namespace
         self._region = namespace.region
         self._entry = entry
-        self._token: bytes | None = None
+        self._lease: Lease | None = None
 
     def acquire(self, wait: bool = True) -> bool:
         """Take the lock; False if another has it and this is not to wait.
 
-        Waiting ends when another has set a value: all who wait then go on at once.
+        Waiting ends when another has set a value: all who wait then go on at once. It ends as well
+        where a load would wait no more (`regions.waiting`).
         """
-        waited, pause = 0.0, FIRST_WAIT
+        region, waiter = self._region, Waiter(self._region.lease)
         before: Reading | None = None
-        while waited < self._region.lease:
-            self._token = self._namespace._ask(
-                self._region.store.acquire, self._entry, self._region.lease
+        while not (waiter.is_stuck or waiter.in_vain):
+            self._lease = lease = self._namespace._ask(
+                region.store.acquire, self._entry, region.lease, waiter.over
             )
-            if self._token is None or self._token:
+            if lease is None or lease.mine:
                 break
+            self._lease = None
             if not wait:
                 return False
-            reading = self._region.look(self._entry)
+            reading = region.look(self._entry)
             before = before or reading
             if reading is None or (reading.matches and reading != before):
                 break
-            self._region.stats.count("waits")
-            pause = min(pause * 1.5, LONGEST_WAIT) * random.uniform(0.75, 1.0)
-            time.sleep(pause)
-            waited += pause
+            waiter.refused(lease)
+            region.stats.count("waits")
+            time.sleep(waiter.pause())
         self._namespace._thread.creating[self._entry.address] = _NOT_LOOKED
         return True
 
     def release(self) -> None:
         self._namespace._thread.creating.pop(self._entry.address, None)
-        if self._token:
-            self._namespace._ask(self._region.store.release, self._entry, self._token)
-            self._token = None
+        if self._lease is not None:
+            self._namespace._ask(self._region.store.release, self._entry, self._lease)
+            self._lease = None
 
 
 def _complete(reading: Reading) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions import transactions
 from tests.regions.conftest import Calls, Manager, make_manager
 
 if TYPE_CHECKING:
@@ -173,6 +174,164 @@ def test_a_load_that_overruns_its_lease_harms_nothing(
     assert number() > 1
     number.invalidate()
     assert (number(), number()) == (calls.count, calls.count)
+
+
+def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
+    """Return what calls give that are made at once: their values, or what they raise."""
+    start = threading.Barrier(count)
+
+    def run(_: int) -> Any:
+        start.wait()
+        try:
+            return call()
+        except LookupError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(run, range(count)))
+
+
+@pytest.mark.parametrize("often", [False, True], ids=["slower than looks", "quicker than looks"])
+def test_who_waits_takes_what_was_current_during_its_call(
+    options: dict[str, Any], calls: Calls, often: bool
+) -> None:
+    """Each load is invalidated before it ends; so nothing that is stored is ever current."""
+    cache = make_manager(**options, lease=LONG)
+
+    def load() -> int:
+        mine = calls()
+        if often:
+            # Nobody else sees the generations under which it began.
+            number.invalidate()
+        time.sleep(0.3)
+        number.invalidate()
+        return mine
+
+    number = decorated(cache, load)
+    values = run_at_once(CALLERS, number)
+    assert calls.count <= 3, "not one load each, one after the other"
+    assert set(values) <= {1, 2, 3}
+    before = calls.count
+    assert number() > before, "nobody else takes it"
+
+
+def test_who_has_a_transaction_open_takes_nothing_that_is_not_current(
+    options: dict[str, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InTransaction(transactions.NoTransactions):
+        def active(self) -> bool:
+            return threading.current_thread() is threading.main_thread()
+
+    monkeypatch.setattr(transactions, "current", InTransaction())
+    loading, proceed = threading.Event(), threading.Event()
+
+    def load() -> int:
+        mine = calls()
+        if mine == 1:
+            loading.set()
+            assert proceed.wait(LONG)
+        return mine
+
+    number = decorated(make_manager(**options, lease=LONG), load)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(number)
+        assert loading.wait(LONG)
+        assert number() == 2, "it waits for nobody"
+        proceed.set()
+        assert slow.result() == 1
+
+
+def call_slowly(options: dict[str, Any], start: Any, loads: Any, report: Any) -> None:
+    def load() -> int:
+        with loads.get_lock():
+            loads.value += 1
+        time.sleep(2.5)
+        return 1
+
+    number = decorated(make_manager(**options), load)
+    start.wait()
+    for value in run_at_once(4, number):
+        report.put(value)
+
+
+def test_a_load_longer_than_its_lease_is_not_made_by_all(options: dict[str, Any]) -> None:
+    """Those who wait let one of them take the lease over, and wait for that one, for longer."""
+    options["lease"] = 1.0
+    start, loads, report = processes.Barrier(3), processes.Value("i", 0), processes.Queue()
+    callers = [
+        processes.Process(target=call_slowly, args=(options, start, loads, report))
+        for _ in range(3)
+    ]
+    for caller in callers:
+        caller.start()
+    assert [report.get() for _ in range(12)] == [1] * 12
+    for caller in callers:
+        caller.join()
+    assert loads.value <= 3, "the first, and whoever took over"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_of_those_who_wait_replaces_a_loader_that_dies_or_is_stopped(
+    options: dict[str, Any], calls: Calls, how: signal.Signals
+) -> None:
+    options["lease"] = 1.0
+    loading = processes.Event()
+    loader = processes.Process(target=load_for_ever, args=(options, loading))
+    loader.start()
+    assert loading.wait(LONG)
+    assert loader.pid is not None
+    os.kill(loader.pid, how)
+
+    def load() -> int:
+        time.sleep(0.5)
+        return calls()
+
+    number = decorated(make_manager(**options), load)
+    try:
+        assert run_at_once(CALLERS, number) == [1] * CALLERS
+        number.invalidate()
+        began = time.monotonic()
+        assert number() == 2
+        assert time.monotonic() - began < LONG
+    finally:
+        loader.kill()
+        loader.join()
+
+
+def test_a_failure_does_not_reach_those_who_wait_one_after_the_other(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    most = running = 0
+    lock = threading.Lock()
+
+    def load() -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.3)
+        with lock:
+            running -= 1
+        raise LookupError(f"the call no. {calls()}")
+
+    failures = run_at_once(20, decorated(make_manager(**options, lease=LONG), load))
+    assert [type(each) for each in failures] == [LookupError] * 20
+    assert calls.count == len({str(each) for each in failures}) == 20, "each has its own"
+    assert most > 10, "who has waited for two loads waits no more"
+
+
+def test_who_waits_for_a_load_that_fails_gets_the_next_ones_value(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    def load() -> int:
+        mine = calls()
+        time.sleep(0.3)
+        if mine == 1:
+            raise LookupError("once")
+        return mine
+
+    results = run_at_once(CALLERS, decorated(make_manager(**options, lease=LONG), load))
+    assert sorted(map(str, results)) == ["2"] * (CALLERS - 1) + ["once"]
 
 
 def test_a_folder_that_is_emptied_takes_no_lease_with_it(

@@ -14,10 +14,11 @@ import math
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from regions import loading
 from regions.backends import memcached, memcached_generations
 from regions.backends.memcached import MemcachedStore
 from regions.backends.memcached_connection import Connection, Item
@@ -29,11 +30,14 @@ from regions.region import Region
 from regions.rendezvous import choose as server_of
 from regions.steps import Load, Wait
 from regions.store import Entry, address_of, entry_scope
+from regions.waiting import Waiter
 from tests.regions.turns import Interruptions, Turns, every_order, random_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from regions.records import Record
+    from regions.store import Lease, Reading
     from tests.regions.turns import Choose, Steps
 
 FRESH = Policy(expire=math.inf, grace=0.0)
@@ -110,6 +114,7 @@ class Run:
         *,
         servers: str = "a",
         policy: Policy = FRESH,
+        lease: float = 0.005,
     ) -> None:
         def connector(server: str, *_: Any) -> Any:
             return lambda: ModelConnection(server, self)
@@ -122,7 +127,7 @@ class Run:
         store = MemcachedStore(
             [(server, 1.0) for server in servers], Signer(["of the tests"], "ext:memcached")
         )
-        self.region = Region(RegionOptions("model", "none", lease=0.005), store)
+        self.region = Region(RegionOptions("model", "none", lease=lease), store)
         self.entries = entries
         self.policy = policy
         self.held: dict[str, Item] = {}
@@ -130,8 +135,15 @@ class Run:
         self.steps: Steps = Undisturbed()
         self.truth = self.announced = 0
 
-    def play(self, choose: Choose, disturbances: int, times: int, scopes: frozenset[str]) -> None:
-        """Let two callers call the last entry, and a writer invalidate ``scopes``."""
+    def play(
+        self,
+        choose: Choose,
+        disturbances: int,
+        times: int,
+        scopes: frozenset[str],
+        callers: int = 2,
+    ) -> None:
+        """Let callers call the last entry, and a writer invalidate ``scopes``."""
         self.steps = turns = Turns(choose, disturbances, self.held)
 
         def call() -> None:
@@ -142,7 +154,7 @@ class Run:
             for _ in range(times):
                 self.write(scopes)
 
-        turns.run({"first": call, "second": call, "writer": write})
+        turns.run({**{f"caller {number}": call for number in range(callers)}, "writer": write})
         self.call()
 
     def write(self, scopes: frozenset[str]) -> None:
@@ -221,6 +233,77 @@ def test_random_orders_with_any_number_of_disturbances(
         run.play(random_order(seed), 1000, 3, frozenset((TAG,)))
         served += run.served
     assert served > 100, "the runs share values"
+
+
+# -- what who waits may take -------------------------------------------------------------------
+
+
+class TakesWhatever(Waiter):
+    """Takes what was stored while it waited."""
+
+    def may_take(self, record: Record) -> bool:
+        return True
+
+
+class TrustsTheFirstTurn(Waiter):
+    """Takes what the load that it found running has stored."""
+
+    def refused(self, lease: Lease) -> None:
+        super().refused(lease)
+        self._since.add(lease.turn)
+
+
+class RemembersForOthers(Waiter):
+    """Takes for seen what an earlier caller has seen."""
+
+    everybodys: ClassVar[set[tuple[bytes | None, ...]]] = set()
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._seen = self.everybodys
+
+
+@pytest.mark.parametrize("wrong", [TakesWhatever, TrustsTheFirstTurn, RemembersForOthers])
+def test_a_wrong_rule_is_found(wrong: type[Waiter], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "Waiter", wrong)
+    monkeypatch.setattr(RemembersForOthers, "everybodys", set())
+    entry = entry_on("a", "a", 0, TAG)
+
+    def play(seed: int) -> None:
+        run = Run(monkeypatch, [entry], lease=1.0)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG,)), callers=3)
+
+    with pytest.raises(AssertionError):
+        list(map(play, range(2000)))
+
+
+@pytest.mark.parametrize("servers", ["a", "ab"])
+def test_what_who_waits_takes_is_no_older_than_its_call(
+    servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an entry, and of one that is made of it, on another server."""
+    entries = [
+        entry_on(server, servers, number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate(servers)
+    ]
+    taken = 0
+
+    class Counting(Waiter):
+        def saw(self, reading: Reading | None) -> None:
+            super().saw(reading)
+            self.latest = reading
+
+        def may_take(self, record: Record) -> bool:
+            nonlocal taken
+            may = super().may_take(record)
+            taken += may and self.latest is not None and not self.latest.matches
+            return may
+
+    monkeypatch.setattr(loading, "Waiter", Counting)
+    for seed in range(300):
+        run = Run(monkeypatch, entries, servers=servers, lease=1.0)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG, OTHER)), callers=3)
+    assert taken > 5, "who waits takes what is not current any more"
 
 
 # -- entries made of others --------------------------------------------------------------------

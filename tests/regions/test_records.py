@@ -23,6 +23,7 @@ records = st.builds(
     load_seconds=st.floats(0, 1e6, width=32),
     codec=st.sampled_from(Codec),
     payload=st.binary(max_size=300),
+    turn=st.binary(min_size=8, max_size=8),
 )
 
 
