@@ -33,6 +33,8 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regions import shapes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -106,7 +108,7 @@ def dump_value(value: Any) -> tuple[Codec, bytes]:
         return Codec.BYTES, value
     if cls is str:
         return Codec.TEXT, value.encode("utf-8", "surrogatepass")
-    return Codec.PICKLE, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return Codec.PICKLE, shapes.dumps(value)
 
 
 def deflated(codec: Codec, payload: bytes) -> tuple[Codec, bytes]:

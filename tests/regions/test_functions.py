@@ -7,7 +7,7 @@ import inspect
 import sys
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -568,3 +568,62 @@ def test_a_value_whose_class_is_gone_is_a_miss(
     assert load() == load() == "as it is now"
     assert calls.count == 2
     assert cache["functions"].stats["failed.unreadable"] == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    number: int
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaterRow:
+    number: int
+    owner: str = ""
+    title: str = ""
+
+
+class Pair(NamedTuple):
+    left: str
+    right: str = ""
+
+
+class LaterPair(NamedTuple):
+    left: str
+    middle: str = ""
+    right: str = ""
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "arguments"), [("Row", LaterRow, (1, "a")), ("Pair", LaterPair, ("a", "b"))]
+)
+def test_a_value_whose_class_has_other_fields_now_is_a_miss(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch, name: str, later: Any, arguments: Any
+) -> None:
+    """As after a release: what is stored must not come back in other fields."""
+
+    def load() -> Any:
+        return {"rows": [globals()[name](*arguments)]}
+
+    cached = cache.region("functions")(load)
+    assert cached() == cached() == load()
+    # Of this name, as a class of the next release.
+    later.__module__, later.__qualname__, later.__name__ = __name__, name, name
+    monkeypatch.setitem(globals(), name, later)
+    assert cached.peek() is None
+    assert cached() == cached.peek() == load()
+    assert cache["functions"].stats["failed.unreadable"] >= 1
+
+
+def test_a_value_of_a_class_that_cannot_be_found_is_not_stored(cache: CacheManager) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Local:
+        number: int
+
+    @cache.region("functions")
+    def load() -> Any:
+        return Local(1)
+
+    assert load() == Local(1)
+    assert load.peek() is None
+    assert cache["functions"].stats["failed.unpicklable"] == 1
