@@ -3,8 +3,12 @@
 A scope's place in the table is a hash of its name; two scopes that share a place share
 invalidations, which costs a load now and then and never serves a stale value. The table also has
 an *epoch*, random at its making, that is part of what is compared: when the file is lost or damaged
-and made anew, nothing stored before matches. So is the number of the file itself (its inode): a
-former table that is copied back, from a backup, would bring back what has been invalidated since.
+and made anew, nothing stored before matches. So are the number of the file itself (its inode) and
+when it was made: a former table that is put back, from a backup, would bring back what has been
+invalidated since. The file system may give it the very number that the removed one had.
+
+Who cannot write to the table cannot invalidate, and others would not hear of it; so it may not read
+either.
 
 The number behind the epoch is another one after each change, whatever it covers: while it stays,
 what has been read stands, and a process that reads the same places again asks for this one alone.
@@ -22,15 +26,16 @@ the process, and the page cache answers in under a microsecond either way.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import functools
+import hashlib
 import os
 import struct
 import time
 import zlib
 from typing import TYPE_CHECKING
 
+from regions.backends.file_birth import made_at
 from regions.backends.file_writing import sync_folder
 from regions.records import GENERATION_SIZE
 from regions.store import SETTLING
@@ -53,24 +58,19 @@ _LOCK = struct.Struct("hhqqi4x")
 """Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 _CHANGED = 0, 0, 1, 0
 """What is locked, without the type: the first byte stands for all."""
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
     def __init__(self, path: str) -> None:
-        try:
-            self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
-                raise
-            # What is stored can be read all the same.
-            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         found = os.fstat(self.descriptor)
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
-        self.identity = int.from_bytes(epoch, "little") ^ self.inode
+        made = made_at(self.descriptor)
+        digest = hashlib.blake2b(b"%d %d " % (self.inode, made) + epoch, digest_size=8).digest()
+        self.identity = int.from_bytes(digest, "little")
         self.known: dict[tuple[int, ...], tuple[bytes, tuple[bytes, ...]]] = {}
         """By places: the latest change before they were read, and the generations there."""
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regions.backends import upkeep
+from regions.backends.files import FileStore
 from regions.backends.memcached_parts import PART_SIZE
 from regions.backends.memcached_status import status
 from regions.errors import StoreUnavailable
@@ -27,6 +29,8 @@ LEAST_FREE = 0.05
 """Share of a disk."""
 LEAST_MEMORY = 64 << 20
 """Bytes."""
+NAMED = 3
+"""Files that are named, of those of which the same is to be said."""
 CLOCK = 2.0
 """Seconds by which a server's clock may differ; it counts whole ones."""
 
@@ -90,7 +94,7 @@ def check_here(region: Region) -> list[Finding]:
     """Look at what a region needs of this host; never raises."""
     return [
         Finding(region.name, subject, level, message)
-        for subject, level, message in [*_options(region), *_folders(region)]
+        for subject, level, message in [*_options(region), *_folders(region), *_files(region)]
     ]
 
 
@@ -139,6 +143,23 @@ def _folders(region: Region) -> list[tuple[str, str, str]]:
         else:
             found.append((folder, "ok", gigabytes))
     return found
+
+
+def _files(region: Region) -> list[tuple[str, str, str]]:
+    """Look for what this user may not write to, because another one made it."""
+    store = region.store
+    if not isinstance(store, FileStore):
+        return []
+    refused = [path for path in upkeep.written_to(store) if not os.access(path, os.W_OK)]
+    if not refused:
+        return []
+    names = ", ".join(os.path.relpath(path, store.folder) for path in refused[:NAMED])
+    more = f" and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
+    message = (
+        f"this user cannot write to {names}{more}: another user made them; run every command as "
+        "the user of the site, or let both share the folder by its group (docs/operations.md)"
+    )
+    return [(str(store.folder), "error", message)]
 
 
 def _server(told: dict[str, str] | StoreUnavailable) -> list[tuple[str, str]]:

@@ -77,6 +77,24 @@ def shards(store: FileStore) -> list[str]:
     return []
 
 
+def written_to(store: FileStore) -> Iterator[str]:
+    """Yield what every process that uses a store has to be able to write to: its folders, and the
+    files that are written in place."""
+    if store.folder.is_dir():
+        yield str(store.folder)
+        with os.scandir(store.folder) as found:
+            for each in found:
+                yield each.path
+                if each.is_dir(follow_symlinks=False):
+                    with os.scandir(each) as inside:
+                        in_place = each.name in ("counters", "locks")
+                        yield from (
+                            one.path
+                            for one in inside
+                            if in_place or one.is_dir(follow_symlinks=False)
+                        )
+
+
 def records(shard: str) -> list[str]:
     """Return the paths of the records in one folder of entries, in no order."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(shard) as files:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.regions.children import fork
-from tests.regions.conftest import Calls, Manager
+from regions import health
+from tests.regions.children import fork, statuses
+from tests.regions.conftest import Calls, Manager, make_manager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TAGS = [f"tag {number}" for number in range(6)]
 
@@ -33,7 +37,7 @@ class Nested:
             self.loads += 1
             return inner() if inner else self.truth
 
-        return self.cache.region("functions", key=lambda: tag, tags=[tag])(load)
+        return self.cache.region("functions", tag, key=lambda: tag, tags=[tag])(load)
 
     def read(self) -> set[int]:
         # The outer ones first: these ask for the inner ones.
@@ -114,3 +118,88 @@ def test_who_is_stopped_while_it_invalidates_stops_nobody(
     loads = nested.loads
     assert nested.read() == {1}
     assert nested.loads == loads, "all of it is stored again"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "regions" / "functions" / "generations"
+
+
+def test_a_table_that_is_put_back_under_its_former_number_brings_nothing_back(
+    file_manager: Manager, table: Path, tmp_path: Path
+) -> None:
+    """ext4 gives a new file the number of one that was just removed, where nobody has it open."""
+
+    def store() -> None:
+        assert file_manager().region("functions")(values)(1) == 1
+
+    def invalidate() -> None:
+        file_manager().region("functions")(values).invalidate(1)
+
+    assert statuses([fork(store)]) == [0]
+    backup = tmp_path / "backup"
+    shutil.copy(table, backup)
+    number = table.stat().st_ino
+    assert statuses([fork(invalidate)]) == [0]
+    table.unlink()
+    for attempt in range(2000):
+        made = table.with_name(f"made {attempt}")
+        made.touch()
+        if made.stat().st_ino == number:
+            break
+    else:
+        pytest.skip("this file system gives each file a number of its own")
+    shutil.copyfile(backup, made)
+    made.rename(table)
+
+    def read() -> None:
+        assert file_manager().region("functions")(values).peek(1) is None
+
+    assert statuses([fork(read)]) == [0]
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def of_nobody() -> Iterator[Path]:
+    """A folder of a user that has no other rights; where the tests are not root's, of this one."""
+    folder = Path(tempfile.mkdtemp())
+    if not os.geteuid():
+        os.chown(folder, NOBODY, NOBODY)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def become_nobody() -> None:
+    if not os.geteuid():
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def test_who_cannot_write_to_the_table_uses_nothing_that_is_stored(of_nobody: Path) -> None:
+    """Others would not hear of his invalidations; so the operator hears of it at once."""
+
+    def use() -> None:
+        become_nobody()
+        cache = make_manager(type="file", data_dir=of_nobody, secret="of the tests")
+        function = cache.region("functions")(values)
+        assert function.peek(1) is None
+        assert function(1) == 1
+        assert cache["functions"].stats.snapshot()["failed.read"]
+        found = [each for each in health.check_here(cache["functions"]) if each.level == "error"]
+        assert [str(of_nobody / "functions") in each.subject for each in found] == [True]
+        assert "generations" in found[0].message
+
+    def run_a_command() -> None:
+        cache = make_manager(type="file", data_dir=of_nobody, secret="of the tests")
+        assert cache.region("functions")(values)(1) == 1
+
+    assert statuses([fork(run_a_command)]) == [0]
+    os.chmod(of_nobody / "functions" / "generations", 0o444)
+    assert statuses([fork(use)]) == [0]
+
+
+def values(number: int) -> int:
+    return number
