@@ -12,6 +12,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or 4)
 worker_class = "gthread"
 threads = 8  # a process; they wait for the database and memcached most of the time
 
+# Where the site is mounted is no header's to say: every link that is made would lead there.
+forwarder_headers = ""
+
 timeout = 60  # seconds without a sign of life, after which a worker is replaced
 graceful_timeout = 30  # seconds for requests to end when the server is told to
 # Seconds for which an idle connection is kept: longer than nginx keeps it, which ends it then.

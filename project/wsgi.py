@@ -1,8 +1,21 @@
 """The WSGI application."""
 
 import os
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer a request; a HEAD without the body that Django gives it, of which gunicorn warns."""
+    response = _django(environ, start_response)
+    if environ["REQUEST_METHOD"] != "HEAD":
+        return response
+    close = getattr(response, "close", None)
+    if close is not None:
+        close()
+    return ()

@@ -27,6 +27,8 @@ def main() -> None:
             *("--workers", str(max(2, os.cpu_count() or 2))),
             *("--worker-class", "gthread", "--threads", str(THREADS)),
             *("--graceful-timeout", "10"),  # seconds; a process that is starting needs some
+            # As a rule, whoever is on this machine may say where the site is mounted.
+            *("--forwarder-headers", ""),
             "--no-control-socket",
             *("--config", "scripts/reloading.py"),
             *("--log-level", "warning"),

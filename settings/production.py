@@ -28,6 +28,7 @@ CSRF_COOKIE_SECURE = True
 # With this prefix browsers take them from this very host and over TLS only, not from a neighbour.
 SESSION_COOKIE_NAME = "__Host-sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken"
+MESSAGE_STORAGE = "project.messages.HostMessages"
 SECURE_SSL_REDIRECT = True
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True

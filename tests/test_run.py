@@ -40,6 +40,9 @@ def test_it_serves_the_task_list_and_leaves_nothing_running(serving: Serving) ->
     assert len(serving.processes()) >= 3, "one that watches, two or more that serve"
     with contextlib.closing(sqlite3.connect(serving.database)) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    head = urllib.request.Request(f"{serving.address}/", method="HEAD")
+    with urllib.request.urlopen(head) as answer:
+        assert int(answer.headers["Content-Length"]) > 1000
     printed = serving.interrupt()
     assert printed == f"The task list is at {serving.address}/ (Ctrl-C stops it)\n"
     assert serving.process.returncode == 0
@@ -48,8 +51,12 @@ def test_it_serves_the_task_list_and_leaves_nothing_running(serving: Serving) ->
 
 def test_a_page_that_is_not_there_says_so_without_debugging(serving: Serving) -> None:
     serving.page("/")
+    # Nobody may say where the site is mounted: each link would lead there.
+    elsewhere = urllib.request.Request(
+        f"{serving.address}/no-such-page/", headers={"SCRIPT_NAME": "/no-such-page"}
+    )
     with pytest.raises(urllib.request.HTTPError) as refused:
-        serving.page("/no-such-page/")
+        urllib.request.urlopen(elsewhere)
     with refused.value as answer:
         page = answer.read().decode()
     assert answer.status == 404

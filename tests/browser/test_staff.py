@@ -42,7 +42,7 @@ def test_the_staff_looks_at_the_regions_and_invalidates_one(
         "shell",
         "-c",
         "from django.contrib.auth.models import User;"
-        f"User.objects.filter(username={user!r}).update(is_staff=True)",
+        f"User.objects.filter(username={user!r}).update(is_staff=True, is_superuser=True)",
     )
     page.goto("/")
     add(page, "Buy milk")

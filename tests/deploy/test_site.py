@@ -131,6 +131,17 @@ def test_a_server_that_ends_is_not_noticed(
 
 
 @pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
+def test_no_header_says_where_the_site_is_mounted(stack: Stack, program: str) -> None:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", stack.application(program).port, timeout=60
+    )
+    headers = {"Host": "localhost", "X-Forwarded-Proto": "https", "SCRIPT_NAME": "/evil"}
+    connection.request("GET", "/evil/", headers=headers)
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+@pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
 def test_health_is_told_by_the_status_of_a_program(stack: Stack, program: str) -> None:
     server = stack.application(program)
 

@@ -36,6 +36,7 @@ print(json.dumps({
     "plain": answer("get", "/files/?q=a", host="tasks.example.org"),
     "elsewhere": answer("get", "/", host="evil.invalid"),
     "log in": answer("post", "/accounts/login/", fields, **tls),
+    "message": answer("post", "/", {"name": "a task"}, **tls),
 }))
 """
 
@@ -71,7 +72,9 @@ def test_cookies_are_sent_over_tls_only_and_not_shown_to_scripts(answers: Any) -
     assert answer["status"] == 302
     assert "max-age=31536000" in answer["headers"]["Strict-Transport-Security"]
     assert set(answer["cookies"]) == {"__Host-sessionid", "__Host-csrftoken"}
-    for cookie in answer["cookies"].values():
+    told = answers["message"]["cookies"]
+    assert set(told) == {"__Host-sessionid", "__Host-messages"}
+    for cookie in (*answer["cookies"].values(), *told.values()):
         assert cookie["secure"]
         assert cookie["httponly"]
         assert cookie["samesite"] == "Lax"

@@ -7,3 +7,4 @@ class StaffConfig(AppConfig):
     name = "regions.django.staff"
     label = "regions_staff"
     verbose_name = "Regions, for the staff"
+    default_auto_field = "django.db.models.BigAutoField"

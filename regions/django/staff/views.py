@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -16,6 +17,7 @@ from regions import health, metrics
 from regions.django import reports
 from regions.django.staff import charts, timelines
 from regions.django.staff.access import staff_only
+from regions.django.staff.models import INVALIDATE
 from regions.django.staff.targets import is_function, target
 from regions.metrics import Note
 from regions.region import Region, all_regions, regions_named
@@ -178,7 +180,9 @@ def _predicted(region: Region, name: str) -> Prediction | None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def invalidate(request: HttpRequest) -> HttpResponse:
-    """Ask whether to invalidate, and do it."""
+    """Ask whether to invalidate, and do it. The staff need a permission for that."""
+    if not request.user.has_perm(INVALIDATE):
+        raise PermissionDenied(f"It takes the permission {INVALIDATE}")
     if request.method != "POST":
         found = target(request.GET)
         return _page(request, "invalidate", title="Invalidate?", target=found)

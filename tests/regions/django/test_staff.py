@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
@@ -20,7 +20,8 @@ from tests.regions.conftest import Calls, make_manager
 if TYPE_CHECKING:
     from tests.servers import Memcached
 
-PAGES = ["", "function/?region=functions&name=tasks.queries.page_of", "invalidate/?kind=tag&name=x"]
+PAGES = ["", "function/?region=functions&name=tasks.queries.page_of"]
+INVALIDATE = "invalidate/?kind=tag&name=x"
 
 
 def client_of(**fields: Any) -> Client:
@@ -31,7 +32,13 @@ def client_of(**fields: Any) -> Client:
 
 @pytest.fixture
 def staff(transactional_db: None) -> Client:
-    return client_of(is_staff=True)
+    """One of the staff who may invalidate."""
+    client = client_of(is_staff=True)
+    permission = Permission.objects.get(
+        content_type__app_label="regions_staff", codename="invalidate"
+    )
+    User.objects.get(pk=client.session["_auth_user_id"]).user_permissions.add(permission)
+    return client
 
 
 @pytest.fixture
@@ -59,13 +66,23 @@ def read(client: Client, path: str = "", **query: str) -> str:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, INVALIDATE])
 def test_the_pages_are_the_staffs(page: str) -> None:
     asked = Client().get(f"/regions/{page}")
     assert asked.status_code == 302
     assert asked.headers["Location"].startswith("/admin/login/?next=/regions/")
     assert client_of().get(f"/regions/{page}").status_code == 403
-    assert client_of(is_staff=True).get(f"/regions/{page}").status_code == 200
+    reader = client_of(is_staff=True).get(f"/regions/{page}")
+    assert reader.status_code == (403 if page == INVALIDATE else 200)
+    assert "invalidate/" not in reader.content.decode()
+
+
+@pytest.mark.django_db
+def test_superusers_may_do_all() -> None:
+    client = client_of(is_staff=True, is_superuser=True)
+    for page in PAGES:
+        assert "/regions/invalidate/" in client.get(f"/regions/{page}").content.decode()
+    assert client.get(f"/regions/{INVALIDATE}").status_code == 200
 
 
 @pytest.mark.django_db
@@ -77,11 +94,11 @@ def test_the_admin_links_to_them() -> None:
     )
 
 
-def test_who_is_not_of_the_staff_cannot_invalidate(
+def test_who_may_not_invalidate_cannot_invalidate(
     transactional_db: None, books: Any, shelf: str
 ) -> None:
     assert books(1) == 1
-    for client in (Client(), client_of()):
+    for client in (Client(), client_of(), client_of(is_staff=True)):
         assert client.post("/regions/invalidate/", of(books, shelf)).status_code in (302, 403)
     assert books(1) == 1
     assert not LogEntry.objects.exists()
