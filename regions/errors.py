@@ -23,6 +23,10 @@ class UnkeyableArgument(CacheError, TypeError):
     """An argument of a cached function has no stable key."""
 
 
+class NotContent(CacheError, TypeError):
+    """An iterator of something else than bytes was returned: it can be read once, by one caller."""
+
+
 class StoreUnavailable(CacheError):
     """A store did not do what it was asked: away, hung, full, or answering nonsense.
 

@@ -6,16 +6,18 @@ for how long they wait, says `regions.waiting`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from regions import transactions
 from regions.content import is_spent
+from regions.errors import NotContent
 from regions.missing import MISSING
 from regions.records import NO_TURN, Codec, Record
-from regions.steps import Load, Protocol, Step, Wait
+from regions.steps import Load, Protocol, Step, Stopped, Wait
 from regions.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class Loading:
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
         if transactions.current.active():
             value, _ = yield from self._timed_load()
-            return self._store.unstored(value)
+            return self._unstored(value)
         reading = yield self._begin()
         return (yield from self._load_and_store(reading))
 
@@ -131,16 +133,16 @@ class Loading:
     def _load_alone(self) -> Protocol:
         self._stats.count("misses")
         value, _ = yield from self._timed_load()
-        return self._store.unstored(value)
+        return self._unstored(value)
 
     def _load_and_store(self, reading: Reading | None, turn: bytes = NO_TURN) -> Protocol:
         region, policy = self._region, self._policy
         generations = () if reading is None else reading.generations
         value, seconds = yield from self._timed_load()
         complete = reading is not None and None not in generations
-        if not complete or (policy.store_if is not None and not policy.store_if(value)):
+        if not complete or not self._is_worth_storing(value):
             region.unstored.add(self._entry.address, region.lease)
-            return self._store.unstored(value)
+            return self._unstored(value)
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
             stored_at=time.time(),
@@ -158,7 +160,7 @@ class Loading:
         region.unstored.add(self._entry.address, region.lease)
         if is_spent(value):
             value, _ = yield from self._timed_load()
-        return self._store.unstored(value)
+        return self._unstored(value)
 
     def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
         started = time.monotonic()
@@ -173,7 +175,25 @@ class Loading:
 
     def _write(self, value: Any, record: Record) -> tuple[Any]:
         ttl = self._policy.expire + self._policy.grace
-        return (self._store.write(self._entry, value, record, ttl),)
+        with self._named():
+            return (self._store.write(self._entry, value, record, ttl),)
+
+    def _unstored(self, value: Any) -> Any:
+        with self._named():
+            return self._store.unstored(value)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except NotContent as error:
+            raise NotContent(f"{self._entry.function}: {error}") from None
+
+    def _is_worth_storing(self, value: Any) -> bool:
+        try:
+            return self._policy.store_if is None or self._policy.store_if(value)
+        except StopIteration as error:
+            raise Stopped(error) from None
 
     # -- steps that look -------------------------------------------------------------------
 

@@ -29,6 +29,18 @@ Step = Wait | type[Load] | Callable[[], Any]
 Protocol = Generator[Step, Any, Any]
 
 
+class Stopped(Exception):
+    """A StopIteration of the application's, on its way through a protocol: a generator that
+    raised one would end, or fail (PEP 479)."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error
+
+    def __repr__(self) -> str:
+        return repr(self.error)
+
+
 def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
     """Carry out a protocol's steps, and return its value."""
     answer: Any = None
@@ -38,6 +50,9 @@ def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
             step = protocol.throw(error) if error is not None else protocol.send(answer)
         except StopIteration as stop:
             return stop.value
+        except Stopped as stopped:
+            error = stopped.error
+            break
         answer, error = None, None
         try:
             if step is Load:
@@ -46,8 +61,11 @@ def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
                 time.sleep(step.seconds)
             else:
                 answer = step()
+        except StopIteration as stop:
+            error = Stopped(stop)
         except BaseException as raised:
             error = raised
+    raise error
 
 
 async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> Any:
@@ -65,6 +83,9 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
             if cancelled is not None:
                 raise cancelled from None
             return stop.value
+        except Stopped as stopped:
+            error = stopped.error
+            break
         answer, error = None, None
         try:
             if step is Load:
@@ -73,8 +94,11 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
                 await asyncio.sleep(step.seconds)
             else:
                 answer, cancelled = await _to_its_end(step)
+        except StopIteration as stop:
+            error = Stopped(stop)
         except BaseException as raised:
             error = raised
+    raise error  # of which Python makes a RuntimeError, as in any coroutine
 
 
 async def _to_its_end(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -74,6 +74,20 @@ def test_an_exception_reaches_its_task_and_the_next_one_loads(
     assert [result for result in results if result is not failure] == [2] * 4
 
 
+def test_a_stop_iteration_is_what_it_is_of_any_coroutine(cache: CacheManager) -> None:
+    @cache.region("functions")
+    async def first(texts: tuple[str, ...]) -> str:
+        return next(iter(texts))
+
+    async def main(call: Any) -> None:
+        with pytest.raises(RuntimeError, match="coroutine raised StopIteration") as raised:
+            await call(())
+        assert isinstance(raised.value.__cause__, StopIteration)
+
+    for call in (first.uncached, first, first, first.refresh):
+        asyncio.run(main(call))
+
+
 def test_a_cancelled_load_gives_its_lease_back(manager: Manager, calls: Calls) -> None:
     cache = manager(lease=LONG)
 

@@ -331,6 +331,38 @@ def test_an_exception_is_the_callers_and_is_not_kept(cache: CacheManager, calls:
     assert load() == 2
 
 
+def test_a_stop_iteration_is_the_callers_as_any_exception(cache: CacheManager) -> None:
+    @cache.region("functions")
+    def first(texts: tuple[str, ...]) -> str:
+        return next(iter(texts))
+
+    @cache.region("functions", store_if=lambda value: next(iter(())))
+    def never(number: int) -> int:
+        return number
+
+    assert first(("a",)) == "a"
+    for _ in range(2):
+        with pytest.raises(StopIteration):
+            first(())
+        with pytest.raises(StopIteration):
+            first.refresh(())
+        with pytest.raises(StopIteration):
+            never(1)
+
+
+@pytest.mark.parametrize("values", [(1, 2), ("a", "b")])
+def test_a_generator_of_values_is_refused_with_what_to_do(
+    cache: CacheManager, values: tuple[Any, ...]
+) -> None:
+    @cache.region("functions")
+    def numbers() -> Any:
+        yield from values
+
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"numbers: .* return a list"):
+            numbers()
+
+
 def test_name_signature_and_documentation_stay(cache: CacheManager) -> None:
     @cache.region("functions")
     def load(number: int, *, power: int = 2) -> int:
