@@ -9,7 +9,8 @@ import os
 wsgi_app = "project.wsgi:application"
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 4)
-worker_class = "gthread"
+# Its threads are given whole requests: one that never ends keeps none of them.
+worker_class = "project.gathering.GatheringWorker"
 threads = 8  # a process; they wait for the database and memcached most of the time
 
 # Where the site is mounted is no header's to say: every link that is made would lead there.

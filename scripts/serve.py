@@ -25,7 +25,7 @@ def main() -> None:
             *(sys.executable, "-m", "gunicorn", "project.wsgi:application"),
             *("--bind", f"{HOST}:{port}"),
             *("--workers", str(max(2, os.cpu_count() or 2))),
-            *("--worker-class", "gthread", "--threads", str(THREADS)),
+            *("--worker-class", "project.gathering.GatheringWorker", "--threads", str(THREADS)),
             *("--graceful-timeout", "10"),  # seconds; a process that is starting needs some
             # As a rule, whoever is on this machine may say where the site is mounted.
             *("--forwarder-headers", ""),

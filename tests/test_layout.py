@@ -25,7 +25,7 @@ ALLOWED = {
         "backports",
         "compression",
     },
-    "project": {"tasks", "regions", "django", "debug_toolbar"},
+    "project": {"tasks", "regions", "django", "debug_toolbar", "gunicorn"},
     "examples/flask": {
         "caching",
         "storage",

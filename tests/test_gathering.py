@@ -1,0 +1,165 @@
+"""Requests that are begun and not ended keep nobody from their pages, without a proxy in front."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from project import gathering
+from project.gathering import BODY, Arriving, TooLarge
+from settings import base
+from tests.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MANY = 40
+"""Requests that are begun: more than the server has threads."""
+PATIENCE = 8.0
+"""Seconds, less than `gathering.SECONDS`, for a page that is made in milliseconds."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    serving = Serving(tmp_path_factory.mktemp("serving"))
+    serving.page("/")
+    yield serving
+    serving.kill()
+
+
+def opened(server: Serving, sent: bytes) -> socket.socket:
+    place = urlsplit(server.address)
+    connection = socket.create_connection((place.hostname, place.port), timeout=PATIENCE)
+    connection.sendall(sent)
+    return connection
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Return what the server sends until it closes the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received
+
+
+FORM = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+BEGUN = {
+    "nothing": b"",
+    "a line": b"GET / HT",
+    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+    "a body": FORM
+    + b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\nusername=",
+    "parts": FORM + b"Content-Type: multipart/form-data; boundary=x\r\n"
+    b"Content-Length: 1000\r\n\r\n--x\r\n",
+    "chunks": FORM + b"Transfer-Encoding: chunked\r\n\r\n5\r\nuser",
+}
+
+
+@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
+def test_pages_answer_while_many_requests_are_half_sent(server: Serving, begun: bytes) -> None:
+    with contextlib.ExitStack() as connections:
+        for _ in range(MANY):
+            connections.enter_context(opened(server, begun))
+        place = urlsplit(server.address)
+        began = time.monotonic()
+        for _ in range(3):
+            assert place.hostname is not None
+            client = http.client.HTTPConnection(place.hostname, place.port, timeout=PATIENCE)
+            with contextlib.closing(client):
+                client.request("GET", "/")
+                assert client.getresponse().status == 200
+        assert time.monotonic() - began < PATIENCE
+
+
+def test_a_request_that_comes_slowly_is_answered(server: Serving) -> None:
+    body = b"username=a&password=b"
+    request = FORM + b"Content-Type: application/x-www-form-urlencoded\r\n"
+    request += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    with opened(server, b"") as connection:
+        for start in range(0, len(request), 40):
+            connection.sendall(request[start : start + 40])
+            time.sleep(0.05)
+        assert answer(connection).startswith(b"HTTP/1.1 403 "), "it has no token"
+
+
+def test_requests_that_come_together_are_answered_in_turn(server: Serving) -> None:
+    first = b"GET /files/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with opened(server, first * 2 + last) as connection:
+        received = answer(connection)
+    assert re.findall(rb"<title>(.*?)</title>", received) == [b"Files", b"Files", b"Log in"]
+
+
+def test_who_waits_for_a_word_before_the_body_gets_it(server: Serving) -> None:
+    head = FORM + b"Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    with opened(server, head) as connection:
+        assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"x")
+        assert b"HTTP/1.1 403 " in answer(connection)
+
+
+@pytest.mark.parametrize("length", [str(BODY + 1), "9" * 5000])
+def test_a_body_that_is_too_large_is_refused_before_it_comes(server: Serving, length: str) -> None:
+    with opened(server, FORM + f"Content-Length: {length}\r\n\r\n".encode()) as connection:
+        assert answer(connection).startswith(b"HTTP/1.1 413 ")
+    assert base.DATA_UPLOAD_MAX_MEMORY_SIZE == BODY
+
+
+def test_the_server_ends_while_requests_are_half_sent(tmp_path: Path) -> None:
+    server = Serving(tmp_path)
+    try:
+        server.page("/")
+        with opened(server, BEGUN["a body"]):
+            began = time.monotonic()
+            server.interrupt()
+            assert time.monotonic() - began < 8
+        assert server.processes() == []
+    finally:
+        server.kill()
+
+
+REQUESTS = st.builds(
+    lambda length, body, case: (
+        case(b"Content-Length: %d\r\n" % length if length else b"Accept: */*\r\n"),
+        b"x" * length,
+    ),
+    st.integers(0, 300),
+    st.none(),
+    st.sampled_from([bytes.upper, bytes.lower, bytes]),
+)
+
+
+@given(REQUESTS, st.lists(st.integers(1, 50), min_size=1), st.booleans())
+def test_a_request_is_whole_when_its_last_byte_has_come(
+    request_: tuple[bytes, bytes], steps: list[int], chunked: bool
+) -> None:
+    header, body = request_
+    if chunked:
+        header, body = b"Transfer-Encoding: chunked\r\n", b"%x\r\n%s\r\n" % (len(body) or 1, body)
+        body += b"0\r\n\r\n"
+    sent = b"POST / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n" + body
+    arriving, position = Arriving(), 0
+    while position < len(sent):
+        assert not arriving.is_whole()
+        step = steps[position % len(steps)]
+        arriving.data += sent[position : position + step]
+        position += step
+    assert arriving.is_whole()
+
+
+def test_a_body_in_chunks_has_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "BODY", 10)
+    arriving = Arriving(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n5\r\n")
+    with pytest.raises(TooLarge):
+        arriving.is_whole()
