@@ -8,6 +8,7 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in, user_login_failed
+        from django.db.backends.signals import connection_created
         from django.db.models.signals import post_delete, post_save, pre_delete
 
         from beakercache import cache
@@ -15,9 +16,13 @@ class TasksConfig(AppConfig):
         from tasks.attachments import before_attachment_deletion
         from tasks.changes import after_user_change, before_list_deletion
         from tasks.lists import keep_at_login
+        from tasks.searching import add_function
+        from tasks.searching import install as install_lookup
         from tasks.throttling import count_failure, forget_tries
 
         install(cache)
+        install_lookup()
+        connection_created.connect(add_function)
         user_logged_in.connect(keep_at_login)
         user_logged_in.connect(forget_tries)
         user_login_failed.connect(count_failure)

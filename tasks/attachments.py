@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beakercache import cache
+from tasks.capacity import check_files
 from tasks.changes import change_of, tag_of_list, tag_of_user
 from tasks.files import INDEX_TAG
 from tasks.models import Attachment, ImportedFile, Task
@@ -42,7 +43,7 @@ class Offer:
     """What a file has to do with the tasks of a list."""
 
     attached: tuple[TaskName, ...] = ()
-    """Those that have it."""
+    """Those that have it, as far as they are shown."""
     open: tuple[TaskName, ...] = ()
     """Those that could have it, in the list's order."""
     more: bool = False
@@ -70,20 +71,22 @@ def _offer(list_id: int, file_id: int, search: str) -> Offer:
     others = found(list_id, Show.OPEN, search).exclude(attachments__file=file_id)
     open_ = [TaskName(*row) for row in others.values_list("id", "name")[: OFFERED + 1]]
     return Offer(
-        attached=tuple(TaskName(*row) for row in attached.values_list("id", "name")),
+        attached=tuple(TaskName(*row) for row in attached.values_list("id", "name")[:OFFERED]),
         open=tuple(open_[:OFFERED]),
         more=len(open_) > OFFERED,
     )
 
 
 def attach(list_id: int | None, task_id: int, file_id: int) -> Task:
-    """Let a file belong to a task of a list. Raises Task.DoesNotExist and
-    ImportedFile.DoesNotExist."""
+    """Let a file belong to a task of a list. Raises Task.DoesNotExist, ImportedFile.DoesNotExist
+    and Full."""
     with change_of(list_id):
         task = Task.objects.get(list=list_id, pk=task_id)
         # Nobody forgets the file meanwhile.
         file = ImportedFile.objects.select_for_update().get(pk=file_id)
-        Attachment.objects.get_or_create(task=task, file=file)
+        if not Attachment.objects.filter(task=task, file=file).exists():
+            check_files(task)
+            Attachment.objects.create(task=task, file=file)
         return task
 
 

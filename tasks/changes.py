@@ -14,6 +14,7 @@ from django.db import transaction
 
 from beakercache import cache
 from tasks import order, queries
+from tasks.capacity import check_room
 from tasks.models import ORDER, STEP, Task, TaskList
 from tasks.queries import Show
 
@@ -41,14 +42,17 @@ def tag_of_user(user_id: int | str) -> str:
 
 
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
+    """Add a task on top. Raises Full."""
     with change_of(tasks.pk):
+        check_room(tasks, 1)
         top = order.top(tasks.pk)
         return Task.objects.create(list=tasks, name=name, due=due, position=top)
 
 
 def add_many(tasks: TaskList, names: Sequence[str]) -> None:
-    """Add tasks of these names, the first of them on top."""
+    """Add tasks of these names, the first of them on top; all, or none: raises Full."""
     with change_of(tasks.pk):
+        check_room(tasks, len(names))
         top = order.top(tasks.pk) + STEP * len(names)
         Task.objects.bulk_create(
             (

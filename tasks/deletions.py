@@ -8,11 +8,14 @@ from datetime import timedelta
 
 from django.utils import timezone
 
+from tasks.capacity import check_room
 from tasks.changes import change_of
 from tasks.models import Deletion, Task
 
 UNDO_FOR = timedelta(hours=1)
 """How long a deletion can be undone."""
+KEPT = 100
+"""Deletions of a list that are kept without any task: they were undone."""
 AT_ONCE = 200
 """Tasks that are removed for good in one go, so that whoever deletes another one hardly waits."""
 
@@ -38,12 +41,15 @@ def clear_done(list_id: int | None) -> tuple[int, Deletion | None]:
 
 def undo(list_id: int | None, deletion_id: int) -> int:
     """Bring back what was deleted from a list, to where it was; return the number of tasks: 0 when
-    it is back already. Raises Deletion.DoesNotExist, also for one that is too old."""
+    it is back already. Raises Deletion.DoesNotExist, also for one that is too old, and Full."""
     with change_of(list_id):
         deletion = Deletion.objects.get(
             list_id=list_id, pk=deletion_id, made_at__gt=timezone.now() - UNDO_FOR
         )
-        return Task.with_deleted.filter(deletion=deletion).update(deletion=None)
+        tasks = Task.with_deleted.filter(deletion=deletion)
+        if number := tasks.count():
+            check_room(deletion.list, number, new=False)
+        return tasks.update(deletion=None)
 
 
 def purge() -> int:
@@ -68,6 +74,9 @@ def _remove_old(list_id: int) -> int:
     tasks = Task.with_deleted.filter(deletion__in=old).values_list("pk", flat=True)
     _, removed = Task.with_deleted.filter(pk__in=list(tasks[:AT_ONCE])).delete()
     old.filter(tasks=None).delete()
+    undone = Deletion.objects.filter(list_id=list_id, tasks=None).order_by("-pk")
+    beyond = list(undone.values_list("pk", flat=True)[KEPT : KEPT + AT_ONCE])
+    Deletion.objects.filter(pk__in=beyond).delete()
     return removed.get(Task._meta.label, 0)
 
 

@@ -7,13 +7,15 @@ only looks around leaves no rows behind.
 
 from typing import Any
 
-from django.contrib import auth
+from django.contrib import auth, messages
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest
 
 from tasks import changes, queries
+from tasks.capacity import Full, takes_another_list
 from tasks.models import Deletion, Task, TaskList
+from tasks.throttling import NEW_LISTS, address_of
 
 SESSION_KEY = "task_list"
 
@@ -51,7 +53,8 @@ def tags_of_pages(request: HttpRequest) -> list[str]:
 
 
 def list_to_write(request: HttpRequest) -> TaskList:
-    """Return the request's list, made if need be; it stays until the transaction ends.
+    """Return the request's list, made if need be; it stays until the transaction ends. Raises
+    Full when too many lists were made lately from where the request comes.
 
     To be called in a transaction.
     """
@@ -62,14 +65,19 @@ def list_to_write(request: HttpRequest) -> TaskList:
     known: int | None = request.session.get(SESSION_KEY)
     tasks = known and TaskList.objects.select_for_update().filter(pk=known, user=None).first()
     if not tasks:
+        if NEW_LISTS.count(address_of(request)):
+            raise Full(
+                "Too many lists without an account were begun from where you are. Log in or sign "
+                f"up, or add this in {NEW_LISTS.seconds // 60} minutes."
+            )
         tasks = TaskList.objects.create()
         request.session[SESSION_KEY] = tasks.pk
     return tasks
 
 
 def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
-    """Move the tasks of the visitor who logs in to the user's list. A receiver of
-    user_logged_in, so that no way to log in loses tasks.
+    """Move the tasks of the visitor who logs in to the user's list, unless that is too full, and
+    say so then. A receiver of user_logged_in, so that no way to log in loses tasks.
     """
     known = request.session.pop(SESSION_KEY, None)
     if known is None:
@@ -78,7 +86,10 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
         target = _list_of_user(user)
         with changes.change_of(known, target.pk):
             visitors = TaskList.objects.filter(pk=known, user=None).first()
-            if visitors is not None:
+            if visitors is not None and not takes_another_list(target):
+                text = "Your list is full: the tasks of this browser were not added to it."
+                messages.warning(request, text, fail_silently=True)
+            elif visitors is not None:
                 # What was deleted too: it can be brought back.
                 Deletion.objects.filter(list=visitors).update(list=target)
                 Task.with_deleted.filter(list=visitors).update(list=target)

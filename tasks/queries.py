@@ -3,7 +3,6 @@
 Everything about a list carries the tag ``list:<id>``; whatever changes the list invalidates it.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -16,6 +15,7 @@ from django.utils import timezone
 
 from beakercache import cache
 from tasks.models import ORDER, Attachment, Task, TaskList
+from tasks.searching import words_of
 
 PAGE_SIZE = 50
 WARMED = 1000
@@ -136,7 +136,6 @@ def found(list_id: int | None, show: Show, search: str) -> QuerySet[Task]:
         tasks = tasks.filter(done=False, due__isnull=False).order_by("due", *ORDER)
     elif show is not Show.ALL:
         tasks = tasks.filter(done=show is Show.DONE)
-    for word in search.split():
-        # Unlike `icontains`, this folds the case of all letters on SQLite too.
-        tasks = tasks.filter(name__iregex=re.escape(word))
+    for word in words_of(search):
+        tasks = tasks.filter(name__contains_folded=word)
     return tasks

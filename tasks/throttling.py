@@ -1,4 +1,4 @@
-"""How often an address may try: passwords, and new accounts.
+"""How often an address may try: passwords, new accounts, and new lists without one.
 
 The counts are kept in a region, so that they are one for all processes and hosts. While its store
 is away nothing is counted, and nobody is kept out.
@@ -60,6 +60,9 @@ FAILURES = Limit("failures to log in from an address", most=100, seconds=15 * 60
 """With any names. An office or a school has one address."""
 SIGN_UPS = Limit("sign-ups from an address", most=100, seconds=60 * 60)
 """Forms sent, with errors in them or not: each is costly, and tells whether a name is taken."""
+
+NEW_LISTS = Limit("new lists of visitors from an address", most=500, seconds=60 * 60)
+"""Each is made with the first task of a browser, and may have as many as `capacity` says."""
 
 
 def throttled_log_in(view: View) -> View:

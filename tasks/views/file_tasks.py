@@ -11,11 +11,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from tasks import attachments, changes, lists
+from tasks.capacity import Full
 from tasks.files import ContentAway, content_of
 from tasks.lines import LINES, LONGEST, MOST, choice_of, plan_of
 from tasks.models import ImportedFile, Task
 from tasks.texts import text_of
 from tasks.views.files import away, folders_above, row_or_404
+from tasks.views.numbers import number_in
 from tasks.views.places import Place
 
 _SHOWN = 20
@@ -29,6 +31,9 @@ def attach(request: HttpRequest, pk: int) -> HttpResponse:
         task = attachments.attach(lists.list_id(request), _number(request, "task", -1), pk)
     except (Task.DoesNotExist, ImportedFile.DoesNotExist):
         raise Http404 from None
+    except Full as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
     messages.success(request, f"Attached to “{task.name}”.")
     return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
 
@@ -64,12 +69,17 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
     choice = choice_of(file, text, _number(request, "column", 0), header)
     plan = plan_of(file, text, choice)
     changed = request.method == "POST" and request.POST.get("digest") != file.digest
+    full = ""
     if request.method == "POST" and plan.names and not changed:
-        with transaction.atomic():
-            changes.add_many(lists.list_to_write(request), plan.names)
-        number = len(plan.names)
-        messages.success(request, f"Added {number} task{'' if number == 1 else 's'}.")
-        return HttpResponseRedirect(reverse("tasks:list"))
+        try:
+            with transaction.atomic():
+                changes.add_many(lists.list_to_write(request), plan.names)
+        except Full as error:
+            full = str(error)
+        else:
+            number = len(plan.names)
+            messages.success(request, f"Added {number} task{'' if number == 1 else 's'}.")
+            return HttpResponseRedirect(reverse("tasks:list"))
     context = {
         "file": file,
         "above": folders_above(file.path.rpartition("/")[0]),
@@ -84,14 +94,12 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
         "lines": LINES,
         "most": MOST,
         "changed": changed,
+        "full": full,
     }
-    return render(request, "tasks/files/lines.html", context, status=409 if changed else 200)
+    status = 409 if changed else 422 if full else 200
+    return render(request, "tasks/files/lines.html", context, status=status)
 
 
 def _number(request: HttpRequest, name: str, otherwise: int) -> int:
     """Return the number in a field, ``otherwise`` when there is none."""
-    fields = request.POST if request.method == "POST" else request.GET
-    try:
-        return int(fields.get(name, ""))
-    except ValueError:
-        return otherwise
+    return number_in(request.POST if request.method == "POST" else request.GET, name, otherwise)

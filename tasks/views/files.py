@@ -12,7 +12,11 @@ from tasks.downloads import downloads_of
 from tasks.file_folders import folder_page
 from tasks.file_index import FileRow, file_row, files_page
 from tasks.files import ContentAway, content_of, old_copy_of
+from tasks.searching import is_shortened
+from tasks.views.numbers import number_in
 
+DEEPEST = 32
+"""Folders on the way to another that a page shows: each has all names above it in its address."""
 LONGEST_SEARCH = 255
 """Characters; databases refuse patterns without end."""
 
@@ -21,10 +25,7 @@ LONGEST_SEARCH = 255
 def index(request: HttpRequest) -> HttpResponse:
     """List what lies in ``?folder=``, or the files whose path contains ``?q=``."""
     search = search_in(request, "q")
-    try:
-        number = int(request.GET.get("page", "1"))
-    except ValueError:
-        number = 1
+    number = number_in(request.GET, "page", 1)
     if search:
         context = {"page": files_page(search, number), "search": search}
         return render(request, "tasks/files/search.html", context)
@@ -58,6 +59,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "table": text and texts.is_table(file) and texts.table_of(file, text),
         "columns": texts.PREVIEW_COLUMNS,
         "search": search,
+        "shortened": is_shortened(search),
         "offer": attachments.offer(lists.list_id(request), pk, search),
     }
     return render(request, "tasks/files/detail.html", context)
@@ -78,9 +80,11 @@ def away(request: HttpRequest, file: FileRow) -> HttpResponse:
 
 
 def folders_above(path: str) -> list[tuple[str, str]]:
-    """Return path and name of each folder on the way to ``path``, and of that itself."""
+    """Return path and name of each folder on the way to ``path``, and of that itself; of the last
+    of them, where there are very many."""
     names = path.split("/") if path else []
-    return [("/".join(names[: depth + 1]), name) for depth, name in enumerate(names)]
+    depths = range(max(0, len(names) - DEEPEST), len(names))
+    return [("/".join(names[: depth + 1]), names[depth]) for depth in depths]
 
 
 def search_in(request: HttpRequest, name: str) -> str:

@@ -8,6 +8,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from tasks.queries import Show
+from tasks.searching import is_shortened, words_of
+from tasks.views.numbers import number_in
 
 LONGEST_SEARCH = 255
 """Characters: as many as a name may have."""
@@ -20,6 +22,9 @@ class Place:
     show: Show = Show.ALL
     page: int = 1
     search: str = ""
+    """The words to look for."""
+    shortened: bool = False
+    """Whether words were left out of it."""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
@@ -28,12 +33,10 @@ class Place:
             show = Show(request.GET.get("show", Show.ALL))
         except ValueError:
             show = Show.ALL
-        try:
-            page = int(request.GET.get("page", 1))
-        except ValueError:
-            page = 1
-        search = request.GET.get("q", "").replace("\0", "")[:LONGEST_SEARCH]
-        return cls(show, page, " ".join(search.split()))
+        asked = request.GET.get("q", "").replace("\0", "")
+        words = words_of(asked[:LONGEST_SEARCH])
+        page = number_in(request.GET, "page", 1)
+        return cls(show, page, " ".join(words), is_shortened(asked))
 
     def showing(self, show: Show) -> Self:
         """Return the first page of other tasks."""

@@ -4,6 +4,7 @@ A change answers with a redirect to the page it was made on, so that reloading r
 Scripts name themselves with the header `PART` and get the same pages without what surrounds them.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -20,9 +21,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from regions.django.pages import region_page
 from tasks import changes, deletions, lists, queries
+from tasks.capacity import Full
 from tasks.forms import TaskForm
 from tasks.models import Deletion, Task
 from tasks.queries import Show, TaskPage
+from tasks.views.numbers import number_in
 from tasks.views.places import Place
 
 PART = "X-Part"
@@ -46,8 +49,12 @@ def index(request: HttpRequest) -> HttpResponse:
     form = TaskForm(request.POST)
     if not form.is_valid():
         return _page(request, place, form)
-    with transaction.atomic():
-        task = changes.add(lists.list_to_write(request), **form.cleaned_data)
+    try:
+        with transaction.atomic():
+            task = changes.add(lists.list_to_write(request), **form.cleaned_data)
+    except Full as error:
+        form.add_error("name", str(error))
+        return _page(request, place, form)
     messages.success(request, f"Added {_quoted(task)}.")
     # Where the new task is to be seen: on the first page, not among others.
     return HttpResponseRedirect(Place(Show.OPEN if place.show is Show.OPEN else Show.ALL).url)
@@ -88,12 +95,11 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
     """Move a task: right ``above`` or ``below`` another, or past the next one that is shown
     (``step``, up or down)."""
     list_id, place = lists.list_id(request), Place.of(request)
-    try:
-        sides = [
-            (side, int(request.POST[side])) for side in ("above", "below") if side in request.POST
-        ]
-    except ValueError:
-        raise Http404 from None
+    sides = [
+        (side, number_in(request.POST, side, -1))
+        for side in ("above", "below")
+        if side in request.POST
+    ]
     try:
         if sides:
             side, other_id = sides[0]
@@ -133,6 +139,9 @@ def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
         number = deletions.undo(lists.list_id(request), deletion_id)
     except Deletion.DoesNotExist:
         raise Http404 from None
+    except Full as error:
+        messages.error(request, str(error))
+        return HttpResponseRedirect(Place.of(request).url)
     if number:
         messages.success(request, f"Brought back {number} task{'' if number == 1 else 's'}.")
     else:
@@ -153,7 +162,7 @@ def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
     page = TaskPage()
     if list_id is not None:
         page = queries.page_of(list_id, place.show, place.page, place.search)
-    place = Place(place.show, page.number, place.search)
+    place = replace(place, page=page.number)
     counts = page.counts
     context = {
         "form": form,
