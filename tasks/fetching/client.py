@@ -1,23 +1,24 @@
-"""One request: connections are kept and shared by threads, redirects followed, errors named."""
+"""One request: redirects are followed, errors named."""
 
 from __future__ import annotations
 
-import os
+import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     LocationValueError,
     NameResolutionError,
     NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
 
+from tasks.fetching.connections import CONNECT_SECONDS, READ_SECONDS, PrivateAddress, ask
 from tasks.fetching.urls import BadUrl, checked, redirected
 
 if TYPE_CHECKING:
@@ -25,14 +26,9 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 30.0
-"""Seconds without a byte after which a server counts as away."""
 REDIRECTS = 10
 CHUNK = 1024 * 1024
 """Bytes read at a time, at the most."""
-_CONNECTIONS = 64
-"""Kept open to one host: as many as there may be downloads at once."""
 _SHORT = 64 * 1024
 """Bytes; a body that nobody wants is read when it is no longer, to keep its connection."""
 _REDIRECT = {301, 302, 303, 307, 308}
@@ -53,33 +49,14 @@ class Temporary(FetchError):
         """Seconds to wait, as the server has said."""
 
 
-class _Pool:
-    """The connections of this process: a child makes its own."""
-
-    def __init__(self) -> None:
-        self.reset()
-        os.register_at_fork(after_in_child=self.reset)
-
-    def reset(self) -> None:
-        self.manager = urllib3.PoolManager(
-            maxsize=_CONNECTIONS,
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            retries=False,
-            # The content as it is: it is that which has a digest, and of which parts can be had.
-            headers={"Accept-Encoding": "identity", "User-Agent": "regions-import"},
-        )
-
-
-_pool = _Pool()
-
-
 def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
     headers ask for. Raises Temporary, and FetchError for what another try would not change."""
     try:
-        target = checked(url)
+        target, public = checked(url), False
         for _ in range(REDIRECTS + 1):
-            response = _request(target, headers)
+            response, here = _request(target, headers, public=public)
+            public = public or here
             if response.status not in _REDIRECT:
                 return _judged(response)
             location = response.headers.get("Location")
@@ -100,10 +77,21 @@ def body(response: BaseHTTPResponse) -> Iterator[bytes]:
         raise Temporary(_reason(error)) from error
 
 
+def length_of(response: BaseHTTPResponse) -> int | None:
+    """Return the bytes of the content that an answer announces, if it does."""
+    return number(response.headers.get("Content-Length", ""))
+
+
+def number(text: str) -> int | None:
+    """Return a number that a server has sent; None for what is none, or too long for one: Python
+    refuses to read thousands of digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
 def discard(response: BaseHTTPResponse) -> None:
     """Let go of an answer that nobody wants to read."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) <= _SHORT:
+    length = length_of(response)
+    if length is not None and length <= _SHORT:
         try:
             response.drain_conn()
         except (HTTPError, OSError):
@@ -112,16 +100,16 @@ def discard(response: BaseHTTPResponse) -> None:
         response.close()
 
 
-def _request(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def _request(
+    url: str, headers: Mapping[str, str], *, public: bool
+) -> tuple[BaseHTTPResponse, bool]:
     try:
-        return _pool.manager.request(
-            "GET",
-            url,
-            headers={**_pool.manager.headers, **headers},
-            redirect=False,
-            preload_content=False,
-            decode_content=False,
-        )
+        return ask(url, dict(headers), public=public)
+    except PrivateAddress:
+        raise FetchError(
+            "is redirected from a public address to a private one, where this host may read what "
+            "others may not; give that URL itself to import it"
+        ) from None
     except (SSLError, LocationValueError) as error:
         raise FetchError(_reason(error)) from error
     except (HTTPError, OSError) as error:
@@ -145,8 +133,8 @@ def _judged(response: BaseHTTPResponse) -> BaseHTTPResponse:
 
 def _retry_after(value: str) -> float | None:
     """Return the seconds that a server wants to be left alone; it may say so by a date."""
-    if value.strip().isdecimal():
-        return float(value)
+    if (seconds := number(value.strip())) is not None:
+        return float(seconds)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):
@@ -155,6 +143,8 @@ def _retry_after(value: str) -> float | None:
 
 def _reason(error: BaseException) -> str:
     """Return what went wrong in the words of the system, where it has some."""
+    if isinstance(error, ProxyError):
+        return f"the proxy that the environment names: {_reason(error.original_error)}"
     if isinstance(error, ReadTimeoutError):
         return f"nothing came for {READ_SECONDS:.0f} s"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):

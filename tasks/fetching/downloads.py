@@ -137,8 +137,7 @@ class Download(Resumable):
             if not versions.is_of(self._version, response.headers):
                 raise SourceChanged("has changed at its origin; import it again")
             start = 0
-            length = response.headers.get("Content-Length", "")
-            size = int(length) if length.isdecimal() else None
+            size = client.length_of(response)
         if start is None:
             return None
         if self._size is not None and size not in (None, self._size):
@@ -157,13 +156,13 @@ def text_of(
     OSError."""
 
     def request() -> tuple[BaseHTTPResponse, bytes]:
-        content = b""
+        content = bytearray()  # to which thousands of short pieces can be added
         with closing(client.get(url, headers)) as response:
             for chunk in client.body(response):
                 content += chunk
                 if len(content) > limit:
                     raise FetchError(f"is longer than {limit} bytes")
-        return response, content
+        return response, bytes(content)
 
     return until_done(request, tries, watch)
 
@@ -173,4 +172,4 @@ def _content_range(value: str) -> tuple[int | None, int | None]:
     told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
     if told is None:
         return None, None
-    return int(told[1]), None if told[2] == "*" else int(told[2])
+    return client.number(told[1]), client.number(told[2])

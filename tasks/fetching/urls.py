@@ -53,12 +53,22 @@ def redirected(url: str, location: str | None) -> str:
     if not location:
         raise BadUrl("is redirected nowhere")
     try:
-        target = checked(urljoin(url, location))
+        target = checked(urljoin(url, _as_meant(location)))
     except ValueError as error:
         raise BadUrl(f"is redirected to what {error}") from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise BadUrl("is redirected from https to http, where anybody may alter it")
     return target
+
+
+def _as_meant(location: str) -> str:
+    """Return a header's value, in which bytes stand as letters of Latin-1, as text: servers send
+    paths in UTF-8 as they are. Other bytes are escaped."""
+    raw = location.encode("latin-1", "replace")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
 
 
 def name_in(url: str) -> str:

@@ -1,11 +1,16 @@
-"""Manifests: lists of files and their SHA-256 digests, as the command sha256sum writes them."""
+"""Manifests: lists of files and their SHA-256 digests, as the commands sha256sum (also with
+``--tag``), sha256 and openssl write them; signed in the clear or not. Signatures are not looked at.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from beakercache import cache
 from tasks.archives.limits import NAME
@@ -13,11 +18,23 @@ from tasks.fetching import versions
 from tasks.fetching.downloads import TRIES, text_of
 from tasks.reading import NOBODY
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _NAMES = ("sha256sum*", "*.sha256", "*.sha256sum", "*.sha256sums")
 _LARGEST = 64 * 1024 * 1024
 """Bytes of a manifest, which is held in memory."""
 _LINE = re.compile(rb"(\\?)([0-9A-Fa-f]{64}) [ *](.+)", re.DOTALL)
+_TAGGED = re.compile(rb"(\\?)SHA(?:2-)?256 ?\((.+)\) ?= ?([0-9A-Fa-f]{64})", re.DOTALL)
+_OTHER = re.compile(rb"\\?[A-Z0-9/-]+ ?\(.+\) ?= ?[0-9A-Fa-f]+", re.DOTALL)
+"""A line with a digest of another kind, beside which the file has one of ours."""
+_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
+_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
+
+
+class BadManifest(ValueError):
+    """A file that is named like a manifest, and is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +62,9 @@ def is_manifest_name(name: str) -> bool:
     return any(fnmatchcase(name.lower(), pattern) for pattern in _NAMES)
 
 
-def lines_at(url: str) -> list[Line] | None:
-    """Return what the manifest at a URL lists; None when it is none. It is sent only when it is
-    not as it was the last time. Raises OSError."""
+def lines_at(url: str) -> list[Line]:
+    """Return what the manifest at a URL lists. It is sent only when it is not as it was the last
+    time. Raises BadManifest, OSError."""
     return parse(_manifest.refresh(url, _manifest.peek(url)).text)
 
 
@@ -60,25 +77,58 @@ def _manifest(url: str, held: Manifest | None = None) -> Manifest:
     return Manifest(versions.of_answer(response.headers), text)
 
 
-def parse(text: bytes) -> list[Line] | None:
-    """Return the lines of a manifest; None for a text that does not begin as one."""
-    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
-    lines = [line for line in lines if line and not line.startswith(b"#")]
-    if not lines or _LINE.fullmatch(lines[0]) is None:
+def parse(text: bytes) -> list[Line]:
+    """Return the lines of a manifest. Raises BadManifest when there is not one."""
+    lines = [line for line in map(_parsed, _lines(_in_utf8(text))) if line is not None]
+    if all(not line.digest for line in lines):
+        raise BadManifest(
+            "is named like a manifest, and no line of it has a SHA-256 and a name, as sha256sum "
+            "writes them (DIGEST  NAME)"
+        )
+    return lines
+
+
+def _in_utf8(text: bytes) -> bytes:
+    """Return a text without its mark, in UTF-8: PowerShell writes UTF-16."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return text.decode("utf-16").encode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise BadManifest("is named like a manifest, and is damaged UTF-16") from error
+    return text.removeprefix(codecs.BOM_UTF8)
+
+
+def _lines(text: bytes) -> Iterator[bytes]:
+    """Yield the lines that count; of a signed text, those that are signed."""
+    lines = (line.removesuffix(b"\n").removesuffix(b"\r") for line in io.BytesIO(text))
+    signed = False
+    for line in lines:
+        if line.rstrip() == _SIGNED:
+            signed = True
+            # Its headers, up to an empty line.
+            while next(lines, b"").strip():
+                pass
+        elif signed and line.rstrip() == _SIGNATURE:
+            return
+        elif line and not line.startswith(b"#"):
+            yield line.removeprefix(b"- ") if signed else line
+
+
+def _parsed(line: bytes) -> Line | None:
+    """Return what a line says; None when it is about a digest of another kind."""
+    if told := _LINE.fullmatch(line):
+        mark, digest, name = told.groups()
+    elif told := _TAGGED.fullmatch(line):
+        mark, name, digest = told.groups()
+    elif _OTHER.fullmatch(line):
         return None
-    return [_parsed(line) for line in lines]
-
-
-def _parsed(line: bytes) -> Line:
-    told = _LINE.fullmatch(line)
-    if told is None:
+    else:
         return Line(os.fsdecode(line[:80]), refusal="is no line of a manifest")
-    name = told[3]
-    if told[1]:
+    if mark:
         name = re.sub(rb"\\[\\nr]", lambda escape: _ESCAPES[escape[0]], name)
     # As "find . -type f" names files, which most manifests are made of.
     path = os.fsdecode(re.sub(rb"^(\./+)+", b"", name))
-    return Line(path, told[2].decode().lower(), _refusal(path))
+    return Line(path, digest.decode().lower(), _refusal(path))
 
 
 def _refusal(path: str) -> str:

@@ -11,7 +11,7 @@ from tasks.fetching.trying import until_done
 from tasks.fetching.urls import BadUrl, beside, checked, name_in, shown
 from tasks.files import path_digest, path_of
 from tasks.importing.index import is_stored
-from tasks.importing.manifests import is_manifest_name, lines_at
+from tasks.importing.manifests import BadManifest, is_manifest_name, lines_at
 from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
 from tasks.models import ImportedFile
 from tasks.reading import NOBODY, Watch
@@ -34,7 +34,7 @@ def source_at_url(name: str) -> Source:
         url = checked(name)
         file = name_in(url)
         lines = lines_at(url) if is_manifest_name(file) else None
-    except (BadUrl, OSError) as error:
+    except (BadUrl, BadManifest, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
     return UrlSource(url) if lines is None else ManifestSource(url, lines)
 
@@ -69,8 +69,7 @@ class UrlSource:
             self._found = Found(path, url, row.size, row.version, partial(_download, None))
             return
         self._response = response
-        length = response.headers.get("Content-Length", "")
-        size = int(length) if length.isdecimal() else None
+        size = client.length_of(response)
         version = versions.of_answer(response.headers)
         self._found = Found(path, url, size, version, self._open)
 

@@ -54,7 +54,8 @@ class Fault:
 class Origin:
     """Files in memory, by path, at a free port of this machine."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._address = address
         self.files: dict[str, bytes] = {}
         self.tags: dict[str, str | None] = {}
         """Entity tags that are not the content's digest; None: no tag."""
@@ -79,7 +80,7 @@ class Origin:
         class Handler(_Handler):
             served = origin
 
-        self._server = _Server(("127.0.0.1", self._port), Handler)
+        self._server = _Server((self._address, self._port), Handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -91,7 +92,7 @@ class Origin:
             self._server = None
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self._port}/{path}"
+        return f"http://{self._address}:{self._port}/{path}"
 
     def fail(self, path: str, *faults: Fault) -> None:
         """Let the next requests of a file fail, one after the other."""

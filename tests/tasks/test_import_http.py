@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
 import re
+import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from beakercache import cache
 from tasks.fetching import trying, versions
 from tasks.fetching.downloads import Download
 from tasks.fetching.urls import redirected
+from tasks.importing import manifests
 from tasks.models import ImportedFile
 from tasks.reading import NOBODY
 from tests.tasks.origin import Fault, Origin
@@ -219,11 +222,62 @@ def test_names_that_are_no_files_beside_the_manifest_are_refused(origin: Origin)
     assert {request.path for request in origin.requests} == {"SHA256SUMS", "a.txt"}
 
 
-@pytest.mark.parametrize("text", [b"", b"0123  a.txt\n", b"f" * 64 + b"\n"])
-def test_a_file_that_is_only_named_like_a_manifest_is_a_file(origin: Origin, text: bytes) -> None:
+HEX = hashlib.sha256(b"first").hexdigest()
+LISTED = f"{HEX}  a.txt\n"
+SIGNATURE = "-----BEGIN PGP SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----\n"
+SIGNED = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{LISTED}{SIGNATURE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LISTED.encode("utf-8-sig"),
+        LISTED.replace("\n", "\r\n").encode("utf-16"),
+        "\ufeff".encode("utf-16-be") + LISTED.encode("utf-16-be"),
+        SIGNED.encode(),
+        SIGNED.replace("\n", "\r\n").encode(),
+        SIGNED.replace(LISTED, f"- -----\n# x\n{LISTED}").encode(),
+        f"SHA256 (a.txt) = {HEX}\n".encode(),
+        f"SHA256(a.txt)= {HEX}\n".encode(),
+        f"SHA2-256(a.txt)= {HEX}\n".encode(),
+        f"MD5 (a.txt) = 0123\nSHA512 (a.txt) = {HEX}{HEX}\nSHA256 (a.txt) = {HEX}\n".encode(),
+        f"\\SHA256 (./a.txt) = {HEX}\n".encode(),
+    ],
+)
+def test_manifests_of_all_forms_are_read(origin: Origin, text: bytes) -> None:
+    origin.files["SHA256SUMS"] = text
+    if b"- -----" in text:
+        assert failures(origin.url("SHA256SUMS"))[0] == "-----: is no line of a manifest"
+    else:
+        import_data(origin.url("SHA256SUMS"))
+    assert contents() == {"a.txt": b"first"}
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"0123  a.txt\n", b"f" * 64 + b"\n", b"<html>", b"\xff\xfe1", b"\xff\xfe\0\xd8"]
+)
+def test_what_is_only_named_like_a_manifest_is_an_error(origin: Origin, text: bytes) -> None:
     origin.files["x.sha256"] = text
-    import_data(origin.url("x.sha256"))
-    assert contents() == {"x.sha256": text}
+    (line,) = failures(origin.url("x.sha256"))
+    assert "'/x.sha256' cannot be imported: is named like a manifest" in line.replace(
+        origin.url(""), "/"
+    )
+    assert contents() == {}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([HEX, "  ", "SHA256 (", ") = ", "- ", "\\", "(", "\n", "a", SIGNED]))
+)
+@example(["SHA256 (", *[") = "] * 50_000])
+@example(["\\", "A" * 100_000])
+@example([HEX, "  ", "./" * 100_000])
+def test_no_manifest_keeps_the_import_waiting(pieces: list[str]) -> None:
+    began = time.monotonic()
+    with contextlib.suppress(manifests.BadManifest):
+        for line in manifests.parse("".join(pieces).encode()):
+            assert line.refusal or line.digest
+    assert time.monotonic() - began < 2
 
 
 def test_content_of_another_digest_is_named_and_not_stored(origin: Origin) -> None:
