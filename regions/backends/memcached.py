@@ -3,8 +3,8 @@
 An entry lies on one server, and every generation it depends on lies there too: its own, and those
 of its function, tags and region, of which each server has a copy. So a hit is one request to one
 server, a server that is away takes its own entries with it and no others, and no generation is
-asked for by everybody at one place. Invalidating a function, a tag or a region is three requests to
-each server and one to the last, whatever it covers, and one moment for all of them
+asked for by everybody at one place. Invalidating a function, a tag or a region is two messages to
+each server, sent to all at once, whatever it covers, and one moment for all of them
 (`regions.backends.memcached_generations`). An entry's own generation is changed wherever a process
 may see the entry whose list has one server more, or one less (`regions.rendezvous.places`), so that
 servers come and go while all of them are in use.
@@ -12,10 +12,11 @@ servers come and go while all of them are in use.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from regions.backends.memcached_connection import exptime_of
+from regions.backends.memcached_connection import at_once, exptime_of
 from regions.backends.memcached_counters import MemcachedCounters
 from regions.backends.memcached_generations import change, complete
 from regions.backends.memcached_leases import MemcachedLeases
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from regions.backends.memcached_connection import Connection, Item
+    from regions.backends.memcached_connection import Connection, Halves, Item
 
 
 class MemcachedStore(Store):
@@ -97,16 +98,20 @@ class MemcachedStore(Store):
         spread: dict[Server, list[Entry]] = {}
         for entry in entries:
             spread.setdefault(self._server_of(entry), []).append(entry)
+        # Entries of a function share generations: each is asked for once.
+        wanted = {
+            server: list(dict.fromkeys(key for entry in asked for key in _keys(entry)))
+            for server, asked in spread.items()
+        }
+        answers = at_once(
+            {server: server.asking(partial(_getting, keys)) for server, keys in wanted.items()}
+        )
         readings: dict[Entry, Reading | StoreUnavailable] = {}
-        for server, asked in spread.items():
-            # Entries of a function share generations: each is asked for once.
-            wanted = list(dict.fromkeys(key for entry in asked for key in _keys(entry)))
-            try:
-                found = server.ask(_fetching(wanted))
-            except StoreUnavailable as error:
-                readings |= dict.fromkeys(asked, error)
+        for server, found in answers.items():
+            if isinstance(found, StoreUnavailable):
+                readings |= dict.fromkeys(spread[server], found)
                 continue
-            for entry in asked:
+            for entry in spread[server]:
                 record, *generations = _keys(entry)
                 readings[entry] = self._reading(
                     entry, found.get(record), map(found.get, generations)
@@ -265,6 +270,10 @@ def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailable:
 
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
     return lambda connection: connection.get(keys)
+
+
+def _getting(keys: Sequence[str], connection: Connection) -> Halves[dict[str, bytes]]:
+    return connection.getting(keys)
 
 
 def _record_key(entry: Entry) -> str:

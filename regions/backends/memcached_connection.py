@@ -12,13 +12,23 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Generator
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+T = TypeVar("T")
+K = TypeVar("K")
+
+Halves = Generator[None, None, T]
+"""A request in two halves: it is sent, and after the ``yield`` its answer is taken, so that others
+can be asked in between. One that is large has several such pairs."""
+NOT_TAKEN = "not_taken"
+"""The kind of StoreUnavailable for what a server does not take that is well: too large, or it has
+no memory left."""
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
@@ -56,7 +66,8 @@ class Connection(ABC):
     """One thread's connection to one server. All times in seconds.
 
     Every method raises StoreUnavailable when the server fails: refuses, does not answer in time,
-    closes, or answers nonsense.
+    closes, or answers nonsense; and of kind `NOT_TAKEN` when it is well, and has no memory left
+    for what it is asked for.
     """
 
     @abstractmethod
@@ -93,6 +104,73 @@ class Connection(ABC):
 
         Returns False when it is not, None when the server will not take the value.
         """
+
+    # -- many at once, in halves -----------------------------------------------------------
+    # Where a client library cannot do that, as here: one after the other.
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        """As `get`."""
+        yield
+        return self.get(keys)
+
+    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+        """Store ``value`` under each of ``keys``, or nothing where the server will not take it.
+        Returns what lies there then."""
+        yield
+        found = {}
+        for key in keys:
+            if not self.set(key, value, exptime):
+                self.delete(key)
+            elif (item := self.gets(key)) is not None:
+                found[key] = item
+        return found
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        """Store, for good, each of ``values`` where what lies under its key is what was seen;
+        return the keys where it is not."""
+        yield
+        return [key for key, value in values.items() if not self.cas(key, value, 0, seen[key])]
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        """Remove each of ``keys`` that is there."""
+        yield
+        for key in keys:
+            self.delete(key)
+
+
+def whole(request: Halves[T]) -> T:
+    """Return the answer to a request in halves, as soon as it is there."""
+    while True:
+        try:
+            next(request)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailable]:
+    """Return the answers to requests that are made at the same time: all are sent before the first
+    answer is taken. For one that fails, its StoreUnavailable, which is not raised."""
+    answers: dict[K, T | StoreUnavailable] = {}
+    running = list(requests.items())
+    try:
+        while running:
+            for name, request in tuple(running):
+                try:
+                    next(request)
+                except StopIteration as end:
+                    answers[name] = end.value
+                except StoreUnavailable as error:
+                    # With its traceback it would keep this frame, and so a connection, alive.
+                    answers[name] = error.with_traceback(None)
+                else:
+                    continue
+                running.remove((name, request))
+    finally:
+        # When one is interrupted, nobody takes the answers to the others.
+        for request in requests.values():
+            request.close()
+    return answers
 
 
 def added(stored: bool, resent: bool) -> bool:

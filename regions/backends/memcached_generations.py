@@ -16,6 +16,10 @@ An announcement may be gone before the second round: another invalidation of the
 later and ended sooner, the server evicted it, or it ran out while this process was stopped. Who
 finds no announcement begins anew; who finds another's leaves it to the other, whose first round
 ends after this one's.
+
+All servers are told at the same time, each of all its generations in one message, so a round takes
+as long as its slowest server. The first round fetches what it has stored: so a compare-and-set in
+the second says whether an announcement has stayed.
 """
 
 from __future__ import annotations
@@ -23,9 +27,9 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from regions.backends.memcached_connection import exptime_of
+from regions.backends.memcached_connection import at_once, exptime_of
 from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE
@@ -34,8 +38,10 @@ from regions.store import SETTLING, is_entry_scope
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from regions.backends.memcached_connection import Connection
+    from regions.backends.memcached_connection import Connection, Halves, Item
     from regions.backends.memcached_server import Server
+
+T = TypeVar("T")
 
 _SIGN = b"!"
 _ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
@@ -43,6 +49,9 @@ _ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
 ANNOUNCED, FOR_EACH = 1.0, 0.001
 """Seconds for which an announcement stays, at the least, of a process that does not come back, and
 as many more for each that is made: many times what both rounds take, time-outs included."""
+SLOWER = 3
+"""How many times the duration of both rounds is added when they are made again: announcements had
+ended before their time, as they do on a slow network."""
 TRIES = 10
 """Times that both rounds are made, at the most: each takes another invalidation of the same scope
 that began later and ended sooner."""
@@ -61,71 +70,115 @@ def change(
 ) -> dict[Server, StoreUnavailable]:
     """Give names new generations on their servers; call ``meanwhile`` between the two rounds.
     Returns the servers that could not be told, and owe it."""
-    failures: dict[Server, StoreUnavailable] = {}
-    # One entry alone is made of nothing that is invalidated with it: then one round will do.
-    one_round = meanwhile is None and _is_one_entry(spread)
-    # Those that are away first: nobody has to wait for an announcement while they time out.
-    servers = sorted(spread, key=lambda server: not server.is_away)
-    exptime = exptime_of(ANNOUNCED + FOR_EACH * sum(map(len, spread.values())))
+    try:
+        return _change(spread, meanwhile)
+    except BaseException:
+        # Interrupted: nobody knows which server was told, and what was announced ends by itself.
+        for server, names in spread.items():
+            server.owe(names)
+        raise
+
+
+def _change(
+    spread: Mapping[Server, Sequence[str]], meanwhile: Callable[[], None] | None
+) -> dict[Server, StoreUnavailable]:
+    if meanwhile is None and _is_one_moment(spread):
+        failures, _ = _tell(spread, _delete)
+        return failures
+    failures = {}
+    seconds = ANNOUNCED + FOR_EACH * sum(map(len, spread.values()))
+    took = 0.0
     for _ in range(TRIES):
+        exptime = exptime_of(seconds + SLOWER * took)
         announcement = Announcement(_SIGN + os.urandom(GENERATION_SIZE), exptime)
-        announced = []
-        for server in servers:
-            names = spread[server]
-            # The very last one is changed at once: everything else was announced before.
-            at_once = server is servers[-1] and meanwhile is None
-            count = 0 if one_round else len(names) - at_once
-            try:
-                server.change(names, partial(_announce, announcement, names, count))
-            except StoreUnavailable as error:
-                failures[server] = error
-            else:
-                announced.append((server, names[:count]))
+        started = time.monotonic()
+        failed, announced = _tell(spread, partial(_announce, announcement))
+        failures |= failed
         if meanwhile is not None:
             meanwhile()
-        stayed = [_end(announcement, *each) for each in announced]
-        if all(stayed):
+        # One that fails only now was told, and an announcement ends by itself.
+        stayed = at_once(
+            {
+                server: server.asking(partial(_end, announcement, items))
+                for server, items in announced.items()
+            }
+        )
+        if all(stayed.values()):
             break
-        servers = [server for server in servers if server not in failures]
+        spread = {server: spread[server] for server in announced}
+        took = time.monotonic() - started
     return failures
 
 
-def _is_one_entry(spread: Mapping[Server, Sequence[str]]) -> bool:
-    names = {name for names in spread.values() for name in names}
-    return len(names) == 1 and is_entry_scope(*names)
+def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
+    """Whether deleting will do: there is one generation alone, or all are of one entry, which is
+    made of nothing that is invalidated with it."""
+    names = [name for names in spread.values() for name in names]
+    return len(names) == 1 or (len(set(names)) == 1 and is_entry_scope(names[0]))
+
+
+def _tell(
+    spread: Mapping[Server, Sequence[str]],
+    command: Callable[[list[str], Connection], Halves[T]],
+) -> tuple[dict[Server, StoreUnavailable], dict[Server, T]]:
+    """Do ``command`` with the keys of each server, on all at once. Returns the servers that failed,
+    and owe it, and what it returned for the others."""
+    failures: dict[Server, StoreUnavailable] = {}
+    answers: dict[Server, T] = {}
+    # Those that are away first: nobody has to wait for an announcement while they time out.
+    away = [server for server in spread if server.is_away]
+    for some in (away, [server for server in spread if server not in away]):
+        told = at_once(
+            {
+                server: server.changing(
+                    spread[server], partial(command, list(map(key_of, spread[server])))
+                )
+                for server in some
+            }
+        )
+        for server, answer in told.items():
+            if isinstance(answer, StoreUnavailable):
+                failures[server] = answer
+            else:
+                answers[server] = answer
+    return failures, answers
+
+
+def _delete(keys: list[str], connection: Connection) -> Halves[None]:
+    # One that is not there matches no record, and the next load makes it.
+    return connection.deleting(keys)
 
 
 def _announce(
-    announcement: Announcement, names: Sequence[str], count: int, connection: Connection
-) -> None:
-    """Put an announcement in the place of the first ``count`` generations; delete the others: one
-    that is not there matches no record, and the next load makes it."""
-    for at, key in enumerate(map(key_of, names)):
-        if at >= count or not connection.set(key, *announcement):
-            connection.delete(key)
+    announcement: Announcement, keys: list[str], connection: Connection
+) -> Halves[dict[str, Item | None]]:
+    """Put an announcement in the place of generations, or nothing where the server takes none.
+    Returns it by key; None where it does not lie there any more."""
+    found = yield from connection.setting(keys, *announcement)
+    return {
+        key: item if (item := found.get(key)) and item.value == announcement.value else None
+        for key in keys
+    }
 
 
-def _end(announcement: Announcement, server: Server, names: Sequence[str]) -> bool:
+def _end(
+    announcement: Announcement, announced: Mapping[str, Item | None], connection: Connection
+) -> Halves[bool]:
     """Put new generations in the place of an announcement; return whether it was still there."""
-
-    def end(connection: Connection) -> bool:
-        stayed = True
-        for key in map(key_of, names):
-            found = connection.gets(key)
-            if found is None or len(found.value) == GENERATION_SIZE:
-                connection.delete(key)
-                stayed = False
-            elif found.value == announcement.value:
-                connection.cas(key, os.urandom(GENERATION_SIZE), 0, found)
-        return stayed
-
-    if not names:
-        return True
-    try:
-        return server.ask(end)
-    except StoreUnavailable:
-        # It was told, and an announcement ends by itself.
-        return True
+    ours = {key: item for key, item in announced.items() if item is not None}
+    others = [key for key, item in announced.items() if item is None]
+    if ours:
+        fresh = {key: os.urandom(GENERATION_SIZE) for key in ours}
+        others += yield from connection.replacing(fresh, ours)
+    stayed = True
+    for key in others:
+        found = connection.gets(key)
+        if found is None or len(found.value) == GENERATION_SIZE:
+            connection.delete(key)
+            stayed = False
+        elif found.value == announcement.value:
+            connection.cas(key, os.urandom(GENERATION_SIZE), 0, found)
+    return stayed
 
 
 def complete(

@@ -7,8 +7,9 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from regions.backends.memcached_connection import exptime_of
+from regions.backends.memcached_connection import NOT_TAKEN, exptime_of
 from regions.backends.memcached_server import key_of
+from regions.errors import StoreUnavailable
 from regions.records import TURN_SIZE
 from regions.store import MOST_LEVEL, Lease
 
@@ -35,10 +36,11 @@ class MemcachedLeases:
         server, name = self._server_of(entry), _name(entry)
         try:
             return server.ask(lambda connection: _take(connection, key_of(name), seconds, over))
-        except BaseException:
+        except BaseException as error:
             # A server that hung may give a lease that nobody waits for any more; and one that was
             # given is nobody's when a signal ends this process before it has the answer.
-            server.owe([name])
+            if not (isinstance(error, StoreUnavailable) and error.kind == NOT_TAKEN):
+                server.owe([name])
             raise
 
     def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:

@@ -6,12 +6,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from regions.backends.memcached_connection import Connection, Item, NotANumber, added
+from regions.backends.memcached_connection import NOT_TAKEN, Connection, Item, NotANumber, added
+from regions.backends.memcached_python import PythonMemcached
 from regions.backends.sasl import mechanisms
 from regions.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from regions.backends.memcached_connection import Halves
 
 _NO_KEY = "brg1:"
 """Under which nothing is kept."""
@@ -50,6 +53,9 @@ class Pylibmc(Connection):
         self._kept = self._resent = False
         self._signs_in = username is not None
         self._timeout = timeout
+        # The library sends one command after the other; a server that wants a password speaks
+        # nothing else.
+        self._text = None if self._signs_in else PythonMemcached(server, timeout)
         milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)
         self._client = Client(
             [server.removeprefix("unix:")],
@@ -89,8 +95,7 @@ class Pylibmc(Connection):
         try:
             return bool(self._ask(command, *args))
         except StoreUnavailable as error:
-            cause = error.__cause__
-            if isinstance(cause, self._too_big) or str(cause).startswith(_NO_MEMORY_ERROR):
+            if error.kind == NOT_TAKEN:
                 return None
             raise
 
@@ -146,6 +151,24 @@ class Pylibmc(Connection):
         except self._not_found:
             return False
 
+    # -- many at once ----------------------------------------------------------------------
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        return self._text.getting(keys) if self._text else super().getting(keys)
+
+    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+        if self._text is None:
+            return super().setting(keys, value, exptime)
+        return self._text.setting(keys, value, exptime)
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        return self._text.replacing(values, seen) if self._text else super().replacing(values, seen)
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        return self._text.deleting(keys) if self._text else super().deleting(keys)
+
+    # -- asking ----------------------------------------------------------------------------
+
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         kept, self._kept = self._kept, False
         self._resent = False
@@ -156,6 +179,9 @@ class Pylibmc(Connection):
                 self._client.get(_NO_KEY)
             answer = command(*args)
         except self._error as error:
+            if isinstance(error, self._too_big) or str(error).startswith(_NO_MEMORY_ERROR):
+                self._kept = True
+                raise StoreUnavailable(NOT_TAKEN, str(error)) from error
             self._disconnect()
             if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.

@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from regions import tracing
-from regions.backends.memcached_connection import Connections
+from regions.backends.memcached_connection import NOT_TAKEN, Connections, whole
 from regions.errors import StoreUnavailable
 from regions.undelivered import DELIVERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from regions.backends.memcached_connection import Connection
+    from regions.backends.memcached_connection import Connection, Halves
     from regions.undelivered import Undelivered
 
 T = TypeVar("T")
@@ -47,21 +47,47 @@ class Server:
             self._take_turn()
         return self._do(command)
 
+    def asking(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
+        """As `ask`, for a command in halves."""
+        if self._failed:
+            self._take_turn()
+        return (yield from self._doing(command))
+
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:
-            connection = self._connections.mine()
-            if tracing.watchers:
-                connection = cast("Connection", tracing.Counted(connection))
-            self._undelivered.deliver(lambda names: _delete(connection, names))
-            answer = command(connection)
+            answer = command(self._ready())
         except StoreUnavailable as error:
-            # Who delivers has reached it, and leaves nothing to wait for.
-            reached = error.kind == DELIVERING
-            self._next_try = time.monotonic() + (0.0 if reached else self._retry)
-            self._failed = self._failed or not reached
-            raise StoreUnavailable("server", f"memcached {self.name}: {error}") from error
+            raise self._told(error) from error
         self._failed = False
         return answer
+
+    def _doing(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
+        try:
+            answer = yield from command(self._ready())
+        except StoreUnavailable as error:
+            raise self._told(error) from error
+        self._failed = False
+        return answer
+
+    def _ready(self) -> Connection:
+        """Return this thread's connection, when nothing is owed to the server any more."""
+        connection = self._connections.mine()
+        if tracing.watchers:
+            connection = cast("Connection", tracing.Counted(connection))
+        self._undelivered.deliver(lambda names: _delete(connection, names))
+        return connection
+
+    def _told(self, error: StoreUnavailable) -> StoreUnavailable:
+        """Remember what the server is like that has failed so; return what to say of it."""
+        if error.kind == NOT_TAKEN:
+            # It answers: for all that it has it is as good as ever.
+            self._failed = False
+            return StoreUnavailable(NOT_TAKEN, f"memcached {self.name}: {error}")
+        # Who delivers has reached it, and leaves nothing to wait for.
+        reached = error.kind == DELIVERING
+        self._next_try = time.monotonic() + (0.0 if reached else self._retry)
+        self._failed = self._failed or not reached
+        return StoreUnavailable("server", f"memcached {self.name}: {error}")
 
     def _take_turn(self) -> None:
         with self._lock:
@@ -75,21 +101,28 @@ class Server:
         """Whether it failed when it was last asked."""
         return self._failed
 
-    def change(self, names: Iterable[str], command: Callable[[Connection], None]) -> None:
+    def changing(
+        self, names: Iterable[str], command: Callable[[Connection], Halves[T]]
+    ) -> Halves[T]:
         """Do ``command``, which deletes or replaces what is kept under ``names``; or owe that they
         are deleted, and raise StoreUnavailable.
 
         Tried at once even when the server is left alone: others may be using it again already.
         """
         try:
-            self._do(command)
+            return (yield from self._doing(command))
         except StoreUnavailable:
             self.owe(names)
             raise
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
-        self.change(names, lambda connection: _delete(connection, names))
+        names = list(names)
+        try:
+            self._do(lambda connection: _delete(connection, names))
+        except StoreUnavailable:
+            self.owe(names)
+            raise
 
     def owe(self, names: Iterable[str]) -> None:
         """Delete what is kept under ``names`` before anything else is asked of the server."""
@@ -97,5 +130,8 @@ class Server:
 
 
 def _delete(connection: Connection, names: Iterable[str]) -> None:
-    for name in names:
-        connection.delete(key_of(name))
+    keys = list(map(key_of, names))
+    if len(keys) == 1:
+        connection.delete(*keys)
+    else:
+        whole(connection.deleting(keys))

@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 Answer = Callable[[str], bytes | None]
@@ -82,3 +83,36 @@ class Proxy:
                         return
                 if answer is None:
                     server.sendall(received)
+
+
+class SlowNetwork:
+    """Passes on what clients send to a server's port ``seconds`` later, as a network does: what was
+    sent at once arrives at once. ``messages``: how often something arrived."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._target, self._seconds = port, seconds
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.messages = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                for ends in ((client, server, self._seconds), (server, client, 0.0)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, seconds: float) -> None:
+        with contextlib.suppress(OSError), source, target:
+            while received := source.recv(1 << 18):
+                if seconds:
+                    time.sleep(seconds)
+                    self.messages += 1
+                target.sendall(received)
+            target.shutdown(socket.SHUT_WR)

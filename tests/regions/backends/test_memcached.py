@@ -6,6 +6,7 @@ import collections
 import os
 import pickle
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regions.rendezvous import choose
-from tests.regions.backends.proxies import Proxy
+from tests.regions.backends.proxies import Proxy, SlowNetwork
 from tests.regions.conftest import Calls, Manager
 from tests.servers import Memcached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -228,7 +229,7 @@ def test_a_server_that_is_away_takes_its_own_entries_with_it_and_no_others(
     )
 
 
-def test_an_invalidation_is_three_requests_to_each_of_several_servers_but_the_last(
+def test_an_invalidation_is_two_messages_to_each_of_several_servers(
     connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
 ) -> None:
     proxies = [Proxy(each.port) for each in (memcached, server)]
@@ -239,8 +240,8 @@ def test_an_invalidation_is_three_requests_to_each_of_several_servers_but_the_la
         return calls()
 
     for invalidate, requests in (
-        (load.invalidate_all, [3, 1]),
-        (lambda: cache.invalidate_tags("all"), [3, 1]),
+        (load.invalidate_all, [2, 2]),
+        (lambda: cache.invalidate_tags("all"), [2, 2]),
         # What is one entry needs no announcement.
         (lambda: load.invalidate(1), [1, 1]),
     ):
@@ -251,21 +252,63 @@ def test_an_invalidation_is_three_requests_to_each_of_several_servers_but_the_la
         assert [len(proxy.requests) for proxy in proxies] == requests
 
 
-def test_many_tags_are_announced_for_as_long_as_they_take(
-    connected: Manager, memcached: Memcached, server: Memcached
+@pytest.mark.parametrize("servers", [1, 2])
+def test_thousands_of_generations_are_changed_in_few_messages(
+    connected: Manager, memcached: Memcached, server: Memcached, calls: Calls, servers: int
 ) -> None:
-    proxy = Proxy(memcached.port)
-    cache = connected([proxy.address, server.address])
+    """Over a network, where each message takes its time; else what was announced to the first
+    servers ends before the last are told."""
+    networks = [SlowNetwork(each.port, 0.003) for each in (memcached, server)[:servers]]
+    cache = connected([network.address for network in networks])
 
-    def seconds(count: int) -> int:
-        proxy.requests.clear()
-        cache.invalidate_tags(*(f"tag {number}" for number in range(count)))
-        announced = [request.split() for request in proxy.requests if request.startswith("set ")]
-        assert len(announced) == count, "none of them had to be announced again"
-        return min(int(exptime) for _, _, _, exptime, _ in announced)
+    @cache.region("functions", tags=["number:{number}"])
+    def load(number: int) -> int:
+        return calls()
 
-    assert seconds(1) <= 3
-    assert seconds(2000) > 4
+    before = load.many(range(20))
+    for network in networks:
+        network.messages = 0
+    sets = sum(each.stats()["cmd_set"] for each in (memcached, server))
+    cache.invalidate_tags(*(f"number:{number}" for number in range(3000)))
+    asked = sum(each.stats()["cmd_set"] for each in (memcached, server)) - sets
+    assert asked == 2 * 3000 * servers, "none of them had to be announced again"
+    # A message that is large may arrive in pieces.
+    assert max(network.messages for network in networks) < 100
+    assert min(load.many(range(20))) > max(before)
+    for network in networks:
+        network.close()
+
+
+def test_several_servers_are_asked_and_told_at_once(connected: Manager) -> None:
+    wait, servers = 0.1, [Memcached() for _ in range(10)]
+    for server in servers:
+        server.start()
+    networks = [SlowNetwork(server.port, wait) for server in servers]
+    cache = connected([network.address for network in networks])
+
+    @cache.region("functions", tags=["all"])
+    def load(number: int) -> int:
+        return number
+
+    def count(ask: Callable[[], object]) -> tuple[set[int], float]:
+        """Return how many messages each server got, and how often the longest wait went by."""
+        for network in networks:
+            network.messages = 0
+        started = time.monotonic()
+        ask()
+        return {network.messages for network in networks}, (time.monotonic() - started) / wait
+
+    store, entries = cache["functions"].store, [load.entry(number) for number in range(100)]
+    store.read_many(entries)
+    messages, waits = count(lambda: cache.invalidate_tags("all"))
+    assert messages == {2}
+    assert waits < 10, "one after the other they take 20"
+    messages, waits = count(lambda: store.read_many(entries))
+    assert messages == {1}
+    assert waits < 5, "one after the other they take 10"
+    for server, network in zip(servers, networks, strict=True):
+        network.close()
+        server.kill()
 
 
 def test_invalidations_reach_every_server(

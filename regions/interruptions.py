@@ -1,0 +1,41 @@
+"""Exceptions that a signal handler raised in the middle of something else: a job's time limit, for
+one. They belong to whoever set the handler, and are no failure of what was being done."""
+
+from __future__ import annotations
+
+import functools
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether a signal handler raised ``error``. To be asked where many kinds of exceptions are
+    taken for a failure."""
+    handlers = _handlers()
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code in handlers:
+            return True
+        at = at.tb_next
+    return False
+
+
+def _handlers() -> set[CodeType]:
+    """Return the code of every handler that this process has set."""
+    return {
+        code
+        for number in signal.valid_signals()
+        if (code := _code(signal.getsignal(number))) is not None
+    }
+
+
+def _code(handler: Any) -> CodeType | None:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    if callable(handler) and not hasattr(handler, "__code__"):
+        handler = type(handler).__call__
+    code: CodeType | None = getattr(handler, "__code__", None)
+    return code
