@@ -12,7 +12,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from regions import transactions
-from regions.errors import StoreUnavailable
+from regions.errors import ConfigurationError, StoreUnavailable
+from regions.store import region_scope, tag_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -47,6 +48,31 @@ def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     elif due and not transactions.current.defer(due):
         return invalidate_now(due)
     return []
+
+
+def invalidate_tags(regions: Iterable[Region], tags: Sequence[str]) -> None:
+    """Invalidate what has one of ``tags`` in any of ``regions``. Raises ConfigurationError for a
+    tag that is no text."""
+    for tag in tags:
+        if not isinstance(tag, str):
+            many = isinstance(tag, list | tuple | set | frozenset)
+            mend = "write invalidate_tags(*tags)" if many else "give texts, as the templates make"
+            raise ConfigurationError(f"invalidate_tags: {tag!r} is no tag: {mend}")
+    if not tags:
+        return
+    wanted = frozenset(map(tag_scope, tags))
+    # Regions that share a store share its generations.
+    by_store = {region.store.authority: region for region in regions}
+    what = f"tags: {', '.join(tags)}"
+    invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
+
+
+def invalidate_all(regions: Iterable[Region]) -> None:
+    """Invalidate every entry of ``regions``, at one moment."""
+    invalidate(
+        Invalidation(region, frozenset((region_scope(region.name),)), "the whole region")
+        for region in regions
+    )
 
 
 def invalidate_now(invalidations: Sequence[Invalidation]) -> list[Invalidation]:

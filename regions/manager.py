@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, o
 import beaker.cache
 
 from regions.async_function import AsyncCachedFunction
+from regions.bypass import bypassed
 from regions.counters import Counter
 from regions.errors import ConfigurationError, nearest
 from regions.front import cache_options, open_region, unnamed
 from regions.function import CachedFunction
 from regions.function_options import FunctionOptions
-from regions.invalidation import Invalidation, deferred_invalidation, invalidate
+from regions.invalidation import deferred_invalidation, invalidate_all, invalidate_tags
 from regions.options import OWN, RegionOptions, check, lifetime, shared_by
 from regions.policy import Policy
 from regions.region import Region
-from regions.store import tag_scope
 from regions.tags import Tags
 from regions.values import Values
 
@@ -158,17 +158,23 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
 
     def invalidate_tags(self, *tags: str) -> None:
         """Let no later read see an entry, of any region, that has one of ``tags`` as it was."""
-        wanted = frozenset(map(tag_scope, tags))
-        if not wanted:
-            return
-        # Regions that share a store share its generations.
-        by_store = {region.store.authority: region for region in self._regions.values()}
-        what = f"tags: {', '.join(tags)}"
-        invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
+        invalidate_tags(self._regions.values(), tags)
 
     def invalidate_region(self, region: str) -> None:
         """Let no later read see any entry of ``region`` as it was."""
         self[region].invalidate_everything()
+
+    def clear(self) -> None:
+        """Let no later read see any entry, of any region, as it was. What lies on disk is removed
+        by ``manage.py regions clear``, or when room is needed."""
+        invalidate_all(self._regions.values())
+
+    def bypassed(self) -> AbstractContextManager[None]:
+        """Return a block in which functions run, pages and fragments are made, as if nothing were
+        stored, and nothing is; of every region and manager, for this thread or task alone.
+        `refresh` still stores, invalidations have their effect, and values, counters and sessions
+        are as always."""
+        return bypassed()
 
     def deferred_invalidation(self) -> AbstractContextManager[None]:
         """Return a block for bulk changes: what is invalidated in it is collected, and delivered

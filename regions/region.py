@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from regions import invalidation, transactions
+from regions.bypass import block, is_bypassed
 from regions.errors import StoreUnavailable
 from regions.invalidation import Invalidation
 from regions.lately import Lately
@@ -34,7 +35,7 @@ from regions.loading import Loading
 from regions.missing import MISSING
 from regions.stats import Stats
 from regions.steps import Protocol, Step
-from regions.store import Gone, region_scope
+from regions.store import Gone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +96,8 @@ class Region:
         pending = invalidation.pending()
         if pending and self._is_pending(entry, pending):
             return None
+        if block.get() is not None and self._is_bypassed(entry):
+            return None
         return self.read(entry, self.store.read)
 
     def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
@@ -107,6 +110,8 @@ class Region:
         pending = invalidation.pending()
         if pending:
             wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
+        if block.get() is not None:
+            wanted = [entry for entry in wanted if not self._is_bypassed(entry)]
         readings: dict[Entry, Reading | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailable):
@@ -122,6 +127,14 @@ class Region:
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
         if pending.isdisjoint(entry.scopes):
+            return False
+        self.stats.count("bypassed", entry.function)
+        return True
+
+    def _is_bypassed(self, entry: Entry) -> bool:
+        # Values that the application sets itself, such as sessions, are nothing that could be
+        # loaded instead.
+        if not is_bypassed() or entry.function not in self.policies:
             return False
         self.stats.count("bypassed", entry.function)
         return True
@@ -203,4 +216,4 @@ class Region:
 
     def invalidate_everything(self) -> None:
         """Invalidate every entry of the region."""
-        self.invalidate(frozenset((region_scope(self.name),)), "the whole region")
+        invalidation.invalidate_all([self])

@@ -14,7 +14,9 @@ from django.core.management.base import CommandError
 
 from regions.django import reports
 from regions.errors import CacheError
+from regions.invalidation import invalidate_tags
 from regions.missing import MISSING
+from regions.region import all_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +42,14 @@ def get(options: Options) -> Iterator[Said]:
 
 
 def invalidate(options: Options) -> Iterator[Said]:
+    tags = options["tag"]
+    if bool(tags) == bool(options["function"]):
+        raise CommandError("Give a function, or tags (--tag), and not both")
+    if tags:
+        invalidate_tags(all_regions(), tags)
+        what = f"tags: {', '.join(tags)}"
+        yield {"invalidated": what}, f"Invalidated {what}"
+        return
     function = _decorated(options)
     if options["all"]:
         if options["arguments"]:

@@ -9,9 +9,13 @@ import contextlib
 import math
 import time
 from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
 from django.urls import get_resolver
+from django.utils.module_loading import autodiscover_modules
 
 from regions import health, metrics
 from regions.backends import upkeep
@@ -45,8 +49,13 @@ class UnknownFunction(CacheError):
 
 
 def load_functions() -> None:
-    """Import the pages, and what they import: the functions that they decorate."""
-    _ = get_resolver().url_patterns
+    """Import what decorates functions: the module of the regions, the pages with what they import,
+    and each application's module ``cached``, if it has one."""
+    if find_spec("beakercache") is not None:
+        import_module("beakercache")
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns
+    autodiscover_modules("cached")
 
 
 def functions() -> list[Function]:

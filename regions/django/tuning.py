@@ -44,7 +44,8 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     top.add_argument("--once", action="store_true", help="one look, for scripts")
     top.add_argument("--interval", type=_seconds, default=2, help="seconds (%(default)s)")
     for parser in (get, invalidate):
-        parser.add_argument("function", metavar="FUNCTION")
+        nargs = "?" if parser is invalidate else None
+        parser.add_argument("function", metavar="FUNCTION", nargs=nargs)
         parser.add_argument(
             "arguments",
             metavar="ARG",
@@ -53,6 +54,9 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
             "as str takes any text, one that is an Enum its values",
         )
     invalidate.add_argument("--all", action="store_true", help="every call of the function")
+    invalidate.add_argument(
+        "--tag", action="append", help="instead of a function, what has this tag, in every region"
+    )
 
 
 def _seconds(text: str) -> float:
@@ -85,11 +89,14 @@ _FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
 }
 
 
+_NONE = "No function is cached that the pages, or a module named cached of an application, import."
+
+
 def functions() -> Said:
     """Return every function with what it did."""
     found = reports.activity()
     rows = [_with_expiry(each) for each in found]
-    return found, terminal.table(rows, _COLUMNS) if rows else "No function is cached."
+    return found, terminal.table(rows, _COLUMNS) if rows else _NONE
 
 
 def show(options: Options) -> Iterator[Said]:

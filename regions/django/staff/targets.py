@@ -10,9 +10,9 @@ from django.db import transaction
 from django.http import Http404
 
 from regions.django import reports
-from regions.invalidation import Invalidation, invalidate
+from regions.invalidation import invalidate_tags
 from regions.region import all_regions, regions_named
-from regions.store import function_scope, tag_scope
+from regions.store import function_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Target:
                 change_message=f"Invalidated: {self.title}",
             )
             if self.kind == "tag":
-                self._invalidate_tag()
+                invalidate_tags(all_regions(), [self.name])
                 return
             for region in regions_named(self.region):
                 if self.kind == "region":
@@ -57,12 +57,6 @@ class Target:
                     scope = function_scope(region.name, self.name)
                     what = f"all calls of {self.name}"
                     region.invalidate(frozenset((scope,)), what, self.name)
-
-    def _invalidate_tag(self) -> None:
-        # Regions that share servers share their generations.
-        by_store = {region.store.authority: region for region in all_regions()}
-        scopes, what = frozenset((tag_scope(self.name),)), f"tags: {self.name}"
-        invalidate([Invalidation(region, scopes, what) for region in by_store.values()])
 
 
 def target(fields: Mapping[str, str]) -> Target:

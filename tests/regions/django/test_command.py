@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from tests.regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from regions import CacheManager
     from tests.servers import Memcached
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def regions(*arguments: str) -> tuple[str, str]:
@@ -95,3 +102,63 @@ def test_a_region_that_is_not_there_is_named(shelf: str, cache: CacheManager) ->
         CommandError, match=f"There is no region '{shelf}x'; did you mean '{shelf}'"
     ):
         regions("clear", f"{shelf}x")
+
+
+def test_tags_are_invalidated(shelf: str, cache: CacheManager, calls: Calls) -> None:
+    @cache.region(shelf, tags=["number:{number}"])
+    def load(number: int) -> int:
+        return calls()
+
+    assert (load(1), load(2)) == (1, 2)
+    out, _ = regions("invalidate", "--tag", "number:1", "--tag", "number:3")
+    assert out == "Invalidated tags: number:1, number:3\n"
+    assert (load(1), load(2)) == (3, 2)
+    for wrong in (["load", "--tag", "number:1"], []):
+        with pytest.raises(CommandError, match="Give a function, or tags"):
+            regions("invalidate", *wrong)
+
+
+def test_functions_that_no_page_imports_are_found_by_their_application(
+    shelf: str, cache: CacheManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application = tmp_path / "shop_with_cached"
+    application.mkdir()
+    (application / "__init__.py").touch()
+    (application / "cached.py").write_text(
+        f"from regions.region import regions_named\nNAMES = regions_named({shelf!r})[0].functions\n"
+        "NAMES['shop_with_cached.prices'] = None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "shop_with_cached"]):
+        regions()
+    assert "shop_with_cached.prices" in cache[shelf].functions
+
+
+def test_the_module_of_the_regions_is_imported(tmp_path: Path) -> None:
+    """Also where no page imports it, as in a project that has none."""
+    (tmp_path / "bare.py").write_text(
+        "SECRET_KEY = 's'\nINSTALLED_APPS = ['regions.django', 'shop']\nUSE_TZ = True\n"
+    )
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    (tmp_path / "shop" / "cached.py").write_text(
+        "from beakercache import cache\n@cache.region('functions')\ndef prices(): ...\n"
+    )
+    (tmp_path / "beakercache.py").write_text(
+        "from regions import *\ncache = CacheManager(**parse_cache_config_options({"
+        "'cache.regions': 'functions', 'cache.type': 'file', 'cache.secret': 's', "
+        f"'cache.data_dir': {str(tmp_path / 'data')!r}}}))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "django", "regions"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+            "DJANGO_SETTINGS_MODULE": "bare",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "shop.cached.prices" in run.stdout
