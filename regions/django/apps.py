@@ -14,7 +14,7 @@ from django.utils.functional import LazyObject, Promise, empty
 
 from regions import keys, transactions
 from regions.django.acting import name_program
-from regions.django.checks import TAG, check_regions
+from regions.django.checks import TAG, check_regions, check_sessions
 from regions.django.release import forget_release
 from regions.django.sessions import forget_changed_rows
 from regions.django.tracing import watch_calls
@@ -64,6 +64,7 @@ class RegionsConfig(AppConfig):
         transactions.install(DatabaseTransactions())
         file_changed.connect(forget_release)
         register(check_regions, TAG)
+        register(check_sessions, TAG)
         forget_changed_rows()
         name_program()
         watch_calls()

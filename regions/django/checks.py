@@ -6,12 +6,20 @@ Servers are not asked: a deployment does not fail because a memcached starts lat
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.backends import cache as sessions_in_cache
+from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
 from regions import health
+from regions.backends.beaker import BeakerStore
+from regions.django import sessions
+from regions.django.backend import RegionCache
+from regions.django.dependencies import region_named
+from regions.errors import ConfigurationError
 from regions.region import all_regions
 
 TAG = "regions"
@@ -34,3 +42,28 @@ def check_regions(**_: Any) -> list[CheckMessage]:
             else:
                 found.append(Warning(message, id="regions.W001"))
     return found
+
+
+def check_sessions(**_: Any) -> list[CheckMessage]:
+    """Return why sessions cannot be kept where the settings say."""
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    if issubclass(store, sessions.SessionStore):
+        try:
+            region_named(store.region)
+        except ConfigurationError as error:
+            return [Error(f"Sessions are kept in a region: {error}", id="regions.E002")]
+    if not issubclass(store, sessions_in_cache.SessionStore):
+        return []
+    alias = settings.SESSION_CACHE_ALIAS
+    backend = caches[alias]
+    if not isinstance(backend, RegionCache) or not isinstance(backend.region.store, BeakerStore):
+        return []
+    message = (
+        f"Sessions in CACHES[{alias!r}]: region {backend.region.name!r} is of a type of Beaker's "
+        f"own, which cannot add a value if there is none, and so no session"
+    )
+    hint = (
+        'Give the region the type "file" or "ext:memcached", or set SESSION_ENGINE to '
+        '"regions.django.sessions", which keeps sessions in the database too'
+    )
+    return [Error(message, hint, id="regions.E003")]

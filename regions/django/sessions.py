@@ -1,5 +1,7 @@
 """Django's sessions in a region, and in the database: SESSION_ENGINE = "regions.django.sessions".
 
+SESSION_REGION names the region, if it is not "functions".
+
 A session is a row of Django's own table; what a request reads of it is kept in the region (one
 load, then no SQL until it changes). So a region that is lost loses no session, and the rules of
 `regions.django.transactions` hold: a session saved in a transaction that is rolled back was not.
@@ -31,6 +33,7 @@ from regions.django import ahead
 from regions.django.dependencies import region_named
 from regions.function import CachedFunction
 from regions.function_options import FunctionOptions
+from regions.keys import qualified_name
 from regions.policy import Policy
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from django.contrib.sessions.base_session import AbstractBaseSession
 
     from regions.region import Region
+
+    Rows = CachedFunction[..., "Row | None"]
 
 TRIES = 100
 """How often a save is tried while others of the same session are quicker."""
@@ -55,12 +60,14 @@ class Row(NamedTuple):
     """What that says: a record of a region is authenticated, so nobody need check it again."""
     expires_at: float
     """Seconds since the epoch."""
+    decoder: str = ""
+    """The name of the store that says so. Another may read the same data otherwise."""
 
 
 class SessionStore(db.SessionStore):
     """One session. A subclass may name another region, or another model (`get_model_class`)."""
 
-    region = "functions"
+    region: str = getattr(settings, "SESSION_REGION", "functions")
 
     _stored: str | None = None
     """The data of the row as this request knows it; None: what is there is replaced unseen."""
@@ -70,15 +77,15 @@ class SessionStore(db.SessionStore):
     def load(self) -> dict[str, Any]:
         key = self.session_key
         label = self.get_model_class()._meta.label
-        row = None if key is None else ahead.call(self._rows(), label, key)
+        row = None if key is None else ahead.call(self._rows(), label, key, self)
         if row is None or row.expires_at <= time.time():
             self._session_key = None
             return {}
         self._stored = row.data
-        return row.content
+        return row.content if row.decoder == qualified_name(type(self)) else self.decode(row.data)
 
     @classmethod
-    def _rows(cls) -> CachedFunction[[str, str], Row | None]:
+    def _rows(cls) -> Rows:
         return _rows_in(region_named(cls.region))
 
     @classmethod
@@ -173,8 +180,9 @@ class SessionStore(db.SessionStore):
         await sync_to_async(cls.clear_expired)()
 
 
-def stored_session(label: str, session_key: str) -> Row | None:
-    """Return a session's row of the model ``label``, if it has not expired."""
+def stored_session(label: str, session_key: str, store: SessionStore | None = None) -> Row | None:
+    """Return a session's row of the model ``label``, if it has not expired; read by ``store``, or
+    by the one that the model names."""
     model: Any = apps.get_model(label)
     # Not from a replica, which may lag behind what has been invalidated.
     rows = model.objects.using(router.db_for_write(model)).filter(
@@ -185,16 +193,19 @@ def stored_session(label: str, session_key: str) -> Row | None:
     # outlive its deletion.
     if row is None or row.session_key != session_key:
         return None
-    return Row(row.session_data, row.get_decoded(), row.expire_date.timestamp())
+    data, expires_at = row.session_data, row.expire_date.timestamp()
+    if store is None:
+        return Row(data, row.get_decoded(), expires_at)
+    return Row(data, store.decode(data), expires_at, qualified_name(type(store)))
 
 
 @functools.cache
-def _rows_in(region: Region) -> CachedFunction[[str, str], Row | None]:
+def _rows_in(region: Region) -> Rows:
     options = region.options
     return CachedFunction(
         region,
         stored_session,
-        FunctionOptions(store_if=lambda row: row is not None),
+        FunctionOptions(ignore=("store",), store_if=lambda row: row is not None),
         Policy(options.expire, options.grace, options.early),
     )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -11,10 +14,13 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import connection, transaction
 from django.test import Client
 
+from regions.django.checks import check_sessions
 from regions.django.sessions import SessionStore
+from tests.regions.conftest import make_manager
 from tests.regions.django.conftest import elsewhere
 from tests.regions.test_counters import memcached_manager  # noqa: F401 a fixture
 
@@ -25,6 +31,9 @@ if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
 
     from regions import CacheManager
+
+
+CACHE_ENGINE = "django.contrib.sessions.backends.cache"
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +124,73 @@ def test_eight_requests_at_once_lose_no_key() -> None:
     assert not failures
     wanted = {f"{name} {number}": name for name in range(threads) for number in range(times)}
     assert seen(key) == {"first": 0, **wanted}
+
+
+class PlainStore(SessionStore):
+    """Writes what it is given in the clear, for others to read."""
+
+    def encode(self, session_dict: dict[str, Any]) -> str:
+        return json.dumps(session_dict)
+
+    def decode(self, session_data: str | bytes) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(session_data)
+        return content
+
+
+class RenamedStore(SessionStore):
+    """The name of a store is part of what signs its data."""
+
+
+@pytest.mark.parametrize("store", [PlainStore, RenamedStore])
+def test_a_store_of_another_kind_reads_what_it_has_written(store: type[SessionStore]) -> None:
+    session = store()
+    session.update({"one": 1, "two": 2})
+    session.save()
+    for _ in range(2):
+        read = store(session.session_key)
+        assert dict(read.items()) == {"one": 1, "two": 2}
+    read["three"] = 3
+    read.save()
+    assert dict(store(session.session_key).items()) == {"one": 1, "two": 2, "three": 3}
+
+
+def test_stores_that_read_one_row_otherwise_do_not_read_each_others() -> None:
+    key = stored(name="one")
+    assert dict(SessionStore(key).items()) == {"name": "one"}
+    assert dict(RenamedStore(key).items()) == {}, "as in Django: it was signed for another"
+    assert dict(SessionStore(key).items()) == {"name": "one"}
+
+
+def test_the_region_of_sessions_is_an_option() -> None:
+    asked = "from regions.django.sessions import SessionStore; print(SessionStore.region)"
+    program = (
+        "import django; from django.conf import settings; settings.configure("
+        "SESSION_REGION='files', INSTALLED_APPS=['django.contrib.sessions']); django.setup(); "
+        f"{asked}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "files\n", done.stderr
+
+
+@pytest.mark.parametrize("engine", ["regions.django.sessions", CACHE_ENGINE])
+def test_sessions_that_cannot_be_kept_are_found_at_start(
+    cache: CacheManager, settings: Any, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    settings.SESSION_ENGINE = engine
+    settings.CACHES = {
+        "default": {"BACKEND": "regions.django.backend.RegionCache", "LOCATION": "functions"}
+    }
+    assert check_sessions() == []
+    if engine == CACHE_ENGINE:
+        monkeypatch.setattr("regions.django.dependencies._manager", make_manager(type="memory"))
+        caches["default"] = caches.create_connection("default")
+        wanted, hint = "regions.E003", "ext:memcached"
+    else:
+        monkeypatch.setattr(SessionStore, "region", "functoins")
+        wanted, hint = "regions.E002", "functions"
+    (error,) = check_sessions()
+    assert error.id == wanted
+    assert hint in f"{error.msg}{error.hint}"
 
 
 def test_a_session_that_was_flushed_stays_so() -> None:

@@ -66,4 +66,4 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
 def test_djangos_own_tests_pass(runs: dict[str, subprocess.Popen[str]], store: str) -> None:
     _, told = runs[store].communicate()
     assert runs[store].returncode == 0, told
-    assert re.search(rf"\nRan 1[5-9]\d tests in .*\n\nOK \(skipped={CULLING}\)\n", told), told
+    assert re.search(rf"\nRan [23]\d\d tests in .*\n\nOK \(skipped={CULLING}\)\n", told), told

@@ -12,11 +12,13 @@ from cache.tests import (  # type: ignore[import-not-found]
 from django.contrib.sessions.models import Session
 from django.test import TransactionTestCase, override_settings
 from sessions_tests.tests import (  # type: ignore[import-not-found]
+    CustomDatabaseSessionTests,
     DatabaseSessionTests,
     SessionTestsMixin,
 )
 
 from regions.django.sessions import SessionStore
+from tests.regions.django.upstream.models import AccountStore, RenamedStore
 
 
 @override_settings(
@@ -40,4 +42,19 @@ class SessionsInTransactionsTests(DatabaseSessionTests):  # type: ignore[misc]
     session_engine = "regions.django.sessions"
 
 
-del BaseCacheTests, DatabaseSessionTests, SessionTestsMixin, TransactionTestCase
+class SessionsOfAnotherModelTests(CustomDatabaseSessionTests):  # type: ignore[misc]
+    backend = AccountStore
+    session_engine = "tests.regions.django.upstream.models"
+
+
+class SessionsOfAnotherNameTests(SessionTestsMixin, TransactionTestCase):  # type: ignore[misc]
+    backend = RenamedStore
+
+
+del (
+    BaseCacheTests,
+    CustomDatabaseSessionTests,
+    DatabaseSessionTests,
+    SessionTestsMixin,
+    TransactionTestCase,
+)
