@@ -42,6 +42,9 @@ _NAME = b"BRG"
 MAGIC = _NAME + b"\x03"
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
+AHEAD = 60.0
+"""Seconds by which the clock of who stored a record may be ahead of this one; of a record that is
+further ahead nobody knows the age, and it counts as expired."""
 GENERATION_SIZE = 8
 """Bytes of a generation: random, so an old one is never met again."""
 TURN_SIZE = 8

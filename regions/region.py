@@ -33,6 +33,7 @@ from regions.invalidation import Invalidation
 from regions.lately import Lately
 from regions.loading import Loading
 from regions.missing import MISSING
+from regions.records import AHEAD
 from regions.stats import Stats
 from regions.steps import Protocol, Step
 from regions.store import Gone
@@ -141,13 +142,14 @@ class Region:
 
     def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds``, else
-        MISSING."""
+        MISSING. One that was stored long after now is as old as nobody knows: a clock was set
+        back."""
         if reading is None:
             return MISSING
         record = reading.record
         if record is None or not reading.matches:
             return MISSING
-        if time.time() - record.stored_at >= seconds:
+        if not -AHEAD <= time.time() - record.stored_at < seconds:
             return MISSING
         try:
             return self.store.value(entry, record)

@@ -25,7 +25,7 @@ _Version = tuple[int, int, int]
 
 class _Read(NamedTuple):
     until: float
-    """When to look again, in seconds since the epoch."""
+    """When to look again, by the monotonic clock, which nobody sets."""
     version: _Version
     record: Record
 
@@ -44,7 +44,7 @@ class LatelyRead:
         read = self._read.get(address)
         if read is None or read.record.generations != generations:
             return None
-        return read.record if time.time() < read.until else None
+        return read.record if time.monotonic() < read.until else None
 
     def unchanged(self, address: bytes, file: os.stat_result) -> Record | None:
         """Return an entry's record if its ``file`` is the one that was read."""
@@ -58,7 +58,7 @@ class LatelyRead:
         """Remember the record that ``file`` holds."""
         if len(self._read) >= MOST and address not in self._read:
             self._read.clear()
-        until = min(time.time() + LOOK_AGAIN, record.stored_at + record.expire)
+        until = time.monotonic() + min(LOOK_AGAIN, record.stored_at + record.expire - time.time())
         self._read[address] = _Read(until, _version(file), record)
 
     def forget(self, address: bytes) -> None:

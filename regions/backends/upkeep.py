@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from regions.backends.content_files import Description
-from regions.records import Codec, Record, RecordRefused
+from regions.records import AHEAD, Codec, Record, RecordRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,7 @@ class Stored(NamedTuple):
             self.record is None
             or self.invalidated
             or now >= self.record.stored_at + self.record.expire + grace
+            or self.record.stored_at > now + AHEAD
             or (self.content is not None and self.content.outlived)
         )
 

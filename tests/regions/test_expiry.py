@@ -165,3 +165,24 @@ def test_a_failing_early_renewal_keeps_the_value(manager: Manager, calls: Calls)
 
     assert [load() for _ in range(200)] == [1] * 200
     assert calls.count > 1
+
+
+def test_a_clock_that_was_set_back_makes_nothing_fresh_for_longer(
+    manager: Manager, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day ahead, a value would have been fresh for a day longer."""
+    cache = manager(expire=LONG, grace=LONG)
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    now = time.time
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now() + 24 * 60 * 60)
+        assert (load(), load()) == (1, 1)
+    assert (load(), load()) == (2, 2)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now() + 5)
+        load.refresh()
+    assert load() == 3, "clocks of two hosts differ by seconds"
