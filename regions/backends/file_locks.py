@@ -24,10 +24,10 @@ _PAUSE = 0.001
 
 
 @contextlib.contextmanager
-def locked(path: str) -> Iterator[int]:
+def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
     """Yield the descriptor of the file at ``path``, made if it is missing, while nobody else has
-    it. Raises OSError, a TimeoutError after `LONGEST`."""
-    descriptor = _locked(path, time.monotonic() + LONGEST)
+    it. Raises OSError, a TimeoutError after ``longest`` seconds."""
+    descriptor = _locked(path, time.monotonic() + longest)
     try:
         yield descriptor
     finally:
@@ -66,5 +66,5 @@ def _lock(descriptor: int, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"a lock was not given back for {LONGEST} seconds") from None
+                raise TimeoutError("whoever has its lock does not give it back") from None
             time.sleep(_PAUSE * random.uniform(0.1, 1.0))

@@ -14,7 +14,6 @@ files are looked at again once a day, and whenever the count itself is found dam
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import random
@@ -24,6 +23,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from regions.backends import upkeep
+from regions.backends.file_locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +41,9 @@ BATCH = 100
 """Entries after which it is enough to be below the limit: others will go at later writes."""
 COUNT_AGAIN = 24 * 60 * 60.0
 """Seconds after which the bytes in use are counted anew."""
+PATIENCE = 0.25
+"""Seconds to wait for who counts, which takes microseconds: a process that was stopped in the
+middle costs the others no more, and their bytes are counted with the next look at all files."""
 USED_AGAIN = 60.0
 """Seconds within which a second use of an entry is not noted."""
 
@@ -80,49 +83,40 @@ class SizeLimit:
     def recount(self) -> int:
         """Look at all files; return the bytes in use. Raises OSError."""
         with self._counted() as descriptor:
-            return self._recount(descriptor)
+            before, _ = _read(descriptor) or (0, 0.0)
+            # Nobody else has to look at them until the next day, nor to wait for this one.
+            _write(descriptor, before, time.time())
+        found = upkeep.bytes_in_use(self._store)
+        with self._counted() as descriptor:
+            after, _ = _read(descriptor) or (before, 0.0)
+            return _write(descriptor, found + after - before, time.time())
 
     def is_damaged(self) -> bool:
         """Whether the count is there and cannot be right. Raises OSError."""
-        try:
-            descriptor = os.open(self.counter, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        if not self.counter.exists():
             return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with locked(str(self.counter), PATIENCE) as descriptor:
             return _read(descriptor) is None
-        finally:
-            os.close(descriptor)
 
     def _count(self, size: int) -> int:
         with self._counted() as descriptor:
             found = _read(descriptor)
-            if found is None or not 0 <= time.time() - found[1] < COUNT_AGAIN:
-                return self._recount(descriptor)
-            counted, since = found
-            return _write(descriptor, counted + size, since)
-
-    def _recount(self, descriptor: int) -> int:
-        return _write(descriptor, upkeep.bytes_in_use(self._store), time.time())
+            if found is not None and 0 <= time.time() - found[1] < COUNT_AGAIN:
+                counted, since = found
+                return _write(descriptor, counted + size, since)
+        return self.recount()
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[int]:
-        """Yield the open counter, which is nobody else's meanwhile."""
+        """Yield the open counter, which is nobody else's until this ends."""
         while True:
-            descriptor = os.open(self.counter, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                found = os.fstat(descriptor)
-                if not found.st_nlink:
-                    continue  # somebody has removed it meanwhile
-                if found.st_size and _read(descriptor) is None:
+            with locked(str(self.counter), PATIENCE) as descriptor:
+                if os.fstat(descriptor).st_size and _read(descriptor) is None:
                     # Nothing is written to it: it may be another file, put here by mistake.
                     os.unlink(self.counter)
                     continue
                 yield descriptor
                 return
-            finally:
-                os.close(descriptor)
 
     def _make_room(self) -> None:
         removed = 0

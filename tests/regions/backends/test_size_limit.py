@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,3 +292,46 @@ def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> 
 def test_what_is_no_limit_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match=r"size_limit = .*number of bytes"):
         make_manager(type="file", data_dir=tmp_path, secret="s", size_limit=value)
+
+
+@pytest.mark.parametrize("what", ["stopped", "forked"])
+def test_nobody_waits_for_a_process_that_has_the_count_and_does_not_go_on(
+    tmp_path: Path, what: str
+) -> None:
+    """It was stopped while it counted; or a thread of it counted when it forked."""
+    cache = limited(tmp_path)
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return b"%d" % number * 1000
+
+    load(0)
+    limit = store_of(cache).size_limit
+    assert limit is not None
+    held, tell = os.pipe()
+
+    def stop() -> None:
+        with limit._counted():
+            os.write(tell, b"held")
+            signal.pause()
+
+    if what == "stopped":
+        child = fork(stop)
+        os.read(held, 4)
+        os.kill(child, signal.SIGSTOP)
+    else:
+        with limit._counted():
+            child = fork(signal.pause)
+    try:
+        began = time.monotonic()
+        assert [load(number) for number in range(1, 4)] == [
+            b"%d" % number * 1000 for number in range(1, 4)
+        ]
+        with contextlib.suppress(TimeoutError):
+            limit.is_damaged()
+        assert time.monotonic() - began < 5
+        if what == "forked":
+            assert not limit.is_damaged()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
