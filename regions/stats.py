@@ -78,15 +78,21 @@ class FunctionStats:
             tracing.note(event, self.name, number)
         with self._lock:
             numbers, at = self._at.get(event) or self._place(event)
-            numbers[at] += number
+            try:
+                numbers[at] += number
+            except ValueError:  # too large: somebody has damaged the file
+                numbers[at] = number
 
     def hit(self, entry: Entry, reading: Reading, record: Record, value: Any) -> None:
         """Count a call that was served the value of a record, and sample it."""
         size = len(record.payload) if record.codec not in _ELSEWHERE else size_of(value)
         with self._lock:
             numbers, hits, bytes_out = self._hot or self._place_hot()
-            numbers[hits] += 1
-            numbers[bytes_out] += size
+            try:
+                numbers[hits] += 1
+                numbers[bytes_out] += size
+            except ValueError:  # too large: somebody has damaged the file
+                numbers[hits], numbers[bytes_out] = 1, size
         address, sampler = entry.address, self._sampler
         if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
             self._sample(address, reading)

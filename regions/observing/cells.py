@@ -68,6 +68,8 @@ class _File:
         self._bytes = memoryview(memory)
         self.numbers = self._bytes.cast("q")
         self._bytes[: _HEADER.size] = _HEADER.pack(_MAGIC, _HEADER.size)
+        self._used = _HEADER.size
+        """As the file says, which others may have damaged."""
 
     def _make(self, folder: Path) -> mmap.mmap:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ class _File:
 
     def add(self, names: Sequence[Name]) -> Place | None:
         """Give the names numbers, 0 at first; None if there is no room for them."""
-        used = self.numbers[_USED_AT]
+        used = self._used
         indexes = []
         for name in names:
             key = json.dumps(name).encode()
@@ -104,7 +106,7 @@ class _File:
             self._bytes[end - _LENGTH.size : end] = bytes(_LENGTH.size)
             indexes.append(end // _LENGTH.size - 1)
             used = end
-        self.numbers[_USED_AT] = used
+        self.numbers[_USED_AT] = self._used = used
         return Place(self.numbers, tuple(indexes))
 
 
@@ -147,6 +149,6 @@ def read(content: bytes) -> Iterator[tuple[Name, int]]:
         if length <= 0 or at + length + _LENGTH.size > used:
             return
         with contextlib.suppress(ValueError, TypeError):
-            name = Name(*json.loads(content[at : at + length]))
+            name = Name(*map(str, json.loads(content[at : at + length])))
             yield name, _LENGTH.unpack_from(content, at + length)[0]
         at += length + _LENGTH.size

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regions.observing import ledger
+from regions.observing import ledger, samples
 from regions.observing.cells import Name
 
 if TYPE_CHECKING:
@@ -105,9 +105,10 @@ def _last(folder: Path) -> tuple[float, Counter[Name]]:
     """Return when was noted last, and what had been counted by then; 0 if never."""
     found = ledger.read_json(folder / "counted")
     try:
-        return found["at"], _counts(found["totals"])
-    except (KeyError, TypeError, ValueError):
+        at, totals = float(found["at"]), _counts(found["totals"])
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0, Counter()
+    return (at, totals) if 0 <= at < samples.LATEST else (0, Counter())
 
 
 def _changes(before: Counter[Name], totals: Counter[Name]) -> Counter[Name]:

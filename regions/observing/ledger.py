@@ -109,9 +109,9 @@ def _totals(folder: Path) -> tuple[Totals, set[str]]:
     found = read_json(folder / "totals")
     try:
         for *name, number in found["totals"]:
-            totals[Name(*name)] += number
+            totals[Name(*map(str, name))] += int(number)
         return totals, set(found["contained"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return Totals(), set()
 
 

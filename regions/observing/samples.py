@@ -38,6 +38,7 @@ _RECORD = struct.Struct("<dQQIIHHI")
 LATEST = 2.0**33
 """Seconds since the epoch."""
 UNKNOWN_AGE = 2**32 - 1
+_MOST_CALLS = 2**32 - 1
 
 
 class Sample(NamedTuple):
@@ -154,7 +155,8 @@ class FunctionSampler:
             for address, run in self._done
         ]
         self._done.clear()
-        new, self._noted = calls - self._noted, calls
+        # A file of counts may be damaged.
+        new, self._noted = max(0, min(_MOST_CALLS, calls - self._noted)), calls
         samples.append(Sample(now, self._function, 0, 0, new, 0, self.threshold - 1, 0))
         return b"".join([pack(sample) for sample in samples])
 

@@ -68,6 +68,9 @@ def _do(folder: Path, adopt: Adopt) -> None:
     except OSError as error:
         if folder.is_dir():
             logger.warning("what the regions count cannot be kept: %s", error)
+    except Exception:
+        # Of a file that is damaged in a way of its own; a thread has nobody to tell it to.
+        logger.exception("what the regions count, in %s, cannot be added up", folder)
 
 
 def _replay_due(folder: Path) -> bool:
@@ -85,7 +88,10 @@ def replay(folder: Path) -> None:
     by_function: dict[int, list[samples.Sample]] = {}
     for sample in samples.take(folder):
         by_function.setdefault(sample.function, []).append(sample)
-    chosen = ledger.read_json(folder / "choices")
+    chosen = {
+        str(function): (threshold, [int.from_bytes(key) for key in hot])
+        for function, (threshold, hot) in choices(folder).items()
+    }
     for function, of_function in by_function.items():
         state = replayed(folder, function)
         state.run(of_function)
@@ -97,11 +103,14 @@ def replay(folder: Path) -> None:
 
 
 def choices(folder: Path) -> dict[int, Choice]:
-    """Return which keys are to be sampled, by function id."""
-    return {
-        int(function): Choice(threshold, frozenset(key.to_bytes(samples.KEY_SIZE) for key in hot))
-        for function, (threshold, hot) in ledger.read_json(folder / "choices").items()
-    }
+    """Return which keys are to be sampled, by function id; a file that is damaged says nothing."""
+    found: dict[int, Choice] = {}
+    # Whatever else stands there: a choice is made anew by the next replay.
+    with contextlib.suppress(AttributeError, OverflowError, TypeError, ValueError):
+        for function, (threshold, hot) in ledger.read_json(folder / "choices").items():
+            keys = frozenset(int(key).to_bytes(samples.KEY_SIZE) for key in hot)
+            found[int(function)] = Choice(int(threshold), keys)
+    return found
 
 
 def replayed(folder: Path, function: int) -> Replay:

@@ -13,6 +13,7 @@ import pytest
 
 from regions import CacheManager, metrics
 from regions.metrics import Activity
+from regions.observing import upkeep
 from tests.regions.children import fork, statuses
 from tests.regions.conftest import Manager, make_manager
 
@@ -246,3 +247,70 @@ def test_evictions_are_counted(tmp_path: Path) -> None:
     for number in range(20):
         load(number)
     assert 10 <= cache["functions"].stats["evictions"] <= 20
+
+
+DAMAGE = {
+    "zeros": bytes(1 << 16),
+    "ones": b"\xff" * (1 << 16),
+    "the largest numbers": (2**63 - 1).to_bytes(8, "little") * (1 << 13),
+    "letters": b"abcdefgh" * (1 << 13),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_of_counts_is_not_the_callers_failure(
+    file_manager: Manager, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = file_manager()
+    folder = cache["functions"].metrics
+    assert folder is not None
+    square = decorated(cache)
+    assert square(2) == square(2) == 4
+    for path in folder.glob("*.counts"):
+        with open(path, "r+b") as file:
+            file.write(DAMAGE[damage])
+
+    @cache.region("functions")
+    def another(number: int) -> int:
+        return number
+
+    now = time.time
+    for later in range(3):
+        monkeypatch.setattr(time, "time", lambda later=later: now() + later)
+        assert [square(number) for number in (2, 2, 3, 3)] == [4, 4, 9, 9]
+        assert [another(number) for number in (2, 2, 3, 3)] == [2, 2, 3, 3]
+    metrics.collect(folder)
+    metrics.bring_up_to_date(folder)
+
+
+@pytest.mark.parametrize("name", ["choices", "counted", "totals"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]",
+        b"1",
+        b'{"1": 2}',
+        b'{"1": ["a", ["b"]]}',
+        b'{"x": [1, [-1, 1e400]]}',
+        b'{"at": "yesterday", "totals": [[1]]}',
+        b'{"at": NaN, "totals": []}',
+        b'{"totals": [[1, {}, "a", "b"]], "contained": [[]]}',
+    ],
+)
+def test_a_damaged_file_does_not_end_the_upkeep(
+    file_manager: Manager, name: str, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = file_manager()
+    folder = cache["functions"].metrics
+    assert folder is not None
+    square = decorated(cache)
+    square(2)
+    metrics.bring_up_to_date(folder)
+    (folder / name).write_bytes(content)
+    for number in range(3):
+        square(number)
+    upkeep._do(folder, lambda *_: None)
+    metrics.bring_up_to_date(folder)
+    assert not [line for line in caplog.messages if "cannot be added up" in line]
+    assert upkeep.choices(folder)
+    assert metrics.predict(folder, "functions", counted(cache)[0].function, 60)
