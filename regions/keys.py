@@ -66,6 +66,19 @@ def substitute(cls: type, part: Callable[[Any], Any]) -> None:
     _add(cls, lambda value, places: _encode(part(value), places))
 
 
+class _Refused(ValueError):
+    """A value that no key is to stand for; the text is the mend."""
+
+
+def refuse(cls: type, mend: str) -> None:
+    """Let no instance of ``cls`` be part of a key, and calls that pass one say what to do."""
+
+    def encoder(_value: Any, _places: Places) -> bytes:
+        raise _Refused(mend)
+
+    _add(cls, encoder)
+
+
 def _add(cls: type, encoder: Container) -> None:
     if cls in _scalars or cls in _containers:
         raise ConfigurationError(
@@ -323,6 +336,8 @@ class Binder:
                 continue
             try:
                 parts.append(_encode(value, places))
+            except _Refused as error:
+                raise UnkeyableArgument(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:
                 raise UnkeyableArgument(
                     f"{self.name}: argument {name!r} cannot be part of a key: {error}. Pass what "

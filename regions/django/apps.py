@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.checks import register
 from django.db import router
 from django.db.migrations.serializer import FunctionTypeSerializer, Serializer
 from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.autoreload import file_changed
 from django.utils.functional import LazyObject, Promise, empty
 
@@ -46,6 +48,16 @@ def teach_keys() -> None:
     keys.substitute(LazyObject, unwrapped)
     # A lazy text, such as of gettext_lazy(): what it is in the current language.
     keys.substitute(Promise, lambda lazy: lazy._proxy____cast())
+    keys.refuse(
+        HttpRequest,
+        "one request is no other, and what is made of it may be its user's alone. To keep the "
+        "pages of a view, decorate it with regions.django.pages.region_page; to keep what a "
+        "function finds, pass it what it asks of the request, such as request.user.pk",
+    )
+    keys.refuse(
+        SessionBase,
+        "a session changes, and is its visitor's alone. Pass what the function asks of it",
+    )
     if apps.is_installed("django.contrib.auth"):
         from django.contrib.auth.models import AnonymousUser
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+from django.test import RequestFactory
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
@@ -104,3 +107,19 @@ def test_an_instance_that_is_not_saved_is_refused(cache: CacheManager) -> None:
 
     with pytest.raises(UnkeyableArgument, match=r"group.*not saved"):
         load(Group(name="new"))
+
+
+def test_a_request_is_refused_with_what_to_do(cache: CacheManager) -> None:
+    """Without a word of leaving it out: then one user's page would be another's."""
+
+    @cache.region("functions")
+    def view(request: object, number: int = 0) -> str:
+        return "a page"
+
+    for request in (RequestFactory().get("/"), [HttpRequest()]):
+        with pytest.raises(UnkeyableArgument, match=r"view.*'request'.*region_page") as refused:
+            view(request)
+        assert "ignore" not in str(refused.value)
+    with pytest.raises(UnkeyableArgument, match="session") as refused:
+        view(SessionStore())
+    assert "ignore" not in str(refused.value)
