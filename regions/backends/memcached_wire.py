@@ -6,6 +6,7 @@ more: what can be no line of the protocol ends the connection.
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import struct
@@ -29,12 +30,21 @@ _PATIENCE, _SLOWEST = 20, 100_000
 many bytes a second it must have brought."""
 
 
+_PLAIN = issubclass(socket.socket, _socket.socket)
+"""Whether sockets are Python's own, and not another library's, such as gevent's, that wait for the
+system by themselves."""
+
+
 class _Socket(socket.socket):
     """A socket whose time-outs are the system's. With Python's own, each call is two to the
     system, with a pause for other threads in each."""
 
     def limit(self, seconds: float) -> None:
         """Let every later call take ``seconds`` at the most."""
+        if not _PLAIN:
+            # These never see the system's: the descriptor does not block.
+            self.settimeout(seconds)
+            return
         limit = _TIME.pack(int(seconds), max(1, int(seconds % 1 * 1e6)))
         self.settimeout(None)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
