@@ -247,6 +247,10 @@ def _require(name: str, type_: str, values: Config) -> None:
                 "python-memcached cannot sign in to a server; set it to 'pylibmc' "
                 "(pip install '.[sasl]')",
             )
+        ipv6 = [server for server, _ in values["url"] if server.startswith("[")]
+        if ipv6 and values.get("memcache_module") == "pylibmc":
+            mend = "pylibmc takes no IPv6 address: set memcache_module to 'memcache'"
+            raise _error(name, "url", ipv6[0], mend)
     if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
         raise _error(name, "data_dir", None, "name the folder that holds the entries")
 

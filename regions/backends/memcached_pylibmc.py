@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from regions.backends.memcached_connection import NOT_TAKEN, Connection, Item, NotANumber, added
+from regions.backends.memcached_names import address_of, forget
 from regions.backends.memcached_python import PythonMemcached
 from regions.backends.sasl import mechanisms
 from regions.errors import ConfigurationError, StoreUnavailable
@@ -56,12 +57,20 @@ class Pylibmc(Connection):
         # The library sends one command after the other; a server that wants a password speaks
         # nothing else.
         self._text = None if self._signs_in else PythonMemcached(server, timeout)
-        milliseconds, microseconds = round(timeout * 1e3), round(timeout * 1e6)
-        self._client = Client(
-            [server.removeprefix("unix:")],
-            binary=self._signs_in,
-            username=username,
-            password=password,
+        self._server, self._client_class = server, Client
+        self._options = {"binary": self._signs_in, "username": username, "password": password}
+        self._client = self._made()
+        self._is_old = False
+
+    def _made(self) -> Any:
+        try:
+            address = address_of(self._server, self._timeout)
+        except OSError as error:
+            raise StoreUnavailable("server", str(error)) from error
+        milliseconds, microseconds = round(self._timeout * 1e3), round(self._timeout * 1e6)
+        return self._client_class(
+            [address],
+            **self._options,
             behaviors={
                 "tcp_nodelay": True,
                 "tcp_keepalive": True,
@@ -170,6 +179,9 @@ class Pylibmc(Connection):
     # -- asking ----------------------------------------------------------------------------
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
+        if self._is_old:
+            # For the next request: this one knows the former.
+            self._client, self._is_old = self._made(), False
         kept, self._kept = self._kept, False
         self._resent = False
         started = time.monotonic()
@@ -198,4 +210,7 @@ class Pylibmc(Connection):
 
     def _disconnect(self) -> None:
         self._client.disconnect_all()
+        if not self._server.startswith("unix:"):
+            host, _, port = self._server.rpartition(":")
+            self._is_old = forget(host, int(port))
         self._connected = object()

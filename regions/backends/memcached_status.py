@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 
+from regions.backends.memcached_names import address_of, connect
 from regions.backends.sasl import mechanisms
 from regions.errors import StoreUnavailable
 
@@ -55,7 +56,7 @@ def _connected(server: str) -> socket.socket:
             raise
         return connection
     host, _, port = server.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+    return connect(host.strip("[]"), int(port), PATIENCE, socket.socket)
 
 
 def _signed_in(server: str, username: str, password: str | None) -> dict[str, str]:
@@ -63,7 +64,7 @@ def _signed_in(server: str, username: str, password: str | None) -> dict[str, st
         import pylibmc
     milliseconds = round(PATIENCE * 1e3)
     client = pylibmc.Client(
-        [server.removeprefix("unix:")],
+        [address_of(server, PATIENCE)],
         binary=True,
         username=username,
         password=password,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import memcache
 
+from regions.backends.memcached_names import connect
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,14 +88,14 @@ class Host(memcache._Host):  # type: ignore[misc]
         self.socket.sendall(request)
 
     def _connected(self) -> _Socket:
-        fresh = _Socket(self.family, socket.SOCK_STREAM)
-        try:
-            fresh.settimeout(self.socket_timeout)
+        seconds = self.socket_timeout
+        if self.family != socket.AF_UNIX:
+            fresh = connect(self.ip, self.port, seconds, _Socket)
+        else:
+            fresh = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            fresh.settimeout(seconds)
             fresh.connect(self.address)
-            fresh.limit(self.socket_timeout)
-        except BaseException:
-            fresh.close()
-            raise
+        fresh.limit(seconds)
         return fresh
 
     @contextlib.contextmanager
