@@ -177,7 +177,8 @@ def test_a_process_that_is_told_to_end_while_it_takes_a_lease_leaves_none(
     def give_and_signal(request: str) -> None:
         if request.startswith("add brg1:l"):
             proxy.answer = forward
-            assert memcached.ask(f"{request}\r\ntaken") == b"STORED\r\n"
+            lease = "x" * int(request.split()[4])
+            assert memcached.ask(f"{request}\r\n{lease}") == b"STORED\r\n"
             os.kill(os.getpid(), signal.SIGUSR1)
 
     former = signal.signal(signal.SIGUSR1, end)
