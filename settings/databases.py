@@ -39,7 +39,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def database(url: str) -> dict[str, Any]:
     """Return Django's settings of the database at ``url``: ``sqlite:///path``, ``mysql://…`` or
-    ``postgres://…``. Raises ImproperlyConfigured.
+    ``postgres://…``. Raises ImproperlyConfigured for what has no meaning, and for a database that
+    no two connections would share.
     """
     try:
         parsed: dict[str, Any] = dict(
@@ -55,5 +56,32 @@ def database(url: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"DATABASE_URL names a {parsed['ENGINE']} database; use sqlite, mysql or postgres"
         )
+    if parsed["ENGINE"].endswith("sqlite3"):
+        _check_file(url, parsed)
+    elif not parsed["NAME"]:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL names no database: write {url.partition('://')[0]}://user:password@"
+            "host:port/name"
+        )
     parsed["OPTIONS"] = options | parsed.get("OPTIONS", {})
     return parsed
+
+
+def _check_file(url: str, parsed: dict[str, Any]) -> None:
+    """Raise ImproperlyConfigured unless a URL of SQLite names a file, and nothing else."""
+    place = url.partition("://")[2].partition("?")[0]
+    if "@" in place:
+        raise ImproperlyConfigured(
+            "DATABASE_URL of SQLite has no user, password or host: write sqlite:///"
+            f"{parsed['NAME'].lstrip('/')}, or with four slashes for an absolute path"
+        )
+    if ":memory:" in place or not place.strip("/"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL means a database in memory, of which each thread and process would have "
+            "one of its own; name a file: sqlite:///path/of/file"
+        )
+    if not place.startswith("/"):
+        raise ImproperlyConfigured(
+            f"DATABASE_URL=sqlite://{place} names a host and no file; with three slashes it is a "
+            f"path, sqlite:///{place}, and with four an absolute one, sqlite:////srv/{place}"
+        )

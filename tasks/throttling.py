@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.forms import UsernameField
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -24,6 +25,11 @@ from django.views.decorators.cache import never_cache
 from beakercache import cache
 
 logger = logging.getLogger(__name__)
+
+_LONGEST = 254
+"""Characters of a name that the form takes."""
+_UNSEEN = {"Mn", "Mc", "Me", "Cc", "Cf", "Zs", "Zl", "Zp"}
+"""Unicode categories of marks on letters, and of what leaves no mark."""
 
 View = Callable[..., HttpResponseBase]
 
@@ -103,7 +109,7 @@ def count_failure(request: HttpRequest | None = None, **_: Any) -> None:
 
 def forget_tries(request: HttpRequest, user: User, **_: Any) -> None:
     """A receiver of user_logged_in."""
-    TRIES.forget(_account(user.get_username()), address_of(request))
+    TRIES.forget(_folded(user.get_username()), address_of(request))
 
 
 def address_of(request: HttpRequest) -> str:
@@ -125,9 +131,21 @@ def address_of(request: HttpRequest) -> str:
 
 
 def _account(username: str) -> str:
-    """Return what is one for all spellings that a database may take for one name."""
-    decomposed = unicodedata.normalize("NFKD", username.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).strip()
+    """Return what is one for all spellings that the database takes for one name.
+
+    Databases fold case and accents, and leave out characters that cannot be seen, each in its own
+    way. So it is asked whose name it is; what is nobody's is folded as it was typed.
+    """
+    # As the form reads it before it looks for the user.
+    field = UsernameField(max_length=_LONGEST)
+    name = str(field.to_python(username[: _LONGEST + 1])).replace("\0", "")
+    found = User.objects.filter(username=name).values_list("username", flat=True).first()
+    return _folded(name if found is None else found)
+
+
+def _folded(name: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(c for c in decomposed if unicodedata.category(c) not in _UNSEEN)
 
 
 @never_cache

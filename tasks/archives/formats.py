@@ -6,12 +6,12 @@ import bz2
 import errno
 import functools
 import gzip
-import lzma
 import os
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.archives.members import MemberStream, inner_path
 from tasks.archives.tars import TarArchive
+from tasks.archives.xz import XzUnpacked
 from tasks.archives.zips import ZipArchive
 from tasks.archives.zstandard import ZstdUnpacked
 from tasks.reading import SourceChanged, SourceFile, file_version
@@ -29,7 +29,7 @@ _FORMATS: dict[str, Callable[[SourceFile], Archive]] = {
     ".zip": ZipArchive,
     ".tar": TarArchive,
     ".tar.gz": functools.partial(TarArchive, unpack=lambda file: gzip.GzipFile(fileobj=file)),
-    ".tar.xz": functools.partial(TarArchive, unpack=lzma.LZMAFile),
+    ".tar.xz": functools.partial(TarArchive, unpack=XzUnpacked),
     ".tar.bz2": functools.partial(TarArchive, unpack=bz2.BZ2File),
     ".tar.zst": functools.partial(TarArchive, unpack=ZstdUnpacked),
 }

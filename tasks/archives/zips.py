@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import stat
 import zipfile
 from io import BufferedReader
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-from tasks.archives.damage import damage
-from tasks.archives.limits import NAME
+from tasks.archives.damage import ArchiveError, TooLarge, damage
+from tasks.archives.limits import DIRECTORY, MEMBERS, NAME, WINDOW_LOG
 from tasks.archives.members import Member
+from tasks.archives.xz import TOO_MUCH_MEMORY
 from tasks.reading import SourceFile, kind_of
 
 if TYPE_CHECKING:
@@ -22,15 +24,42 @@ _UNIX = 3
 """The system whose file modes stand in the upper half of the external attributes (4.4.2)."""
 
 
+_LOCAL_HEADER = 30
+"""Bytes before a member's name (4.3.7); at 26 are the lengths of the name and of what follows."""
+
+
+class _Reader(BufferedReader):
+    """A zip's file. `zipfile` reads the directory at once, however long it is said to be."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > DIRECTORY:
+            raise TooLarge(f"has a directory of {size} bytes, which is refused")
+        return super().read(size)
+
+
+class _Names(list[zipfile.ZipInfo]):
+    """The members, as they are added one by one while the directory is read."""
+
+    def append(self, info: zipfile.ZipInfo, /) -> None:
+        if len(self) == MEMBERS:
+            raise TooLarge(f"has more than {MEMBERS} names, which is refused")
+        super().append(info)
+
+
+class _ZipFile(zipfile.ZipFile):
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _Names(value) if name == "filelist" else value)
+
+
 class ZipArchive:
     """A zip. Its members are found by the directory at its end."""
 
     def __init__(self, source: SourceFile) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
         self._source = source
-        self._file = BufferedReader(source)
+        self._file = _Reader(source)
         with damage():
-            self._zip = zipfile.ZipFile(self._file)
+            self._zip = _ZipFile(self._file)
 
     def members(self) -> Iterator[Member]:
         for position, info in enumerate(self._zip.infolist()):
@@ -38,7 +67,7 @@ class ZipArchive:
 
     def open(self, member: Member) -> IO[bytes]:
         with damage():
-            return self._zip.open(self._zip.infolist()[member.position])
+            return self._opened(self._zip.infolist()[member.position])
 
     def verify(self) -> None:
         self._source.verify()
@@ -60,12 +89,28 @@ class ZipArchive:
             return Member(name, position, refusal=f"is {kind_of(mode)}, not a file")
         return Member(name, position, info.file_size)
 
+    def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        """Open a member. Raises TooLarge for one whose dictionary is."""
+        if info.compress_type == zipfile.ZIP_LZMA:
+            self._file.seek(info.header_offset)
+            header = self._file.read(_LOCAL_HEADER)
+            beside = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
+            self._file.seek(beside, os.SEEK_CUR)
+            # Version, length of the properties; of these one byte, and the size of the dictionary
+            # (5.8.8). `zipfile` takes as much as that says.
+            properties = self._file.read(9)
+            if len(properties) < 9:
+                raise ArchiveError("is cut short")
+            if int.from_bytes(properties[5:9], "little") > 1 << WINDOW_LOG:
+                raise TooLarge(TOO_MUCH_MEMORY)
+        return self._zip.open(info)
+
     def _link(self, position: int, info: zipfile.ZipInfo) -> Member:
         """Return a link, whose content is the name that it leads to."""
         if info.file_size > NAME:
             return Member(info.filename, position, refusal="is a link to too long a name")
         try:
-            with damage(), self._zip.open(info) as content:
+            with damage(), self._opened(info) as content:
                 target = content.read(NAME).decode("utf-8", "surrogateescape")
         except OSError as error:
             return Member(info.filename, position, refusal=error.strerror or str(error))

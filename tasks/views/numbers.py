@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from django.http import QueryDict
 
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
-"""As far as databases count: Python refuses to read thousands of digits."""
+_NUMBER = re.compile(r"-?[0-9]{1,99}")
+"""Python refuses to read thousands of digits."""
+_MOST = 2**63 - 1
+"""As far as databases count."""
 
 
 def number_in(fields: QueryDict, name: str, otherwise: int) -> int:
-    """Return the whole number in a field; ``otherwise`` when there is none."""
+    """Return the whole number in a field, the nearest that databases know; ``otherwise`` when
+    there is none."""
     value = fields.get(name, "").strip()
-    return int(value) if _NUMBER.fullmatch(value) else otherwise
+    return max(-_MOST, min(_MOST, int(value))) if _NUMBER.fullmatch(value) else otherwise

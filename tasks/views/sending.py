@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from django.conf import settings
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.core.handlers.asgi import ASGIRequest
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.http import require_safe
@@ -22,6 +24,7 @@ from tasks.views.files import away, row_or_404
 from tasks.views.ranges import Unsatisfiable, asked_range
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from io import BufferedReader
 
     from django.http.response import HttpResponseBase
@@ -32,6 +35,8 @@ _SHOWN = IMAGES - {"image/svg+xml"} | {"text/plain"}
 """Media types that a browser shows as a page of its own; all else might be active content."""
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 """What content may do in a browser that shows it as a page: be looked at."""
+_PIECE = 256 * 1024
+"""Bytes of a file that are in memory at a time where no kernel or nginx sends it."""
 _OURS = ("If-Match", "If-Unmodified-Since")
 """What nginx would compare with the ETag and the time that the stored file has for it."""
 
@@ -103,7 +108,12 @@ def _content(
         response = HttpResponse()
     else:
         part = _Part(content.open(), positions)
-        response = FileResponse(part, status=200 if asked is None else 206)
+        status = 200 if asked is None else 206
+        if isinstance(request, ASGIRequest):
+            # Of anything else, Django makes a list first.
+            response = StreamingHttpResponse(_Pieces(part), status=status)
+        else:
+            response = FileResponse(part, status=status)
     response["Content-Length"] = str(len(positions))
     if asked is not None:
         response["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{content.size}"
@@ -151,3 +161,20 @@ class _Part:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _Pieces:
+    """A part of a file for servers of ASGI: read in threads, one piece when the last was sent."""
+
+    def __init__(self, part: _Part) -> None:
+        self._part = part
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while piece := await asyncio.to_thread(self._part.read, _PIECE):
+                yield piece
+        finally:
+            self._part.close()
+
+    def close(self) -> None:
+        self._part.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
 from django.db.utils import ConnectionHandler
 
@@ -25,6 +26,47 @@ def mariadb(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Mari
     with django_db_blocker.unblock():
         yield server
     server.stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        ("sqlite://db.sqlite3", "sqlite:///db.sqlite3"),
+        ("sqlite://db.sqlite3?timeout=5", "sqlite:///db.sqlite3"),
+        ("sqlite://", "sqlite:///path/of/file"),
+        ("sqlite:", "sqlite:///path/of/file"),
+        ("sqlite:///", "sqlite:///path/of/file"),
+        ("sqlite://:memory:", "sqlite:///path/of/file"),
+        ("sqlite:///:memory:", "sqlite:///path/of/file"),
+        ("sqlite://var/db.sqlite3", "sqlite:///var/db.sqlite3"),
+        ("sqlite://me:secret@host/db.sqlite3", "sqlite:///db.sqlite3"),
+        ("mysql://me:secret@host:3306/", "mysql://user:password@host:port/name"),
+        ("mysql://me:secret@host", "mysql://user:password@host:port/name"),
+        ("postgres://host:5432", "postgres://user:password@host:port/name"),
+        ("db.sqlite3", "sqlite:///path/of/file"),
+        ("mysql://host:port/name", "mysql://user:password@host:port/name"),
+        ("oracle://host/name", "use sqlite, mysql or postgres"),
+    ],
+)
+def test_a_url_that_means_nothing_is_refused_with_the_right_form(url: str, mend: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as refused:
+        database(url)
+    assert mend in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("sqlite:///db.sqlite3", "db.sqlite3"),
+        ("sqlite:////srv/tasks/db.sqlite3", "/srv/tasks/db.sqlite3"),
+        ("sqlite:///var/db.sqlite3?timeout=5", "var/db.sqlite3"),
+        ("mysql://me:secret@host:3306/tasks", "tasks"),
+        ("postgres://me:secret@host/tasks", "tasks"),
+    ],
+)
+def test_a_url_that_names_a_database_is_taken(url: str, name: str) -> None:
+    assert database(url)["NAME"] == name
 
 
 @pytest.mark.parametrize("waits_for", ["an answer", "a question's receipt"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import RequestFactory
 
 from beakercache import cache
@@ -65,12 +66,32 @@ def test_who_guesses_too_often_is_told_when_to_try_again(
     assert "in 15 minutes" in page.text
     assert mine.get().names == ["kept"]
     # No other spelling, in this browser or another, gets around it.
-    for spelling in (name.upper(), f" {name}", name.replace("o", "ö").replace("u", "\uff55")):
+    for spelling in (
+        *(name.upper(), f" {name}", name.replace("o", "ö").replace("u", "\uff55")),
+        *(f"\u200b{name}", f"{name[:2]}\u00ad{name[2:]}", f"{name}\ufe0f", f"\x01{name}"),
+    ):
         assert guess(browser(REMOTE_ADDR=HERE), spelling, PASSWORD, at).status == 429
     # Whoever else uses the site, or the name, is not kept out.
     assert "user" in guess(browser(REMOTE_ADDR=ELSEWHERE), "user", PASSWORD).text
     User.objects.create_user("other", password=PASSWORD)
     assert "other" in guess(browser(REMOTE_ADDR=HERE), "other", PASSWORD).text
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="SQLite compares names byte by byte")
+def test_spellings_that_a_database_takes_for_one_name_are_counted_as_one(
+    browser: MakeBrowser, user: User
+) -> None:
+    # As MariaDB from 11.5 on, and MySQL, have it by default: accents and what is unseen count not.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE auth_user MODIFY username VARCHAR(150) "
+            "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci NOT NULL"
+        )
+    spellings = ["us\u200ber", "us\u0338er", "\u2060user", "u\u017fer", "USE\u0154"]
+    for spelling in spellings * 2:
+        assert guess(browser(REMOTE_ADDR=HERE), spelling).status == 422
+    assert guess(browser(REMOTE_ADDR=HERE), "u\u200bser", PASSWORD).status == 429
+    assert guess(browser(REMOTE_ADDR=HERE), "user", PASSWORD).status == 429
 
 
 def test_of_guesses_at_once_no_more_are_looked_at(browser: MakeBrowser, user: User) -> None:
