@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from regions import transactions
@@ -32,14 +32,21 @@ PATIENCE = 10
 than a tenth of its time."""
 
 
+Holds = Callable[[Any], bool]
+"""Whether a stored value counts that is made of others, which it names."""
+
+
 class Loading:
     """One caller's way to the value of one entry."""
 
-    def __init__(self, region: Region, entry: Entry, policy: Policy) -> None:
+    def __init__(
+        self, region: Region, entry: Entry, policy: Policy, holds: Holds | None = None
+    ) -> None:
         self._region = region
         self._store = region.store
         self._entry = entry
         self._policy = policy
+        self._holds = holds
         self._stats = region.stats.of(entry.function)
 
     def load(self, reading: Reading | None) -> Protocol:
@@ -203,10 +210,22 @@ class Loading:
     def _found(self, reading: Reading | None, waiter: Waiter) -> Step:
         """What this caller may take of what was found while it waited."""
         waiter.saw(reading)
+        holds = self._holds
         if reading is not None and reading.record is not None and waiter.may_take(reading.record):
+            if waiter.began_since(reading.record):
+                holds = None
             # As good as current, to this caller.
             reading = reading._replace(generations=reading.record.generations)
-        return functools.partial(self._region.fresh, self._entry, reading, self._policy)
+        return functools.partial(self._value, self._region.fresh, reading, holds)
 
     def _old(self, reading: Reading | None) -> Step:
-        return functools.partial(self._region.old, self._entry, reading, self._policy)
+        return functools.partial(self._value, self._region.old, reading, self._holds)
+
+    def _value(
+        self,
+        look: Callable[[Entry, Reading | None, Policy], Any],
+        reading: Reading | None,
+        holds: Holds | None,
+    ) -> Any:
+        value = look(self._entry, reading, self._policy)
+        return value if value is MISSING or holds is None or holds(value) else MISSING

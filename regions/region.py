@@ -41,6 +41,7 @@ from regions.store import Gone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from regions.loading import Holds
     from regions.options import RegionOptions
     from regions.policy import Policy
     from regions.store import Entry, Reading, Store
@@ -172,9 +173,12 @@ class Region:
 
     # -- loading ---------------------------------------------------------------------------
 
-    def load(self, entry: Entry, reading: Reading | None, policy: Policy) -> Protocol:
-        """After a look that found nothing fresh: load, or wait for who does."""
-        return Loading(self, entry, policy).load(reading)
+    def load(
+        self, entry: Entry, reading: Reading | None, policy: Policy, holds: Holds | None = None
+    ) -> Protocol:
+        """After a look that found nothing fresh: load, or wait for who does. What is found of
+        others' is asked with ``holds`` whether it counts."""
+        return Loading(self, entry, policy, holds).load(reading)
 
     def refresh(self, entry: Entry, policy: Policy) -> Protocol:
         """Load now and store. Loads that began earlier can no longer be stored over it."""

@@ -36,6 +36,11 @@ was invalidated has to read them before it asks for the value
 (`regions.django.dependencies.use`): for this reason nothing counts as seen that was read before
 `regions.loading.Loading.load` was called.
 
+A value that names what it is made of, and counts only while that is current (pages, of fragments:
+`regions.django.dependencies`), is asked for that as well when it was "seen": its load may have
+begun before the call, with a fragment that was invalidated in between. One from a turn "since" is
+not: all that it is made of was asked for during the call.
+
 Who has a transaction open, or an invalidation pending that covers the entry, does not wait, and
 takes nothing.
 
@@ -116,7 +121,11 @@ class Waiter:
 
     def may_take(self, record: Record) -> bool:
         """Whether a record was loaded under generations that were current during the call."""
-        return record.generations in self._seen or record.turn in self._since
+        return record.generations in self._seen or self.began_since(record)
+
+    def began_since(self, record: Record) -> bool:
+        """Whether the load of a record began during the call."""
+        return record.turn in self._since
 
     @property
     def _patience(self) -> float:

@@ -14,13 +14,11 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions import transactions
 from regions.errors import ConfigurationError, StoreUnavailable
 from regions.missing import MISSING
-from regions.steps import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -122,19 +120,19 @@ def judge(
     ]
 
 
-def fetch(region: Region, entry: Entry, policy: Policy, found: Found, mine: list[Any]) -> Protocol:
-    """Return the found value, or load it; the load puts what it makes into ``mine`` as well."""
+def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> Protocol:
+    """Return the found value, or load it."""
     reading = found.reading
     if found.value is not MISSING:
         if reading is not None and reading.record is not None:
             region.stats.of(entry.function).hit(entry, reading, reading.record, found.value)
         return found.value
-    value = yield from region.load(entry, reading, policy)
-    if any(value is made for made in mine):
-        return value
-    # Somebody else's, which may contain what has been invalidated since.
-    held = yield partial(_held, value.needs)
-    return value if held.issuperset(value.needs) else (yield Load)
+    return (yield from region.load(entry, reading, policy, _holds))
+
+
+def _holds(value: Any) -> bool:
+    """Whether nothing that a value contains was invalidated since."""
+    return not value.needs or _held(value.needs).issuperset(value.needs)
 
 
 def use(region: Region, entry: Entry, policy: Policy, found: Found) -> Need | None:

@@ -207,13 +207,11 @@ def _text(
     around: Recorder | None,
 ) -> str:
     need = None if around is None else use(region, part.entry, policy, found)
-    mine: list[Fragment] = []
 
     def load() -> Fragment:
-        mine.append(_rendered(block, nodes, context, part.variables))
-        return mine[-1]
+        return _rendered(block, nodes, context, part.variables)
 
-    fragment: Fragment = run(fetch(region, part.entry, policy, found, mine), load)
+    fragment: Fragment = run(fetch(region, part.entry, policy, found), load)
     if around is not None:
         around.needs |= dict.fromkeys(fragment.needs)
         if need is None:

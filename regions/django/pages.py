@@ -142,8 +142,7 @@ class Pages:
         place = self._places.of(visit)
         if place is None:
             return visit.call()
-        mine: list[Any] = []
-        page = run(self._page(visit, place, mine), partial(self._load, visit, place, mine))
+        page = run(self._page(visit, place), partial(self._load, visit, place))
         given = self._given(visit, page)
         return visit.call() if given is MISSING else given
 
@@ -159,9 +158,7 @@ class Pages:
         place = await sync_to_async(self._places.of)(visit)
         if place is None:
             return await visit.call()
-        mine: list[Any] = []
-        load = partial(self._aload, visit, place, mine)
-        page = await run_async(self._page(visit, place, mine), load)
+        page = await run_async(self._page(visit, place), partial(self._aload, visit, place))
         given = await sync_to_async(self._given)(visit, page)
         return await visit.call() if given is MISSING else given
 
@@ -188,7 +185,7 @@ class Pages:
         except TemplateDoesNotExist:
             return MISSING  # a page of an older release, with a hole that is gone
 
-    def _page(self, visit: Visit, place: Place, mine: list[Any]) -> Protocol:
+    def _page(self, visit: Visit, place: Place) -> Protocol:
         """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.
 
         Which header fields a page varies on is known only when there is one: the first at an
@@ -201,7 +198,7 @@ class Pages:
             found = yield partial(self._look, place.looked, entry)
             if found.value is MISSING and visit.request.method == "HEAD":
                 return None
-            page = yield from fetch(self.region, entry, self._policy, found, mine)
+            page = yield from fetch(self.region, entry, self._policy, found)
             if isinstance(page, Own) or all(meta.get(key) == value for key, value in page.vary):
                 place.looked.remember()
                 return page
@@ -215,24 +212,23 @@ class Pages:
 
     # -- rendering -------------------------------------------------------------------------
 
-    def _load(self, visit: Visit, place: Place, mine: list[Any]) -> Page | Own:
+    def _load(self, visit: Visit, place: Place) -> Page | Own:
         with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             rendering.response = _rendered(visit.call())
         outcome = rendering.outcome(self._max_age)
         if outcome is None:
             outcome = Own(visit.call(), why=HIDDEN)
-        return self._made(visit, outcome, mine)
+        return self._made(visit, outcome)
 
-    async def _aload(self, visit: Visit, place: Place, mine: list[Any]) -> Page | Own:
+    async def _aload(self, visit: Visit, place: Place) -> Page | Own:
         with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
             outcome = Own(await visit.call(), why=HIDDEN)
-        return self._made(visit, outcome, mine)
+        return self._made(visit, outcome)
 
-    def _made(self, visit: Visit, outcome: Page | Own, mine: list[Any]) -> Page | Own:
-        mine.append(outcome)
+    def _made(self, visit: Visit, outcome: Page | Own) -> Page | Own:
         if isinstance(outcome, Own):
             self.region.stats.count("not_kept", visit.name)
             logger.info("%s: the page is not kept: %s", visit.name, outcome.why or outcome.error)
