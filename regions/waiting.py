@@ -71,6 +71,9 @@ LONGEST_WAIT = 0.05
 _NEARLY = 0.9
 """The part of a lease's time after which it was taken over, and not given back: who waits does not
 see it to the moment."""
+_MOST_BRIEF = 3
+"""Turns that may end between two looks: who finds a value behind its lease gives it back at once,
+and has not loaded in vain."""
 
 
 class Waiter:
@@ -85,27 +88,32 @@ class Waiter:
         """The turns that were taken during the call."""
         self._seen: set[tuple[bytes | None, ...]] = set()
         """The generations that were current during the call."""
+        self._looks = 0
+        """How often it was found with this lease."""
         self._waited = 0.0
         """Seconds, for this lease."""
+        self._ended = 0
         self._pause = FIRST_WAIT
         self.in_vain = False
-        """Whether a turn that was taken during the call ended: without a value, if there is none
-        now."""
+        """Whether a load that began during the call has ended: in vain, if there is no value."""
         self.is_stuck = False
         """Whether a lease whose time is over could not be taken over."""
 
     def refused(self, lease: Lease) -> None:
         """Learn who has the lease, after an attempt to take it, or to take it over."""
         if lease.turn in (b"", self._lease.turn):
+            self._looks += 1
             self.is_stuck = self.is_over
             return
         if self._first in (b"", lease.turn):
             self._first = lease.turn
         else:
             self._since.add(lease.turn)
-            ended = self._waited < _NEARLY * self._patience
-            self.in_vain = self.in_vain or (self._lease.turn in self._since and ended)
+            if self._lease.turn in self._since and self._waited < _NEARLY * self._patience:
+                self._ended += _MOST_BRIEF if self._looks > 1 else 1
+            self.in_vain = self._ended >= _MOST_BRIEF
         self._lease = lease
+        self._looks = 1
         self._waited = 0.0
 
     def pause(self) -> float:
