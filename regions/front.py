@@ -40,6 +40,22 @@ _OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
 """Options that Beaker's sessions pass on to any namespace and that mean nothing to it."""
 
 
+_OF_BEAKER = ("beaker.", "cache.", "session.", "session_")
+"""Its middlewares pass on their keyword options to any namespace as they were given, after they
+have read them themselves."""
+
+
+class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
+    """One of Beaker's caches in a region. Its methods take another type for one call, as Beaker's
+    do: what ``of_type`` returns for the type and its options is used then."""
+
+    of_type: Callable[..., beaker.cache.Cache]
+
+    def _legacy_get_value(self, key: bytes, type: str, **given: Any) -> Any:  # noqa: A002
+        call = {k: given.pop(k) for k in ("createfunc", "expiretime", "starttime") if k in given}
+        return self.of_type(type=type, **given)._get_value(key, **call)
+
+
 class Unnamed(NamedTuple):
     """A region that is known by its options alone."""
 
@@ -103,14 +119,25 @@ def install(**defaults: Any) -> None:
 def _namespace(
     defaults: Config, namespace: str, timeout: float | None = None, **given: Any
 ) -> RegionNamespace:
-    own = {k: v for k, v in given.items() if k not in _OF_SESSIONS and v is not None}
-    region, options = unnamed({**defaults, **own})
+    own = {k: v for k, v in _meant(given).items() if v is not None}
+    others = set().union(*OWN.values()) - OWN[defaults["type"]].keys()
+    # A cache of the other type that is given this one for a call has options of both.
+    region, options = unnamed({**defaults, **{k: v for k, v in own.items() if k not in others}})
     return RegionNamespace(
         namespace,
         region,
         timeout=_whole(options.expire) if timeout is None else timeout,
         grace=options.grace,
     )
+
+
+def _meant(given: Config) -> Config:
+    """Return the options that are meant for a namespace, of all that Beaker passes on to it."""
+    return {
+        option: value
+        for option, value in given.items()
+        if option not in _OF_SESSIONS and not option.startswith(_OF_BEAKER)
+    }
 
 
 def _configured(
@@ -123,8 +150,8 @@ def _configured(
 ) -> RegionNamespace:
     """Return a namespace in a region that a manager has configured; one that is named also says
     how long an item lives that has no time of its own."""
-    for option in others:
-        if option not in COMMON and option not in _OF_SESSIONS:
+    for option in _meant(others):
+        if option not in COMMON:
             raise ConfigurationError(
                 f"type {TYPE!r}: no such option: {option!r}; valid: region, expire, grace, timeout"
             )

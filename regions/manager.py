@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from inspect import iscoroutinefunction, ismethod
 from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
 
@@ -11,11 +12,11 @@ from regions.async_function import AsyncCachedFunction
 from regions.bypass import bypassed
 from regions.counters import Counter
 from regions.errors import ConfigurationError, nearest
-from regions.front import cache_options, open_region, unnamed
+from regions.front import LegacyCache, cache_options, open_region, unnamed
 from regions.function import CachedFunction
 from regions.function_options import FunctionOptions
 from regions.invalidation import deferred_invalidation, invalidate_all, invalidate_tags
-from regions.options import OWN, RegionOptions, check, lifetime, shared_by
+from regions.options import COMMON, OWN, RegionOptions, check, lifetime, shared_by
 from regions.policy import Policy
 from regions.region import Region
 from regions.tags import Tags
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from regions.content import CachedFile, Resumable
+    from regions.options import Config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,10 +148,19 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         is configured for all. The types ext:memcached and file are this library's."""
         if kwargs.get("type", self.kwargs.get("type")) not in OWN:
             return super().get_cache(name, **kwargs)
+        given = dict(kwargs)
         beakers = {key: kwargs.pop(key) for key in ("starttime", "expiretime") if key in kwargs}
         region, options = unnamed(shared_by(self.kwargs, kwargs))
         made = cache_options(region, options, self.functions.__contains__)
-        return beaker.cache.Cache._get_cache(name, made | beakers)
+        cache = LegacyCache._get_cache(name, made | beakers)
+        cache.of_type = functools.partial(self._cache_of_type, name, given)
+        return cache
+
+    def _cache_of_type(self, name: str, former: Config, /, **options: Any) -> beaker.cache.Cache:
+        """Return a cache of another type than one with the options ``former``, of which those
+        serve that any type has."""
+        common = {key: value for key, value in former.items() if key in COMMON}
+        return self.get_cache(name, **{**common, **options})
 
     def invalidate(self, function: Any, *args: Any, **kwargs: Any) -> None:
         """Invalidate one call of a function that `cache` has decorated; ``args`` as for

@@ -12,7 +12,7 @@ import beaker.util
 import pytest
 from beaker.cache import Cache, cache_region, region_invalidate
 from beaker.ext.memcached import MemcachedNamespaceManager
-from beaker.middleware import CacheMiddleware
+from beaker.middleware import CacheMiddleware, SessionMiddleware
 
 from regions import CacheManager, ConfigurationError, parse_cache_config_options
 from regions.backends.namespaces import RegionNamespace
@@ -209,3 +209,68 @@ def test_beakers_cache_middleware(options: dict[str, Any]) -> None:
     visitor = Visitor(CacheMiddleware(app))
     paths = ["/", "/", "/clear", "/", "/none"]
     assert [visitor.get(path) for path in paths] == ["1", "2", "1", "2", "None"]
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    session = environ["beaker.session"]
+    session["count"] = session.get("count", 0) + 1
+    session.save()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(session["count"]).encode()]
+
+
+def ask(application: Any) -> list[bytes]:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": "example.org"}
+    return list(application(environ, lambda *_: None))
+
+
+@pytest.mark.filterwarnings("ignore:Session options should start")
+@pytest.mark.parametrize("prefix", ["session.", "session_", "beaker.session."])
+def test_a_session_middleware_with_keyword_options(
+    installed: None, options: dict[str, Any], prefix: str
+) -> None:
+    given = {f"{prefix}{option}": value for option, value in options.items()}
+    assert ask(SessionMiddleware(hello, **given)) == [b"1"]
+
+
+def test_a_session_middleware_with_a_region_by_keyword(manager: Manager) -> None:
+    manager()
+    given = {"session.type": "regions", "session.region": "functions"}
+    assert ask(SessionMiddleware(hello, **given)) == [b"1"]
+
+
+def test_a_cache_middleware_with_keyword_options(
+    installed: None, options: dict[str, Any], calls: Calls
+) -> None:
+    given = {f"cache.{option}": value for option, value in options.items()}
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        cache = environ["beaker.cache"].get_cache("numbers")
+        start_response("200 OK", [])
+        return [str(cache.get("one", createfunc=calls)).encode()]
+
+    for _ in range(2):
+        assert ask(CacheMiddleware(application, **given)) == [b"1"]
+
+
+@pytest.mark.filterwarnings("ignore:Specifying a 'type'")
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_a_cache_whose_call_names_another_type(
+    request: pytest.FixtureRequest, memcached: Memcached, tmp_path: Path, is_installed: bool
+) -> None:
+    """As Beaker's old interface has it."""
+    cache: Any
+    if is_installed:
+        request.getfixturevalue("installed")
+        own: Any = {"type": "ext:memcached", "url": memcached.address, "data_dir": str(tmp_path)}
+        cache = Cache("legacy", **own)
+    else:
+        cache = unnamed(data_dir=tmp_path).get_cache(
+            "legacy", type="ext:memcached", url=memcached.address
+        )
+    for type_ in ("file", "memory"):
+        cache.set_value("one", type_, type=type_)
+        assert cache.get("one", type=type_) == type_
+    assert "one" not in cache
+    cache.remove_value("one", type="file")
+    assert cache.get("one", type="file", createfunc=lambda: "new") == "new"
