@@ -40,6 +40,7 @@ class Counter:
     """
 
     def __init__(self, region: Region, name: str, key: tuple[object, ...], expire: float) -> None:
+        region.require_atomic(f"counter {name!r}")
         try:
             encoded = encode((name, *key))
         except (TypeError, ValueError, RecursionError) as error:

@@ -28,7 +28,7 @@ from weakref import WeakSet
 
 from regions import invalidation, transactions
 from regions.bypass import block, is_bypassed
-from regions.errors import StoreUnavailable
+from regions.errors import ConfigurationError, StoreUnavailable
 from regions.invalidation import Invalidation
 from regions.lately import Lately
 from regions.loading import Loading
@@ -36,7 +36,7 @@ from regions.missing import MISSING
 from regions.records import AHEAD
 from regions.stats import Stats
 from regions.steps import Protocol, Step
-from regions.store import Gone
+from regions.store import Gone, NoCounters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +86,15 @@ class Region:
         self.failed = Lately()
         """Loaded here in vain, while there was an old value to serve."""
         _regions.add(self)
+
+    def require_atomic(self, what: str) -> None:
+        """Raise ConfigurationError, for ``what`` needs it, if the store cannot change a value that
+        others may be changing."""
+        if isinstance(self.store.counters, NoCounters):
+            raise ConfigurationError(
+                f"region {self.name!r}: type = {self.options.type!r}: {what} cannot be kept there, "
+                f"since it only gets and sets; use a region of type 'file' or 'ext:memcached'"
+            )
 
     # -- looking ---------------------------------------------------------------------------
 

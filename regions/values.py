@@ -47,6 +47,8 @@ class Values(Generic[K, V]):
     """The values of one name in a region, each under a key (arguments as of a function).
 
     ``expire``: seconds for which a value lives that is set without a time of its own.
+
+    Raises ConfigurationError for a region of a type that cannot keep them.
     """
 
     def __init__(self, region: Region, name: str, expire: float) -> None:
@@ -54,6 +56,7 @@ class Values(Generic[K, V]):
         self.name = name
         self._expire = expire
         self._subject = f"values {name!r}"
+        region.require_atomic(self._subject)
         # Qualified names of functions have no space.
         self._scope = function_scope(region.name, f"values {name}")
         self._shared_scopes = (self._scope, region_scope(region.name))

@@ -43,8 +43,7 @@ class RegionCache(BaseCache):
                 f"CACHES, LOCATION {location!r}: there is no option {option!r}; how much it may "
                 f"hold is said where the region is configured (size_limit, or the server's memory)"
             )
-        self.region = region_named(location)
-        self._values: Values[str, Any] = Values(self.region, NAME, math.inf)
+        self._values: Values[str, Any] = Values(region_named(location), NAME, math.inf)
 
     def _life(self, timeout: Any) -> float:
         """Return seconds; 0 or less: expired at once."""

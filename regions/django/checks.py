@@ -7,7 +7,7 @@ Servers are not asked: a deployment does not fail because a memcached starts lat
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.sessions.backends import cache as sessions_in_cache
@@ -15,19 +15,21 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
 from regions import health
-from regions.backends.beaker import BeakerStore
 from regions.django import sessions
-from regions.django.backend import RegionCache
 from regions.django.dependencies import region_named
 from regions.errors import ConfigurationError
 from regions.region import all_regions
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TAG = "regions"
+BACKEND = "regions.django.backend.RegionCache"
 
 
 def check_regions(**_: Any) -> list[CheckMessage]:
     """Return what is wrong with the regions of this process."""
-    found: list[CheckMessage] = []
+    found = list(_check_aliases())
     for region in all_regions():
         for finding in health.check_here(region):
             if finding.level == "ok":
@@ -55,15 +57,24 @@ def check_sessions(**_: Any) -> list[CheckMessage]:
     if not issubclass(store, sessions_in_cache.SessionStore):
         return []
     alias = settings.SESSION_CACHE_ALIAS
-    backend = caches[alias]
-    if not isinstance(backend, RegionCache) or not isinstance(backend.region.store, BeakerStore):
+    if settings.CACHES[alias].get("BACKEND") != BACKEND:
         return []
-    message = (
-        f"Sessions in CACHES[{alias!r}]: region {backend.region.name!r} is of a type of Beaker's "
-        f"own, which cannot add a value if there is none, and so no session"
-    )
-    hint = (
-        'Give the region the type "file" or "ext:memcached", or set SESSION_ENGINE to '
-        '"regions.django.sessions", which keeps sessions in the database too'
-    )
-    return [Error(message, hint, id="regions.E003")]
+    try:
+        caches[alias]
+    except ConfigurationError as error:
+        hint = (
+            'Give the region the type "file" or "ext:memcached", or set SESSION_ENGINE to '
+            '"regions.django.sessions", which keeps sessions in the database too'
+        )
+        return [Error(f"Sessions in CACHES[{alias!r}]: {error}", hint, id="regions.E003")]
+    return []
+
+
+def _check_aliases() -> Iterator[CheckMessage]:
+    """Report regions that cannot be what CACHES says."""
+    for alias, configured in getattr(settings, "CACHES", {}).items():
+        if configured.get("BACKEND") == BACKEND:
+            try:
+                caches[alias]
+            except ConfigurationError as error:
+                yield Error(f"CACHES[{alias!r}]: {error}", id="regions.E004")

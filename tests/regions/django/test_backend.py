@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from django.core.cache import BaseCache, caches
 from django.test import override_settings
 
 from regions import ConfigurationError
+from regions.django.checks import check_regions
 from tests.regions.backends.proxies import Proxy
 from tests.regions.children import fork, statuses
 from tests.regions.conftest import make_manager
@@ -143,3 +145,21 @@ def test_what_a_region_cannot_do_is_refused(
 ) -> None:
     with of(location, OPTIONS=options), pytest.raises(ConfigurationError, match=mend):
         caches["default"].get("key")
+
+
+def test_a_region_that_only_gets_and_sets_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = make_manager(type="memory", secret="of the tests")
+    monkeypatch.setattr("regions.django.dependencies._manager", cache)
+    mend = "region 'functions': type = 'memory': .* use a region of type 'file' or 'ext:memcached'"
+    with of("functions"):
+        assert [each.id for each in check_regions() if re.search(mend, each.msg)] == [
+            "regions.E004"
+        ]
+        with pytest.raises(ConfigurationError, match=mend):
+            caches["default"]
+    with pytest.raises(ConfigurationError, match=mend):
+        cache.values("functions", "carts")
+    with pytest.raises(ConfigurationError, match=mend):
+        cache.counter("functions", "hits")
