@@ -110,9 +110,9 @@ class FileLeases:
                     return self._descriptor
             os.close(self._descriptor)
             self._descriptor = None
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, flags, 0o600)
+        self._descriptor = os.open(self._path, flags, 0o660)
         return self._descriptor
 
 

@@ -64,7 +64,7 @@ class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
     def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(self.descriptor)
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)

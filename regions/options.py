@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import pwd
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,17 +112,40 @@ def _secrets(value: Any) -> tuple[str, ...]:
 
 
 def _folder(value: Any) -> Path:
-    """Return an absolute folder that exists and takes files."""
+    """Return an absolute folder that exists, takes files, and that nobody else can write to but a
+    group that shares it; one that is made here is closed to others (the umask says whether to its
+    group)."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("give the path of a folder")
     path = Path(value).absolute()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(0o770, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise ValueError(f"{error.strerror}: give a folder this process can write to") from error
+    _refuse_if_open(path)
     return path
+
+
+def _refuse_if_open(path: Path) -> None:
+    """Raise ValueError for a folder in which others could put what this process trusts."""
+    found = path.stat()
+    if found.st_mode & stat.S_IWOTH:
+        raise ValueError(f"every user can write to it: chmod o-w {path}, or give one within it")
+    if found.st_uid not in (0, os.geteuid()) and not found.st_mode & stat.S_IWGRP:
+        raise ValueError(
+            f"it belongs to the user {_name_of(found.st_uid)}, and this process runs as "
+            f"{_name_of(os.geteuid())}: run it as that user, or let both share the folder by its "
+            f"group (chmod g+ws {path}, and a umask of 007)"
+        )
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _client(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import secrets
@@ -11,6 +12,7 @@ from regions.backends.beaker import BeakerStore
 from regions.backends.cluster_files import ClusterFileStore
 from regions.backends.files import FileStore
 from regions.backends.memcached import MemcachedStore
+from regions.errors import ConfigurationError
 from regions.records import Signer
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
         own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
+        _refuse_links(parent / options.name)
         if "cluster" in backend:
             servers = cast("MemcachedStore", open_store(backend["cluster"]))
             return ClusterFileStore(parent / options.name, signer, servers, **own)
@@ -53,6 +56,18 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
     return BeakerStore(options.type, options.name, backend, signer)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise ConfigurationError where a region's folder, or one in it, lies elsewhere: who put the
+    link there could read and replace what is stored."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in (folder, *folder.iterdir()):
+            if path.is_symlink():
+                raise ConfigurationError(
+                    f"{path} is a symbolic link, and none is followed in a region's folder: remove "
+                    f"it, or set data_dir to the folder where the entries are to lie"
+                )
 
 
 @functools.cache

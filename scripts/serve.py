@@ -15,6 +15,10 @@ THREADS = 8
 def main() -> None:
     port = port_of(sys.argv[1:])
     os.chdir(ROOT)
+    # The database, sessions and the secret key are for nobody else on this machine.
+    os.umask(0o077)
+    if (ROOT / "var").is_dir():
+        (ROOT / "var").chmod(0o700)
     sys.path.insert(0, str(ROOT))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
     prepare()

@@ -7,7 +7,7 @@ from settings.databases import database
 
 BASE_DIR = Path(__file__).parent.parent
 VAR = BASE_DIR / "var"
-VAR.mkdir(exist_ok=True)
+VAR.mkdir(0o770, exist_ok=True)  # others have no business there; the umask says who has
 
 DEBUG = os.environ.get("DEBUG", "").strip().lower() in {"1", "true", "yes", "on"}
 

@@ -125,7 +125,7 @@ def _opened(folder: Path, name: str) -> IO[bytes]:
     """Open a file for reading and writing, as it is."""
 
     def opener(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CREAT, 0o666)
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o660)
 
     path = str(folder / name)
     try:

@@ -165,7 +165,7 @@ class ContentFiles:
         path = self.path(address, described.name)
         if described.outlived:
             raise OSError(f"{path} was not synced before the machine started anew")
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(descriptor)
         if (
             found.st_size != described.size

@@ -51,12 +51,12 @@ def _locked(path: str, deadline: float) -> int:
 
 
 def _opened(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, 0o660)
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, 0o660)
 
 
 def _lock(descriptor: int, deadline: float) -> None:

@@ -138,7 +138,7 @@ class FileStore(Store):
                     if self.size_limit is not None:
                         self.size_limit.used(path, found)
                     return record
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         try:

@@ -117,7 +117,7 @@ def stored_at(store: FileStore, path: str) -> Stored | None:
     shard, _, name = path.rpartition("/")
     try:
         address = bytes.fromhex(shard[-2:] + name)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (ValueError, FileNotFoundError):
         return None
     try:

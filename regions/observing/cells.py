@@ -76,7 +76,7 @@ class _File:
         name = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It gets its name when it is locked: until then it would be taken for a dead process's.
         hidden = folder / f".{name}"
-        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(descriptor, 0, SIZE)

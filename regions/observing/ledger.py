@@ -37,7 +37,9 @@ ABANDONED = 60 * 60
 def locked(folder: Path, how: int) -> Iterator[None]:
     """Hold the folder's lock; ``how`` as for `fcntl.flock`. Raises OSError, BlockingIOError
     where somebody else has it and ``how`` says not to wait."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
+    )
     try:
         fcntl.flock(descriptor, how)
         try:

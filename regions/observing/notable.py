@@ -98,7 +98,9 @@ class Notes:
 def append(folder: Path, name: str, line: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
+    )
     try:
         os.write(log, line)
         if os.fstat(log).st_size > LIMIT:

@@ -177,7 +177,9 @@ def append(folder: Path, records: bytes, *, wait: bool = False) -> bool:
     try:
         with ledger.locked(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)):
             log = os.open(
-                folder / "samples", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+                folder / "samples",
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o660,
             )
             try:
                 if os.fstat(log).st_size < LOG_LIMIT:
