@@ -19,8 +19,8 @@ import os
 import struct
 import threading
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
+from regions import forking
 from regions.records import TURN_SIZE
 from regions.store import MOST_LEVEL, Lease
 
@@ -36,8 +36,6 @@ _TURNS = 1 << 62
 _LOCK = struct.Struct("hhqqi4x")
 """Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 
-_all: WeakSet[FileLeases] = WeakSet()
-
 
 class FileLeases:
     """At most one holder, thread or process, for each entry."""
@@ -45,14 +43,14 @@ class FileLeases:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self.reset()
-        _all.add(self)
+        self.after_fork()
+        forking.tell(self)
 
     def __del__(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
 
-    def reset(self) -> None:
+    def after_fork(self) -> None:
         """Hold nothing, as a forked child, which has none of its parent's locks."""
         self._lock = threading.Lock()
         self._held: set[bytes] = set()
@@ -133,11 +131,3 @@ def _lock(descriptor: int, offset: int) -> bool:
 
 def _unlock(descriptor: int, offset: int) -> None:
     fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
-
-
-def _after_fork() -> None:
-    for leases in list(_all):
-        leases.reset()
-
-
-os.register_at_fork(after_in_child=_after_fork)

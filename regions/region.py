@@ -36,7 +36,7 @@ from regions.missing import MISSING
 from regions.records import AHEAD
 from regions.stats import Stats
 from regions.steps import Protocol, Step
-from regions.store import Gone, NoCounters
+from regions.store import Gone, NoCounters, region_scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +85,7 @@ class Region:
         """Loaded here, and not stored: not worth it, too large, refused."""
         self.failed = Lately()
         """Loaded here in vain, while there was an old value to serve."""
+        store.authority.cover(region_scope(options.name))
         _regions.add(self)
 
     def require_atomic(self, what: str) -> None:

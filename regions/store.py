@@ -245,6 +245,10 @@ class Store(ABC):
         it has been carried out.
         """
 
+    def cover(self, scope: str) -> None:
+        """Be told of a scope that covers all that a region keeps here."""
+        return
+
     @abstractmethod
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         """Take the entry's lease for ``seconds``, by one atomic step, or return whose it is.

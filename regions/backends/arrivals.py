@@ -62,6 +62,9 @@ def received(
     finally:
         # Nothing that counts is left to be written; what else it says was said.
         with contextlib.suppress(OSError):
+            # Closing is not enough where a fork has copied the descriptor meanwhile.
+            fcntl.flock(file, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):
             file.close()
         if not keep:
             with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
 
+from regions import forking
 from regions.backends.beaker_row import FULL, Row
 from regions.backends.file_writing import reported
 from regions.backends.folder_identity import identity_of
@@ -58,6 +59,10 @@ class BeakerStore(Store):
         self._folder = Path(folder, "undelivered") if folder else None
         self._signer = signer
         self._leases: dict[bytes, Lease] = {}
+        self.after_fork()
+        forking.tell(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def owner(self) -> str | None:
@@ -67,6 +72,9 @@ class BeakerStore(Store):
             return None
         with reported("read"):
             return identity_of(self._folder).hex()
+
+    def cover(self, scope: str) -> None:
+        self._undelivered.cover(scope)
 
     def read(self, entry: Entry) -> Reading:
         self._undelivered.deliver(self._change)

@@ -1,8 +1,8 @@
 """Locks among the threads and processes of one host: one file each, of which there are few.
 
 Each lock opens its file anew, so that threads exclude each other as processes do (``flock`` locks
-the open file), and gives it back by name, so that a child forked meanwhile cannot keep it. The
-kernel gives it back when its holder dies, however it dies.
+the open file), and gives it back by name, so that a child forked meanwhile cannot keep it
+(`regions.forking`). The kernel gives it back when its holder dies, however it dies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import random
 import time
 from typing import TYPE_CHECKING
+
+from regions import forking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,27 +29,22 @@ _PAUSE = 0.001
 def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
     """Yield the descriptor of the file at ``path``, made if it is missing, while nobody else has
     it. Raises OSError, a TimeoutError after ``longest`` seconds."""
-    descriptor = _locked(path, time.monotonic() + longest)
-    try:
-        yield descriptor
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def _locked(path: str, deadline: float) -> int:
+    deadline = time.monotonic() + longest
     while True:
         descriptor = _opened(path)
-        try:
-            _lock(descriptor, deadline)
+        with forking.unshared(descriptor):
+            take(descriptor, fcntl.LOCK_EX, deadline)
             # Removed in the meantime, it would lock nobody else out.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+            if _is_at(descriptor, path):
+                yield descriptor
+                return
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _opened(path: str) -> int:
@@ -59,10 +56,12 @@ def _opened(path: str) -> int:
         return os.open(path, flags, 0o660)
 
 
-def _lock(descriptor: int, deadline: float) -> None:
+def take(descriptor: int, how: int, deadline: float) -> None:
+    """Lock an open file, ``how`` as for `fcntl.flock`; wait until ``deadline``, of the monotonic
+    clock, in seconds. Raises OSError, a TimeoutError when it is over."""
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:

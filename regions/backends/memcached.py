@@ -226,6 +226,10 @@ class MemcachedStore(Store):
 
     # -- generations and leases ------------------------------------------------------------
 
+    def cover(self, scope: str) -> None:
+        for server in self._servers.values():
+            server.cover(scope)
+
     def invalidate(
         self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
     ) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from regions import tracing
+from regions import forking, tracing
 from regions.backends.memcached_connection import NOT_TAKEN, Connections, whole
 from regions.errors import StoreUnavailable
 from regions.undelivered import DELIVERING
@@ -39,7 +39,15 @@ class Server:
         self._undelivered = undelivered
         self._failed = False
         self._next_try = 0.0
+        self.after_fork()
+        forking.tell(self)
+
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
+
+    def cover(self, scope: str) -> None:
+        """Be told of a scope that covers all that a region keeps here."""
+        self._undelivered.cover(scope)
 
     def ask(self, command: Callable[[Connection], T]) -> T:
         """Do ``command`` with this thread's connection. Raises StoreUnavailable."""

@@ -21,6 +21,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from regions import forking
+from regions.backends.file_locks import take
 from regions.observing import cells
 from regions.observing.cells import Name
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Totals = Counter[Name]
+LONGEST = 10.0
+"""Seconds to wait for a holder, who may be replaying an hour's samples."""
 ABANDONED = 60 * 60
 """Seconds after which a file that was being made belongs to a process that was killed."""
 
@@ -36,19 +40,17 @@ ABANDONED = 60 * 60
 @contextlib.contextmanager
 def locked(folder: Path, how: int) -> Iterator[None]:
     """Hold the folder's lock; ``how`` as for `fcntl.flock`. Raises OSError, BlockingIOError
-    where somebody else has it and ``how`` says not to wait."""
+    where somebody else has it and ``how`` says not to wait, a TimeoutError where it was waited
+    for long enough: its holder may have been stopped."""
     descriptor = os.open(
         folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
     )
-    try:
-        fcntl.flock(descriptor, how)
-        try:
-            yield
-        finally:
-            # Closing is not enough where a fork has copied the descriptor meanwhile.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-    finally:
-        os.close(descriptor)
+    with forking.unshared(descriptor):
+        if how & fcntl.LOCK_NB:
+            fcntl.flock(descriptor, how)
+        else:
+            take(descriptor, how, time.monotonic() + LONGEST)
+        yield
 
 
 def read(folder: Path) -> Totals:
