@@ -21,6 +21,7 @@ from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import Calls, Manager, make_manager
 from tests.servers import Memcached
 
+CALLERS = 12
 LONG = 30.0
 """Seconds; longer than any test."""
 
@@ -263,6 +264,31 @@ def test_who_waits_goes_on_when_the_value_is_there(namespaces: Any, calls: Calls
             assert waiting.result(LONG / 2) == "created"
         finally:
             lock.release()
+
+
+def test_callers_do_not_queue_for_values_that_nobody_can_use(namespaces: Any, calls: Calls) -> None:
+    """Each creation is invalidated before it ends."""
+    cache = namespaces(lease=LONG)
+    start = threading.Barrier(CALLERS, timeout=LONG)
+    running: list[None] = []
+    most = 0
+
+    def create() -> int:
+        nonlocal most
+        running.append(None)
+        most = max(most, len(running))
+        time.sleep(0.3)
+        cache.remove_value("one")
+        running.pop()
+        return calls()
+
+    def get(_: int) -> object:
+        start.wait()
+        return cache.get("one", createfunc=create)
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        assert len(list(threads.map(get, range(CALLERS)))) == CALLERS
+    assert most > CALLERS / 2, "who has waited for two waits no more"
 
 
 def test_nobody_waits_longer_than_a_lease(namespaces: Any, calls: Calls) -> None:
