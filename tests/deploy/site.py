@@ -69,6 +69,8 @@ class Nginx(Server):
             {
                 "server app1:8001": f"server 127.0.0.1:{ports[0]}",
                 "server app2:8002": f"server 127.0.0.1:{ports[1]}",
+                "server_name tasks.example.org;": "server_name localhost;",
+                "listen 80 default_server": f"listen 127.0.0.1:{self.port} default_server",
                 "listen 80;": f"listen 127.0.0.1:{self.port};",
                 "listen 443 ssl": f"listen 127.0.0.1:{self.tls_port} ssl",
                 "/etc/nginx/tls/": f"{folder}/",

@@ -110,3 +110,32 @@ def test_what_the_container_copies_is_there() -> None:
     assert [source for source in sources if not (ROOT / source).exists()] == []
     modules = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     assert {"regions", "tasks", "project", "settings"} <= set(sources) & modules
+
+
+def test_the_container_installs_by_digests_the_versions_that_are_tested() -> None:
+    def versions(file: Path) -> dict[str, str]:
+        found = re.findall(r"^([\w.-]+)==([\w.]+)", file.read_text(), re.MULTILINE)
+        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+    text = (DEPLOY / "requirements.txt").read_text()
+    pinned, tested = versions(DEPLOY / "requirements.txt"), versions(ROOT / "requirements.txt")
+    elsewhere = {"colorama", "tzdata"}  # of Windows alone
+    assert {"django", "beaker", "gunicorn", "mysqlclient", "setuptools"} <= set(pinned)
+    assert {name: tested.get(name) for name in set(pinned) - elsewhere} == {
+        name: version for name, version in pinned.items() if name not in elsewhere
+    }
+    entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert len(entries) == len(pinned)
+    assert all("--hash=sha256:" in entry for entry in entries)
+    container = (DEPLOY / "Containerfile").read_text()
+    assert "--require-hashes" in container
+    for command in re.findall(r"pip install (.*?[^\\])\n", container, re.DOTALL):
+        assert "--require-hashes" in command or "--no-deps" in command
+
+
+def test_the_application_is_not_given_the_password_of_the_databases_root(compose: Any) -> None:
+    assert "ROOT_PASSWORD" not in (DEPLOY / "env.example").read_text()
+    for name, service in compose["services"].items():
+        if "env_file" in service:
+            assert not any("ROOT" in key for key in service["environment"]), name
+    assert compose["services"]["mysql"]["environment"]["MYSQL_RANDOM_ROOT_PASSWORD"] == "yes"
