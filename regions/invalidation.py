@@ -7,6 +7,8 @@ was told until all others have been (`regions.store.Store.invalidate`).
 
 from __future__ import annotations
 
+import os
+import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,9 +45,9 @@ def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     latest = object()
     due = list(invalidations)
     collected = _collected.get()
-    if collected is not None:
-        collected.add(due)
-    elif due and not transactions.current.defer(due):
+    if collected is not None and collected.add(due):
+        return []
+    if due and not transactions.current.defer(due):
         return invalidate_now(due)
     return []
 
@@ -130,27 +132,58 @@ def _tell(stores: Sequence[Store], owed: Mapping[Store, Set[str]]) -> dict[Store
 
 
 class Collection:
-    """What is invalidated at the end of a bulk change."""
+    """What is invalidated at the end of a bulk change.
+
+    Threads and tasks that begin within the block have it too. Those that outlive the block, and
+    the children that are forked within it, whom its end is no end for, invalidate at once.
+    """
 
     def __init__(self) -> None:
-        self.scopes: dict[Region, set[str]] = {}
+        self._scopes: dict[Region, set[str]] = {}
         self._kept = transactions.current.collection()
+        self._process: int | None = os.getpid()
+        self._lock = threading.RLock()  # a signal handler may invalidate too
 
-    def add(self, invalidations: Sequence[Invalidation]) -> None:
-        """Collect some more."""
-        if self._kept is not None:
-            self._kept.keep(invalidations)
-        for each in invalidations:
-            self.scopes.setdefault(each.region, set()).update(each.scopes)
+    @property
+    def is_open(self) -> bool:
+        """Whether this is the process that will come to the end of the block."""
+        return self._process == os.getpid()
+
+    def add(self, invalidations: Sequence[Invalidation]) -> bool:
+        """Collect some more; False when it is too late."""
+        if not self.is_open:
+            return False
+        with self._lock:
+            if not self.is_open:
+                return False
+            if self._kept is not None:
+                self._kept.keep(invalidations)
+            for each in invalidations:
+                self._scopes.setdefault(each.region, set()).update(each.scopes)
+        return True
+
+    def pending(self) -> frozenset[str]:
+        """Return the scopes that are not invalidated yet."""
+        if not self._scopes:
+            return frozenset()
+        with self._lock:
+            return frozenset().union(*self._scopes.values())
 
     def invalidate(self) -> None:
         """Invalidate what was collected, when no more is."""
+        if not self.is_open:
+            # In a child that was forked within the block, whose parent does it.
+            return
+        with self._lock:
+            self._process = None
         left = invalidate(
             Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
-            for region, scopes in self.scopes.items()
+            for region, scopes in self._scopes.items()
         )
         if self._kept is not None:
             self._kept.settle(left)
+        # Who outlives the block has used none of it until now.
+        self._scopes = {}
 
 
 _collected: ContextVar[Collection | None] = ContextVar("_collected", default=None)
@@ -160,7 +193,8 @@ _collected: ContextVar[Collection | None] = ContextVar("_collected", default=Non
 def deferred_invalidation() -> Iterator[None]:
     """Collect the invalidations of this thread or task until the outermost such block ends,
     however it ends: a bulk change that failed half way has changed something."""
-    if _collected.get() is not None:
+    around = _collected.get()
+    if around is not None and around.is_open:
         yield
         return
     collected = Collection()
@@ -176,4 +210,4 @@ def pending() -> frozenset[str]:
     """Return the scopes that this thread or task is about to invalidate."""
     collected = _collected.get()
     waiting = transactions.current.pending()
-    return waiting.union(*collected.scopes.values()) if collected else waiting
+    return waiting | collected.pending() if collected else waiting
