@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import beaker.cache
+from beaker.exceptions import InvalidCacheBackendError
 
 from regions.backends.files import FileStore
 from regions.backends.namespaces import RegionNamespace
@@ -78,8 +79,15 @@ def unnamed(options: Config) -> Unnamed:
 
 
 def open_region(options: RegionOptions) -> Region:
-    """Return a region with its store."""
-    region = Region(options, open_store(options))
+    """Return a region with its store. Raises ConfigurationError if a library is missing."""
+    try:
+        store = open_store(options)
+    except (ImportError, InvalidCacheBackendError, RuntimeError) as error:
+        # What Beaker raises for a library that is missing.
+        raise ConfigurationError(
+            f"region {options.name!r}: type = {options.type!r}: {error}; is its library installed?"
+        ) from error
+    region = Region(options, store)
     limit = region.store.size_limit if isinstance(region.store, FileStore) else None
     if limit is not None:
         limit.evicted = functools.partial(region.stats.count, "evictions", "")

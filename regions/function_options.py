@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from regions.errors import ConfigurationError
@@ -22,9 +23,9 @@ class FunctionOptions:
     """Tell apart functions that have one module and name."""
     tags: Tags = ()
     """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
-    expire: float | None = None
+    expire: float | timedelta | None = None
     """Seconds; None: the region's."""
-    grace: float | None = None
+    grace: float | timedelta | None = None
     """Seconds; None: the region's."""
     early: float | None = None
     """How eagerly a value is renewed before it expires; None: as the region says."""
@@ -65,7 +66,7 @@ class FunctionOptions:
 
 
 def _checked(
-    name: str, option: str, check: Callable[[Any], float], value: float | None, default: float
+    name: str, option: str, check: Callable[[Any], float], value: object, default: float
 ) -> float:
     if value is None:
         return default

@@ -284,6 +284,11 @@ _containers: dict[type, Container] = {
 }
 
 
+_IDS = ("_id", "_pk")
+"""Ends of the names of parameters that take the id of a row. A row there would be another call
+than its id, and its invalidation would reach nothing."""
+
+
 class Binder:
     """Binds the arguments of calls to a function's parameters, and encodes them.
 
@@ -322,7 +327,10 @@ class Binder:
             return dict(
                 zip(self._names, args + self._defaults[given - self._required :], strict=True)
             )
-        bound = self.signature.bind(*args, **kwargs)
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}{self.signature}: {error}") from None
         bound.apply_defaults()
         return bound.arguments
 
@@ -335,7 +343,10 @@ class Binder:
             if name in self.ignore:
                 continue
             try:
+                before = len(places)
                 parts.append(_encode(value, places))
+                if len(places) > before and f"_{name}".endswith(_IDS):
+                    raise ValueError(f"it is a row, {value!r}, and not a row's id")
             except _Refused as error:
                 raise UnkeyableArgument(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:

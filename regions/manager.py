@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import fields
+from datetime import timedelta
 from inspect import iscoroutinefunction, ismethod
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Never, ParamSpec, Protocol, TypeVar, overload
 
 import beaker.cache
 
@@ -86,20 +88,31 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         region: str,
         *names: str,
         tags: Tags = (),
-        expire: float | None = None,
-        grace: float | None = None,
+        expire: float | timedelta | None = None,
+        grace: float | timedelta | None = None,
         early: float | None = None,
         key: Callable[..., Any] | None = None,
         ignore: Iterable[str] = (),
         store_if: Callable[[Any], bool] | None = None,
         version: int | str = 0,
         warm: Callable[[], Iterable[Any]] | None = None,
+        **unknown: Never,
     ) -> RegionDecorator:
         """Decorate a function so that its results are kept in ``region``.
 
         Arguments are told apart by value and type (`regions.keys`). The options are those of
-        `FunctionOptions`; expire and grace are seconds.
+        `FunctionOptions`; expire and grace are seconds, or timedeltas.
         """
+        if not isinstance(region, str):
+            raise ConfigurationError(
+                f"@cache.region is given {region!r}: write the name of a region, as in "
+                f'@cache.region("functions")'
+            )
+        for option in unknown:
+            raise ConfigurationError(
+                f"@cache.region({region!r}, {option}=...): there is no option {option!r}; "
+                f"{_meant_by(option)}"
+            )
         options = FunctionOptions(
             names, tags, expire, grace, early, key, tuple(ignore), store_if, version, warm
         )
@@ -214,7 +227,15 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         function.region.invalidate(function.entry(*call).own_scope)
 
 
-def _lifetime(what: str, expire: float | None) -> float:
+def _meant_by(option: str) -> str:
+    if option in ("timeout", "ttl", "expires", "expiretime", "expiry", "max_age"):
+        return "for how long values are served is said with expire= (seconds)"
+    return nearest(
+        option, [field.name for field in fields(FunctionOptions) if field.name != "names"]
+    )
+
+
+def _lifetime(what: str, expire: float | timedelta | None) -> float:
     try:
         return lifetime(expire)
     except ValueError as error:

@@ -13,6 +13,8 @@ import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:
 
 
 def seconds(value: Any) -> float:
-    """Return a number of seconds, 0 or more; None is for ever. Raises ValueError."""
+    """Return a number of seconds, 0 or more, or a timedelta as one; None is for ever. Raises
+    ValueError."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
     if isinstance(value, str):
         value = value.strip()
     if value is None or value == "None":
@@ -152,6 +157,8 @@ def _client(value: Any) -> str:
     names = {"auto": "memcache", "memcache": "memcache", "pylibmc": "pylibmc"}
     if value not in names:
         raise ValueError(nearest(str(value), names))
+    if names[value] == "pylibmc" and find_spec("pylibmc") is None:
+        raise ValueError("it is not installed; pip install '.[sasl]'")
     return names[value]
 
 

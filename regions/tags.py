@@ -19,6 +19,7 @@ class TagMaker:
     """
 
     def __init__(self, function: str, tags: Tags, parameters: Iterable[str]) -> None:
+        self._name = function
         self._function: Callable[..., Iterable[str]] | None = None
         self._fixed: tuple[str, ...] = ()
         self._templates: tuple[str, ...] = ()
@@ -28,6 +29,9 @@ class TagMaker:
         if isinstance(tags, str):
             raise ConfigurationError(f"{function}: tags={tags!r} is one string; give a list")
         templates = tuple(tags)
+        for tag in templates:
+            if not isinstance(tag, str):
+                raise ConfigurationError(f"{function}: tag {tag!r} is no text")
         names = tuple(parameters)
         varying = [tag for tag in templates if _fields(function, tag, names)]
         self._templates = tuple(varying)
@@ -41,7 +45,12 @@ class TagMaker:
     ) -> tuple[str, ...]:
         """Return the scopes of the tags of one call; ``arguments`` are the bound ones."""
         if self._function is not None:
-            return tuple([tag_scope(tag) for tag in self._function(*args, **kwargs)])
+            tags = self._function(*args, **kwargs)
+            if isinstance(tags, str):
+                raise ConfigurationError(
+                    f"{self._name}: tags= returned one string, {tags!r}; return a list"
+                )
+            return tuple([tag_scope(tag) for tag in tags])
         return self._fixed + tuple([tag_scope(t.format_map(arguments)) for t in self._templates])
 
 
