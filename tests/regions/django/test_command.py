@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,16 @@ def test_sweep(shelf: str, cache: CacheManager) -> None:
         f"Region {shelf}: removed 0 entries, 0 leftovers\n",
         "",
     )
+
+
+def test_sweep_without_a_region_sweeps_all_that_have_files(shelf: str, cache: CacheManager) -> None:
+    @cache.region(shelf, expire=0.01)
+    def load() -> int:
+        return 1
+
+    load()
+    time.sleep(0.05)
+    assert f"Region {shelf}: removed 1 entries, 0 leftovers\n" in regions("sweep")[0]
 
 
 def test_a_region_that_is_not_there_is_named(shelf: str, cache: CacheManager) -> None:

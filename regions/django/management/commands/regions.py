@@ -29,8 +29,13 @@ class Command(BaseCommand):
         commands.add_parser("verify", help="check the digest of every file; take out what differs")
         commands.add_parser("sweep", help="remove what nobody can be served any more")
         commands.add_parser("clear", help="empty the region, for every process at once")
-        for command in commands.choices.values():
-            command.add_argument("region", metavar="REGION")
+        for name, command in commands.choices.items():
+            if name == "sweep":
+                command.add_argument(
+                    "region", nargs="?", metavar="REGION", help="without one: all that have files"
+                )
+            else:
+                command.add_argument("region", metavar="REGION")
         tuning.add_parsers(commands)
         warming.add_parser(commands)
         parser.add_argument("--json", action="store_true", help="print JSON")
@@ -53,7 +58,9 @@ class Command(BaseCommand):
     def _say(self, report: Any, text: str) -> None:
         self.stdout.write(tuning.as_json(report) if self.json else text)
 
-    def _named(self, name: str) -> list[Region]:
+    def _named(self, name: str | None) -> list[Region]:
+        if name is None:
+            return [region for region in all_regions() if isinstance(region.store, FileStore)]
         found = regions_named(name)
         if not found:
             names = [region.name for region in all_regions()]
