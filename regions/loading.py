@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from regions import transactions
 from regions.content import is_spent
 from regions.errors import NotContent
+from regions.interruptions import is_interruption
 from regions.missing import MISSING
 from regions.records import NO_TURN, Codec, Record
 from regions.steps import Load, Protocol, Step, Stopped, Wait
@@ -118,6 +119,8 @@ class Loading:
             try:
                 value = yield from self._load_and_store(reading, lease.turn)
             except Exception as error:
+                if is_interruption(error):
+                    raise
                 # Stale-if-error (RFC 5861): within its grace the old value beats none.
                 old = yield self._old(reading)
                 if old is MISSING:

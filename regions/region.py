@@ -29,6 +29,7 @@ from weakref import WeakSet
 from regions import invalidation, transactions
 from regions.bypass import block, is_bypassed
 from regions.errors import ConfigurationError, StoreUnavailable
+from regions.interruptions import is_interruption
 from regions.invalidation import Invalidation
 from regions.lately import Lately
 from regions.loading import Loading
@@ -167,6 +168,8 @@ class Region:
         except Gone:
             return MISSING
         except Exception as error:
+            if is_interruption(error):
+                raise
             # Of another release, or content that is gone or cut short: a miss, healed by a load.
             self.fault(entry, "unreadable", repr(error))
             return MISSING

@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from regions.errors import StoreUnavailable
+from regions.interruptions import is_interruption
 from regions.records import ADDRESS_SIZE, Codec, Record, dump_value, load_value
 
 if TYPE_CHECKING:
@@ -281,4 +282,6 @@ def dump(value: Any) -> tuple[Codec, bytes]:
     try:
         return dump_value(value)
     except Exception as error:
+        if is_interruption(error):
+            raise
         raise StoreUnavailable("unpicklable", repr(error)) from error

@@ -23,6 +23,7 @@ from regions.async_function import AsyncCachedFunction
 from regions.errors import CacheError, ConfigurationError, StoreUnavailable
 from regions.function import arguments
 from regions.health import memcached_options
+from regions.interruptions import is_interruption
 from regions.missing import MISSING
 from regions.steps import run
 
@@ -108,6 +109,8 @@ class Warming:
         except CacheError as error:
             self._note(str(error))
         except Exception as error:
+            if is_interruption(error):
+                raise
             self._note(f"{self._function.name}: warm= raised {error!r}")
         except BaseException:
             self._given_up = True

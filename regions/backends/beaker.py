@@ -23,6 +23,7 @@ from regions.backends.file_writing import reported
 from regions.backends.folder_identity import identity_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
+from regions.interruptions import is_interruption
 from regions.records import (
     GENERATION_SIZE,
     TURN_SIZE,
@@ -211,5 +212,7 @@ def _reported() -> Iterator[None]:
     except StoreUnavailable:
         raise
     except Exception as error:
+        if is_interruption(error):
+            raise
         # Each backend has errors of its own; none is the caller's.
         raise StoreUnavailable("backend", repr(error)) from error

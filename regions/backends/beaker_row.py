@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from beaker.ext import sqla
 
 from regions.errors import StoreUnavailable
+from regions.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,7 +94,9 @@ def _contents(namespace: Any, connection: Any) -> dict[str, Any]:
         found = connection.execute(query).scalar()
     except sqla.sa.exc.SQLAlchemyError:
         raise
-    except Exception:  # Unpickling raises anything.
+    except Exception as error:  # Unpickling raises anything.
+        if is_interruption(error):
+            raise
         return {}
     return found if isinstance(found, dict) else {}
 

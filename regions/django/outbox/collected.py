@@ -14,6 +14,7 @@ from django.db import connections
 
 from regions.django.outbox.delivery import alias, delete, on_a_live_connection
 from regions.django.transactions import is_open
+from regions.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,5 +53,7 @@ class CollectedRows:
         try:
             on_a_live_connection(partial(delete, done))
         except Exception as error:
+            if is_interruption(error):
+                raise
             # They are delivered once more.
             logger.warning("the outbox cannot be written: %s", error)

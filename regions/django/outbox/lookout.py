@@ -25,6 +25,7 @@ from django.db import connections
 from regions.django.outbox.delivery import Delivery, alias, give_up, left, on_a_live_connection
 from regions.django.outbox.models import Owed
 from regions.django.transactions import is_open
+from regions.interruptions import is_interruption
 
 logger = logging.getLogger("regions.django.outbox")
 
@@ -90,6 +91,8 @@ class Lookout:
         except SynchronousOnlyOperation:
             return False
         except Exception as error:
+            if is_interruption(error):
+                raise
             # A backend's failure is never the caller's, and there are more than the database's.
             logger.warning("the outbox cannot be read: %s", error)
             connections[alias()].close_if_unusable_or_obsolete()

@@ -21,6 +21,7 @@ from regions.django.outbox.delivery import (
 from regions.django.outbox.lookout import Lookout
 from regions.django.outbox.models import DatabaseNow, Owed
 from regions.django.transactions import DatabaseTransactions, run_at_commit
+from regions.interruptions import is_interruption
 from regions.invalidation import deliver
 from regions.store import EVERYBODY
 
@@ -98,6 +99,8 @@ class OutboxTransactions(DatabaseTransactions):
             else:
                 self._wait(rows)
         except Exception as error:
+            if is_interruption(error):
+                raise
             # Of the database, which is not the caller's either.
             logger.warning("other hosts cannot be told of an invalidation: %s", error)
 
