@@ -4,7 +4,8 @@ Beaker's `Cache`, `cache_region` and `SessionMiddleware` find the class of a nam
 of its type, in one table for the whole process. What this module does to that table:
 
 * importing it adds one name, ``regions``: a type whose option ``region`` is a region, or the name
-  of one that a manager has configured. Nobody else's caches change, whatever they are.
+  of one that a manager has configured. Nobody else's caches change, whatever they are. Sessions
+  of these types have their options checked where their middleware is made.
 * Our manager hands Beaker's front its own ``ext:memcached`` and ``file`` regions and caches under
   that name; all other types go to Beaker as they are.
 * `install` is for the rest: caches and sessions made by stock Beaker, from its own configuration.
@@ -14,11 +15,14 @@ of its type, in one table for the whole process. What this module does to that t
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import beaker.cache
 from beaker.exceptions import InvalidCacheBackendError
+from beaker.middleware import SessionMiddleware
+from beaker.session import Session
 
 from regions.backends.files import FileStore
 from regions.backends.namespaces import RegionNamespace
@@ -38,7 +42,10 @@ UNNAMED = "beaker.cache"
 can have this name."""
 
 _OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
-"""Options that Beaker's sessions pass on to any namespace and that mean nothing to it."""
+"""Options that Beaker's sessions pass on to any namespace and that mean nothing to it. All of them
+pass the second, and caches none."""
+_OF_CACHES = ("data_dir", "lock_dir", "key_length", "log_file")
+"""Options of any cache of Beaker's that mean nothing to a region that is configured elsewhere."""
 
 
 _OF_BEAKER = ("beaker.", "cache.", "session.", "session_")
@@ -136,6 +143,7 @@ def _namespace(
         region,
         timeout=_whole(options.expire) if timeout is None else timeout,
         grace=options.grace,
+        is_session="digest_filenames" in given,
     )
 
 
@@ -150,10 +158,12 @@ def _meant(given: Config) -> Config:
 
 def _configured(
     namespace: str,
-    region: Region | str,
+    region: Region | str = "",
     timeout: float | None = None,
-    grace: float = 0.0,
+    grace: float | None = None,
     is_function: Callable[[str], bool] = lambda _: False,
+    expire: Any = None,
+    enabled: Any = True,
     **others: Any,
 ) -> RegionNamespace:
     """Return a namespace in a region that a manager has configured; one that is named also says
@@ -165,12 +175,36 @@ def _configured(
             )
     if not isinstance(region, str):
         return RegionNamespace(
-            namespace, region, timeout=timeout, grace=grace, is_function=is_function
+            namespace, region, timeout=timeout, grace=grace or 0.0, is_function=is_function
         )
     named = _options_of(region)
+    others["enabled"] = None if _flag(enabled) else enabled
+    for option, value in _meant(others).items():
+        if value is not None and option not in _OF_CACHES:
+            raise ConfigurationError(
+                f"type {TYPE!r}: {option} = {value!r}: that is the region's own; set it where "
+                f"region {region!r} is configured"
+            )
     if timeout is None:
-        timeout = named["expire"]
-    return RegionNamespace(namespace, named["region"], timeout=timeout, grace=named["grace"])
+        timeout = named["expire"] if expire is None else _whole(_checked("expire", expire))
+    return RegionNamespace(
+        namespace,
+        named["region"],
+        timeout=timeout,
+        grace=named["grace"] if grace is None else _checked("grace", grace),
+        is_session="digest_filenames" in others,
+    )
+
+
+def _checked(option: str, value: Any) -> Any:
+    try:
+        return COMMON[option](value)
+    except ValueError as error:
+        raise ConfigurationError(f"type {TYPE!r}: {option} = {value!r}: {error}") from error
+
+
+def _flag(value: Any) -> bool:
+    return value is None or bool(_checked("enabled", value))
 
 
 def _options_of(region: str) -> dict[str, Any]:
@@ -191,4 +225,21 @@ def _types() -> dict[str, Any]:
     return types
 
 
+def _check_at_start(make: Callable[..., None]) -> Callable[..., None]:
+    """Let a session's options be refused where its middleware is made, and not at each request:
+    Beaker asks a type only when it makes a session."""
+    own = inspect.signature(Session.__init__).parameters.keys() - {"data_dir", "timeout"}
+
+    @functools.wraps(make)
+    def made(middleware: Any, *args: Any, **kwargs: Any) -> None:
+        make(middleware, *args, **kwargs)
+        options = {k: v for k, v in middleware.options.items() if k not in own and v is not None}
+        type_ = _types().get(middleware.options.get("type"))
+        if type_ is not None and getattr(type_, "func", type_) in (_configured, _namespace):
+            type_("", **options)
+
+    return made
+
+
 _types()[TYPE] = _configured
+SessionMiddleware.__init__ = _check_at_start(SessionMiddleware.__init__)

@@ -16,6 +16,10 @@ a creation
 a removal
     Takes the write lock and deletes the key if it is there. It is always there, under the write
     lock: what is absent may be being created, and must be invalidated as well.
+`session.lock()`
+    Takes the write lock in a namespace that is a session: a lease, as of a creation, so that one
+    has it in the whole cluster, for as long as the region's leases last. Saving takes none: it
+    does not wait for who has the lock.
 
 A store that fails is nobody's failure: a key is absent then, and a set is counted and logged.
 """
@@ -57,7 +61,18 @@ class _ThreadState(threading.local):
         """The entries whose creation lock it holds; with what it saw there first, if it looked."""
 
 
+class _Locked(threading.local):
+    """The sessions that a thread has locked. A session that is loaded gets another namespace."""
+
+    def __init__(self) -> None:
+        self.leases: dict[bytes, Lease | None] = {}
+        """By the address of the lock; None: the store was away."""
+
+
+_locked = _Locked()
 _NOT_LOOKED = Reading(None, ())
+_LOCK = ("lock",)
+"""Of a session; no key of Beaker's, which are texts."""
 
 
 class RegionNamespace(NamespaceManager):  # type: ignore[misc]
@@ -66,7 +81,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     ``timeout`` is what Beaker's sessions call it: for how many seconds an item lives that is set
     without a time of its own (None: for good). ``grace`` is for how many seconds longer `Value`
     may serve the old value while another caller creates the new one. ``is_function`` tells the
-    namespaces that are decorated functions.
+    namespaces that are decorated functions, ``is_session`` says that this one is a session.
     """
 
     def __init__(
@@ -77,8 +92,10 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         timeout: float | None = None,
         grace: float = 0.0,
         is_function: Callable[[str], bool] = lambda _: False,
+        is_session: bool = False,
     ) -> None:
         super().__init__(namespace)
+        self._is_session = is_session
         self.region = region
         self.timeout = timeout
         self._grace = grace
@@ -151,12 +168,38 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     # -- writing ---------------------------------------------------------------------------
 
     def acquire_write_lock(self, wait: bool = True, replace: bool = False) -> bool:
-        """Begin to write: from here to the release every key counts as present."""
+        """Begin to write: from here to the release every key counts as present. A session, which
+        saves itself with ``replace``, is locked otherwise; False if another has locked it and
+        this is not to wait."""
+        if self._is_session and not replace:
+            return self._lock(wait)
         self._thread.writers += 1
         return True
 
     def release_write_lock(self) -> None:
-        self._thread.writers -= 1
+        if self._thread.writers:
+            self._thread.writers -= 1
+        elif self._is_session:
+            self._unlock()
+
+    def _lock(self, wait: bool) -> bool:
+        waiter, entry, held = Waiter(self.region.lease), self.entry(_LOCK), _locked.leases
+        while entry.address not in held and not waiter.is_stuck:
+            lease = self._ask(self.region.store.acquire, entry, self.region.lease, waiter.over)
+            if lease is None or lease.mine:
+                held[entry.address] = lease
+            elif not wait:
+                return False
+            else:
+                waiter.refused(lease)
+                time.sleep(waiter.pause())
+        return True
+
+    def _unlock(self) -> None:
+        entry = self.entry(_LOCK)
+        lease = _locked.leases.pop(entry.address, None)
+        if lease is not None:
+            self._ask(self.region.store.release, entry, lease)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Store an item that nobody creates, such as a session's."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +16,7 @@ import beaker.cache
 import pytest
 from beaker.middleware import SessionMiddleware
 
+from regions import ConfigurationError
 from regions.front import install
 from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import make_manager
@@ -210,6 +214,92 @@ def test_a_request_costs_one_look_and_one_save(memcached: Memcached) -> None:
     # A look; and to save, what is current and the item.
     assert [request.partition(" ")[0] for request in proxy.requests] == ["get", "get", "set"]
     proxy.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ({"lease": 5}, "lease = 5: that is the region's own"),
+        ({"early": 1}, "early"),
+        ({"enabled": "false"}, "enabled"),
+        ({"expire": "soon"}, "expire = 'soon'.*seconds"),
+        ({"grace": -1}, "grace"),
+        ({"exipre": 60}, "exipre"),
+        ({"region": "functoins"}, "functoins"),
+    ],
+    ids=str,
+)
+def test_options_that_a_session_cannot_have_are_refused_at_start(
+    tmp_path: Path, given: dict[str, Any], hint: str
+) -> None:
+    make_manager(type="file", data_dir=tmp_path, secret="of the tests")
+    with pytest.raises(ConfigurationError, match=hint):
+        middleware({"type": "regions", "region": "functions", **given})
+
+
+def test_a_mistyped_option_of_an_installed_type_is_refused_at_start(tmp_path: Path) -> None:
+    install(secret="of the tests")
+    with pytest.raises(ConfigurationError, match="size_limit"):
+        middleware({"type": "file", "data_dir": str(tmp_path), "size_limt": 5})
+    SessionMiddleware(app, {"session.type": "memory", "session.size_limt": 5})
+
+
+def test_options_that_a_session_has_of_its_own_hold(tmp_path: Path) -> None:
+    make_manager(type="file", data_dir=tmp_path, expire=60, secret="of the tests")
+    own = {"type": "regions", "region": "functions", "expire": 30, "enabled": True, "grace": "5"}
+    session = middleware(own)._get_session()
+    session.save()
+    record = session.namespace.region.look(session.namespace.entry("session")).record
+    assert (record.expire, session.namespace._grace) == (30, 5)
+
+
+def test_a_locked_session_is_one_requests_at_a_time(where: dict[str, Any]) -> None:
+    """Each of two requests at once counts once, in whatever process they are."""
+    made = middleware(where)
+    first = made._get_session()
+    first["value"] = 0
+    first.save()
+
+    def request() -> None:
+        session = made._get_session()
+        session.id = first.id
+        session.load()
+        session.lock()
+        try:
+            session.load()
+            value = session["value"]
+            time.sleep(0.02)
+            session["value"] = value + 1
+            session.save()
+        finally:
+            session.unlock()
+
+    threads = [threading.Thread(target=request) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    first.load()
+    assert first["value"] == 8
+
+
+def test_a_lock_of_a_process_that_was_killed_ends(where: dict[str, Any]) -> None:
+    where = where if "region" in where else where | {"lease": 1}
+    if "region" in where:
+        beaker.cache.cache_regions["functions"]["region"].lease = 1.0
+    made = middleware(where)
+    session = made._get_session()
+    session["value"] = 1
+    session.save()
+    child = os.fork()
+    if child == 0:
+        session.lock()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    began = time.monotonic()
+    session.lock()
+    session.unlock()
+    assert time.monotonic() - began < 20
 
 
 def test_a_session_of_a_server_that_is_gone_begins_anew(own_memcached: Memcached) -> None:
