@@ -103,7 +103,9 @@ class Waiter:
         """Learn who has the lease, after an attempt to take it, or to take it over."""
         if lease.turn in (b"", self._lease.turn):
             self._looks += 1
-            self.is_stuck = self.is_over
+            # Nobody can say whose it is while another is about to take it, or stopped in that.
+            patience = self._patience if lease.turn else 2 * self._patience
+            self.is_stuck = self._waited >= patience
             return
         if self._first in (b"", lease.turn):
             self._first = lease.turn
