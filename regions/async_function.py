@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from regions import tracing
 from regions.function import Cached, arguments
 from regions.missing import MISSING
-from regions.steps import run_async
+from regions.steps import in_thread, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +46,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
     async def _called(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         entry = self._entry(call, kwargs)
-        ((reading, value),) = await asyncio.to_thread(self._look, [entry])
+        ((reading, value),) = await in_thread(functools.partial(self._look, [entry]))
         return await self._value(entry, reading, value, call, kwargs)
 
     async def many(self, calls: Iterable[Any]) -> list[R]:
@@ -60,7 +60,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
     async def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
         entries = [self._entry(call, {}) for call in given]
-        found = await asyncio.to_thread(self._look, entries)
+        found = await in_thread(functools.partial(self._look, entries))
         return [
             await self._value(entry, reading, value, call, {})
             for entry, (reading, value), call in zip(entries, found, given, strict=True)
@@ -103,17 +103,17 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         return await run_async(protocol, load)  # type: ignore[no-any-return]
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        value = await asyncio.to_thread(self._peek, args, kwargs)
+        value = await in_thread(functools.partial(self._peek, args, kwargs))
         return None if value is MISSING else value
 
     async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        await asyncio.to_thread(self._invalidate, args, kwargs)
+        await in_thread(functools.partial(self._invalidate, args, kwargs))
 
     async def invalidate_all(self) -> None:
-        await asyncio.to_thread(self._invalidate_all)
+        await in_thread(self._invalidate_all)
 
     @overload
     def __get__(

@@ -55,7 +55,7 @@ class Loading:
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
         if reading is not None:
             stats.sample(entry, reading)
-        if reading is None or transactions.current.active():
+        if reading is None or (yield transactions.current.active):
             return (yield from self._load_alone())
         if entry.address in region.failed:
             old = yield self._old(reading)
@@ -99,7 +99,7 @@ class Loading:
     def refresh(self) -> Protocol:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
-        if transactions.current.active():
+        if (yield transactions.current.active):
             value, _ = yield from self._timed_load()
             return self._unstored(value)
         reading = yield self._begin()

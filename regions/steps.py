@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from regions import transactions
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -101,11 +103,18 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
     raise error  # of which Python makes a RuntimeError, as in any coroutine
 
 
+async def in_thread(step: Callable[[], Any]) -> Any:
+    """Carry out a step in the thread that waits for this coroutine, whose transactions it is part
+    of; where none does, in any."""
+    answer = transactions.current.carry_out(step)
+    return await (asyncio.to_thread(step) if answer is None else answer)
+
+
 async def _to_its_end(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """Carry out a step in a thread. Returns its answer, and the cancellation that came
     meanwhile."""
     cancelled: BaseException | None = None
-    task = asyncio.ensure_future(asyncio.to_thread(step))
+    task = asyncio.ensure_future(in_thread(step))
     while not task.done():
         try:
             await asyncio.shield(task)

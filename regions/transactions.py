@@ -6,10 +6,10 @@ every invalidation takes effect at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from regions.invalidation import Invalidation
 
@@ -27,6 +27,10 @@ class Kept(Protocol):
 
 class Transactions(Protocol):
     """What an integration tells of the calling thread's database transactions."""
+
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
+        """Do what asks for transactions on behalf of a coroutine, in the thread that waits for
+        it, and so has them; None: no thread does."""
 
     def active(self) -> bool:
         """Whether a transaction is open: what it reads may be uncommitted, or of an old
@@ -53,6 +57,9 @@ class Transactions(Protocol):
 
 class NoTransactions:
     """Of an application without a database."""
+
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
+        return None
 
     def active(self) -> bool:
         return False

@@ -11,13 +11,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections, transaction
 
 from regions.django.commits import watch_end
 from regions.invalidation import deliver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -66,6 +67,13 @@ class DatabaseTransactions:
 
     def __init__(self) -> None:
         self._committed = Committed()
+
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
+        # Only below async_to_sync does a thread wait that may have a transaction open; it does
+        # meanwhile what it is given, so this waits for nothing else.
+        if getattr(AsyncToSync.executors, "current", None) is None:
+            return None
+        return sync_to_async(step)()
 
     def active(self) -> bool:
         return any(True for _ in _open_connections())
