@@ -25,7 +25,7 @@ class Row:
         self.pk = User.objects.create(username=uuid4().hex, first_name="old").pk
         self.loads = 0
 
-        @cache.region("functions", tags=["user:{pk}"])
+        @cache.region("functions", str(self.pk), tags=["user:{pk}"])
         def cached_name(pk: int) -> str:
             self.loads += 1
             return User.objects.get(pk=pk).first_name
