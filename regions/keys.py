@@ -25,6 +25,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from regions.errors import ConfigurationError, UnkeyableArgument
+from regions.transactions import refuse_django
 
 Encoder = Callable[[Any], bytes]
 Places = list[bytes]
@@ -350,6 +351,7 @@ class Binder:
             except _Refused as error:
                 raise UnkeyableArgument(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:
+                refuse_django()  # whose models are taught by the application that is missing
                 raise UnkeyableArgument(
                     f"{self.name}: argument {name!r} cannot be part of a key: {error}. Pass what "
                     f"identifies it instead (an id, a tuple), leave it out with "

@@ -1,12 +1,16 @@
 """Where invalidations wait while a database transaction is open.
 
 This library knows no database. An integration (`regions.django`) installs what does; without one
-every invalidation takes effect at once.
+every invalidation takes effect at once. A process that uses Django's databases without that is
+refused: it would store rows that are rolled back, and nobody would see why.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
+
+from regions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -80,7 +84,39 @@ class NoTransactions:
         pass
 
 
-current: Transactions = NoTransactions()
+class Unknown(NoTransactions):
+    """As `NoTransactions`, until it turns out that the process uses Django's databases."""
+
+    def active(self) -> bool:
+        refuse_django()
+        return False
+
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        refuse_django()
+        return False
+
+
+current: Transactions = Unknown()
+
+
+def refuse_django() -> None:
+    """Raise ConfigurationError if the process uses Django's databases and nothing tells of their
+    transactions. It is asked before a value is loaded or invalidated, not at a hit."""
+    apps = getattr(sys.modules.get("django.apps"), "apps", None)
+    # The integration is installed while the applications become ready.
+    if not isinstance(current, Unknown) or apps is None or not apps.ready:
+        return
+    databases = sys.modules["django.conf"].settings.DATABASES.values()
+    if all(each.get("ENGINE", _DUMMY) in ("", _DUMMY) for each in databases):
+        return
+    raise ConfigurationError(
+        "Django is set up without the regions' application, so what a transaction rolls back "
+        'would be stored: add "regions.django" to INSTALLED_APPS. A process that has Django, and '
+        "reads no database through it: regions.transactions.install(NoTransactions())"
+    )
+
+
+_DUMMY = "django.db.backends.dummy"
 
 
 def install(transactions: Transactions) -> None:

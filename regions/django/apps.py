@@ -73,7 +73,10 @@ class RegionsConfig(AppConfig):
         teach_keys()
         # Migrations refer to a default, or to choices, by name, as to any function.
         Serializer.register(Cached, FunctionTypeSerializer)
-        transactions.install(DatabaseTransactions())
+        if not isinstance(
+            transactions.current, DatabaseTransactions
+        ):  # the outbox's, if it is first
+            transactions.install(DatabaseTransactions())
         file_changed.connect(forget_release)
         register(check_regions, TAG)
         register(check_sessions, TAG)

@@ -43,7 +43,7 @@ def check_regions(**_: Any) -> list[CheckMessage]:
                 found.append(Error(message, id="regions.E001"))
             else:
                 found.append(Warning(message, id="regions.W001"))
-    return found
+    return [*found, *_requests()]
 
 
 def check_sessions(**_: Any) -> list[CheckMessage]:
@@ -78,3 +78,18 @@ def _check_aliases() -> Iterator[CheckMessage]:
                 caches[alias]
             except ConfigurationError as error:
                 yield Error(f"CACHES[{alias!r}]: {error}", id="regions.E004")
+
+
+def _requests() -> list[CheckMessage]:
+    """Say where every request is a transaction, in which nothing is stored."""
+    return [
+        Warning(
+            f"ATOMIC_REQUESTS of database {alias!r} puts every view into a transaction, and "
+            f"nothing that is loaded in one is stored: regions are of no use there.",
+            hint="Set it to False and use atomic() where something is written, or decorate views "
+            "that only read with django.db.transaction.non_atomic_requests.",
+            id="regions.W002",
+        )
+        for alias, options in settings.DATABASES.items()
+        if options.get("ATOMIC_REQUESTS") and all_regions()
+    ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.signals import request_started
+
+from regions.errors import ConfigurationError
 
 
 class OutboxConfig(AppConfig):
@@ -17,6 +19,10 @@ class OutboxConfig(AppConfig):
         from regions.django.outbox.lookout import Lookout
         from regions.django.outbox.transactions import OutboxTransactions
 
+        if not apps.is_installed("regions.django"):
+            raise ConfigurationError(
+                '"regions.django.outbox" needs "regions.django" in INSTALLED_APPS, too'
+            )
         lookout = Lookout()
         transactions.install(OutboxTransactions(lookout))
         request_started.connect(lookout.at_request)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router
 
 from regions.django.outbox.models import DatabaseNow, Owed
-from regions.errors import StoreUnavailable
+from regions.errors import ConfigurationError, StoreUnavailable
 from regions.invalidation import Invalidation, deliver
 from regions.region import all_regions, regions_named
 from regions.store import EVERYBODY
@@ -35,6 +36,8 @@ FORGOTTEN = timedelta(days=7)
 _AT_ONCE = 500
 """Rows that are deleted in one statement; databases limit its size."""
 
+_MISSING = re.compile("no such|no column|not exist|n't exist")
+
 Result = TypeVar("Result")
 
 
@@ -55,6 +58,18 @@ def on_a_live_connection(ask: Callable[[], Result]) -> Result:
             raise
         connection.close()
         return ask()
+
+
+def explained(error: Exception) -> Exception:
+    """Return the error, or what says more, if the database wants the table or one of its
+    columns."""
+    said = str(error)
+    if "Unknown column" in said or (Owed._meta.db_table in said and _MISSING.search(said)):
+        return ConfigurationError(
+            f"the table of the outbox in database {alias()!r} is not as this release needs it: "
+            f"run manage.py migrate ({error})"
+        )
+    return error
 
 
 def owner_of(region: Region) -> str | None:

@@ -22,7 +22,14 @@ from typing import Any, NamedTuple
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 
-from regions.django.outbox.delivery import Delivery, alias, give_up, left, on_a_live_connection
+from regions.django.outbox.delivery import (
+    Delivery,
+    alias,
+    explained,
+    give_up,
+    left,
+    on_a_live_connection,
+)
 from regions.django.outbox.models import Owed
 from regions.django.transactions import is_open
 from regions.interruptions import is_interruption
@@ -94,7 +101,7 @@ class Lookout:
             if is_interruption(error):
                 raise
             # A backend's failure is never the caller's, and there are more than the database's.
-            logger.warning("the outbox cannot be read: %s", error)
+            logger.warning("the outbox cannot be read: %s", explained(error))
             connections[alias()].close_if_unusable_or_obsolete()
             now = time.monotonic()
             self._until = now + max(CALM, PATIENCE * (now - started))

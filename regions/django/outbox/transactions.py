@@ -7,13 +7,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from regions.django.outbox.collected import CollectedRows
 from regions.django.outbox.delivery import (
     IN_FLIGHT,
     alias,
     delete,
+    explained,
     invalidate,
     on_a_live_connection,
     owner_of,
@@ -68,7 +69,13 @@ class OutboxTransactions(DatabaseTransactions):
         if alias_ != alias():
             return
         for row in _rows(new):
-            row.save(using=alias_)
+            try:
+                row.save(using=alias_)
+            except DatabaseError as error:
+                told = explained(error)
+                if told is error:
+                    raise
+                raise told from error
             hook.kept.append(row)
 
     def deliver(self, hooks: Sequence[Waiting]) -> None:
@@ -102,7 +109,7 @@ class OutboxTransactions(DatabaseTransactions):
             if is_interruption(error):
                 raise
             # Of the database, which is not the caller's either.
-            logger.warning("other hosts cannot be told of an invalidation: %s", error)
+            logger.warning("other hosts cannot be told of an invalidation: %s", explained(error))
 
     def _wait(self, rows: Sequence[Owed]) -> None:
         if not rows:
