@@ -93,10 +93,10 @@ def test_the_outbox_works_wherever_it_stands(run: Run) -> None:
 def test_an_outbox_without_its_table_says_what_to_run(run: Run) -> None:
     apps = '"regions.django", "regions.django.outbox"'
     write = "with transaction.atomic():\n    cache.invalidate_tags('t')"
-    assert "run manage.py migrate" in run(write, apps)
-    assert "run manage.py migrate" in run("name(1)", apps)
+    assert "run manage.py migrate" in run.all(write, apps)
+    assert "run manage.py migrate" in run.all("name(1)", apps)
     migrated = "call_command('migrate', verbosity=0)\n"
-    assert run(f"{migrated}{write}\nprint(name(1))", apps) == "1"
+    assert run.all(f"{migrated}{write}\nprint(name(1))", apps).startswith("1")
 
 
 def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> None:
