@@ -9,9 +9,10 @@ import sys
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from regions import tracing
+from regions.content import is_content
 from regions.function import Cached, arguments
 from regions.missing import MISSING
-from regions.steps import in_thread, run_async
+from regions.steps import Apart, in_thread, run_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         call = self._prefix + args
         if not region.enabled:
-            return region.store.unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
+            return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if tracing.watchers:
             with tracing.call(region.name, self.name):
                 return await self._called(call, kwargs)
@@ -52,7 +53,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
     async def many(self, calls: Iterable[Any]) -> list[R]:
         given = [self._prefix + arguments(call) for call in calls]
         if not self.region.enabled:
-            return [self.region.store.unstored(await self._function(*call)) for call in given]
+            return [await self._unstored(await self._function(*call)) for call in given]
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, len(given)):
                 return await self._values(given)
@@ -65,6 +66,13 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             await self._value(entry, reading, value, call, {})
             for entry, (reading, value), call in zip(entries, found, given, strict=True)
         ]
+
+    async def _unstored(self, value: Any) -> Any:
+        return (
+            (await in_thread(Apart(self.region.store.unstored, value)))
+            if is_content(value)
+            else value
+        )
 
     def _look(self, entries: list[Entry]) -> list[tuple[Reading | None, Any]]:
         """Return what the store has of the entries, and the values that may be served."""
@@ -95,7 +103,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return self.region.store.unstored(await load())  # type: ignore[no-any-return]
+            return await self._unstored(await load())  # type: ignore[no-any-return]
         protocol = self.region.refresh(self._entry(call, kwargs), self._policy)
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, 0):

@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from regions import transactions
-from regions.content import is_spent
+from regions.content import is_content, is_spent
 from regions.errors import NotContent
 from regions.interruptions import is_interruption
 from regions.missing import MISSING
 from regions.records import NO_TURN, Codec, Record
-from regions.steps import Load, Protocol, Step, Stopped, Wait
+from regions.steps import Apart, Load, Protocol, Step, Stopped, Wait
 from regions.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Loading:
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
         if (yield transactions.current.active):
             value, _ = yield from self._timed_load()
-            return self._unstored(value)
+            return (yield from self._unstored(value))
         reading = yield self._begin()
         return (yield from self._load_and_store(reading))
 
@@ -143,7 +143,7 @@ class Loading:
     def _load_alone(self) -> Protocol:
         self._stats.count("misses")
         value, _ = yield from self._timed_load()
-        return self._unstored(value)
+        return (yield from self._unstored(value))
 
     def _load_and_store(self, reading: Reading | None, turn: bytes = NO_TURN) -> Protocol:
         region, policy = self._region, self._policy
@@ -152,7 +152,7 @@ class Loading:
         complete = reading is not None and None not in generations
         if not complete or not self._is_worth_storing(value):
             region.unstored.add(self._entry.address, region.lease)
-            return self._unstored(value)
+            return (yield from self._unstored(value))
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
             stored_at=time.time(),
@@ -162,7 +162,8 @@ class Loading:
             payload=b"",
             turn=turn,
         )
-        stored = yield region.step(self._entry, self._write, value, record)
+        write = region.step(self._entry, self._write, value, record)
+        stored = yield Apart(write) if is_content(value) else write
         if stored is not None:
             region.unstored.discard(self._entry.address)
             self._stats.stored(stored[0])
@@ -170,7 +171,7 @@ class Loading:
         region.unstored.add(self._entry.address, region.lease)
         if is_spent(value):
             value, _ = yield from self._timed_load()
-        return self._unstored(value)
+        return (yield from self._unstored(value))
 
     def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
         started = time.monotonic()
@@ -188,9 +189,12 @@ class Loading:
         with self._named():
             return (self._store.write(self._entry, value, record, ttl),)
 
-    def _unstored(self, value: Any) -> Any:
+    def _unstored(self, value: Any) -> Protocol:
+        return (yield Apart(self._kept_apart, value)) if is_content(value) else value
+
+    def _kept_apart(self, content: Any) -> Any:
         with self._named():
-            return self._store.unstored(value)
+            return self._store.unstored(content)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

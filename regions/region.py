@@ -36,7 +36,7 @@ from regions.loading import Loading
 from regions.missing import MISSING
 from regions.records import AHEAD
 from regions.stats import Stats
-from regions.steps import Protocol, Step
+from regions.steps import Protocol
 from regions.store import Gone, NoCounters, region_scope
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Region:
     def fault(self, entry: Entry, kind: str, error: object) -> None:
         self.stats.fault(kind, entry.function, error, entry.function)
 
-    def step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Step:
+    def step(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Callable[[], Any]:
         return functools.partial(self._ask, entry, ask, *args)
 
     # -- invalidating ----------------------------------------------------------------------

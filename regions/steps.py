@@ -8,12 +8,15 @@ awaited in a thread and the event loop is never blocked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from regions import transactions
+from regions import threads, transactions
+from regions.threads import Errand
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class Wait:
 
 class Load:
     """The step: run the function."""
+
+
+class Apart(functools.partial[Any]):
+    """The step: read content, which may be the application's iterator."""
 
 
 Step = Wait | type[Load] | Callable[[], Any]
@@ -43,10 +50,14 @@ class Stopped(Exception):
         return repr(self.error)
 
 
-def run(protocol: Protocol, load: Callable[[], Any]) -> Any:
-    """Carry out a protocol's steps, and return its value."""
+class Closed(BaseException):
+    """The coroutine was closed; as GeneratorExit, after which a protocol could do no step."""
+
+
+def run(protocol: Protocol, load: Callable[[], Any], error: BaseException | None = None) -> Any:
+    """Carry out a protocol's steps, and return its value; from an ``error`` on, if that is what
+    the last step has raised."""
     answer: Any = None
-    error: BaseException | None = None
     while True:
         try:
             step = protocol.throw(error) if error is not None else protocol.send(answer)
@@ -89,37 +100,102 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
             error = stopped.error
             break
         answer, error = None, None
+        errand: Errand | None = None
         try:
             if step is Load:
                 answer = await load()
             elif isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
             else:
-                answer, cancelled = await _to_its_end(step)
+                errand, done = _send(step)
+                cancelled = await _end(done)
+                answer = _outcome(errand)
         except StopIteration as stop:
             error = Stopped(stop)
+        except GeneratorExit:
+            # A closed coroutine can await nothing any more.
+            rest = functools.partial(_finish, protocol, errand)
+            leave = functools.partial(threads.of_coroutines.do, rest)
+            leave() if errand is None else errand.then(leave)
+            raise
         except BaseException as raised:
             error = raised
     raise error  # of which Python makes a RuntimeError, as in any coroutine
 
 
+def _finish(protocol: Protocol, errand: Errand | None) -> None:
+    """Let a protocol end whose coroutine was closed, once its last step is done."""
+
+    def load() -> None:
+        raise Closed
+
+    with contextlib.suppress(StopIteration, Closed):
+        if errand is not None:
+            # It learns what the step has done, such as take a lease.
+            if errand.error is None:
+                protocol.send(errand.value)
+            else:
+                protocol.throw(errand.error)
+        run(protocol, load, Closed())
+
+
 async def in_thread(step: Callable[[], Any]) -> Any:
     """Carry out a step in the thread that waits for this coroutine, whose transactions it is part
-    of; where none does, in any."""
-    answer = transactions.current.carry_out(step)
-    return await (asyncio.to_thread(step) if answer is None else answer)
+    of; where none does, in one of the library's own."""
+    errand, done = _send(step)
+    await done
+    return _outcome(errand)
 
 
-async def _to_its_end(step: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Carry out a step in a thread. Returns its answer, and the cancellation that came
-    meanwhile."""
+def _outcome(errand: Errand) -> Any:
+    if errand.error is not None:
+        raise errand.error
+    return errand.value
+
+
+def _send(step: Callable[[], Any]) -> tuple[Errand, asyncio.Future[None]]:
+    """Let a step be carried out. Returns it, and what to await."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    errand = Errand(step)
+    errand.then(functools.partial(_wake, loop, done))
+    do = threads.do_apart if isinstance(step, Apart) else threads.of_coroutines.do
+    carried = transactions.current.carry_out(errand)
+    if carried is None:
+        do(threads.in_this_context(errand))
+        return errand, done
+
+    def settle(task: asyncio.Future[Any]) -> None:
+        if errand.is_begun:
+            return
+        if task.cancelled():
+            errand.error = asyncio.CancelledError()
+            errand.end()
+        elif task.exception() is not None:
+            # The thread does not wait for this coroutine any more.
+            do(threads.in_this_context(errand))
+
+    asyncio.ensure_future(carried).add_done_callback(settle)
+    return errand, done
+
+
+def _wake(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
+    # The loop may be closed by now.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_settle, done)
+
+
+def _settle(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+async def _end(done: asyncio.Future[None]) -> BaseException | None:
+    """Wait for the end of a step, even if cancelled meanwhile. Returns the cancellation."""
     cancelled: BaseException | None = None
-    task = asyncio.ensure_future(in_thread(step))
-    while not task.done():
+    while not done.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.shield(done)
         except asyncio.CancelledError as error:
             cancelled = error
-        except Exception:
-            break
-    return task.result(), cancelled
+    return cancelled
