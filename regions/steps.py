@@ -140,8 +140,8 @@ def _finish(protocol: Protocol, errand: Errand | None) -> None:
 
 
 async def in_thread(step: Callable[[], Any]) -> Any:
-    """Carry out a step in the thread that waits for this coroutine, whose transactions it is part
-    of; where none does, in one of the library's own."""
+    """Carry out a step as part of the transactions that this coroutine is part of; as a rule in
+    one of the library's threads."""
     errand, done = _send(step)
     await done
     return _outcome(errand)
@@ -161,8 +161,8 @@ def _send(step: Callable[[], Any]) -> tuple[Errand, asyncio.Future[None]]:
     errand.then(functools.partial(_wake, loop, done))
     do = threads.do_apart if isinstance(step, Apart) else threads.of_coroutines.do
     carried = transactions.current.carry_out(errand)
-    if carried is None:
-        do(threads.in_this_context(errand))
+    if not isinstance(carried, Awaitable):
+        do(threads.in_this_context(carried))
         return errand, done
 
     def settle(task: asyncio.Future[Any]) -> None:

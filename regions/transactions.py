@@ -32,9 +32,9 @@ class Kept(Protocol):
 class Transactions(Protocol):
     """What an integration tells of the calling thread's database transactions."""
 
-    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
-        """Do what asks for transactions on behalf of a coroutine, in the thread that waits for
-        it, and so has them; None: no thread does."""
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
+        """Return what does a step, which asks for transactions, on behalf of the coroutine that is
+        running: what is to be awaited, or is to be called in any thread."""
 
     def active(self) -> bool:
         """Whether a transaction is open: what it reads may be uncommitted, or of an old
@@ -62,8 +62,8 @@ class Transactions(Protocol):
 class NoTransactions:
     """Of an application without a database."""
 
-    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
-        return None
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
+        return step
 
     def active(self) -> bool:
         return False

@@ -8,23 +8,32 @@ of another as it is.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import AsyncToSync, sync_to_async
-from django.db import connections, transaction
+from asgiref.sync import sync_to_async
+from django.db import transaction
 
+from regions.django import coroutines
 from regions.django.commits import watch_end
-from regions.invalidation import deliver
+from regions.invalidation import deliver, invalidate
+from regions.threads import in_this_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from regions.invalidation import Invalidation
     from regions.region import Region
     from regions.transactions import Kept
+
+
+logger = logging.getLogger("regions.django")
 
 
 class Waiting:
@@ -62,32 +71,100 @@ class Committed(threading.local):
         self.hooks: list[Waiting] = []
 
 
+PATIENCE = 1.0
+"""Seconds for which a coroutine waits until its invalidation waits for the commit. The thread that
+has the transaction may be waiting for the coroutine."""
+
+
+class Served(threading.local):
+    """The transactions of the coroutine that this thread does something for."""
+
+    where: coroutines.Elsewhere | None = None
+
+
 class DatabaseTransactions:
     """The transactions of the calling thread, on all of its databases."""
 
     def __init__(self) -> None:
         self._committed = Committed()
+        self._served = Served()
 
-    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | None:
-        # Only below async_to_sync does a thread wait that may have a transaction open; it does
-        # meanwhile what it is given, so this waits for nothing else.
-        if getattr(AsyncToSync.executors, "current", None) is None:
-            return None
-        return sync_to_async(step)()
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
+        if not coroutines.open_anywhere():
+            return step
+        if coroutines.is_waited_for():
+            # That thread does nothing else meanwhile, so this waits for nothing else.
+            return sync_to_async(step)()
+        with coroutines.outside_of_the_loop():
+            if coroutines.open_here():
+                step()
+                return asyncio.sleep(0)
+        where = coroutines.elsewhere()
+        return step if where is None else partial(self._serve, where, step)
+
+    def _serve(self, where: coroutines.Elsewhere, step: Callable[[], Any]) -> Any:
+        self._served.where = where
+        try:
+            return step()
+        finally:
+            self._served.where = None
 
     def active(self) -> bool:
-        return any(True for _ in _open_connections())
+        return any(True for _ in self._opened())
 
     def pending(self) -> frozenset[str]:
         waiting: set[str] = set()
-        for connection in _open_connections():
+        for connection in self._opened():
             for _, hook in _hooks(connection):
                 waiting.update(*hook.scopes.values())
         return frozenset(waiting)
 
+    def _opened(self) -> Iterator[BaseDatabaseWrapper]:
+        """Yield the connections with an open transaction that what is done here is part of."""
+        yield from coroutines.open_here()
+        where = self._served.where
+        if coroutines.has_loop():
+            with coroutines.outside_of_the_loop():
+                opened = coroutines.open_here()
+            yield from opened
+            where = coroutines.elsewhere()
+        if where is not None:
+            yield from where.opened
+
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        deferred = self._defer(invalidations)
+        where = self._served.where
+        if has_loop := coroutines.has_loop():
+            with coroutines.outside_of_the_loop():
+                deferred = self._defer(invalidations) or deferred
+            where = coroutines.elsewhere()
+        if where is not None and where.opened:
+            deferred = self._defer_there(where, invalidations, not has_loop) or deferred
+        return deferred
+
+    def _defer_there(
+        self, where: coroutines.Elsewhere, invalidations: Sequence[Invalidation], waits: bool
+    ) -> bool:
+        """Let another thread defer, before what else this coroutine asks of it, such as to commit:
+        or at once, if it has committed by then."""
+        defer = in_this_context(partial(invalidate, invalidations))
+        try:
+            future = where.executor.submit(defer)
+        except RuntimeError:
+            return False  # it has ended, and its transaction with it
+        try:
+            if waits:
+                future.result(PATIENCE)
+                return True
+        except TimeoutError:
+            if future.done():
+                raise
+        future.add_done_callback(_report)
+        return True
+
+    def _defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = False
-        for connection in _open_connections():
+        for connection in coroutines.open_here():
             # With several databases in a transaction nobody can say which holds the data: each
             # commit delivers, and a delivery too many costs a load.
             hook = self._hook(connection)
@@ -149,19 +226,12 @@ def run_at_commit(connection: BaseDatabaseWrapper, function: Callable[[], None])
 
 def _hooks(connection: BaseDatabaseWrapper) -> Iterator[tuple[set[str], Waiting]]:
     """Yield what waits, which is first in the list, and within which savepoints."""
-    for savepoints, hook, *_ in connection.run_on_commit:
+    for savepoints, hook, *_ in tuple(connection.run_on_commit):
         if not isinstance(hook, Waiting):
             return
         yield savepoints, hook
 
 
-def is_open(connection: BaseDatabaseWrapper) -> bool:
-    """Whether somebody will commit or roll back a transaction on it."""
-    return connection.in_atomic_block or bool(connection.connection and not connection.autocommit)
-
-
-def _open_connections() -> Iterator[BaseDatabaseWrapper]:
-    """Yield the connections with an open transaction; for one that is managed by hand, Django
-    refuses the commit hook.
-    """
-    return filter(is_open, connections.all(initialized_only=True))
+def _report(future: Future[Any]) -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        logger.error("an invalidation failed, of a coroutine that did not wait", exc_info=error)

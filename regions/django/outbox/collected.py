@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
+from regions.django.coroutines import is_open
 from regions.django.outbox.delivery import alias, delete, on_a_live_connection
-from regions.django.transactions import is_open
 from regions.interruptions import is_interruption
 
 if TYPE_CHECKING:

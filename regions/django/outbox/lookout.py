@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
 
+from regions.django.coroutines import is_open
 from regions.django.outbox.delivery import (
     Delivery,
     alias,
@@ -31,7 +32,6 @@ from regions.django.outbox.delivery import (
     on_a_live_connection,
 )
 from regions.django.outbox.models import Owed
-from regions.django.transactions import is_open
 from regions.interruptions import is_interruption
 
 logger = logging.getLogger("regions.django.outbox")
