@@ -2,7 +2,7 @@
 
 A fork copies a lock of Python's as it is: one that is taken at that moment would never be given
 back in the child. And it copies descriptors: a lock of a file belongs to all of its descriptors
-(``flock``), so it would last as long as the child does.
+(``flock``, ``F_OFD_SETLK``), so it would last as long as the child does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Forked(Protocol):
@@ -33,10 +33,15 @@ def tell(each: Forked) -> None:
     _forked.add(each)
 
 
+def _unlock(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 @contextlib.contextmanager
-def unshared(descriptor: int) -> Iterator[None]:
-    """Let a descriptor be locked (``flock``) in this block, at whose end it is unlocked and
-    closed. A child that another thread forks meanwhile closes it at once."""
+def unshared(descriptor: int, unlock: Callable[[int], None] = _unlock) -> Iterator[None]:
+    """Let a descriptor be locked in this block, at whose end it is unlocked (``flock``, unless
+    ``unlock`` says how) and closed. A child that another thread forks meanwhile closes it at
+    once."""
     _locked.add(descriptor)
     try:
         yield
@@ -46,7 +51,7 @@ def unshared(descriptor: int) -> Iterator[None]:
             _locked.discard(descriptor)
             try:
                 # Closing is not enough where a child has not come to close it yet.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                unlock(descriptor)
             finally:
                 os.close(descriptor)
 

@@ -3,6 +3,7 @@
 Layout of a store's folder::
 
     generations             what is current (`regions.generations`)
+    generations.mark        when that was changed
     identity                a random number, by which others know the folder
     leases                  who is loading (`regions.file_leases`)
     entries/ab/cdef…        sealed records; two levels, so that no folder grows too large

@@ -35,7 +35,7 @@ def stored_bytes(folder: Path) -> int:
     """Return what the files of a folder take, each counted once however many names it has."""
     files = {}
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "generations":
+        if path.is_file() and path.name not in ("generations", "leases"):
             files[path.stat().st_ino] = path.stat().st_size
     return sum(files.values())
 

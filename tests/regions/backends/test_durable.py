@@ -91,8 +91,9 @@ def test_content_is_on_disk_with_its_record_when_it_has_been_stored(tmp_path: Pa
 def test_nothing_is_synced_where_speed_matters_more(tmp_path: Path) -> None:
     events = observe(tmp_path, durable=False)
     assert [event for event in events if event.path.startswith("content/")]
-    (table,) = [event.path for event in events if event.call == "sync"]
+    table, mark = [event.path for event in events if event.call == "sync"]
     assert table.startswith(".generations.")
+    assert mark.startswith(".generations.mark.")
 
 
 def test_what_was_not_synced_is_not_used_after_the_machine_started_anew(

@@ -46,7 +46,8 @@ def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]
 
 def files(store: FileStore, folder: str = "") -> set[Path]:
     found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
-    return {path for path in found if path.name not in ("generations", "leases", "identity")}
+    own = ("generations", "generations.mark", "leases", "identity")
+    return {path for path in found if path.name not in own}
 
 
 def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
