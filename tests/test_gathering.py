@@ -6,6 +6,8 @@ import contextlib
 import http.client
 import re
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project import gathering
-from project.gathering import BODY, Arriving, TooLarge
+from project.gathering import BODY, Arriving
 from settings import base
 from tests.serving import Serving
 
@@ -63,11 +64,20 @@ BEGUN = {
     "parts": FORM + b"Content-Type: multipart/form-data; boundary=x\r\n"
     b"Content-Length: 1000\r\n\r\n--x\r\n",
     "chunks": FORM + b"Transfer-Encoding: chunked\r\n\r\n5\r\nuser",
+    "an end in a chunk": FORM + b"Transfer-Encoding: chunked\r\n\r\nff\r\n0\r\n\r\n",
+}
+ENDED = {
+    "an answer": b"GET /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    "HTTP/1.0": b"GET /accounts/login/ HTTP/1.0\r\nHost: localhost\r\n\r\n",
+    "a refusal": FORM + b"Content-Length: 9999999\r\n\r\n",
+    "nonsense": b"GET\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("begun", BEGUN.values(), ids=BEGUN)
-def test_pages_answer_while_many_requests_are_half_sent(server: Serving, begun: bytes) -> None:
+@pytest.mark.parametrize("begun", (BEGUN | ENDED).values(), ids=BEGUN | ENDED)
+def test_pages_answer_while_many_requests_are_half_sent_and_connections_not_ended(
+    server: Serving, begun: bytes
+) -> None:
     with contextlib.ExitStack() as connections:
         for _ in range(MANY):
             connections.enter_context(opened(server, begun))
@@ -116,6 +126,92 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(server: Serving, le
     assert base.DATA_UPLOAD_MAX_MEMORY_SIZE == BODY
 
 
+@pytest.mark.parametrize("coding", ["chunked", "identity\r\nContent-Length: 1", "gzip, chunked"])
+def test_a_body_whose_length_is_not_said_is_refused(server: Serving, coding: str) -> None:
+    with opened(server, FORM + f"Transfer-Encoding: {coding}\r\n\r\n".encode()) as connection:
+        assert answer(connection).startswith(b"HTTP/1.1 411 ")
+
+
+def test_the_answer_comes_whole_to_who_sends_on(server: Serving) -> None:
+    request = b"GET /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with opened(server, request + b"x" * 200_000) as connection:
+        time.sleep(0.3)
+        assert answer(connection).rstrip().endswith(b"</html>")
+
+
+APPLICATION = """
+import pathlib
+def application(environ, start_response):
+    size = int(environ["QUERY_STRING"] or 2)
+    start_response("200 OK", [("Content-Length", str(size))])
+    if environ["PATH_INFO"] != "/file":
+        return [b"x" * size]
+    return environ["wsgi.file_wrapper"](open(pathlib.Path(__file__).with_name("file"), "rb"))
+"""
+LARGE = 8_000_000
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server of one process with few threads."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.py").write_text(APPLICATION)
+    (folder / "file").write_bytes(b"x" * LARGE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    options = "--threads 2 --no-control-socket"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "gunicorn", "small:application", "--bind", f"127.0.0.1:{port}"),
+            *("--worker-class", "project.gathering.GatheringWorker", *options.split()),
+            *("--pythonpath", str(folder)),
+        ],
+        cwd=Path(__file__).parent.parent,
+    )
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def asking(port: int, path: str, *, reads: int | None = None) -> socket.socket:
+    connection = socket.socket()
+    if reads is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, reads)
+    connection.settimeout(PATIENCE)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("path", [f"/?{LARGE}", f"/file?{LARGE}"])
+def test_who_does_not_take_an_answer_keeps_no_thread_from_others(
+    small_server: int, path: str
+) -> None:
+    with contextlib.ExitStack() as connections:
+        for _ in range(3):
+            connections.enter_context(asking(small_server, path, reads=1024))
+        time.sleep(0.3)
+        assert connections.enter_context(asking(small_server, "/")).recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("path", [f"/?{LARGE}", f"/file?{LARGE}"])
+def test_a_large_answer_comes_whole(small_server: int, path: str) -> None:
+    with asking(small_server, path, reads=8192) as connection:
+        _, _, content = connection.recv(4096).partition(b"\r\n\r\n")
+        size = len(content)
+        while size < LARGE:
+            size += len(connection.recv(1 << 20))
+        assert size == LARGE
+
+
 def test_the_server_ends_while_requests_are_half_sent(tmp_path: Path) -> None:
     server = Serving(tmp_path)
     try:
@@ -140,14 +236,11 @@ REQUESTS = st.builds(
 )
 
 
-@given(REQUESTS, st.lists(st.integers(1, 50), min_size=1), st.booleans())
+@given(REQUESTS, st.lists(st.integers(1, 50), min_size=1))
 def test_a_request_is_whole_when_its_last_byte_has_come(
-    request_: tuple[bytes, bytes], steps: list[int], chunked: bool
+    request_: tuple[bytes, bytes], steps: list[int]
 ) -> None:
     header, body = request_
-    if chunked:
-        header, body = b"Transfer-Encoding: chunked\r\n", b"%x\r\n%s\r\n" % (len(body) or 1, body)
-        body += b"0\r\n\r\n"
     sent = b"POST / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n" + body
     arriving, position = Arriving(), 0
     while position < len(sent):
@@ -156,10 +249,3 @@ def test_a_request_is_whole_when_its_last_byte_has_come(
         arriving.data += sent[position : position + step]
         position += step
     assert arriving.is_whole()
-
-
-def test_a_body_in_chunks_has_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "BODY", 10)
-    arriving = Arriving(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n5\r\n")
-    with pytest.raises(TooLarge):
-        arriving.is_whole()
