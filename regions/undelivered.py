@@ -117,7 +117,7 @@ class Journal(Undelivered):
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(f"{self._path}/{_OPEN}", flags, 0o666)
+        descriptor = os.open(f"{self._path}/{_OPEN}", flags, 0o660)
         try:
             yield descriptor
         finally:
@@ -144,7 +144,7 @@ class Journal(Undelivered):
         """Let one deliver at a time: it is for no more than to spare the others the work. Raises
         BlockingIOError where it is somebody else's turn."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        turn = os.open(f"{self._path}.turn", flags, 0o666)
+        turn = os.open(f"{self._path}.turn", flags, 0o660)
         with forking.unshared(turn):
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)

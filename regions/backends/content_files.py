@@ -25,7 +25,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from regions.backends.arrivals import is_growing, received
-from regions.backends.file_writing import link, move, reported, sync_folder
+from regions.backends.file_writing import link, move, reported, sync_folder, unlinked
 from regions.content import CHUNK
 from regions.records import Codec
 
@@ -130,7 +130,7 @@ class ContentFiles:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
         such content, or as many names of it as the file system takes."""
         try:
-            with open(equal, "rb") as file:
+            with open(equal, "rb", opener=unlinked) as file:
                 if hashlib.file_digest(file, "sha256").digest() != digest:
                     os.unlink(equal)
                     return False

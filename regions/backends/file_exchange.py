@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from regions.backends.file_locks import locked
-from regions.backends.file_writing import reported
+from regions.backends.file_writing import reported, unlinked
 from regions.store import Watched
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class FileExchange:
 
 
 def _sealed(path: str) -> bytes | None:
-    with reported("read"), contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+    with (
+        reported("read"),
+        contextlib.suppress(FileNotFoundError),
+        open(path, "rb", opener=unlinked) as file,
+    ):
         return file.read()
     return None

@@ -77,6 +77,11 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
 
 
+def unlinked(path: str, flags: int) -> int:
+    """Open a file that is no symbolic link: an opener for `open`."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
+
+
 def sync_folder(folder: str) -> None:
     """Bring the names in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

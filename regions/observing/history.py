@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from regions.backends.file_writing import unlinked
 from regions.observing import ledger, samples
 from regions.observing.cells import Name
 
@@ -50,7 +51,7 @@ def note(folder: Path) -> None:
         line = json.dumps([int(since) // MINUTE * MINUTE, _rows(changes)])
         place = folder / "history"
         place.mkdir(exist_ok=True)
-        with open(place / str(int(since) // HOUR), "a") as file:
+        with open(place / str(int(since) // HOUR), "a", opener=unlinked) as file:
             file.write(line + "\n")
         for old in place.iterdir():
             if not old.name.isdecimal() or int(old.name) <= int(now) // HOUR - KEPT:

@@ -42,6 +42,9 @@ def locked(folder: Path, how: int) -> Iterator[None]:
     """Hold the folder's lock; ``how`` as for `fcntl.flock`. Raises OSError, BlockingIOError
     where somebody else has it and ``how`` says not to wait, a TimeoutError where it was waited
     for long enough: its holder may have been stopped."""
+    # A process that starts at the same time may not have made it yet. Where all that it lies in is
+    # gone, it stays so.
+    folder.mkdir(exist_ok=True)
     descriptor = os.open(
         folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
     )

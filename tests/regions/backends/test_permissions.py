@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regions import ConfigurationError
+from regions.observing import ledger
 from tests.regions.children import fork, statuses
 from tests.regions.conftest import make_manager
 
@@ -72,7 +74,7 @@ def test_no_link_is_followed_to_another_folder(tmp_path: Path, link: str) -> Non
         manager(folder)["functions"]
 
 
-@pytest.mark.parametrize("kind", ["entries", "content", "generations", "leases", "usage"])
+@pytest.mark.parametrize("kind", ["entries", "content", "equal", "generations", "leases", "usage"])
 def test_no_link_is_followed_to_another_file(tmp_path: Path, kind: str) -> None:
     cached = manager(tmp_path).region("functions")(value)
     cached(1)
@@ -88,6 +90,19 @@ def test_no_link_is_followed_to_another_file(tmp_path: Path, kind: str) -> None:
         assert cached(1) == value(1)
         cached.invalidate(1)
         assert cached(1) == value(1)
+        if kind == "equal":
+            assert cached.peek(1) == value(1), "the content is stored, and not the link"
 
     assert statuses([fork(use)]) == [0]
     assert target.read_bytes() == before
+
+
+def test_what_is_counted_gets_its_folder_from_whoever_comes_first(tmp_path: Path) -> None:
+    """Of processes that start at once, one may ask for the lock before another has made it."""
+    with ledger.locked(tmp_path / ".metrics", fcntl.LOCK_EX):
+        assert (tmp_path / ".metrics").is_dir()
+    with (
+        pytest.raises(FileNotFoundError),
+        ledger.locked(tmp_path / "gone" / ".metrics", fcntl.LOCK_EX),
+    ):
+        pass
