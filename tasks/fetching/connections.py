@@ -48,10 +48,13 @@ def is_public(address: str) -> bool:
             parsed = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
         else:
             parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed not in _GLOBAL_UNICAST:
+        return False  # of a site, or another form of IPv4
     return parsed.is_global and not parsed.is_multicast
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class _Peer:
@@ -198,6 +201,7 @@ def _is_private_host(url: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        # Also 127.1 and 2130706433, which resolvers take for addresses.
-        return host == "localhost" or host.endswith(".localhost") or host[-1:].isdecimal()
+        # Also 127.1, 2130706433 and 0x7f000001, which resolvers take for addresses.
+        number = host[-1:].isdecimal() or host.rpartition(".")[2].startswith("0x")
+        return host == "localhost" or host.endswith(".localhost") or number
     return not is_public(host)

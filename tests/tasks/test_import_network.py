@@ -117,6 +117,10 @@ def test_other_redirects_are_followed(origin: Origin, public: Origin) -> None:
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("fec0::1", False),
         ("", False),
     ],
 )
@@ -252,7 +256,18 @@ def test_a_proxy_that_is_away_or_of_another_kind_is_named(
     assert "secret" not in complaint
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost.", "[::1]", "2130706433"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "a.localhost.",
+        "[::1]",
+        "2130706433",
+        "0xa9fea9fe",
+        "169.254.0xA9FE",
+    ],
+)
 def test_a_proxy_is_not_asked_for_what_is_private_either(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
