@@ -201,7 +201,8 @@ class Signer:
     def open(self, address: bytes, sealed: bytes) -> Record:
         """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
         if sealed[: len(MAGIC)] != MAGIC:
-            if sealed.startswith(_NAME):
+            # Of a record that is cut within its first bytes no release is known.
+            if sealed.startswith(_NAME) and len(sealed) > len(MAGIC):
                 raise OtherFormat("a record of another release")
             raise RecordRefused("not a record")
         if len(sealed) < _BODY + _HEADER.size:

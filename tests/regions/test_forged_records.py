@@ -242,6 +242,15 @@ def test_an_entry_may_have_many_tags(each_cache: CacheManager) -> None:
     assert function.peek() is None
 
 
+def test_a_record_that_is_cut_anywhere_is_not_taken_for_another_releases() -> None:
+    signer, address = Signer(["secret"], "file"), bytes(ADDRESS_SIZE)
+    sealed = signer.seal(address, Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"value"))
+    for size in range(len(sealed)):
+        with pytest.raises(RecordRefused) as refused:
+            signer.open(address, sealed[:size])
+        assert not isinstance(refused.value, OtherFormat), size
+
+
 def test_what_other_formats_hold_is_not_unpickled() -> None:
     signer = Signer(["secret"], "file")
     with pytest.raises(OtherFormat):
