@@ -81,11 +81,12 @@ def _check_aliases() -> Iterator[CheckMessage]:
 
 
 def _requests() -> list[CheckMessage]:
-    """Say where every request is a transaction, in which nothing is stored."""
+    """Say where every request is a transaction, in which functions store nothing."""
     return [
         Warning(
             f"ATOMIC_REQUESTS of database {alias!r} puts every view into a transaction, and "
-            f"nothing that is loaded in one is stored: regions are of no use there.",
+            f"what cached functions and fragments load in one is not stored. Pages without "
+            f"fragments are stored, if region_page is around the view in the URLconf.",
             hint="Set it to False and use atomic() where something is written, or decorate views "
             "that only read with django.db.transaction.non_atomic_requests.",
             id="regions.W002",

@@ -26,6 +26,7 @@ from django.template import TemplateDoesNotExist
 from django.utils.cache import add_never_cache_headers
 
 from regions import tracing
+from regions.django.atomic_requests import call_in_transaction, take_over
 from regions.django.dependencies import Found, fetch, judge, region_named
 from regions.django.places import Fields, Place, Places, Visit
 from regions.django.rendering import Own, Rendering
@@ -111,7 +112,9 @@ def region_page(
         def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             return pages.marked(pages.respond(Visit(name, view, request, args, kwargs)))
 
-        return functools.wraps(view)(respond)  # type: ignore[return-value]
+        functools.update_wrapper(respond, view)
+        take_over(respond)
+        return respond  # type: ignore[return-value]
 
     return decorate
 
@@ -132,7 +135,7 @@ class Pages:
 
     def respond(self, visit: Visit) -> Any:
         if not self._may_be_kept(visit.request):
-            return visit.call()
+            return call_in_transaction(visit)[0]
         if tracing.watchers:
             with tracing.call(self.region.name, visit.name):
                 return self._response(visit)
@@ -141,10 +144,10 @@ class Pages:
     def _response(self, visit: Visit) -> Any:
         place = self._places.of(visit)
         if place is None:
-            return visit.call()
+            return call_in_transaction(visit)[0]
         page = run(self._page(visit, place), partial(self._load, visit, place))
         given = self._given(visit, page)
-        return visit.call() if given is MISSING else given
+        return call_in_transaction(visit)[0] if given is MISSING else given
 
     async def arespond(self, visit: Visit) -> Any:
         if not self._may_be_kept(visit.request):
@@ -214,10 +217,11 @@ class Pages:
 
     def _load(self, visit: Visit, place: Place) -> Page | Own:
         with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
-            rendering.response = _rendered(visit.call())
+            response, rendering.rolled_back = call_in_transaction(visit)
+            rendering.response = _rendered(response)
         outcome = rendering.outcome(self._max_age)
         if outcome is None:
-            outcome = Own(visit.call(), why=HIDDEN)
+            outcome = Own(call_in_transaction(visit)[0], why=HIDDEN)
         return self._made(visit, outcome)
 
     async def _aload(self, visit: Visit, place: Place) -> Page | Own:

@@ -53,6 +53,8 @@ class Rendering:
         self._user = None if nobody else known_user(request)
         self.response: Any = None
         self.error: Exception | None = None
+        self.rolled_back = False
+        """Whether the transaction that the view answered in was rolled back."""
         self._blocks = ExitStack()
         self.opened = OpenHoles(request)
         # What `by` has asked for is no sign of what the view did.
@@ -85,6 +87,8 @@ class Rendering:
         why = complaint(response, self._nobody) or self.watch.complaint(self._nobody)
         if not self._nobody:
             why = why or refusal(self._request, self._user)
+        if self.rolled_back:
+            why = why or "its transaction was rolled back"
         if opened.rotated:
             why = why or "the view changed the CSRF secret"
         if self.recorder.unknown:
