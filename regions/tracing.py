@@ -27,6 +27,7 @@ class Call:
         "events",
         "failed",
         "function",
+        "is_over",
         "outer",
         "region",
         "round_trips",
@@ -47,6 +48,7 @@ class Call:
         """To servers, without those of calls within its load."""
         self.failed = False
         """Whether it raised."""
+        self.is_over = False
         self.events: Counter[str] = Counter()
         """What was counted of it (`regions.stats`); hits that waited for nobody are not."""
 
@@ -102,7 +104,7 @@ def watch(watcher: Watcher) -> None:
 @contextmanager
 def call(region: str, function: str, size: int = 1) -> Iterator[Call]:
     """Let the watchers watch what is done in this block. Not to be used where there are none."""
-    made = Call(region, function, size, _current.get())
+    made = Call(region, function, size, _running())
     with ExitStack() as stack:
         for watcher in watchers:
             stack.enter_context(watcher(made))
@@ -114,14 +116,21 @@ def call(region: str, function: str, size: int = 1) -> Iterator[Call]:
             made.failed = True
             raise
         finally:
+            made.is_over = True
             made.seconds = time.perf_counter() - started
             _current.reset(token)
+
+
+def _running() -> Call | None:
+    """Return the call that is being made; a task that outlives the one it began in is in none."""
+    made = _current.get()
+    return None if made is None or made.is_over else made
 
 
 def note(event: str, function: str, number: int) -> None:
     """Tell of something that was counted for a function: of the call that is being made, if it is
     one of that function."""
-    made = _current.get()
+    made = _running()
     if made is not None and made.function == function:
         made.events[event] += number
 
@@ -133,10 +142,11 @@ class Counted:
         self._connection = connection
 
     def __getattr__(self, method: str) -> Any:
-        if made := _current.get():
+        if made := _running():
             made.round_trips += 1
         for collected in _collecting.get():
-            collected.round_trips += 1
+            if collected.is_open:
+                collected.round_trips += 1
         return getattr(self._connection, method)
 
 
@@ -144,9 +154,10 @@ class Counted:
 
 
 class Collected:
-    """The calls that were made in a block, in their order."""
+    """The calls that were made in a block, in their order; none of what outlives it."""
 
     def __init__(self) -> None:
+        self.is_open = True
         self.calls: list[Call] = []
         self.round_trips = 0
         """All that were made, for sessions and counters too."""
@@ -177,17 +188,20 @@ def collecting() -> Iterator[Collected]:
     """Collect the calls that this thread or task, or what it starts, makes in this block."""
     watch(_collect)
     collected = Collected()
-    token = _collecting.set((*_collecting.get(), collected))
+    around = (each for each in _collecting.get() if each.is_open)
+    token = _collecting.set((*around, collected))
     try:
         yield collected
     finally:
+        collected.is_open = False
         _collecting.reset(token)
 
 
 @contextmanager
 def _collect(call: Call) -> Iterator[None]:
     for collected in _collecting.get():
-        collected.calls.append(call)
+        if collected.is_open:
+            collected.calls.append(call)
     yield
 
 

@@ -47,14 +47,18 @@ class Ahead:
         self._readings: dict[Entry, Reading | None] = {}
         self._latest: object = None
         self._asked: list[Entry] = []
+        self.is_looking = False
 
     @contextmanager
     def looking(self) -> Iterator[None]:
         """Let a session that is loaded in this block take along what is expected after it."""
         token = _ahead.set(self)
+        self.is_looking = True
         try:
             yield
         finally:
+            # Not what outlives the block either.
+            self.is_looking = False
             _ahead.reset(token)
 
     def call(self, function: CachedFunction[..., T], *args: Any) -> T:
@@ -83,4 +87,6 @@ _ahead: ContextVar[Ahead | None] = ContextVar("_ahead", default=None)
 def call(function: CachedFunction[..., T], *args: Any) -> T:
     """Return a function's value; what is expected to be looked at after it comes along."""
     ahead = _ahead.get()
-    return function(*args) if ahead is None else ahead.call(function, *args)
+    if ahead is None or not ahead.is_looking:
+        return function(*args)
+    return ahead.call(function, *args)

@@ -61,9 +61,11 @@ class Need(NamedTuple):
 
 
 class Recorder:
-    """What was used while one entry was rendered."""
+    """What was used while one entry was rendered. What was begun then, and goes on afterwards, is
+    of no entry."""
 
     def __init__(self) -> None:
+        self.is_open = True
         self.needs: dict[Need, None] = {}
         self.unknown = False
         """Whether something was used of which nobody can say later whether it is still right."""
@@ -82,12 +84,14 @@ def recording() -> Iterator[Recorder]:
     try:
         yield recorder
     finally:
+        recorder.is_open = False
         _recorder.reset(token)
 
 
 def recorder() -> Recorder | None:
     """Return the recorder of what is being rendered for the store, if anything is."""
-    return _recorder.get()
+    around = _recorder.get()
+    return around if around is not None and around.is_open else None
 
 
 class Found(NamedTuple):
