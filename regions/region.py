@@ -213,6 +213,9 @@ class Region:
         try:
             return ask(*args)
         except StoreUnavailable as error:
+            # On files a time limit may be an OSError: TimeoutError is one.
+            if error.__cause__ is not None and is_interruption(error.__cause__):
+                raise error.__cause__ from None
             self.fault(entry, error.kind, error)
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from regions import CacheManager
     from tests.regions.conftest import Calls, Manager
@@ -79,3 +81,21 @@ def _use_until(cache: CacheManager, load: object, seconds: float) -> None:
         values.set(1, "value")
         cache.invalidate_tags("all")
     pytest.fail("it was swallowed")
+
+
+def test_a_time_limit_while_a_file_is_read_reaches_the_caller(
+    file_manager: Manager, tmp_path: Path, calls: Calls, limit: type[Exception]
+) -> None:
+    cache = file_manager()
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    load()
+    (stored,) = (path for path in tmp_path.rglob("entries/**/*") if path.is_file())
+    stored.unlink()
+    os.mkfifo(stored)  # opening it hangs, as a network's file system may
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(limit, match="over"):
+        load()
