@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import pwd
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
@@ -105,6 +106,12 @@ def _text(value: Any) -> str:
     return value
 
 
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII):
+        raise ValueError("give 1 to 64 letters, digits, dots, hyphens and underscores")
+    return value
+
+
 def _secrets(value: Any) -> tuple[str, ...]:
     secrets = (value,) if isinstance(value, str) else value
     if (
@@ -182,6 +189,7 @@ COMMON: dict[str, Check] = {
     "lease": _limit,
     "enabled": _flag,
     "secret": _secrets,
+    "prefix": _prefix,
     "data_dir": _folder,
     # Beaker's, for stores that ours have no need of: lock files, and keys in clear.
     "lock_dir": _anything,
@@ -226,6 +234,8 @@ class RegionOptions:
     enabled: bool = True
     secret: tuple[str, ...] = ()
     """The current secret, then former ones."""
+    prefix: str = ""
+    """What tells the region's entries from those of another site in the same place."""
     data_dir: Path | None = None
     backend: tuple[tuple[str, Any], ...] = ()
     """Options of the type alone, sorted."""
@@ -261,7 +271,7 @@ def check(name: str, options: Config) -> RegionOptions:
     return RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
 
 
-_FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "data_dir")
+_FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "prefix", "data_dir")
 
 
 def _require(name: str, type_: str, values: Config) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from regions.backends.beaker import BeakerStore
@@ -32,7 +33,7 @@ def open_store(options: RegionOptions) -> Store:
     folder, share one."""
     secret = options.secret or _own_secret()
     name = "" if options.type == "ext:memcached" else options.name
-    identity = (options.type, name, options.data_dir, options.backend, secret)
+    identity = (options.type, options.prefix, name, options.data_dir, options.backend, secret)
     store = opened.get(identity)
     if store is None:
         store = opened.setdefault(identity, _make_store(options, secret))
@@ -40,22 +41,27 @@ def open_store(options: RegionOptions) -> Store:
 
 
 def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
-    backend = dict(options.backend)
+    backend, name = dict(options.backend), options.name
+    if options.prefix:
+        name = f"{options.prefix}@{name}"
     signer = Signer(secret, options.type)
     if options.type == "ext:memcached":
         folder = options.data_dir and options.data_dir / "undelivered"
-        return MemcachedStore(backend.pop("url"), signer, folder=folder, **backend)
+        url = backend.pop("url")
+        return MemcachedStore(url, signer, folder=folder, prefix=options.prefix, **backend)
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
         own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
-        _refuse_links(parent / options.name)
+        _refuse_links(parent / name)
         if "cluster" in backend:
-            servers = cast("MemcachedStore", open_store(backend["cluster"]))
-            return ClusterFileStore(parent / options.name, signer, servers, **own)
-        return FileStore(parent / options.name, signer, **own)
+            through: RegionOptions = backend["cluster"]
+            through = replace(through, prefix=options.prefix or through.prefix)
+            servers = cast("MemcachedStore", open_store(through))
+            return ClusterFileStore(parent / name, signer, servers, **own)
+        return FileStore(parent / name, signer, **own)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
-    return BeakerStore(options.type, options.name, backend, signer)
+    return BeakerStore(options.type, name, backend, signer)
 
 
 def _refuse_links(folder: Path) -> None:

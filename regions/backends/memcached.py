@@ -23,7 +23,7 @@ from regions.backends.memcached_leases import MemcachedLeases
 from regions.backends.memcached_parts import MOST_PARTS, PART_SIZE, joined, keys, split
 from regions.backends.memcached_pylibmc import Pylibmc
 from regions.backends.memcached_python import PythonMemcached
-from regions.backends.memcached_server import Server, key_of
+from regions.backends.memcached_server import Server, stem_of
 from regions.content import is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.records import (
@@ -51,7 +51,8 @@ class MemcachedStore(Store):
     entries, and takes invalidations: it is coming or going, and others use it already, or still.
 
     ``folder`` is where the processes of this host keep invalidations that wait for a server;
-    without it each keeps its own. Times in seconds.
+    without it each keeps its own. What is kept under another ``prefix`` is another site's: nothing
+    of it is read, and nothing invalidated. Times in seconds.
     """
 
     def __init__(
@@ -65,15 +66,20 @@ class MemcachedStore(Store):
         timeout: float = 0.05,
         retry: float = 1.0,
         folder: Path | None = None,
+        prefix: str = "",
     ) -> None:
         self._signer = signer
+        self._stem = stem_of(prefix)
+        # One that is owed nothing by another site: the journal names scopes alone.
+        owed = f"{prefix}@" if prefix else ""
         self._weights = dict(servers)
         self._servers = {
             server: Server(
                 server,
                 _connector(server, memcache_module, timeout, username, password),
                 retry,
-                Journal(folder / quote(server, safe="")) if folder else Undelivered(),
+                Journal(folder / quote(owed + server, safe="")) if folder else Undelivered(),
+                self._stem,
             )
             for server in self._weights
         }
@@ -89,7 +95,7 @@ class MemcachedStore(Store):
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Reading:
-        record, *generations = wanted = _keys(entry)
+        record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(_fetching(wanted))
         return self._reading(entry, found.get(record), map(found.get, generations))
 
@@ -100,7 +106,7 @@ class MemcachedStore(Store):
             spread.setdefault(self._server_of(entry), []).append(entry)
         # Entries of a function share generations: each is asked for once.
         wanted = {
-            server: list(dict.fromkeys(key for entry in asked for key in _keys(entry)))
+            server: list(dict.fromkeys(key for entry in asked for key in self._keys(entry)))
             for server, asked in spread.items()
         }
         answers = at_once(
@@ -112,14 +118,14 @@ class MemcachedStore(Store):
                 readings |= dict.fromkeys(spread[server], found)
                 continue
             for entry in spread[server]:
-                record, *generations = _keys(entry)
+                record, *generations = self._keys(entry)
                 readings[entry] = self._reading(
                     entry, found.get(record), map(found.get, generations)
                 )
         return [readings[entry] for entry in entries]
 
     def begin(self, entry: Entry) -> Reading:
-        record, *generations = wanted = _keys(entry)
+        record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(
             lambda connection: complete(connection, connection.get(wanted), generations)
         )
@@ -162,15 +168,15 @@ class MemcachedStore(Store):
         codec, payload = deflated(*dump(value))
         parts: dict[str, bytes] = {}
         if len(payload) > PART_SIZE:
-            codec, (payload, parts) = Codec.PARTS, split(entry, codec, payload)
+            codec, (payload, parts) = Codec.PARTS, split(self._stem, entry, codec, payload)
         record = record._replace(codec=codec, payload=payload)
-        items = {**parts, _record_key(entry): self._signer.seal(entry.address, record)}
+        items = {**parts, self._record_key(entry): self._signer.seal(entry.address, record)}
         if len(parts) > MOST_PARTS:
             raise _not_taken(items)
         return items
 
     def watch(self, entry: Entry) -> Watched:
-        record, *generations = _keys(entry)
+        record, *generations = self._keys(entry)
 
         def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
             # The item first: what changes after this, its exchange notices.
@@ -210,15 +216,16 @@ class MemcachedStore(Store):
         # Not `Server.delete`: nobody waits at each exchange for a server that is left alone.
         for name in places(self._weights, bytes.fromhex(own[1:]))[1:]:
             try:
-                self._servers[name].ask(lambda connection: connection.delete(key_of(own)))
+                server = self._servers[name]
+                server.ask(partial(_deleting, server.key_of(own)))
             except StoreUnavailable:
                 self._servers[name].owe([own])
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:
-            wanted = keys(entry, record.payload)
+            wanted = keys(self._stem, entry, record.payload)
             found = self._server_of(entry).ask(_fetching(wanted))
-            record = joined(entry, record, found)
+            record = joined(wanted, record, found)
         return super().value(entry, record)
 
     def unstored(self, value: Any) -> Any:
@@ -251,6 +258,14 @@ class MemcachedStore(Store):
                 spread.setdefault(self._servers[server], []).append(scope)
         return spread
 
+    def _record_key(self, entry: Entry) -> str:
+        return self._stem + entry.address.hex()
+
+    def _keys(self, entry: Entry) -> list[str]:
+        """Return the key of the record, then those of its generations."""
+        stem = self._stem
+        return [stem + entry.address.hex(), *[stem + scope for scope in entry.scopes]]
+
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         return self.leases.acquire(entry, seconds, over)
 
@@ -280,10 +295,5 @@ def _getting(keys: Sequence[str], connection: Connection) -> Halves[dict[str, by
     return connection.getting(keys)
 
 
-def _record_key(entry: Entry) -> str:
-    return key_of(entry.address.hex())
-
-
-def _keys(entry: Entry) -> list[str]:
-    """Return the key of the record, then those of its generations."""
-    return [_record_key(entry), *map(key_of, entry.scopes)]
+def _deleting(key: str, connection: Connection) -> None:
+    connection.delete(key)

@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from regions.backends.memcached_connection import NotANumber, exptime_of
-from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.store import Counters
 
@@ -32,7 +31,8 @@ class MemcachedCounters(Counters):
         self._server_of = server_of
 
     def add(self, address: bytes, amount: int, seconds: float) -> int:
-        key, exptime = key_of(_name(address)), exptime_of(seconds)
+        server, exptime = self._server_of(address), exptime_of(seconds)
+        key = server.key_of(_name(address))
 
         def count(connection: Connection) -> int | None:
             for _ in range(_TRIES):
@@ -48,11 +48,12 @@ class MemcachedCounters(Counters):
                     return amount
             return None
 
-        return _known(self._server_of(address).ask(count))
+        return _known(server.ask(count))
 
     def value(self, address: bytes) -> int:
-        key = key_of(_name(address))
-        found = self._server_of(address).ask(lambda connection: connection.get([key]))
+        server = self._server_of(address)
+        key = server.key_of(_name(address))
+        found = server.ask(lambda connection: connection.get([key]))
         if key not in found:
             return 0
         return _known(int(found[key]) if _NUMBER.fullmatch(found[key]) else None)

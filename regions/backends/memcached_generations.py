@@ -30,7 +30,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from regions.backends.memcached_connection import at_once, exptime_of
-from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.records import GENERATION_SIZE
 from regions.store import SETTLING, is_entry_scope
@@ -131,7 +130,7 @@ def _tell(
         told = at_once(
             {
                 server: server.changing(
-                    spread[server], partial(command, list(map(key_of, spread[server])))
+                    spread[server], partial(command, list(map(server.key_of, spread[server])))
                 )
                 for server in some
             }

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from regions.backends.memcached_connection import NOT_TAKEN, exptime_of
-from regions.backends.memcached_server import key_of
 from regions.errors import StoreUnavailable
 from regions.records import TURN_SIZE
 from regions.store import MOST_LEVEL, Lease
@@ -35,7 +34,9 @@ class MemcachedLeases:
         """As `Store.acquire`."""
         server, name = self._server_of(entry), _name(entry)
         try:
-            return server.ask(lambda connection: _take(connection, key_of(name), seconds, over))
+            return server.ask(
+                lambda connection: _take(connection, server.key_of(name), seconds, over)
+            )
         except BaseException as error:
             # A server that hung may give a lease that nobody waits for any more; and one that was
             # given is nobody's when a signal ends this process before it has the answer.
@@ -46,7 +47,8 @@ class MemcachedLeases:
     def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:
         """Let a lease last anew from now, and who waits for it know that content arrives. Returns
         what to release: the same if another has it by now."""
-        key, ends = key_of(_name(entry)), time.monotonic() + seconds * 2**lease.level
+        server, ends = self._server_of(entry), time.monotonic() + seconds * 2**lease.level
+        key = server.key_of(_name(entry))
         value = _VALUE.pack(lease.turn, lease.level, True)
 
         def renew(connection: Connection) -> bool:
@@ -56,15 +58,16 @@ class MemcachedLeases:
             # Never over another's: a turn that was taken over does not come back.
             return bool(connection.cas(key, value, exptime_of(seconds * 2**lease.level), found))
 
-        if self._server_of(entry).ask(renew):
+        if server.ask(renew):
             return lease._replace(ends=ends)
         taken = self.acquire(entry, seconds)
         return taken if taken.mine else lease
 
     def is_arriving(self, entry: Entry) -> bool:
         """Whether content arrives for who has the lease: it was renewed, and has not run out."""
-        key = key_of(_name(entry))
-        found = self._server_of(entry).ask(lambda connection: connection.get([key])).get(key, b"")
+        server = self._server_of(entry)
+        key = server.key_of(_name(entry))
+        found = server.ask(lambda connection: connection.get([key])).get(key, b"")
         return len(found) == _VALUE.size and bool(_VALUE.unpack(found)[2])
 
     def release(self, entry: Entry, lease: Lease) -> None:

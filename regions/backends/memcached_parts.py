@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from regions.records import Codec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from regions.records import Record
     from regions.store import Entry
@@ -28,25 +28,26 @@ _WHOLE = struct.Struct("<BQ16s")
 """Of the record's payload: codec, size in bytes, and digest of the whole."""
 
 
-def split(entry: Entry, codec: Codec, payload: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return the payload that stands in the record, and the parts with their keys."""
+def split(stem: str, entry: Entry, codec: Codec, payload: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """Return the payload that stands in the record, and the parts with their keys, which begin
+    with ``stem``."""
     head = _WHOLE.pack(codec, len(payload), _digest(payload))
     parts = [payload[at : at + PART_SIZE] for at in range(0, len(payload), PART_SIZE)]
-    return head, dict(zip(keys(entry, head), parts, strict=True))
+    return head, dict(zip(keys(stem, entry, head), parts, strict=True))
 
 
-def keys(entry: Entry, head: bytes | memoryview) -> list[str]:
+def keys(stem: str, entry: Entry, head: bytes | memoryview) -> list[str]:
     """Return the keys of the parts, in order."""
     _, size, digest = _WHOLE.unpack(head)
-    stem = f"brg1:{entry.address.hex()}:{digest.hex()}"
-    return [f"{stem}:{number}" for number in range(-(-size // PART_SIZE))]
+    start = f"{stem}{entry.address.hex()}:{digest.hex()}"
+    return [f"{start}:{number}" for number in range(-(-size // PART_SIZE))]
 
 
-def joined(entry: Entry, record: Record, found: Mapping[str, bytes]) -> Record:
+def joined(keys: Sequence[str], record: Record, found: Mapping[str, bytes]) -> Record:
     """Return the record with its whole payload. Raises LookupError when a part is gone, or is
     not what was stored."""
     codec, _, digest = _WHOLE.unpack(record.payload)
-    payload = b"".join([found[key] for key in keys(entry, record.payload)])
+    payload = b"".join([found[key] for key in keys])
     if _digest(payload) != digest:
         raise LookupError("a part is not what was stored")
     return record._replace(codec=Codec(codec), payload=payload)

@@ -20,20 +20,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def key_of(name: str) -> str:
-    """Return the key under which something of ours is kept: a record by its entry's address, a
-    generation by its scope, a lease by its name."""
-    return f"brg1:{name}"
+def stem_of(prefix: str) -> str:
+    """Return what all keys of a store begin with that has this prefix."""
+    return f"{prefix}:brg1:" if prefix else "brg1:"
 
 
 class Server:
     """A server that is left alone for ``retry`` seconds when it fails, and then tried by one
-    caller. What could not be deleted on it is deleted before it is asked for anything else."""
+    caller. What could not be deleted on it is deleted before it is asked for anything else.
+
+    All keys begin with ``stem``."""
 
     def __init__(
-        self, name: str, connect: Callable[[], Connection], retry: float, undelivered: Undelivered
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        retry: float,
+        undelivered: Undelivered,
+        stem: str,
     ) -> None:
         self.name = name
+        self._stem = stem
         self._connections = Connections(connect)
         self._retry = retry
         self._undelivered = undelivered
@@ -44,6 +51,11 @@ class Server:
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
+
+    def key_of(self, name: str) -> str:
+        """Return the key under which something of ours is kept: a record by its entry's address, a
+        generation by its scope, a lease by its name."""
+        return f"{self._stem}{name}"
 
     def cover(self, scope: str) -> None:
         """Be told of a scope that covers all that a region keeps here."""
@@ -82,7 +94,7 @@ class Server:
         connection = self._connections.mine()
         if tracing.watchers:
             connection = cast("Connection", tracing.Counted(connection))
-        self._undelivered.deliver(lambda names: _delete(connection, names))
+        self._undelivered.deliver(lambda names: self._delete(connection, names))
         return connection
 
     def _told(self, error: StoreUnavailable) -> StoreUnavailable:
@@ -127,7 +139,7 @@ class Server:
         """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
         names = list(names)
         try:
-            self._do(lambda connection: _delete(connection, names))
+            self._do(lambda connection: self._delete(connection, names))
         except StoreUnavailable:
             self.owe(names)
             raise
@@ -136,10 +148,9 @@ class Server:
         """Delete what is kept under ``names`` before anything else is asked of the server."""
         self._undelivered.keep(names)
 
-
-def _delete(connection: Connection, names: Iterable[str]) -> None:
-    keys = list(map(key_of, names))
-    if len(keys) == 1:
-        connection.delete(*keys)
-    else:
-        whole(connection.deleting(keys))
+    def _delete(self, connection: Connection, names: Iterable[str]) -> None:
+        keys = list(map(self.key_of, names))
+        if len(keys) == 1:
+            connection.delete(*keys)
+        else:
+            whole(connection.deleting(keys))

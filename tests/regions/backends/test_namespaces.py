@@ -16,7 +16,7 @@ from beaker.cache import Cache
 from django.db import transaction
 
 from regions import UnkeyableArgument
-from regions.backends.memcached_server import key_of
+from regions.backends.memcached_server import stem_of
 from tests.regions.backends.proxies import Proxy
 from tests.regions.conftest import Calls, Manager, make_manager
 from tests.servers import Memcached
@@ -349,7 +349,7 @@ def test_foreign_bytes_are_a_miss_and_never_unpickled(
     for file in files:
         file.write_bytes(forged)
     if not files:
-        line = f"set {key_of(address)} 0 0 {len(forged)}\r\n{forged.decode()}"
+        line = f"set {stem_of('')}{address} 0 0 {len(forged)}\r\n{forged.decode()}"
         assert memcached.ask(line) == b"STORED\r\n"
     assert "one" not in cache
     assert cache.get("one", createfunc=lambda: 2) == 2
