@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from regions.errors import Contended, StoreUnavailable, UnkeyableArgument
@@ -105,7 +106,7 @@ class Values(Generic[K, V]):
 
     # -- writing ---------------------------------------------------------------------------
 
-    def set(self, key: K, value: V, expire: float | None = None) -> bool:
+    def set(self, key: K, value: V, expire: float | timedelta | None = None) -> bool:
         """Store a value, for ``expire`` seconds (None: as these values live). Returns whether it
         is stored; if not, there is none. Raises what pickle raises for one that it cannot take.
         """
@@ -122,7 +123,7 @@ class Values(Generic[K, V]):
             return False
         return True
 
-    def add(self, key: K, value: V, expire: float | None = None) -> bool:
+    def add(self, key: K, value: V, expire: float | timedelta | None = None) -> bool:
         """As `set`, but only where there is no value. Returns whether this one is stored: of any
         number of callers, one is told so."""
 
@@ -133,7 +134,7 @@ class Values(Generic[K, V]):
 
         return self._did_change(key, only_first, expire)
 
-    def touch(self, key: K, expire: float | None = None) -> bool:
+    def touch(self, key: K, expire: float | timedelta | None = None) -> bool:
         """Give a value a new end, in ``expire`` seconds; return whether there is one."""
 
         def only_present(found: Any) -> V:
@@ -143,7 +144,9 @@ class Values(Generic[K, V]):
 
         return self._did_change(key, only_present, self._life(expire))
 
-    def _did_change(self, key: K, function: Callable[[Any], V], expire: float | None) -> bool:
+    def _did_change(
+        self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
+    ) -> bool:
         try:
             return self._change(key, function, expire) is not None
         except _Refused:
@@ -155,7 +158,7 @@ class Values(Generic[K, V]):
         function: Callable[[V], V],
         *,
         default: Any = None,
-        expire: float | None = None,
+        expire: float | timedelta | None = None,
     ) -> V | None:
         """Replace a value by what ``function`` makes of it, or of ``default`` where there is none,
         and return that. None: the store is away, or does not take it, which is no failure of the
@@ -175,7 +178,7 @@ class Values(Generic[K, V]):
         return None if changed is None else changed[0]
 
     def _change(
-        self, key: K, function: Callable[[Any], V], expire: float | None
+        self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> tuple[V] | None:
         """As `update`, for a function that takes MISSING; a value in a tuple."""
         own = self._life(expire)
@@ -225,7 +228,9 @@ class Values(Generic[K, V]):
                 raise error.__cause__ from None
             raise
 
-    def _life(self, expire: float | None) -> float:
+    def _life(self, expire: float | timedelta | None) -> float:
+        if isinstance(expire, timedelta):
+            expire = expire.total_seconds()
         life = self._expire if expire is None else expire
         if not life > 0:
             raise ValueError(f"{self._subject}: expire = {expire!r}: give seconds above 0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,3 +225,10 @@ def test_what_cannot_be_stored_is_refused(carts: Values[Any, Any]) -> None:
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         carts.set("one", lambda: None)
     assert carts.get("one") == 1
+
+
+def test_a_time_to_live_may_be_a_timedelta(carts: Values[Any, Any]) -> None:
+    assert carts.set("ann", 1, expire=timedelta(minutes=1))
+    assert carts.get("ann") == 1
+    with pytest.raises(ValueError, match="seconds above 0"):
+        carts.set("ann", 1, expire=timedelta(0))
