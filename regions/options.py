@@ -13,12 +13,13 @@ import re
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from regions import isolation
 from regions.errors import ConfigurationError, nearest
 from regions.servers import servers
 
@@ -251,6 +252,10 @@ def shared_by(shared: Config, own: Config) -> dict[str, Any]:
 def check(name: str, options: Config) -> RegionOptions:
     """Check one region's options. Raises ConfigurationError naming region, option, value and
     mend."""
+    if isolated := isolation.folder():
+        # Development's folders are not even made.
+        here = {key: str(isolated) for key in ("data_dir", "file_dir") if options.get(key)}
+        options = {**options, **here}
     type_ = options.get("type", "memory")
     if type_ not in OWN and type_ not in FOREIGN_TYPES:
         raise _error(name, "type", type_, nearest(str(type_), {*OWN, *FOREIGN_TYPES}))
@@ -268,7 +273,16 @@ def check(name: str, options: Config) -> RegionOptions:
     _require(name, type_, values)
     common = {key: values[key] for key in _FIELDS if key in values}
     backend = {key: value for key, value in values.items() if key not in COMMON}
-    return RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
+    checked = RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
+    return checked if isolated is None else _isolated(checked, isolated)
+
+
+def _isolated(options: RegionOptions, folder: Path) -> RegionOptions:
+    """Return the options of a region in a test run (`regions.isolation`)."""
+    kept = {"size_limit", "digest_filenames", "verify_reads"}
+    backend = tuple((key, value) for key, value in options.backend if key in kept)
+    place, secret = _folder(folder), (folder.name,)
+    return replace(options, type="file", data_dir=place, secret=secret, backend=backend)
 
 
 _FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "prefix", "data_dir")

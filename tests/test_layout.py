@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "beakercache.py": {"regions"},
     "regions": {"regions", "beaker", "memcache", "pylibmc", "prometheus_client", "opentelemetry"},
+    "regions/pytest_plugin.py": {"regions", "pytest"},
     # Django is made of asgiref; its debug toolbar asks for its panel itself.
     "regions/django": {"regions", "django", "asgiref", "debug_toolbar"},
     # Zstandard is in "compression" from Python 3.14 on, and in "backports" before.

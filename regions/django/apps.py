@@ -19,6 +19,7 @@ from regions.django.acting import name_program
 from regions.django.checks import TAG, check_regions, check_sessions
 from regions.django.release import forget_release
 from regions.django.sessions import forget_changed_rows
+from regions.django.test_cases import empty_regions_for_each_test
 from regions.django.tracing import watch_calls
 from regions.django.transactions import DatabaseTransactions
 from regions.function import Cached
@@ -83,3 +84,4 @@ class RegionsConfig(AppConfig):
         forget_changed_rows()
         name_program()
         watch_calls()
+        empty_regions_for_each_test()

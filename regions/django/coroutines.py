@@ -17,7 +17,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-from regions import forking
+from regions import forking, isolation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,21 @@ if TYPE_CHECKING:
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:
-    """Whether somebody will commit or roll back a transaction on it."""
+    """Whether somebody will commit or roll back a transaction on it, other than a test case."""
+    if connection.in_atomic_block and is_test_cases(connection):
+        return False
     return connection.in_atomic_block or bool(connection.connection and not connection.autocommit)
+
+
+def is_test_cases(connection: BaseDatabaseWrapper) -> bool:
+    """Whether all that is open on it are the blocks that Django's TestCase runs a test in, with
+    regions of its own: nobody else sees what is done, and at its end rows and entries go."""
+    blocks = connection.atomic_blocks
+    return (
+        bool(blocks)
+        and all(getattr(block, "_from_testcase", False) for block in blocks)
+        and isolation.folder() is not None
+    )
 
 
 def open_here() -> list[BaseDatabaseWrapper]:

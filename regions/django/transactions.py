@@ -71,6 +71,8 @@ class Committed(threading.local):
 
     def __init__(self) -> None:
         self.hooks: list[Waiting] = []
+        self.of_tests: list[tuple[BaseDatabaseWrapper, Waiting]] = []
+        """What waits within a test case's transaction, which is never committed."""
 
 
 PATIENCE = 1.0
@@ -123,6 +125,8 @@ class DatabaseTransactions:
 
     def _opened(self) -> Iterator[BaseDatabaseWrapper]:
         """Yield the connections with an open transaction that what is done here is part of."""
+        if self._committed.of_tests:
+            self._settle()
         yield from coroutines.open_here()
         where = self._served.where
         if coroutines.has_loop():
@@ -132,6 +136,20 @@ class DatabaseTransactions:
             where = coroutines.elsewhere()
         if where is not None:
             yield from where.opened
+
+    def _settle(self) -> None:
+        """Deliver what an application's block within a test case's has left: its end is the commit
+        that the test never sees. The hooks stay in their places, where Django counts them."""
+        waiting, self._committed.of_tests = self._committed.of_tests, []
+        owed: list[Invalidation] = []
+        for connection, hook in waiting:
+            if coroutines.is_open(connection):
+                self._committed.of_tests.append((connection, hook))
+            elif any(each is hook for _, each in _hooks(connection)):  # and not rolled back
+                owed += hook.invalidations
+                hook.invalidations, hook.scopes = [], {}
+        if owed:
+            deliver(owed)
 
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = self._defer(invalidations)
@@ -171,6 +189,8 @@ class DatabaseTransactions:
             # commit delivers, and a delivery too many costs a load.
             hook = self._hook(connection)
             new = [each for each in invalidations if hook.add(each)]
+            if is_of_a_test(connection):
+                self._committed.of_tests.append((connection, hook))
             self.keep(connection.alias, hook, new)
             deferred = True
         return deferred

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -93,6 +94,9 @@ class Lookout:
     def _try_to_look(self) -> bool:
         """Whether nothing speaks against reading."""
         started = time.monotonic()
+        connection = connections[alias()]
+        # Who counts the queries of a block, such as assertNumQueries, counts the application's.
+        log, connection.queries_log = connection.queries_log, deque(maxlen=0)
         try:
             self._until = started + on_a_live_connection(partial(self._look, started))
         except SynchronousOnlyOperation:
@@ -102,9 +106,11 @@ class Lookout:
                 raise
             # A backend's failure is never the caller's, and there are more than the database's.
             logger.warning("the outbox cannot be read: %s", explained(error))
-            connections[alias()].close_if_unusable_or_obsolete()
+            connection.close_if_unusable_or_obsolete()
             now = time.monotonic()
             self._until = now + max(CALM, PATIENCE * (now - started))
+        finally:
+            connection.queries_log = log
         return True
 
     def _look(self, now: float) -> float:
