@@ -24,9 +24,9 @@ cluster-test: .venv/test
 	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e '.[tasks]'
 	@touch $@
 
-.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-django-tests.sh
+.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-upstream-tests.sh
 	@scripts/install-servers.sh
 	@PYTHON=$(PYTHON) scripts/install.sh -r requirements.txt
 	@PYTHON=$(PYTHON) scripts/install.sh --no-deps -e .
-	@scripts/install-django-tests.sh
+	@scripts/install-upstream-tests.sh
 	@touch $@

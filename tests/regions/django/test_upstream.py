@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import django
 import pytest
 
 from tests.servers import Memcached
@@ -27,7 +26,7 @@ CULLING = 3
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """All at once: most of the time they sleep, until something has expired."""
-    subprocess.run(["scripts/install-django-tests.sh"], cwd=ROOT, check=True)
+    subprocess.run(["scripts/install-upstream-tests.sh"], cwd=ROOT, check=True)
     servers = {name: Memcached() for name in STORES if name != "file"}
     runs = {}
     for name in STORES:
@@ -38,7 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
             # A machine that is busy with tests is no fault.
             options = {"type": "ext:memcached", "url": servers[name].address, "timeout": 10}
             options["memcache_module"] = name
-        upstream = ROOT / ".venv" / "django-tests" / django.__version__
+        upstream = ROOT / ".venv" / "upstream-tests" / "django"
         runs[name] = subprocess.Popen(
             [sys.executable, "-m", "django", "test", "tests.regions.django.upstream.suite"],
             cwd=ROOT,
