@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
     for suite, files in SUITES.items():
         for store in STORES:
             folder = tmp_path_factory.mktemp("upstream")
-            options = {"type": store, "secret": "of the tests"}
+            options: dict[str, object] = {"type": store, "secret": "of the tests"}
             if store == "file":
                 options["data_dir"] = str(folder / "regions")
             else:
