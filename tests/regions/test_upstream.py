@@ -44,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
                 options["data_dir"] = str(folder / "regions")
             else:
                 # A machine that is busy with tests is no fault.
-                options |= {"url": server.address, "timeout": 10}
+                options |= {"url": server.address, "timeout": 10, "prefix": suite}
             started[f"{suite} on {store}"] = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", folder),
