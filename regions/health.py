@@ -19,6 +19,7 @@ from regions.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from regions.backends.size_limit import SizeLimit
     from regions.region import Region
 
 PATIENCE = 2.0
@@ -27,6 +28,8 @@ MOST = 64
 """Servers that are asked at the same time."""
 LEAST_FREE = 0.05
 """Share of a disk."""
+NEARLY_FULL = 0.9
+"""Share of a region's size limit."""
 LEAST_MEMORY = 64 << 20
 """Bytes."""
 NAMED = 3
@@ -94,7 +97,12 @@ def check_here(region: Region) -> list[Finding]:
     """Look at what a region needs of this host; never raises."""
     return [
         Finding(region.name, subject, level, message)
-        for subject, level, message in [*_options(region), *_folders(region), *_files(region)]
+        for subject, level, message in [
+            *_options(region),
+            *_folders(region),
+            *_room(region),
+            *_files(region),
+        ]
     ]
 
 
@@ -132,17 +140,42 @@ def _folders(region: Region) -> list[tuple[str, str, str]]:
         except OSError as error:
             found.append((folder, "error", f"cannot be written to: {error.strerror}"))
             continue
-        limit = backend.get("size_limit")
+        limit = _limit(region)
         gigabytes = f"{free.free / 2**30:.1f} GB free"
         if free.free < LEAST_FREE * free.total:
             found.append((folder, "warning", f"only {gigabytes}"))
         elif inodes.f_files and inodes.f_favail < LEAST_FREE * inodes.f_files:
             found.append((folder, "warning", f"only {inodes.f_favail} more files can be made"))
-        elif limit and limit > free.total:
+        elif limit and limit.bytes > free.total:
             found.append((folder, "warning", f"size_limit is more than the disk has; {gigabytes}"))
         else:
             found.append((folder, "ok", gigabytes))
     return found
+
+
+def _limit(region: Region) -> SizeLimit | None:
+    return region.store.size_limit if isinstance(region.store, FileStore) else None
+
+
+def _room(region: Region) -> list[tuple[str, str, str]]:
+    """Say how much a region of files may take, and whether that is nearly in use."""
+    if not isinstance(region.store, FileStore):
+        return []
+    limit = _limit(region)
+    if limit is None:
+        return [("size_limit", "ok", "there is none: the region may fill the disk")]
+    most = f"{limit.bytes / 2**30:.3g} GB"
+    try:
+        used = limit.in_use() or 0
+    except OSError as error:
+        return [("size_limit", "warning", f"{limit.counter} cannot be read: {error.strerror}")]
+    if used > NEARLY_FULL * limit.bytes:
+        message = (
+            f"{used / limit.bytes:.0%} of {most} is in use: entries go before they expire; raise "
+            f"size_limit if that costs too many loads"
+        )
+        return [("size_limit", "warning", message)]
+    return [("size_limit", "ok", f"{used / limit.bytes:.0%} of {most} is in use")]
 
 
 def _files(region: Region) -> list[tuple[str, str, str]]:

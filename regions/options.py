@@ -80,13 +80,16 @@ def _limit(value: Any) -> float:
     return number
 
 
-def _size(value: Any) -> int:
+def _size(value: Any) -> int | None:
+    """Return a number of bytes; None: there is no limit. Raises ValueError."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
     try:
         number = int(value)
     except (TypeError, ValueError):
         number = 0
     if isinstance(value, bool) or number <= 0:
-        raise ValueError("give a number of bytes, such as 20 * 1024**3")
+        raise ValueError("give a number of bytes, such as 20 * 1024**3, or 'none' for no limit")
     return number
 
 
@@ -218,6 +221,10 @@ OWN: dict[str, dict[str, Check]] = {
 """The types that this library implements, with the options that only they have."""
 
 
+_NONE_SAYS_SOMETHING = (lifetime, _secrets, _size)
+"""The checks of options that may be None; where another one is, it is not given."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegionOptions:
     """One region's options, checked."""
@@ -264,7 +271,7 @@ def check(name: str, options: Config) -> RegionOptions:
     for option, value in options.items():
         if option not in checks and type_ in OWN:
             raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
-        if value is None and option not in ("expire", "secret"):
+        if value is None and checks.get(option) not in _NONE_SAYS_SOMETHING:
             continue
         try:
             values[option] = checks.get(option, _anything)(value)

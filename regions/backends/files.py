@@ -33,7 +33,7 @@ from regions.backends.file_exchange import FileExchange
 from regions.backends.file_writing import arriving, move, reported
 from regions.backends.folder_identity import identity_of
 from regions.backends.lately_read import LatelyRead
-from regions.backends.size_limit import SizeLimit
+from regions.backends.size_limit import DEFAULT, SizeLimit
 from regions.content import CachedFile, Resumable, content_chunks, is_content, keep_open
 from regions.errors import StoreUnavailable
 from regions.file_leases import FileLeases
@@ -52,11 +52,11 @@ LARGE = 64 * 1024
 class FileStore(Store):
     """A region's entries in one folder, shared by all threads and processes of a host.
 
-    ``size_limit``: bytes, or None. ``durable``: content (streamed, or bytes and texts from `LARGE`
-    on) is on disk with its record when it has been stored; it is what is costly to get again.
-    Other values are not synced: they are cheap to load and, as a torn record is found, safe to
-    lose. Without ``durable`` nothing is synced, and content lasts until the machine starts anew.
-    ``verify_reads``: the digest of content is checked whenever it is opened.
+    ``size_limit``: bytes; None: there is no limit. ``durable``: content (streamed, or bytes and
+    texts from `LARGE` on) is on disk with its record when it has been stored; it is what is costly
+    to get again. Other values are not synced: they are cheap to load and, as a torn record is
+    found, safe to lose. Without ``durable`` nothing is synced, and content lasts until the machine
+    starts anew. ``verify_reads``: the digest of content is checked whenever it is opened.
     """
 
     is_shared = False
@@ -67,7 +67,7 @@ class FileStore(Store):
         folder: Path,
         signer: Signer,
         *,
-        size_limit: int | None = None,
+        size_limit: int | None = DEFAULT,
         durable: bool = True,
         verify_reads: bool = False,
     ) -> None:

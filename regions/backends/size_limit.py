@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("regions")
 
+DEFAULT = 10 * 1024**3
+"""Bytes, where a region says nothing else: more than the results of queries and the pages of most
+sites come to, and less than most disks have. Without a limit, whoever asks for ever other pages
+fills the disk."""
 ROOM = 0.95
 """Share of the limit that is in use after entries had to go."""
 SAMPLE = 100
@@ -58,7 +62,7 @@ class SizeLimit:
 
     def __init__(self, store: FileStore, limit: int) -> None:
         self._store = store
-        self._limit = limit
+        self.bytes = limit
         self.counter = store.folder / "usage"
         self.evicted: Callable[[int], None] = lambda _: None
         """Told how many entries had to go that had not expired."""
@@ -75,7 +79,7 @@ class SizeLimit:
         """Count ``size`` more bytes, fewer if negative, and make room if it is time to. What goes
         wrong is logged: the entry is stored."""
         try:
-            if self._count(size) > self._limit:
+            if self._count(size) > self.bytes:
                 self._make_room()
         except OSError as error:
             logger.warning("%s cannot be kept below its size: %s", self._store.folder, error)
@@ -90,6 +94,19 @@ class SizeLimit:
         with self._counted() as descriptor:
             after, _ = _read(descriptor) or (before, 0.0)
             return _write(descriptor, found + after - before, time.time())
+
+    def in_use(self) -> int | None:
+        """Return the bytes in use as they were counted last, without waiting for who counts; None:
+        they were not yet, or the count is damaged. Raises OSError."""
+        try:
+            descriptor = os.open(self.counter, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            found = _read(descriptor)
+        finally:
+            os.close(descriptor)
+        return None if found is None else found[0]
 
     def is_damaged(self) -> bool:
         """Whether the count is there and cannot be right. Raises OSError."""
@@ -134,7 +151,7 @@ class SizeLimit:
             if going and self._is_enough(self._remove(going), removed):
                 return
         while sample:
-            if self._remove(_least_recently_used(sample)) <= self._limit * ROOM:
+            if self._remove(_least_recently_used(sample)) <= self.bytes * ROOM:
                 return
         self.recount()  # There is nothing left: the count was wrong.
 
@@ -148,7 +165,7 @@ class SizeLimit:
             yield from paths
 
     def _is_enough(self, used: int, removed: int) -> bool:
-        return used <= self._limit * ROOM or (removed >= BATCH and used <= self._limit)
+        return used <= self.bytes * ROOM or (removed >= BATCH and used <= self.bytes)
 
     def _remove(self, entries: list[upkeep.Stored]) -> int:
         """Remove entries; return the bytes in use afterwards."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from regions import health
 from regions.backends import upkeep
 from regions.backends.files import FileStore
 from tests.regions.children import fork, statuses
@@ -286,6 +287,45 @@ def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> 
     children = [fork(write) for _ in range(8)]
     assert statuses(children) == [0] * 8
     assert upkeep.usage(store_of(limited(tmp_path))).size <= LIMIT * 1.05
+
+
+def test_every_region_on_files_has_a_limit_unless_it_says_that_there_is_none(
+    tmp_path: Path,
+) -> None:
+    where = {"type": "file", "data_dir": tmp_path, "secret": "of the tests"}
+    limit = store_of(make_manager(**where)).size_limit
+    assert limit is not None
+    assert limit.bytes == 10 * 1024**3
+    servers = {"url": "127.0.0.1:1"}
+    assert store_of(make_manager(**where, cluster="servers", servers=servers)).size_limit
+    for none in ("none", "None", None):
+        assert store_of(make_manager(**where, size_limit=none)).size_limit is None
+
+
+def test_check_says_the_limit_and_warns_when_it_is_nearly_reached(tmp_path: Path) -> None:
+    cache = limited(tmp_path)
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return os.urandom(LIMIT // 20)
+
+    def said(cache: CacheManager) -> tuple[str, str]:
+        found = health.check_here(cache["functions"])
+        return next((each.level, each.message) for each in found if each.subject == "size_limit")
+
+    assert said(cache) == ("ok", "0% of 0.00186 GB is in use")
+    for number in range(10):
+        load(number)
+    assert said(cache) == ("ok", "50% of 0.00186 GB is in use")
+    for number in range(19):
+        load(number)
+    level, message = said(cache)
+    assert level == "warning"
+    assert "95% of 0.00186 GB is in use" in message
+    assert said(limited(tmp_path, size_limit=None)) == (
+        "ok",
+        "there is none: the region may fill the disk",
+    )
 
 
 @pytest.mark.parametrize("value", [0, -1, "much", True])

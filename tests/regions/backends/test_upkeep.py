@@ -46,7 +46,7 @@ def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]
 
 def files(store: FileStore, folder: str = "") -> set[Path]:
     found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
-    own = ("generations", "generations.mark", "leases", "identity")
+    own = ("generations", "generations.mark", "leases", "identity", "usage")
     return {path for path in found if path.name not in own}
 
 
