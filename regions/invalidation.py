@@ -86,8 +86,23 @@ def invalidate_now(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
 
 
 def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
-    """Let the stores invalidate. Returns what a store cannot do yet, and keeps."""
+    """Let the stores invalidate. Returns what a store cannot do yet, and keeps. When a signal
+    handler's exception ends it, such as a job's time limit, all stores owe all of it."""
     invalidations = list(invalidations)
+    try:
+        return _deliver(invalidations)
+    except BaseException:
+        _owe(invalidations)
+        raise
+
+
+def _owe(invalidations: Iterable[Invalidation]) -> None:
+    """Let the stores keep what may not have been carried out; twice costs a load."""
+    for each in invalidations:
+        each.region.store.authority.owe(each.scopes)
+
+
+def _deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     owed: dict[Store, set[str]] = {}
     for region, scopes, what, function in invalidations:
         region.stats.count("invalidations", function)
@@ -176,14 +191,21 @@ class Collection:
             return
         with self._lock:
             self._process = None
-        left = invalidate(
+        due = [
             Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
             for region, scopes in self._scopes.items()
-        )
+        ]
+        try:
+            left = invalidate(due)
+        except BaseException:
+            # It may have been interrupted before any store was reached.
+            _owe(due)
+            raise
+        finally:
+            # Who outlives the block has used none of it until now.
+            self._scopes = {}
         if self._kept is not None:
             self._kept.settle(left)
-        # Who outlives the block has used none of it until now.
-        self._scopes = {}
 
 
 _collected: ContextVar[Collection | None] = ContextVar("_collected", default=None)

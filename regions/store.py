@@ -242,9 +242,15 @@ class Store(ABC):
         ``meanwhile`` is called, once or more often, when no record of before matches any more,
         and none is stored yet that is loaded from then on.
 
-        When it raises, the store has kept the invalidation, and will not answer a read before
-        it has been carried out.
+        When it raises StoreUnavailable, the store has kept the invalidation, and will not answer
+        a read before it has been carried out. When a signal handler's exception ends it, the
+        caller lets the store `owe` it.
         """
+
+    @abstractmethod
+    def owe(self, scopes: Iterable[str]) -> None:
+        """Keep an invalidation that was interrupted: the store answers no read before it has been
+        carried out. Waits for no server."""
 
     def cover(self, scope: str) -> None:
         """Be told of a scope that covers all that a region keeps here."""

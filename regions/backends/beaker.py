@@ -124,6 +124,9 @@ class BeakerStore(Store):
             self._undelivered.keep(owed)
             raise
 
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._undelivered.keep(scopes)
+
     def _change(self, scopes: Iterable[str]) -> None:
         try:
             with self._writing() as namespace:

@@ -173,6 +173,9 @@ class ClusterFileStore(FileStore):
     ) -> None:
         self._servers.invalidate(scopes, meanwhile)
 
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._servers.owe(scopes)
+
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         shared = self._of_folder(entry)
         lease = self._servers.acquire(shared, seconds, over)

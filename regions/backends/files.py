@@ -22,6 +22,7 @@ function, can tell whether an entry was invalidated.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -290,6 +291,12 @@ class FileStore(Store):
         except StoreUnavailable:
             self._undelivered.keep(scopes)
             raise
+
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._undelivered.keep(scopes)
+        # Other processes do not know of it, and a disk is soon told.
+        with contextlib.suppress(OSError):
+            self._undelivered.deliver(self._generations.change)
 
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         with reported("lease"):

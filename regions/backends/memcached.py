@@ -245,6 +245,10 @@ class MemcachedStore(Store):
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]
 
+    def owe(self, scopes: Iterable[str]) -> None:
+        for server, names in self._spread(scopes).items():
+            server.owe(names)
+
     def _spread(self, scopes: Iterable[str]) -> dict[Server, list[str]]:
         """Return which scopes have a generation on which server."""
         spread: dict[Server, list[str]] = {}

@@ -69,18 +69,6 @@ def change(
 ) -> dict[Server, StoreUnavailable]:
     """Give names new generations on their servers; call ``meanwhile`` between the two rounds.
     Returns the servers that could not be told, and owe it."""
-    try:
-        return _change(spread, meanwhile)
-    except BaseException:
-        # Interrupted: nobody knows which server was told, and what was announced ends by itself.
-        for server, names in spread.items():
-            server.owe(names)
-        raise
-
-
-def _change(
-    spread: Mapping[Server, Sequence[str]], meanwhile: Callable[[], None] | None
-) -> dict[Server, StoreUnavailable]:
     if meanwhile is None and _is_one_moment(spread):
         failures, _ = _tell(spread, _delete)
         return failures

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from regions import CacheManager, parse_cache_config_options
+from regions.invalidation import deferred_invalidation
+from tests.regions.children import fork, statuses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.servers import Memcached
@@ -83,3 +88,62 @@ def before_and_after_each_store(
 
     for store in {manager[name].store.authority for name in manager.options}:
         disturb(store)
+
+
+# -- a time limit in the middle ----------------------------------------------------------------
+
+
+class TimeUp(Exception):
+    """As Celery's SoftTimeLimitExceeded."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    def end(number: int, frame: object) -> None:
+        raise TimeUp
+
+    former = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(TimeUp):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.parametrize("way", ["at once", "bulk change"])
+def test_a_time_limit_while_a_server_hangs_leaves_no_store_untold(
+    manager: CacheManager, own_memcached: Memcached, way: str
+) -> None:
+    truth = next(versions)
+
+    def function(region: str) -> Any:
+        @manager.region(region, tags=["truth"])
+        def load() -> int:
+            return truth
+
+        return load
+
+    read = {region: function(region) for region in ("servers", "file", "memory", "cluster")}
+    manager.invalidate_tags("truth")
+    assert {each() for each in read.values()} == {truth}
+    go_on, tell = os.pipe()
+
+    def look() -> None:
+        os.read(go_on, 1)
+        assert read["file"].peek() is None
+
+    other = fork(look)  # before there is anything that a child could inherit
+    truth = next(versions)
+    own_memcached.pause()
+    with time_limit(0.3):
+        if way == "bulk change":
+            with deferred_invalidation():
+                manager.invalidate_tags("truth")
+        else:
+            manager.invalidate_tags("truth")
+    os.write(tell, b".")
+    assert statuses([other]) == [0], "nor is it found by another process of the host"
+    own_memcached.resume()
+    assert {region: each() for region, each in read.items()} == dict.fromkeys(read, truth)
