@@ -24,6 +24,7 @@ from beaker.exceptions import InvalidCacheBackendError
 from beaker.middleware import SessionMiddleware
 from beaker.session import Session
 
+from regions.backends import sweeping
 from regions.backends.files import FileStore
 from regions.backends.namespaces import RegionNamespace
 from regions.errors import ConfigurationError
@@ -95,9 +96,10 @@ def open_region(options: RegionOptions) -> Region:
             f"region {options.name!r}: type = {options.type!r}: {error}; is its library installed?"
         ) from error
     region = Region(options, store)
-    limit = region.store.size_limit if isinstance(region.store, FileStore) else None
-    if limit is not None:
-        limit.evicted = functools.partial(region.stats.count, "evictions", "")
+    if isinstance(store, FileStore):
+        region.stats.tidy = functools.partial(sweeping.sweep_next, store, region.longest_grace)
+        if store.size_limit is not None:
+            store.size_limit.evicted = functools.partial(region.stats.count, "evictions", "")
     return region
 
 

@@ -89,6 +89,11 @@ class Region:
         store.authority.cover(region_scope(options.name))
         _regions.add(self)
 
+    def longest_grace(self) -> float:
+        """Return the seconds after its expiry for which some value of this region may be served."""
+        graces = [policy.grace for policy in list(self.policies.values())]
+        return max([self.options.grace, *graces])
+
     def require_atomic(self, what: str) -> None:
         """Raise ConfigurationError, for ``what`` needs it, if the store cannot change a value that
         others may be changing."""

@@ -24,6 +24,7 @@ from regions.observing.samples import KEY_SIZE, FunctionSampler, function_id
 from regions.records import Codec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from regions.observing.upkeep import Choice
@@ -192,6 +193,8 @@ class Stats:
         self._unwritten = b""
         self._lock = threading.RLock()
         self.notes = notable.Notes(region, folder)
+        self.tidy: Callable[[], None] = lambda: None
+        """Called about once a minute, in a thread: for what a region's store has to do then."""
         _all.add(self)
 
     def of(self, function: str) -> FunctionStats:
@@ -247,7 +250,7 @@ class Stats:
         if not samples.append(self.folder, records, wait=wait):
             with self._lock:
                 self._unwritten = (records + self._unwritten)[:UNWRITTEN]
-        upkeep.when_due(self.folder, _adopt)
+        upkeep.when_due(self.folder, _adopt, _tidy)
 
     def flush(self) -> None:
         """Write what was sampled and waits to be written."""
@@ -279,6 +282,12 @@ def _adopt(folder: Path, choices: dict[int, Choice]) -> None:
     for stats in list(_all):
         if stats.folder == folder:
             stats.adopt(choices)
+
+
+def _tidy(folder: Path) -> None:
+    for stats in list(_all):
+        if stats.folder == folder:
+            stats.tidy()
 
 
 def _after_fork() -> None:

@@ -13,6 +13,7 @@ Layout of a store's folder::
     counters/ab             numbers (`regions.backends.file_counters`)
     locks/ab                who is exchanging a record (`regions.backends.file_exchange`)
     usage                   bytes in use (`regions.backends.size_limit`)
+    swept                   where what has expired was removed last (`regions.backends.sweeping`)
 
 A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
 none. A record is checked as a whole at every read and needs nothing more: it is synced only where

@@ -223,18 +223,33 @@ def clear(store: FileStore) -> int:
     return entries
 
 
+def sweep_shard(store: FileStore, shard: str, grace: float = 0.0) -> tuple[list[int], set[str]]:
+    """As `sweep`, for the entries in one folder; return the bytes that each of those removed has
+    freed, and the names of the contents that the others need."""
+    now = time.time()
+    freed = []
+    needed = set()
+    for path in records(shard):
+        found = stored_at(store, path)
+        if found is None:
+            continue
+        if found.is_over(now, grace):
+            freed.append(remove(store, found))
+        elif found.content is not None:
+            needed.add(found.content.name)
+    return freed, needed
+
+
 def sweep(store: FileStore, grace: float = 0.0) -> Swept:
     """Remove what was invalidated or has expired, ``grace`` seconds ago or longer, and the files
     that killed processes have left behind."""
     now = time.time()
     entries = 0
     needed = set()
-    for found in stored(store):
-        if found.is_over(now, grace):
-            remove(store, found)
-            entries += 1
-        elif found.content is not None:
-            needed.add(found.content.name)
+    for shard in shards(store):
+        over, kept = sweep_shard(store, shard, grace)
+        entries += len(over)
+        needed |= kept
     leftovers = 0
     for folder in ("incoming", "content"):
         for file in _files(store.folder / folder):

@@ -42,7 +42,11 @@ Adopt = Callable[["Path", dict[int, Choice]], None]
 """Takes the folder, and the choices by function id."""
 
 
-def when_due(folder: Path, adopt: Adopt) -> None:
+Tidy = Callable[["Path"], None]
+"""Takes the folder, and does what else is due on this host; it lets nobody wait."""
+
+
+def when_due(folder: Path, adopt: Adopt, tidy: Tidy) -> None:
     """Do it, in a thread, if this process has not done so in this minute. ``adopt`` is
     told which keys to sample."""
     minute = int(time.time()) // MINUTE
@@ -50,11 +54,11 @@ def when_due(folder: Path, adopt: Adopt) -> None:
         _minutes[folder] = minute
         with contextlib.suppress(RuntimeError):  # the interpreter ends
             threading.Thread(
-                target=_do, args=(folder, adopt), name="regions-metrics", daemon=True
+                target=_do, args=(folder, adopt, tidy), name="regions-metrics", daemon=True
             ).start()
 
 
-def _do(folder: Path, adopt: Adopt) -> None:
+def _do(folder: Path, adopt: Adopt, tidy: Tidy) -> None:
     try:
         with (
             contextlib.suppress(BlockingIOError),
@@ -65,6 +69,7 @@ def _do(folder: Path, adopt: Adopt) -> None:
             if _replay_due(folder):
                 replay(folder)
         adopt(folder, choices(folder))
+        tidy(folder)
     except OSError as error:
         if folder.is_dir():
             logger.warning("what the regions count cannot be kept: %s", error)

@@ -309,7 +309,7 @@ def test_a_damaged_file_does_not_end_the_upkeep(
     (folder / name).write_bytes(content)
     for number in range(3):
         square(number)
-    upkeep._do(folder, lambda *_: None)
+    upkeep._do(folder, lambda *_: None, lambda _: None)
     metrics.bring_up_to_date(folder)
     assert not [line for line in caplog.messages if "cannot be added up" in line]
     assert upkeep.choices(folder)

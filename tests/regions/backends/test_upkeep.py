@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from regions.backends import upkeep
+from regions.backends import sweeping, upkeep
+from regions.backends.file_locks import locked
 from regions.backends.files import FileStore
+from regions.observing import upkeep as observing
+from tests.regions.children import fork, statuses
 from tests.regions.conftest import Calls, Manager
 
 if TYPE_CHECKING:
@@ -46,7 +50,7 @@ def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]
 
 def files(store: FileStore, folder: str = "") -> set[Path]:
     found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
-    own = ("generations", "generations.mark", "leases", "identity", "usage")
+    own = ("generations", "generations.mark", "leases", "identity", "usage", "swept")
     return {path for path in found if path.name not in own}
 
 
@@ -209,3 +213,84 @@ def test_clear(store: FileStore, load: CachedFunction[[int], CachedFile], calls:
     assert files(store) == set()
     load(0)
     assert calls.count == 5
+
+
+def tidied(cache: CacheManager) -> None:
+    """Let a minute pass, and what is done in each of them be over."""
+    observing._minutes.clear()
+    cache["functions"].stats.write_samples(b"")
+    join_upkeep()
+
+
+def join_upkeep() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "regions-metrics":
+            thread.join()
+
+
+def test_what_has_expired_is_removed_without_a_command(
+    files_manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = files_manager(expire=60, size_limit=10**9)
+    store = cache["functions"].store
+    assert isinstance(store, FileStore)
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return CONTENT + bytes([number])
+
+    @cache.region("functions", expire=3600)
+    def lasting(number: int) -> int:
+        return number
+
+    @cache.region("functions", grace=600)
+    def useful(number: int) -> int:
+        return number
+
+    for number in range(5):
+        load(number)
+        assert useful(number) == lasting(number) == number
+    monkeypatch.setattr(sweeping, "EVERY", 0)
+    age(store.folder / "entries", 120, monkeypatch)
+    before = upkeep.usage(store)
+    for _ in upkeep.shards(store):
+        tidied(cache)
+    assert upkeep.usage(store) == before, "their grace may be over, or not"
+    age(store.folder / "entries", 700, monkeypatch)
+    for _ in upkeep.shards(store):
+        tidied(cache)
+    assert upkeep.usage(store).entries == 5
+    assert not files(store, "content")
+    assert store.size_limit is not None
+    assert store.size_limit.in_use() == upkeep.bytes_in_use(store)
+
+
+def test_one_process_at_a_time_removes_what_has_expired(
+    file_manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = file_manager(expire=0.01)
+    store = cache["functions"].store
+    assert isinstance(store, FileStore)
+
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return number
+
+    for number in range(40):
+        load(number)
+    time.sleep(0.02)
+    join_upkeep()  # It may have removed some already.
+    stored = upkeep.usage(store).entries
+    (store.folder / "swept").unlink(missing_ok=True)
+    first, *others = sorted(upkeep.shards(store))
+    gone = len(upkeep.records(first))
+    children = [fork(lambda: sweeping.sweep_next(store, lambda: 0.0)) for _ in range(4)]
+    assert statuses(children) == [0] * 4
+    assert upkeep.usage(store).entries == stored - gone
+    monkeypatch.setattr(sweeping, "EVERY", 0)
+    with locked(str(store.folder / "swept")):
+        assert statuses([fork(lambda: sweeping.sweep_next(store, lambda: 0.0))]) == [0]
+    assert upkeep.usage(store).entries == stored - gone
+    for _ in others:
+        sweeping.sweep_next(store, lambda: 0.0)
+    assert upkeep.usage(store).entries == 0

@@ -108,7 +108,7 @@ class Command(BaseCommand):
             raise CommandError(f"Region {region.name}: {len(faults)} files were taken out")
 
     def sweep(self, region: Region) -> None:
-        entries, leftovers = upkeep.sweep(self._files(region), region.options.grace)
+        entries, leftovers = upkeep.sweep(self._files(region), region.longest_grace())
         self._say(
             {"region": region.name, "entries": entries, "leftovers": leftovers},
             f"Region {region.name}: removed {entries} entries, {leftovers} leftovers",
