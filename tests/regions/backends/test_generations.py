@@ -308,7 +308,7 @@ def test_who_cannot_write_to_the_table_uses_nothing_that_is_stored(of_nobody: Pa
         assert cache["functions"].stats.snapshot()["failed.read"]
         found = [each for each in health.check_here(cache["functions"]) if each.level == "error"]
         assert [str(of_nobody / "functions") in each.subject for each in found] == [True]
-        assert "generations" in found[0].message
+        assert "this user cannot write to" in found[0].message
 
     def run_a_command() -> None:
         cache = make_manager(type="file", data_dir=of_nobody, secret="of the tests")
