@@ -15,7 +15,12 @@ sooner; and so on, down to what was loaded from what has changed.
 An announcement may be gone before the second round: another invalidation of the same scope came
 later and ended sooner, the server evicted it, or it ran out while this process was stopped. Who
 finds no announcement begins anew; who finds another's leaves it to the other, whose first round
-ends after this one's.
+ends after this one's. Who has begun anew often enough in vain deletes the generations instead: no
+record matches then.
+
+A server that fails in the second round may have lost its announcement before the first one had
+ended on all others. So it owes the invalidation as one does that fails in the first: its
+generations are deleted before it is asked for anything else.
 
 All servers are told at the same time, each of all its generations in one message, so a round takes
 as long as its slowest server. The first round fetches what it has stored: so a compare-and-set in
@@ -83,18 +88,19 @@ def change(
         failures |= failed
         if meanwhile is not None:
             meanwhile()
-        # One that fails only now was told, and an announcement ends by itself.
-        stayed = at_once(
+        failed, stayed = _answers(
             {
-                server: server.asking(partial(_end, announcement, items))
+                server: server.changing(spread[server], partial(_end, announcement, items))
                 for server, items in announced.items()
             }
         )
+        failures |= failed
         if all(stayed.values()):
-            break
-        spread = {server: spread[server] for server in announced}
+            return failures
+        spread = {server: spread[server] for server in stayed}
         took = time.monotonic() - started
-    return failures
+    failed, _ = _tell(spread, _delete)
+    return failures | failed
 
 
 def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
@@ -115,7 +121,7 @@ def _tell(
     # Those that are away first: nobody has to wait for an announcement while they time out.
     away = [server for server in spread if server.is_away]
     for some in (away, [server for server in spread if server not in away]):
-        told = at_once(
+        failed, told = _answers(
             {
                 server: server.changing(
                     spread[server], partial(command, list(map(server.key_of, spread[server])))
@@ -123,11 +129,22 @@ def _tell(
                 for server in some
             }
         )
-        for server, answer in told.items():
-            if isinstance(answer, StoreUnavailable):
-                failures[server] = answer
-            else:
-                answers[server] = answer
+        failures |= failed
+        answers |= told
+    return failures, answers
+
+
+def _answers(
+    requests: Mapping[Server, Halves[T]],
+) -> tuple[dict[Server, StoreUnavailable], dict[Server, T]]:
+    """Make requests at once. Returns how some failed, and what the others have returned."""
+    failures: dict[Server, StoreUnavailable] = {}
+    answers: dict[Server, T] = {}
+    for server, answer in at_once(requests).items():
+        if isinstance(answer, StoreUnavailable):
+            failures[server] = answer
+        else:
+            answers[server] = answer
     return failures, answers
 
 

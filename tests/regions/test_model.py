@@ -22,10 +22,11 @@ from regions import loading
 from regions.backends import memcached, memcached_generations
 from regions.backends.memcached import MemcachedStore
 from regions.backends.memcached_connection import Connection, Item
+from regions.errors import StoreUnavailable
 from regions.missing import MISSING
 from regions.options import RegionOptions
 from regions.policy import Policy
-from regions.records import Signer
+from regions.records import GENERATION_SIZE, Signer
 from regions.region import Region
 from regions.rendezvous import choose as server_of
 from regions.steps import Load, Wait
@@ -46,6 +47,8 @@ POLICIES = pytest.mark.parametrize(
     "policy", [pytest.param(FRESH, id="fresh"), pytest.param(STALE, id="within its grace")]
 )
 TAG, OTHER = "t00", "t01"
+ANNOUNCED = GENERATION_SIZE + 1
+"""Bytes of what stands in the place of a generation that is being changed."""
 
 
 class ModelConnection(Connection):
@@ -57,6 +60,8 @@ class ModelConnection(Connection):
         self._server, self._run, self._held = server, run, run.held
 
     def _at(self, key: str) -> str:
+        if self._server in self._run.down:
+            raise StoreUnavailable("server", "it is down")
         return f"{self._server} {key}"
 
     def _item(self, value: bytes) -> Item:
@@ -125,13 +130,17 @@ class Run:
         monkeypatch.setattr(time, "sleep", lambda _: self.steps.pause(waiting=True))
         random.seed(0)  # the waits' jitter
         store = MemcachedStore(
-            [(server, 1.0) for server in servers], Signer(["of the tests"], "ext:memcached")
+            [(server, 1.0) for server in servers],
+            Signer(["of the tests"], "ext:memcached"),
+            retry=0.0,
         )
         self.region = Region(RegionOptions("model", "none", lease=lease), store)
         self.entries = entries
         self.policy = policy
         self.held: dict[str, Item] = {}
         """What all servers hold, by server and key."""
+        self.down: set[str] = set()
+        """Servers that do not answer."""
         self.steps: Steps = Undisturbed()
         self.truth = self.announced = 0
 
@@ -331,6 +340,41 @@ def test_no_value_is_older_than_those_that_it_is_made_of(
             run.call(number)
         served += run.served
     assert served > 100, "the runs share values"
+
+
+class FailsInTheSecondRound:
+    """Evicts what server a was told, before b is told, lets somebody load then, and lets a fail
+    when b has been told."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._evicted = run, False
+
+    def pause(self, *, waiting: bool = False) -> None:
+        announced = {at for at, item in self._run.held.items() if len(item.value) == ANNOUNCED}
+        on_a = {at for at in announced if at[0] == "a"}
+        if not self._evicted and len(on_a) == 2:
+            self._evicted = True
+            for at in on_a:
+                del self._run.held[at]
+            self._run.steps = Undisturbed()
+            self._run.call()
+            self._run.steps = self
+        elif self._evicted and len(announced) == 2:
+            self._run.down = {"a"}
+
+
+def test_a_server_that_fails_in_the_second_round_keeps_nothing_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(
+        monkeypatch, [entry_on("b", "ab", 0, TAG), entry_on("a", "ab", 1, OTHER)], servers="ab"
+    )
+    run.call()
+    run.steps = FailsInTheSecondRound(run)
+    run.write(frozenset((TAG, OTHER)))
+    assert run.down == {"a"}
+    run.steps, run.down = Undisturbed(), set()
+    run.call()
 
 
 def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
