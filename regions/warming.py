@@ -164,10 +164,9 @@ class Warming:
         try:
             return self._function.entry(*call)
         except (TypeError, CacheError) as error:
-            signature = inspect.signature(self._function)
-            raise ConfigurationError(
-                f"{self._function.name}{signature}: warm= gives {_shown(call)}: {error}"
-            ) from error
+            called = f"{self._function.name}{inspect.signature(self._function)}: "
+            reason = str(error).removeprefix(called)
+            raise ConfigurationError(f"{called}warm= gives {_shown(call)}: {reason}") from error
 
     def _work(self) -> None:
         try:
