@@ -167,8 +167,8 @@ def _room(region: Region) -> list[tuple[str, str, str]]:
     most = f"{limit.bytes / 2**30:.3g} GB"
     try:
         used = limit.in_use() or 0
-    except OSError as error:
-        return [("size_limit", "warning", f"{limit.counter} cannot be read: {error.strerror}")]
+    except OSError:
+        return []  # `_folders` and `_files` say what is wrong
     if used > NEARLY_FULL * limit.bytes:
         message = (
             f"{used / limit.bytes:.0%} of {most} is in use: entries go before they expire; raise "
