@@ -169,7 +169,7 @@ def _client(value: Any) -> str:
     if value not in names:
         raise ValueError(nearest(str(value), names))
     if names[value] == "pylibmc" and find_spec("pylibmc") is None:
-        raise ValueError("it is not installed; pip install '.[sasl]'")
+        raise ValueError("it is not installed; pip install pylibmc")
     return names[value]
 
 
@@ -308,7 +308,7 @@ def _require(name: str, type_: str, values: Config) -> None:
                 "memcache_module",
                 values.get("memcache_module"),
                 "python-memcached cannot sign in to a server; set it to 'pylibmc' "
-                "(pip install '.[sasl]')",
+                "(pip install pylibmc)",
             )
         ipv6 = [server for server, _ in values["url"] if server.startswith("[")]
         if ipv6 and values.get("memcache_module") == "pylibmc":

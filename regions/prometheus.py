@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-
 from regions import health, metrics
-from regions.errors import StoreUnavailable
+from regions.errors import ConfigurationError, StoreUnavailable
 from regions.region import all_regions
+
+try:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    raise ConfigurationError(
+        "regions.prometheus needs prometheus_client: pip install prometheus_client"
+    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,7 +34,7 @@ class Pylibmc(Connection):
                 import pylibmc
         except ImportError as error:
             raise ConfigurationError(
-                "memcache_module = 'pylibmc': it is not installed; pip install '.[sasl]'"
+                "memcache_module = 'pylibmc': it is not installed; pip install pylibmc"
             ) from error
 
         class Client(pylibmc.Client):  # type: ignore[misc]

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.apps import apps
+
 from regions import transactions
 from regions.errors import ConfigurationError, StoreUnavailable
 from regions.missing import MISSING
@@ -34,7 +36,12 @@ _manager: CacheManager | None = None
 
 def install(manager: CacheManager) -> None:
     """Let templates, sessions and Django's own front name the regions of ``manager``. To be called
-    once, in the ``ready()`` of one of the project's applications."""
+    once, in the ``ready()`` of one of the project's applications. Raises ConfigurationError without
+    the application "regions.django"."""
+    if not apps.is_installed("regions.django"):
+        raise ConfigurationError(
+            'regions.django.dependencies.install() needs "regions.django" in INSTALLED_APPS'
+        )
     global _manager
     _manager = manager
 

@@ -106,3 +106,17 @@ def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> N
     quiet = "settings.SILENCED_SYSTEM_CHECKS = ['regions.W001']\n"
     assert "regions.W002" in run.all(quiet + program, '"regions.django"', databases)
     assert "W002" not in run.all(quiet + program, '"regions.django"')
+
+
+def test_a_manager_is_named_to_django_only_with_the_application(run: Run) -> None:
+    named = "from regions.django.dependencies import install; install(cache); print('named')"
+    assert 'needs "regions.django" in INSTALLED_APPS' in run(named)
+    assert run(named, '"regions.django"') == "named"
+
+
+def test_metrics_without_their_package_say_what_to_install(run: Run) -> None:
+    said = run(
+        "sys.modules['prometheus_client'] = None\nimport regions.django.staff.scraping",
+        '"regions.django"',
+    )
+    assert said.endswith("pip install prometheus_client")
