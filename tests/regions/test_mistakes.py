@@ -286,7 +286,7 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "pylibmc is missing": (
         {"type": "ext:memcached", "url": "127.0.0.1:1", "memcache_module": "pylibmc"},
-        r"pylibmc.*not installed; pip install '\.\[sasl\]'",
+        r"pylibmc.*not installed; pip install pylibmc",
     ),
     "redis is missing": ({"type": "ext:redis", "url": "redis://x"}, "'functions'.*redis"),
 }
