@@ -54,10 +54,18 @@ def observe(folder: Path, durable: bool) -> list[Event]:
     root = Path(__file__).parents[3]
     subprocess.run([*strace, *program], check=True, cwd=root)
     events = []
+    begun: dict[str, str] = {}  # by thread: a call during which another thread's was noted
     for line in trace.read_text().splitlines():
-        if not line.endswith("= 0"):
+        thread, _, text = line.partition(" ")
+        text = text.lstrip()
+        if text.endswith("<unfinished ...>"):
+            begun[thread] = text
+            continue
+        if text.startswith("<... "):
+            text = begun.pop(thread) + text
+        if not text.endswith("= 0"):
             continue  # it failed
-        call, *paths = re.findall(rf"(\w+)\(|{folder}/functions/([^\s\">]+)", line)
+        call, *paths = re.findall(rf"(\w+)\(|{folder}/functions/([^\s\">]+)", text)
         if paths:
             kind = re.sub(r"(rename|link).*|f.*sync", r"\1", call[0]) or "sync"
             events.append(Event(kind, paths[0][1], paths[-1][1]))
