@@ -100,7 +100,7 @@ class Journal(Undelivered):
 
     def _append(self, scopes: set[str]) -> None:
         for _ in range(_TRIES):
-            os.makedirs(self._path, exist_ok=True)
+            _make_folder(self._path)
             # Somebody may remove the folder in between, or rename the file.
             with contextlib.suppress(FileNotFoundError), self._opened() as descriptor:
                 # Once is enough, however long the server is away.
@@ -214,6 +214,17 @@ class Journal(Undelivered):
                         damaged[0][:80],
                     )
         return owed
+
+
+def _make_folder(path: str) -> None:
+    """Make a folder if it is missing, which others may make and remove at any moment: then
+    ``os.makedirs`` raises that it exists."""
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.mkdir(path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mkdir(path)
 
 
 def _content(descriptor: int) -> bytes:

@@ -195,6 +195,24 @@ def test_while_another_process_delivers_nobody_takes_the_server_for_failing(
     assert load() == 1, "the server was left alone"
 
 
+def test_what_is_owed_while_others_deliver_is_found_by_them(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "folder" / "server"
+    scopes = [tag_scope(str(number)) for number in range(1500)]
+
+    def keep() -> None:
+        journal = Journal(path)
+        for scope in scopes:
+            journal.keep([scope])
+
+    child = fork(keep)
+    journal = Journal(path)
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        journal.deliver(server.change)
+    assert statuses([child]) == [0]
+    journal.deliver(server.change)
+    assert set(scopes) <= set(server.invalidated), "a process that has ended took some with it"
+
+
 # -- damaged -----------------------------------------------------------------------------------
 
 
