@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,11 +26,13 @@ def mechanisms() -> Iterator[None]:
     Red Hat has them, unless the environment says where they are. Debian's are in the package
     libsasl2-modules.
     """
-    if "SASL_PATH" in os.environ:
+    # Only for the first import: threads that connect later leave the environment alone.
+    if "SASL_PATH" in os.environ or "pylibmc" in sys.modules:
         yield
         return
     os.environ["SASL_PATH"] = ":".join(_FOLDERS)
     try:
         yield
     finally:
-        del os.environ["SASL_PATH"]
+        # Another thread that found it missing as well may be through already.
+        os.environ.pop("SASL_PATH", None)

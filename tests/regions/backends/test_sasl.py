@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import subprocess
+import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -135,3 +138,40 @@ def test_memcachiers_variables_make_a_region(server: Memcached) -> None:
         "MEMCACHIER_PASSWORD": PASSWORD,
     }
     assert elsewhere(use_variables, variables) == [1, 1, 2, 1]
+
+
+def connect_at_once(address: str) -> tuple[list[str], bool]:
+    """Call in many threads at once, each on a connection of its own. Returns what was raised, and
+    whether the environment is as it was."""
+    sys.setswitchinterval(1e-6)
+    load = counting(
+        make_manager(
+            type="ext:memcached",
+            url=address,
+            memcache_module="pylibmc",
+            timeout=5,
+            secret="of the tests",
+        )
+    )
+    raised: list[str] = []
+    barrier = threading.Barrier(16)
+
+    def call() -> None:
+        barrier.wait()
+        try:
+            load(1)
+        except Exception as error:
+            raised.append(repr(error))
+
+    before = dict(os.environ)
+    for _ in range(20):
+        threads = [threading.Thread(target=call) for _ in range(barrier.parties)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return raised, dict(os.environ) == before
+
+
+def test_threads_that_connect_at_once_raise_nothing(memcached: Memcached) -> None:
+    assert elsewhere(connect_at_once, memcached.address) == ([], True)
