@@ -7,13 +7,12 @@ was told until all others have been (`regions.store.Store.invalidate`).
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from regions import transactions
+from regions import forking, transactions
 from regions.errors import ConfigurationError, StoreUnavailable
 from regions.store import region_scope, tag_scope
 
@@ -154,15 +153,18 @@ class Collection:
     """
 
     def __init__(self) -> None:
-        self._scopes: dict[Region, set[str]] = {}
         self._kept = transactions.current.collection()
-        self._process: int | None = os.getpid()
-        self._lock = threading.RLock()  # a signal handler may invalidate too
+        self._begin(is_open=True)
+        forking.tell(self)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether this is the process that will come to the end of the block."""
-        return self._process == os.getpid()
+    def after_fork(self) -> None:
+        self._begin(is_open=False)
+
+    def _begin(self, *, is_open: bool) -> None:
+        self._scopes: dict[Region, set[str]] = {}
+        self._lock = threading.RLock()  # a signal handler may invalidate too
+        self.is_open = is_open
+        """Whether this process will come to the end of the block, and has not yet."""
 
     def add(self, invalidations: Sequence[Invalidation]) -> bool:
         """Collect some more; False when it is too late."""
@@ -190,7 +192,7 @@ class Collection:
             # In a child that was forked within the block, whose parent does it.
             return
         with self._lock:
-            self._process = None
+            self.is_open = False
         due = [
             Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
             for region, scopes in self._scopes.items()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import signal
 import threading
 from typing import TYPE_CHECKING
 
+from regions import invalidation
 from tests.regions.children import fork, statuses
 
 if TYPE_CHECKING:
     from regions import CacheManager
     from tests.regions.conftest import Calls
+
+LONG = 20
+"""Seconds; longer than any of these takes."""
 
 
 def test_a_task_that_outlives_the_block_invalidates_at_once(
@@ -78,6 +83,39 @@ def test_a_child_that_is_forked_within_the_block_invalidates_at_once(
     with cache.deferred_invalidation():
         assert statuses([fork(load.invalidate)]) == [0]
         assert load() == 2
+
+
+def test_a_child_that_is_forked_within_the_block_has_nothing_that_waits(
+    cache: CacheManager, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    def use() -> None:
+        signal.alarm(LONG)
+        assert load() == load() == 1, "what waits is the parent's"
+        load.invalidate()
+        assert load() == 2
+
+    with cache.deferred_invalidation():
+        load.invalidate()
+        collected = invalidation._collected.get()
+        assert collected is not None
+        taken, proceed = threading.Event(), threading.Event()
+
+        def collect() -> None:
+            with collected._lock:
+                taken.set()
+                assert proceed.wait(LONG)
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        assert taken.wait(LONG)
+        child = fork(use)
+        proceed.set()
+        thread.join()
+        assert statuses([child]) == [0], "it waits for a thread that it does not have"
 
 
 def test_threads_that_collect_while_the_block_ends_lose_none(
