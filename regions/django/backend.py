@@ -16,12 +16,13 @@ MAX_ENTRIES and CULL_FREQUENCY are refused.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from regions.django.dependencies import region_named
+from regions.django.dependencies import is_installed, region_named
 from regions.errors import ConfigurationError
 from regions.missing import MISSING
 from regions.values import Values
@@ -43,7 +44,16 @@ class RegionCache(BaseCache):
                 f"CACHES, LOCATION {location!r}: there is no option {option!r}; how much it may "
                 f"hold is said where the region is configured (size_limit, or the server's memory)"
             )
-        self._values: Values[str, Any] = Values(region_named(location), NAME, math.inf)
+        self._location = location
+        if is_installed():
+            # A wrong name is refused here, not at the first call.
+            self._values  # noqa: B018
+
+    @cached_property
+    def _values(self) -> Values[str, Any]:
+        # Packages open their cache where their models are imported, before any application is
+        # ready and regions are known.
+        return Values(region_named(self._location), NAME, math.inf)
 
     def _life(self, timeout: Any) -> float:
         """Return seconds; 0 or less: expired at once."""

@@ -60,7 +60,7 @@ def check_sessions(**_: Any) -> list[CheckMessage]:
     if settings.CACHES[alias].get("BACKEND") != BACKEND:
         return []
     try:
-        caches[alias]
+        caches.create_connection(alias)
     except ConfigurationError as error:
         hint = (
             'Give the region the type "file" or "ext:memcached", or set SESSION_ENGINE to '
@@ -75,7 +75,7 @@ def _check_aliases() -> Iterator[CheckMessage]:
     for alias, configured in getattr(settings, "CACHES", {}).items():
         if configured.get("BACKEND") == BACKEND:
             try:
-                caches[alias]
+                caches.create_connection(alias)
             except ConfigurationError as error:
                 yield Error(f"CACHES[{alias!r}]: {error}", id="regions.E004")
 

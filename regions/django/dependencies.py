@@ -46,6 +46,11 @@ def install(manager: CacheManager) -> None:
     _manager = manager
 
 
+def is_installed() -> bool:
+    """Return whether `region_named` knows regions yet."""
+    return _manager is not None
+
+
 def region_named(name: str) -> Region:
     """Return a region of the installed manager. Raises ConfigurationError."""
     if _manager is None:

@@ -147,6 +147,33 @@ def test_what_a_region_cannot_do_is_refused(
         caches["default"].get("key")
 
 
+def test_a_cache_that_was_opened_before_regions_were_known(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regions.django.dependencies._manager", None)
+    # As packages do where their models are imported, before any application is ready.
+    with of("functions"):
+        opened = caches["default"]
+        with pytest.raises(ConfigurationError, match="knows no region 'functions' yet"):
+            opened.get("key")
+        monkeypatch.setattr("regions.django.dependencies._manager", cache)
+        opened.set("key", 1)
+        assert opened.get("key") == caches["default"].get("key") == 1
+
+
+def test_a_wrong_name_that_was_opened_before_regions_were_known(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with of("wrong"):
+        with monkeypatch.context() as before:
+            before.setattr("regions.django.dependencies._manager", None)
+            opened = caches["default"]
+        monkeypatch.setattr("regions.django.dependencies._manager", cache)
+        assert [each.id for each in check_regions() if "'wrong'" in each.msg] == ["regions.E004"]
+        with pytest.raises(ConfigurationError, match="'wrong'"):
+            opened.get("key")
+
+
 def test_a_region_that_only_gets_and_sets_is_refused_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
