@@ -31,6 +31,8 @@ _SCOPE = re.compile(rb"[a-z][0-9a-f]{40}")
 """What is owed: scopes (`regions.store`), and leases by their entries' addresses."""
 _OPEN = "owed"
 """The file that takes what is owed."""
+_NOWHERE = "-"
+"""Where links lead, whose names are all that counts."""
 _covering: dict[str, set[str]] = {}
 """By a journal's path: scopes that cover all that may be owed in it."""
 
@@ -73,8 +75,8 @@ class Undelivered:
 
 class Journal(Undelivered):
     """As `Undelivered`, for all processes of a host together, and past their end: in a folder
-    that is there as long as anything is owed. What cannot be written there, this process remembers
-    alone.
+    that is there as long as anything is owed. What cannot be written there is a name there, of a
+    link; what cannot be that either, this process remembers alone.
 
     Nobody waits for a lock: whoever has one may have been stopped, or have forked a child that has
     it too. Who owes something adds it to one file of the folder, a scope a line. Who delivers gives
@@ -96,7 +98,10 @@ class Journal(Undelivered):
         try:
             self._append(scopes)
         except OSError:
-            super().keep(scopes)
+            try:
+                self._name(scopes)
+            except OSError:
+                super().keep(scopes)
 
     def _append(self, scopes: set[str]) -> None:
         for _ in range(_TRIES):
@@ -113,6 +118,19 @@ class Journal(Undelivered):
                 if os.path.samestat(os.fstat(descriptor), os.stat(f"{self._path}/{_OPEN}")):
                     return
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self._path)
+
+    def _name(self, scopes: Iterable[str]) -> None:
+        """Let names alone say what is owed: a process that has no descriptor left can make links,
+        and they take next to no room on a full disk."""
+        for scope in scopes:
+            for _ in range(_TRIES):
+                _make_folder(self._path)
+                # Another one each time: one that is there may just have been delivered.
+                with contextlib.suppress(FileNotFoundError):
+                    os.symlink(_NOWHERE, f"{self._path}/{scope}-{os.urandom(8).hex()}")
+                    break
+            else:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self._path)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
@@ -196,6 +214,10 @@ class Journal(Undelivered):
         been."""
         owed: set[str] = set()
         for path in files:
+            if os.path.islink(path):
+                named = os.path.basename(path).partition("-")[0].encode()
+                owed |= {named.decode()} if _SCOPE.fullmatch(named) else self._cover
+                continue
             # Others may have delivered it by now.
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import multiprocessing
 import os
+import resource
 import signal
 import tempfile
 import threading
@@ -211,6 +213,28 @@ def test_what_is_owed_while_others_deliver_is_found_by_them(tmp_path: Path, serv
     assert statuses([child]) == [0]
     journal.deliver(server.change)
     assert set(scopes) <= set(server.invalidated), "a process that has ended took some with it"
+
+
+def test_a_process_without_descriptors_lets_the_others_know_what_it_owes(
+    memcached: Memcached, tmp_path: Path, calls: Calls
+) -> None:
+    load = read_only_by(memcached.address, tmp_path, calls)
+    assert (load(), load()) == (1, 1)
+
+    def invalidate() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with contextlib.suppress(OSError):
+            while True:
+                os.dup(0)
+        # Of its own, each thread has a connection.
+        thread = threading.Thread(target=load.invalidate)
+        thread.start()
+        thread.join()
+
+    assert statuses([fork(invalidate)]) == [0]
+    assert (load(), load()) == (2, 2)
+    undelivered = tmp_path / "undelivered"
+    assert [path for path in undelivered.iterdir() if path.is_dir()] == []
 
 
 # -- damaged -----------------------------------------------------------------------------------
