@@ -1,23 +1,23 @@
 #!/bin/sh
 # Fetches the tests that the source releases of others have, and their wheels have not. What stands
-# in for parts of Django here (its cache API, its sessions) is held against them, and so are values.
+# in for parts of Beaker and Django here is held against them, and so are values.
 set -eu
 cd "$(dirname "$0")/.."
 
-# fetch NAME VERSION PATTERN...: the files of that source release that match a pattern.
+# fetch FOLDER REQUIREMENT PATTERN...: the files of that source release that match a pattern.
 fetch() {
-    name=$1 version=$2
+    target=.venv/upstream-tests/$1 requirement=$2
     shift 2
-    target=.venv/upstream-tests/$name
-    if [ "$(cat "$target/version" 2>/dev/null)" = "$version" ]; then
+    if [ "$(cat "$target/version" 2>/dev/null)" = "$requirement" ]; then
         return
     fi
-    echo "Fetching the tests of $name $version"
+    echo "Fetching the tests of ${requirement%% *}"
     folder=$(mktemp -d)
-    .venv/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary "$name" \
-        --dest "$folder" "$name==$version"
+    echo "$requirement" >"$folder/requirement"
+    .venv/bin/pip download --quiet --disable-pip-version-check --no-deps --no-binary "${requirement%%=*}" \
+        --dest "$folder" --requirement "$folder/requirement"
     tar -xzf "$folder"/*.tar.gz -C "$folder" --strip-components=1 --wildcards "$@"
-    echo "$version" >"$folder/tests/version"
+    echo "$requirement" >"$folder/tests/version"
     mkdir -p .venv/upstream-tests
     rm -rf "$target"
     mv -T "$folder/tests" "$target"
@@ -25,8 +25,11 @@ fetch() {
 }
 
 installed() {
-    .venv/bin/python -c "from importlib import metadata; print(metadata.version('$1'))"
+    echo "$1==$(.venv/bin/python -c "from importlib import metadata; print(metadata.version('$1'))")"
 }
 
 fetch django "$(installed django)" '*/tests/cache/*' '*/tests/sessions_tests/*'
 fetch cachelib "$(installed cachelib)" '*/tests/*'
+# The last of Beaker's source releases that has tests. It is not the one that is installed.
+fetch beaker_tests "Beaker==1.13.0 \
+--hash=sha256:e956cd8a35ad5de1b5212c7bff8fc01e2b3d34ab92466d24684c666abb8c9c30" '*/tests/*'
