@@ -23,19 +23,16 @@ def forward(request: str) -> None:
     """Let the server answer."""
 
 
-class Proxy:
-    """Listens on a port of its own, and passes on what it gets to the server's."""
+class Relay:
+    """Listens on a port of its own, and serves what connects to it with a connection to the
+    server's; how, is for its subclasses to say."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
+        self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.requests: list[str] = []
-        """The first line of each."""
+        self.port = int(self._listener.getsockname()[1])
+        self.address = f"127.0.0.1:{self.port}"
         self.connections = 0
-        self.answer: Answer = forward
-        self.halves = 0.0
-        """How many of the server's next answers to pass on by half, and then close."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -52,9 +49,24 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        target = ("127.0.0.1", self._target)
-        with contextlib.suppress(OSError), client, socket.create_connection(target) as server:
+        with contextlib.suppress(OSError), client, socket.create_connection(self._target) as server:
             self._pass_on(client, server)
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        """Both are closed when this returns."""
+        raise NotImplementedError
+
+
+class Proxy(Relay):
+    """Passes on what it gets to the server."""
+
+    def __init__(self, port: int) -> None:
+        self.requests: list[str] = []
+        """The first line of each."""
+        self.answer: Answer = forward
+        self.halves = 0.0
+        """How many of the server's next answers to pass on by half, and then close."""
+        super().__init__(port)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
         answer: bytes | None = None
@@ -85,31 +97,23 @@ class Proxy:
                     server.sendall(received)
 
 
-class SlowNetwork:
+class SlowNetwork(Relay):
     """Passes on what clients send to a server's port ``seconds`` later, as a network does: what was
     sent at once arrives at once. ``messages``: how often something arrived."""
 
     def __init__(self, port: int, seconds: float) -> None:
-        self._target, self._seconds = port, seconds
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._seconds = seconds
         self.messages = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port)
 
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        back = threading.Thread(target=self._forward, args=(server, client, 0.0), daemon=True)
+        back.start()
+        self._forward(client, server, self._seconds)
+        back.join()
 
-    def _accept(self) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, seconds: float) -> None:
         with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for ends in ((client, server, self._seconds), (server, client, 0.0)):
-                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, seconds: float) -> None:
-        with contextlib.suppress(OSError), source, target:
             while received := source.recv(1 << 18):
                 if seconds:
                     time.sleep(seconds)
