@@ -17,7 +17,7 @@ import flask_caching
 import memcache
 from django.core.cache import CacheHandler
 
-import regions
+import beaker_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +53,8 @@ class Ours(Contender):
     client = "memcache"
 
     def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
-        cache = regions.CacheManager(
-            **regions.parse_cache_config_options(
+        cache = beaker_regions.CacheManager(
+            **beaker_regions.parse_cache_config_options(
                 {
                     "cache.regions": "ours",
                     "cache.ours.expire": EXPIRE,

@@ -16,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import regions
+import beaker_regions
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.generations import places
+from beaker_regions.stores.files.store import FileStore
 from bench.report import Row, arguments, report
-from regions.backends import upkeep
-from regions.backends.files import FileStore
-from regions.generations import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +43,8 @@ class Shelf:
             "durable": False,
             "verify_reads": verify_reads,
         }
-        self.cache = regions.CacheManager(
-            **regions.parse_cache_config_options(
+        self.cache = beaker_regions.CacheManager(
+            **beaker_regions.parse_cache_config_options(
                 {"cache.regions": "shelf", **{f"cache.shelf.{k}": v for k, v in config.items()}}
             )
         )
@@ -72,7 +72,7 @@ class Shelf:
         """Return every value through the cache."""
         found = [function(number) for function in self.functions for number in range(ENTRIES)]
         return [
-            value.read_bytes() if isinstance(value, regions.CachedFile) else value
+            value.read_bytes() if isinstance(value, beaker_regions.CachedFile) else value
             for value in found
         ]
 
@@ -88,7 +88,7 @@ class Shelf:
         """Store everything anew, for the next round."""
         shutil.rmtree(self.store.folder)
         assert self.read() == self.expected
-        assert not list(upkeep.verify(self.store))
+        assert not list(maintenance.verify(self.store))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -173,7 +173,7 @@ def damaged(folder: Path, name: str, verify_reads: bool, rounds: int) -> Row:
         kind = DAMAGES[name](shelf)
         kinds[kind] += 1
         if number % 2:
-            found = len(list(upkeep.verify(shelf.store))) > 0
+            found = len(list(maintenance.verify(shelf.store))) > 0
             tally["verified"] += 1
             tally["found"] += found
             # A generation that is none any more matches nothing, which is what it is for.
@@ -204,7 +204,7 @@ def damaged(folder: Path, name: str, verify_reads: bool, rounds: int) -> Row:
 
 def main() -> None:
     given = arguments(__doc__)
-    logging.getLogger("regions").setLevel(logging.ERROR)
+    logging.getLogger("beaker_regions").setLevel(logging.ERROR)
     rows = []
     for verify_reads in (True, False):
         for name in DAMAGES:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from beaker_regions import CacheManager, parse_cache_config_options
 from bench.report import Row, arguments, report, spread
-from regions import CacheManager, parse_cache_config_options
 
 NUMBER = 20_000
 

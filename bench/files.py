@@ -41,7 +41,7 @@ from tests.servers import Memcached
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from regions import CachedFile
+    from beaker_regions import CachedFile
 
     Call = Callable[[int], Any]
 

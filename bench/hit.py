@@ -16,7 +16,7 @@ import diskcache  # type: ignore[import-untyped]
 import memcache
 import pylibmc
 
-import regions
+import beaker_regions
 from bench.contenders import (
     CONTENDERS,
     EXPIRE,
@@ -168,7 +168,7 @@ def streamed(place: Place, plain: Path) -> Call:
     contender: Contender = OursFiles(place._replace(folder=place.folder / "streamed"), load)
 
     def read(key: int) -> bytes:
-        content: regions.CachedFile = contender.call(key)
+        content: beaker_regions.CachedFile = contender.call(key)
         return content.read_bytes()
 
     return read

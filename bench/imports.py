@@ -44,8 +44,8 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
 CHECK = """
 import django, hashlib, sys
 django.setup()
-from tasks.file_index import file_row
-from tasks.files import content_of
+from tasks.files.index import file_row
+from tasks.files.content import content_of
 from tasks.models import ImportedFile
 wanted = dict(line.rstrip("\\n").split("  ")[::-1] for line in open(sys.argv[1]))
 for pk in ImportedFile.objects.values_list("pk", flat=True):

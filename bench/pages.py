@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.report import Row, arguments, report, spread
-from tests.regions.backends.proxies import Proxy
+from tests.beaker_regions.stores.proxies import Proxy
 from tests.servers import Memcached, free_port
 
 if TYPE_CHECKING:

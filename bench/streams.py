@@ -18,7 +18,7 @@ from bench.report import Row, arguments, report
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from regions import CachedFile
+    from beaker_regions import CachedFile
 
 SIZE = 4 << 30
 """Bytes."""

@@ -28,13 +28,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.engine.store import Reading, address_of
+from beaker_regions.entries.records import Codec, Record
+from beaker_regions.reports import metrics
+from beaker_regions.telemetry.expiry_advice import predict
+from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, unpacked
+from beaker_regions.telemetry.simulation import DAY, HOUR, Replay
 from bench.report import RESULTS, Row, report
-from regions import CacheManager, metrics, parse_cache_config_options
-from regions.observing.prediction import predict
-from regions.observing.replay import DAY, HOUR, Replay
-from regions.observing.samples import KEY_SIZE, FunctionSampler, unpacked
-from regions.records import Codec, Record
-from regions.store import Reading, address_of
 
 EXPIRIES = (10, 60, 600, HOUR, 6 * HOUR, DAY)
 """Seconds."""

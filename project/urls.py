@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from regions.django.staff.scraping import scrape
+from beaker_regions.django.staff.scraping import scrape
 from tasks.throttling import throttled_log_in
 from tasks.views import accounts
 
@@ -14,7 +14,7 @@ urlpatterns = [
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
-    path("regions/", include("regions.django.staff.urls")),
+    path("regions/", include("beaker_regions.django.staff.urls")),
     path("metrics", scrape, name="metrics"),
     path("admin/login/", throttled_log_in(admin.site.login)),
     path("admin/", admin.site.urls),

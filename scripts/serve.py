@@ -65,7 +65,7 @@ def prepare() -> None:
     from django.core.management import call_command
     from django.db import DatabaseError
 
-    from regions import CacheError
+    from beaker_regions import CacheError
 
     try:
         django.setup()

@@ -7,4 +7,4 @@ echo "Tests, on SQLite"
 .venv/bin/python -m pytest -n 3 --dist loadfile
 echo "Tests of the application and of transactions, on MariaDB"
 TEST_DATABASE=mariadb .venv/bin/python -m pytest -n 3 --dist loadfile tests/tasks \
-    tests/regions/django --ignore tests/regions/django/web --ignore tests/regions/django/test_upstream.py
+    tests/beaker_regions/django --ignore tests/beaker_regions/django/pages --ignore tests/beaker_regions/django/test_upstream.py

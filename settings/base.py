@@ -13,9 +13,9 @@ DEBUG = os.environ.get("DEBUG", "").strip().lower() in {"1", "true", "yes", "on"
 
 INSTALLED_APPS = [
     "tasks",
-    "regions.django",
-    "regions.django.outbox",
-    "regions.django.staff",  # before the admin, whose header it links from
+    "beaker_regions.django",
+    "beaker_regions.django.outbox",
+    "beaker_regions.django.staff",  # before the admin, whose header it links from
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -32,7 +32,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "regions.django.acting.Acting",
+    "beaker_regions.django.actor_middleware.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -70,7 +70,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 # Rows of the database, kept in a region.
-SESSION_ENGINE = "regions.django.sessions"
+SESSION_ENGINE = "beaker_regions.django.sessions"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "tasks:list"
 

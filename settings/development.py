@@ -3,7 +3,7 @@
 import importlib.util
 import os
 
-from regions.secrets import secret_key
+from beaker_regions.config.secrets import secret_key
 from settings.base import *
 from settings.base import INSTALLED_APPS, MIDDLEWARE, VAR
 
@@ -18,7 +18,7 @@ if os.environ.get("DEBUG_TOOLBAR") == "1" and importlib.util.find_spec("debug_to
     # In the page itself: of several processes, each knows of its own requests alone.
     DEBUG_TOOLBAR_CONFIG = {"RENDER_PANELS": True}
     DEBUG_TOOLBAR_PANELS = [
-        "regions.django.toolbar.RegionsPanel",
+        "beaker_regions.django.toolbar.RegionsPanel",
         *(
             f"debug_toolbar.panels.{name}"
             for name in (
@@ -32,4 +32,4 @@ if os.environ.get("DEBUG_TOOLBAR") == "1" and importlib.util.find_spec("debug_to
     ]
 
 # What a page's calls took, in a header that browsers show; where DEBUG is on.
-MIDDLEWARE = ["regions.django.tracing.ServerTiming", *MIDDLEWARE]
+MIDDLEWARE = ["beaker_regions.django.tracing.ServerTiming", *MIDDLEWARE]

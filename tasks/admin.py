@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from beakercache import cache
-from tasks import changes, order
+from tasks.lists import changes, positions
 from tasks.models import ImportedFile, Task, TaskList
 
 
@@ -26,7 +26,7 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def save_model(self, request: HttpRequest, obj: Task, form: Any, change: bool) -> None:
         with changes.change_of(obj.list_id):
             if not change:
-                obj.position = order.top(obj.list_id)
+                obj.position = positions.top(obj.list_id)
             super().save_model(request, obj, form, change)
 
     def delete_model(self, request: HttpRequest, obj: Task) -> None:

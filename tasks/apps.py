@@ -11,13 +11,13 @@ class TasksConfig(AppConfig):
         from django.db.backends.signals import connection_created
         from django.db.models.signals import post_delete, post_save, pre_delete
 
+        from beaker_regions.django.pages.dependencies import install
         from beakercache import cache
-        from regions.django.dependencies import install
-        from tasks.attachments import before_attachment_deletion
-        from tasks.changes import after_user_change, before_list_deletion
-        from tasks.lists import keep_at_login
-        from tasks.searching import add_function
-        from tasks.searching import install as install_lookup
+        from tasks.files.attachments import before_attachment_deletion
+        from tasks.lists.changes import after_user_change, before_list_deletion
+        from tasks.lists.ownership import keep_at_login
+        from tasks.lists.searching import add_function
+        from tasks.lists.searching import install as install_lookup
         from tasks.throttling import count_failure, forget_tries
 
         install(cache)

@@ -10,35 +10,42 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
-    "beakercache.py": {"regions"},
-    "regions": {"regions", "beaker", "memcache", "pylibmc", "prometheus_client", "opentelemetry"},
-    "regions/pytest_plugin.py": {"regions", "pytest"},
+    "beakercache.py": {"beaker_regions"},
+    "beaker_regions": {
+        "beaker_regions",
+        "beaker",
+        "memcache",
+        "pylibmc",
+        "prometheus_client",
+        "opentelemetry",
+    },
+    "beaker_regions/pytest_plugin.py": {"beaker_regions", "pytest"},
     # Django is made of asgiref; its debug toolbar asks for its panel itself.
-    "regions/django": {"regions", "django", "asgiref", "debug_toolbar"},
+    "beaker_regions/django": {"beaker_regions", "django", "asgiref", "debug_toolbar"},
     # Zstandard is in "compression" from Python 3.14 on, and in "backports" before.
     "tasks": {
         "tasks",
         "beakercache",
-        "regions",
+        "beaker_regions",
         "django",
         "tqdm",
         "urllib3",
         "backports",
         "compression",
     },
-    "project": {"tasks", "regions", "django", "debug_toolbar", "gunicorn"},
+    "project": {"tasks", "beaker_regions", "django", "debug_toolbar", "gunicorn"},
     "examples/flask": {
         "caching",
         "storage",
-        "regions",
+        "beaker_regions",
         "beaker",
         "flask",
         "markupsafe",
         "werkzeug",
     },
-    "examples/asyncio": {"regions"},
+    "examples/asyncio": {"beaker_regions"},
     # Only to read the secret that the regions share.
-    "settings": {"settings", "regions", "django", "dj_database_url"},
+    "settings": {"settings", "beaker_regions", "django", "dj_database_url"},
 }
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("regions", "pyproject.toml", "README.md", "LICENSE")
 
 CONSUMER = """\
-from regions import CacheManager, parse_cache_config_options
+from beaker_regions import CacheManager, parse_cache_config_options
 
 options = {"cache.regions": "functions", "cache.type": "file", "cache.data_dir": "kept"}
 cache = CacheManager(**parse_cache_config_options(options | {"cache.secret": "of the consumer"}))
@@ -87,9 +87,12 @@ def _provide(site: Path, requirements: list[str] | None) -> None:
 def test_the_wheel_has_all_that_the_library_is_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    files = [path for path in (ROOT / "regions").rglob("*") if path.is_file()]
+    files = [path for path in (ROOT / "beaker_regions").rglob("*") if path.is_file()]
     present = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
-    assert {"regions/py.typed", "regions/django/templates/regions/toolbar.html"} <= present
+    assert {
+        "beaker_regions/py.typed",
+        "beaker_regions/django/templates/regions/toolbar.html",
+    } <= present
     assert packed == present
 
 

@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from beaker_regions import CachedFile, CacheManager
 from bench.cluster.board import FILES, KEYS, Board
-from regions import CachedFile, CacheManager
 
 EXPIRE = 1.0
 """Seconds after which a copy is fetched again."""

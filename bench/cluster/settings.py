@@ -5,7 +5,7 @@ import os
 from settings.databases import database
 
 SECRET_KEY = "of the cluster on one machine"
-INSTALLED_APPS = ["regions.django", "regions.django.outbox"]
+INSTALLED_APPS = ["beaker_regions.django", "beaker_regions.django.outbox"]
 DATABASES = {"default": database(os.environ["DATABASE_URL"])}
 # A database that does not answer is an error in seconds, not in the quarter of an hour for which
 # TCP tries.

@@ -22,10 +22,10 @@ from django.core.signals import request_finished, request_started
 from django.db import connection, transaction
 from django.utils import timezone
 
+from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.api.function import CachedFunction
 from bench.cluster import files
 from bench.cluster.board import FILES, KEYS, Board
-from regions import CacheManager, parse_cache_config_options
-from regions.function import CachedFunction
 
 READS = 8
 """Rows a request; and one file."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import regions
+import beaker_regions
 from bench.contenders import EXPIRE, PATIENCE, processes
 from bench.scale.servers import connected, memcached, spent
-from tests.regions.backends.proxies import Proxy
+from tests.beaker_regions.stores.proxies import Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from regions.function import CachedFunction
+    from beaker_regions.api.function import CachedFunction
     from tests.servers import Memcached
 
 KEYS = 10
@@ -24,7 +24,7 @@ HIT, RARE, MANY = "a hit", "a hit every 2 ms", f"many of {FRAGMENTS}"
 TAG, CALL, MISS = "a tag invalidated", "a call invalidated", "a call invalidated, and loaded anew"
 
 
-def a_cache(addresses: Sequence[str]) -> regions.CacheManager:
+def a_cache(addresses: Sequence[str]) -> beaker_regions.CacheManager:
     options = {
         "type": "ext:memcached",
         "url": ",".join(addresses),
@@ -34,12 +34,12 @@ def a_cache(addresses: Sequence[str]) -> regions.CacheManager:
         "timeout": 3,
     }
     options_of_region = {f"cache.scale.{name}": value for name, value in options.items()}
-    return regions.CacheManager(
-        **regions.parse_cache_config_options({"cache.regions": "scale", **options_of_region})
+    return beaker_regions.CacheManager(
+        **beaker_regions.parse_cache_config_options({"cache.regions": "scale", **options_of_region})
     )
 
 
-def rows_of(cache: regions.CacheManager) -> CachedFunction[[int], Any]:
+def rows_of(cache: beaker_regions.CacheManager) -> CachedFunction[[int], Any]:
     @cache.region("scale")
     def rows(_: int) -> Any:
         return ROWS
@@ -130,7 +130,7 @@ class Work(NamedTuple):
     bytes_out: float
 
 
-def operations(cache: regions.CacheManager) -> dict[str, Callable[[], object]]:
+def operations(cache: beaker_regions.CacheManager) -> dict[str, Callable[[], object]]:
     """Return what is measured over several servers, ready to be done again and again."""
     rows = rows_of(cache)
 

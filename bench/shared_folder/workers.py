@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-import regions
+import beaker_regions
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.store import FileStore
 from bench.shared_folder.volume import Client
-from regions.backends import upkeep
-from regions.backends.files import FileStore
 
 processes = multiprocessing.get_context("fork")
 """A process is on the host of the thread that starts it."""
@@ -102,9 +102,9 @@ class Cached:
 
     def __init__(self, place: Place, board: Board) -> None:
         self._place, self._board = place, board
-        logging.getLogger("regions").setLevel(logging.CRITICAL)  # outages are meant
-        self.cache = regions.CacheManager(
-            **regions.parse_cache_config_options(
+        logging.getLogger("beaker_regions").setLevel(logging.CRITICAL)  # outages are meant
+        self.cache = beaker_regions.CacheManager(
+            **beaker_regions.parse_cache_config_options(
                 {
                     "cache.regions": "files, servers",
                     # What a host counts is its own.
@@ -208,9 +208,9 @@ def look_after(place: Place, board: Board) -> None:
     assert isinstance(store, FileStore)
     while not board.stop.is_set():
         with board.timed(number):
-            if damaged := [*upkeep.verify(store)]:
+            if damaged := [*maintenance.verify(store)]:
                 raise ValueError(f"damaged, it says: {damaged}")
-            upkeep.sweep(store)
+            maintenance.sweep(store)
         board.add(number, "reads")
 
 

@@ -12,8 +12,8 @@ import asyncio
 import secrets
 import tempfile
 
-from regions import CacheManager, parse_cache_config_options
-from regions.environment import memcached_options
+from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.config.environment import memcached_options
 
 folder = tempfile.TemporaryDirectory()
 cache = CacheManager(

@@ -7,18 +7,18 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tasks.archives.damage import ArchiveError, MemberCut, Untrusted
-from tasks.archives.formats import SEPARATOR, archive_version, open_archive
-from tasks.archives.limits import MEMBERS, NAME, unpacked_limit
-from tasks.archives.members import MemberStream, inner_path
-from tasks.files import path_of
+from tasks.files.content import path_of
 from tasks.importing.sources import Found, Refused, SourceError
+from tasks.sources.archives.damage import ArchiveError, MemberCut, Untrusted
+from tasks.sources.archives.formats import SEPARATOR, archive_version, open_archive
+from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
+from tasks.sources.archives.members import MemberStream, inner_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.archives.members import Archive, Member
-    from tasks.reading import Watch
+    from tasks.sources.archives.members import Archive, Member
+    from tasks.sources.source_file import Watch
 
 _LONGEST_CHAIN = 40
 """Links from link to link, as many as Linux follows."""

@@ -7,11 +7,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
-from regions.backends.files import FileStore
-from tasks.files import path_of
+from tasks.files.content import path_of
 from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
-from tasks.reading import file_version, kind_of
+from tasks.sources.source_file import file_version, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from tasks.file_folders import placing
-from tasks.files import path_digest, path_of, read_file
+from tasks.files.content import path_digest, path_of, read_file
+from tasks.files.folders import placing
 from tasks.importing.index import (
     BATCH,
     IndexWriter,
@@ -38,7 +38,7 @@ from tasks.models import ImportedFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from regions import CachedFile
+    from beaker_regions import CachedFile
     from tasks.importing.progress import Reporter
 
 

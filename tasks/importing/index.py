@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, connection, transaction
 
 from beakercache import cache
-from tasks.files import INDEX_TAG, name_of, path_digest, read_file
+from tasks.files.content import INDEX_TAG, name_of, path_digest, read_file
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from tasks.archives.formats import is_archive
-from tasks.fetching.urls import has_scheme
-from tasks.files import path_of
+from tasks.files.content import path_of
 from tasks.importing.archives import ArchiveSource
 from tasks.importing.folders import FolderSource
 from tasks.importing.sources import SourceError
 from tasks.importing.urls import source_at_url
-from tasks.reading import kind_of
+from tasks.sources.archives.formats import is_archive
+from tasks.sources.fetching.urls import has_scheme
+from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
     from tasks.importing.sources import Source

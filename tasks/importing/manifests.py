@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from beakercache import cache
-from tasks.archives.limits import NAME
-from tasks.fetching import versions
-from tasks.fetching.downloads import TRIES, text_of
-from tasks.reading import NOBODY
+from tasks.sources.archives.limits import NAME
+from tasks.sources.fetching import versions
+from tasks.sources.fetching.downloads import TRIES, text_of
+from tasks.sources.source_file import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

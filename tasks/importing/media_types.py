@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regions import CachedFile
+    from beaker_regions import CachedFile
 
 BINARY = "application/octet-stream"
 SAMPLE = 4096

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.reading import Watch
+from tasks.sources.source_file import Watch
 
 if TYPE_CHECKING:
     from tasks.importing.sources import Found

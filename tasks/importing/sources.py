@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.opening import Opener, open_source
+from tasks.sources.open_source import Opener, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

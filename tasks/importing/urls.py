@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.fetching import client, versions
-from tasks.fetching.downloads import TRIES, Download
-from tasks.fetching.trying import until_done
-from tasks.fetching.urls import BadUrl, beside, checked, name_in, shown
-from tasks.files import path_digest, path_of
+from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
 from tasks.importing.manifests import BadManifest, is_manifest_name, lines_at
 from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
 from tasks.models import ImportedFile
-from tasks.reading import NOBODY, Watch
+from tasks.sources.fetching import client, versions
+from tasks.sources.fetching.downloads import TRIES, Download
+from tasks.sources.fetching.trying import until_done
+from tasks.sources.fetching.urls import BadUrl, beside, checked, name_in, shown
+from tasks.sources.source_file import NOBODY, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,13 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from tasks import attachments, changes, lists
-from tasks.capacity import Full
-from tasks.files import ContentAway, content_of
-from tasks.lines import LINES, LONGEST, MOST, choice_of, plan_of
+from tasks.files import attachments
+from tasks.files.content import ContentAway, content_of
+from tasks.files.preview import text_of
+from tasks.files.tasks_from_file import LINES, LONGEST, MOST, choice_of, plan_of
+from tasks.lists import changes, ownership
+from tasks.lists.capacity import Full
 from tasks.models import ImportedFile, Task
-from tasks.texts import text_of
 from tasks.views.files import away, folders_above, row_or_404
 from tasks.views.numbers import number_in
 from tasks.views.places import Place
@@ -28,7 +29,7 @@ _SHOWN = 20
 def attach(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a file belong to the task whose id the field ``task`` is."""
     try:
-        task = attachments.attach(lists.list_id(request), _number(request, "task", -1), pk)
+        task = attachments.attach(ownership.list_id(request), _number(request, "task", -1), pk)
     except (Task.DoesNotExist, ImportedFile.DoesNotExist):
         raise Http404 from None
     except Full as error:
@@ -43,7 +44,7 @@ def detach(request: HttpRequest, task_id: int, pk: int) -> HttpResponse:
     """Let a file not belong to a task any more; back to the task's page, or with the field
     ``next=file`` to the file's."""
     try:
-        file = attachments.detach(lists.list_id(request), task_id, pk)
+        file = attachments.detach(ownership.list_id(request), task_id, pk)
     except Task.DoesNotExist:
         raise Http404 from None
     if file is not None:
@@ -73,7 +74,7 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST" and plan.names and not changed:
         try:
             with transaction.atomic():
-                changes.add_many(lists.list_to_write(request), plan.names)
+                changes.add_many(ownership.list_to_write(request), plan.names)
         except Full as error:
             full = str(error)
         else:

@@ -7,12 +7,13 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from tasks import attachments, lists, texts
-from tasks.downloads import downloads_of
-from tasks.file_folders import folder_page
-from tasks.file_index import FileRow, file_row, files_page
-from tasks.files import ContentAway, content_of, old_copy_of
-from tasks.searching import is_shortened
+from tasks.files import attachments, preview
+from tasks.files.content import ContentAway, content_of, old_copy_of
+from tasks.files.downloads import downloads_of
+from tasks.files.folders import folder_page
+from tasks.files.index import FileRow, file_row, files_page
+from tasks.lists import ownership
+from tasks.lists.searching import is_shortened
 from tasks.views.numbers import number_in
 
 DEEPEST = 32
@@ -46,21 +47,21 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         content = content_of(file)
     except ContentAway:
         return away(request, file)
-    text = texts.text_of(file, content)
+    text = preview.text_of(file, content)
     search = search_in(request, "task")
     context = {
         "file": file,
         "above": folders_above(file.path.rpartition("/")[0]),
         "copied_at": old_copy_of(content),
         "downloads": downloads_of(file.path).value(),
-        "image": file.media_type in texts.IMAGES,
-        "large_image": file.size > texts.PREVIEW_IMAGE,
+        "image": file.media_type in preview.IMAGES,
+        "large_image": file.size > preview.PREVIEW_IMAGE,
         "text": text,
-        "table": text and texts.is_table(file) and texts.table_of(file, text),
-        "columns": texts.PREVIEW_COLUMNS,
+        "table": text and preview.is_table(file) and preview.table_of(file, text),
+        "columns": preview.PREVIEW_COLUMNS,
         "search": search,
         "shortened": is_shortened(search),
-        "offer": attachments.offer(lists.list_id(request), pk, search),
+        "offer": attachments.offer(ownership.list_id(request), pk, search),
     }
     return render(request, "tasks/files/detail.html", context)
 

@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from tasks.queries import Show
-from tasks.searching import is_shortened, words_of
+from tasks.lists.queries import Show
+from tasks.lists.searching import is_shortened, words_of
 from tasks.views.numbers import number_in
 
 LONGEST_SEARCH = 255

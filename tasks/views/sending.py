@@ -14,12 +14,12 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.http import require_safe
 
+from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
-from regions.backends.files import FileStore
-from tasks.downloads import downloads_of
-from tasks.file_index import FileRow
-from tasks.files import ContentAway, content_of
-from tasks.texts import IMAGES, charset_of
+from tasks.files.content import ContentAway, content_of
+from tasks.files.downloads import downloads_of
+from tasks.files.index import FileRow
+from tasks.files.preview import IMAGES, charset_of
 from tasks.views.files import away, row_or_404
 from tasks.views.ranges import Unsatisfiable, asked_range
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.http.response import HttpResponseBase
 
-    from regions import CachedFile
+    from beaker_regions import CachedFile
 
 _SHOWN = IMAGES - {"image/svg+xml"} | {"text/plain"}
 """Media types that a browser shows as a page of its own; all else might be active content."""

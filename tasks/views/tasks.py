@@ -19,12 +19,12 @@ from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from regions.django.pages import region_page
-from tasks import changes, deletions, lists, queries
-from tasks.capacity import Full
+from beaker_regions.django.pages.decorator import region_page
 from tasks.forms import TaskForm
+from tasks.lists import changes, deletions, ownership, queries
+from tasks.lists.capacity import Full
+from tasks.lists.queries import Show, TaskPage
 from tasks.models import Deletion, Task
-from tasks.queries import Show, TaskPage
 from tasks.views.numbers import number_in
 from tasks.views.places import Place
 
@@ -36,9 +36,9 @@ PART = "X-Part"
 # max_age=None, Back shows the page as it was.
 @region_page(
     "functions",
-    by=lists.viewer,
+    by=ownership.viewer,
     params=("show", "page"),
-    tags=lists.tags_of_pages,
+    tags=ownership.tags_of_pages,
     max_age=None,
 )
 def index(request: HttpRequest) -> HttpResponse:
@@ -51,7 +51,7 @@ def index(request: HttpRequest) -> HttpResponse:
         return _page(request, place, form)
     try:
         with transaction.atomic():
-            task = changes.add(lists.list_to_write(request), **form.cleaned_data)
+            task = changes.add(ownership.list_to_write(request), **form.cleaned_data)
     except Full as error:
         form.add_error("name", str(error))
         return _page(request, place, form)
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, task_id: int) -> HttpResponse:
     """Change a task's name and date."""
     place = Place.of(request)
-    list_id = lists.list_id(request)
+    list_id = ownership.list_id(request)
     try:
         task = Task.objects.get(list_id=list_id, pk=task_id)
         data = request.POST if request.method == "POST" else None
@@ -83,7 +83,9 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
 def done(request: HttpRequest, task_id: int) -> HttpResponse:
     """Set whether a task is done: the field ``done`` is 1 or 0, so that a repeated click is one."""
     try:
-        task = changes.set_done(lists.list_id(request), task_id, request.POST.get("done") == "1")
+        task = changes.set_done(
+            ownership.list_id(request), task_id, request.POST.get("done") == "1"
+        )
     except Task.DoesNotExist:
         raise Http404 from None
     messages.success(request, f"{_quoted(task)} is {'done' if task.done else 'open again'}.")
@@ -94,7 +96,7 @@ def done(request: HttpRequest, task_id: int) -> HttpResponse:
 def move(request: HttpRequest, task_id: int) -> HttpResponse:
     """Move a task: right ``above`` or ``below`` another, or past the next one that is shown
     (``step``, up or down)."""
-    list_id, place = lists.list_id(request), Place.of(request)
+    list_id, place = ownership.list_id(request), Place.of(request)
     sides = [
         (side, number_in(request.POST, side, -1))
         for side in ("above", "below")
@@ -116,7 +118,7 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, task_id: int) -> HttpResponse:
     try:
-        task, deletion = deletions.delete(lists.list_id(request), task_id)
+        task, deletion = deletions.delete(ownership.list_id(request), task_id)
     except Task.DoesNotExist:
         raise Http404 from None
     return _deleted(request, f"Deleted {_quoted(task)}.", deletion)
@@ -125,7 +127,7 @@ def delete(request: HttpRequest, task_id: int) -> HttpResponse:
 @require_POST
 def clear_done(request: HttpRequest) -> HttpResponse:
     """Delete every task that is done."""
-    number, deletion = deletions.clear_done(lists.list_id(request))
+    number, deletion = deletions.clear_done(ownership.list_id(request))
     if deletion is None:
         messages.info(request, "No task is done.")
         return HttpResponseRedirect(Place.of(request).url)
@@ -136,7 +138,7 @@ def clear_done(request: HttpRequest) -> HttpResponse:
 def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
     """Bring back what was deleted."""
     try:
-        number = deletions.undo(lists.list_id(request), deletion_id)
+        number = deletions.undo(ownership.list_id(request), deletion_id)
     except Deletion.DoesNotExist:
         raise Http404 from None
     except Full as error:
@@ -158,7 +160,7 @@ def _deleted(request: HttpRequest, text: str, deletion: Deletion) -> HttpRespons
 
 
 def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
-    list_id = lists.list_id(request)
+    list_id = ownership.list_id(request)
     page = TaskPage()
     if list_id is not None:
         page = queries.page_of(list_id, place.show, place.page, place.search)

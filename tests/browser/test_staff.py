@@ -53,14 +53,14 @@ def test_the_staff_looks_at_the_regions_and_invalidates_one(
     is_dark: Any = page.evaluate(LUMINANCE)
     assert (is_dark < 100) is (scheme == "dark")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-    page.get_by_role("link", name="tasks.queries.page_of").first.click()
+    page.get_by_role("link", name="tasks.lists.queries.page_of").first.click()
     expect(page.get_by_role("heading", name="What if it expired sooner, or later?")).to_be_visible()
     page.wait_for_load_state()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     page.get_by_role("link", name="Invalidate…").click()
     page.get_by_role("button", name="Yes, invalidate").click()
-    expect(page.get_by_text("Invalidated: tasks.queries.page_of")).to_be_visible()
-    row = page.get_by_role("row", name=re.compile("all calls of tasks.queries.page_of"))
+    expect(page.get_by_text("Invalidated: tasks.lists.queries.page_of")).to_be_visible()
+    row = page.get_by_role("row", name=re.compile("all calls of tasks.lists.queries.page_of"))
     expect(row.first).to_contain_text(user)
     assert heard == []
 
@@ -89,7 +89,7 @@ def test_the_toolbars_panel_lists_the_pages_calls(toolbar: Serving, chromium: Br
     page.locator("#djdt-RegionsPanel a").click()
     panel = page.locator("#RegionsPanel")
     expect(panel).to_contain_text("1 hit, 0 misses")
-    row = panel.get_by_role("row", name=re.compile("tasks.file_folders.folder_page"))
+    row = panel.get_by_role("row", name=re.compile("tasks.files.folders.folder_page"))
     expect(row).to_contain_text("hit")
     assert heard == []
     page.close()

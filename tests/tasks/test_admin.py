@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import Model
 
+from tasks.lists.queries import list_of
 from tasks.models import ImportedFile, Task, TaskList
-from tasks.queries import list_of
 from tests.tasks.conftest import Browser, MakeBrowser, Page
 
 pytestmark = pytest.mark.django_db(transaction=True)

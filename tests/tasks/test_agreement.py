@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from django.core.management import call_command
 
-from tasks import queries
+from tasks.lists import queries
+from tasks.lists.queries import Show
 from tasks.models import ImportedFile, Task
-from tasks.queries import Show
 from tests.tasks.conftest import Browser, Page
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import capacity, deletions, throttling
-from tasks.changes import add_many
-from tasks.deletions import KEPT
+from tasks import throttling
+from tasks.lists import capacity, deletions
+from tasks.lists.changes import add_many
+from tasks.lists.deletions import KEPT
+from tasks.lists.queries import Show, found
+from tasks.lists.searching import MOST_WORDS, words_of
 from tasks.models import Attachment, Deletion, ImportedFile, Task, TaskList
-from tasks.queries import Show, found
-from tasks.searching import MOST_WORDS, words_of
 from tests.tasks.conftest import PASSWORD, at_once
 from tests.tasks.files.conftest import address, imported  # noqa: F401 a fixture
 
@@ -121,7 +122,8 @@ def test_an_address_begins_so_many_lists(
     browser: MakeBrowser, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tasks.lists.NEW_LISTS", throttling.Limit("new lists in a test", most=2, seconds=60)
+        "tasks.lists.ownership.NEW_LISTS",
+        throttling.Limit("new lists in a test", most=2, seconds=60),
     )
     first = browser()
     assert first.add("a").status == 200

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from tasks import changes, deletions
-from tasks.deletions import AT_ONCE, UNDO_FOR
+from tasks.lists import changes, deletions
+from tasks.lists.deletions import AT_ONCE, UNDO_FOR
 from tasks.models import Attachment, Deletion, ImportedFile, Task, TaskList
 from tests.tasks.conftest import at_once
 

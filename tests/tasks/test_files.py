@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beakercache import cache
-from tasks.file_index import FileRow, file_row
-from tasks.files import ContentAway, content_of, name_of, path_of
+from tasks.files.content import ContentAway, content_of, name_of, path_of
+from tasks.files.index import FileRow, file_row
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
+from beaker_regions import CacheManager, parse_cache_config_options
 from beakercache import cache
-from regions import CacheManager, parse_cache_config_options
 from tasks import urls
-from tasks.lists import SESSION_KEY
+from tasks.lists.ownership import SESSION_KEY
 from tasks.models import ImportedFile, Task, TaskList
 from tests.tasks.conftest import PASSWORD, Browser
-from tests.tasks.test_import import import_data
+from tests.tasks.importing.test_import import import_data
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks import changes, deletions
+from tasks.lists import changes, deletions
+from tasks.lists.queries import Show
 from tasks.models import STEP, Task, TaskList, latest_position
-from tasks.queries import Show
 from tests.serving import migrate
 from tests.tasks.conftest import at_once
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from tasks import changes, deletions
+from tasks.lists import changes, deletions
 from tasks.models import Task
 from tests.tasks.conftest import Browser, MakeBrowser, Page, at_once
 

@@ -16,7 +16,7 @@ from beakercache import cache
 from tasks.models import ImportedFile
 from tasks.throttling import FAILURES, SIGN_UPS, TRIES, address_of
 from tests.tasks.conftest import PASSWORD, Browser, MakeBrowser, Page, at_once
-from tests.tasks.test_import import import_data
+from tests.tasks.importing.test_import import import_data
 from tests.tasks.test_leaks import put_on_memcached
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from beakercache import cache
-from tasks import queries
+from tasks.lists import queries
+from tasks.lists.queries import Show
 from tasks.models import TaskList
-from tasks.queries import Show
 
 if TYPE_CHECKING:
     from tests.tasks.conftest import MakeBrowser

@@ -9,13 +9,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.archives.formats import SUFFIXES
 from tasks.importing.importer import Importer, NotStored, Orders
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
 from tasks.importing.selection import Selection
 from tasks.importing.sources import MOST_JOBS, SourceError
+from tasks.sources.archives.formats import SUFFIXES
 
 _KEPT = "What was imported is kept; run the command again for the rest."
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from tasks import deletions
+from tasks.lists import deletions
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from beakercache import cache
-from tasks.attachments import OFFERED
+from tasks.files.attachments import OFFERED
 from tasks.models import Attachment, ImportedFile, Task
 from tests.tasks.conftest import at_once
 from tests.tasks.files.conftest import address

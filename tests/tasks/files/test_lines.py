@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.lines import LONGEST, MOST
+from tasks.files.tasks_from_file import LONGEST, MOST
 from tasks.models import ImportedFile, Task
 from tests.tasks.files.conftest import address
 

@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
-from tasks.file_folders import placing
+from tasks.files.folders import placing
 from tests.serving import migrate
 
 if TYPE_CHECKING:

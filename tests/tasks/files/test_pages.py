@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import call_command
 
-from tasks.file_index import PAGE_SIZE
+from tasks.files.index import PAGE_SIZE
 from tests.tasks.files.conftest import address, text_of
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tasks import lines, texts
-from tasks.file_index import FileRow
+from tasks.files import preview, tasks_from_file
+from tasks.files.index import FileRow
 from tests.tasks.files.conftest import address, text_of
 
 if TYPE_CHECKING:
@@ -30,22 +30,22 @@ def row(name: str, size: int = 0) -> FileRow:
     return FileRow(1, name, size, kind, "", "", "", datetime.now(UTC))
 
 
-def table(text: str, name: str = "a.csv", *, partial: bool = False) -> texts.Table | None:
-    return texts.table_of(row(name), texts.Text(text, partial))
+def table(text: str, name: str = "a.csv", *, partial: bool = False) -> preview.Table | None:
+    return preview.table_of(row(name), preview.Text(text, partial))
 
 
 HOSTILE = [
     'x,"a",y\n' + '"' * 300 + "a\n",
-    '"' * texts.PREVIEW_SIZE,
-    '","' * (texts.PREVIEW_SIZE // 3),
-    "'\"" * (texts.PREVIEW_SIZE // 2),
-    "\n" * texts.PREVIEW_SIZE,
-    "\r" * texts.PREVIEW_SIZE,
-    ",\n" * (texts.PREVIEW_SIZE // 2),
-    '"\n' * (texts.PREVIEW_SIZE // 2),
-    " " * texts.PREVIEW_SIZE,
-    "9" * texts.PREVIEW_SIZE,
-    "1e" * (texts.PREVIEW_SIZE // 2),
+    '"' * preview.PREVIEW_SIZE,
+    '","' * (preview.PREVIEW_SIZE // 3),
+    "'\"" * (preview.PREVIEW_SIZE // 2),
+    "\n" * preview.PREVIEW_SIZE,
+    "\r" * preview.PREVIEW_SIZE,
+    ",\n" * (preview.PREVIEW_SIZE // 2),
+    '"\n' * (preview.PREVIEW_SIZE // 2),
+    " " * preview.PREVIEW_SIZE,
+    "9" * preview.PREVIEW_SIZE,
+    "1e" * (preview.PREVIEW_SIZE // 2),
     "".join(f'"a"{each}' for each in ",;\t|") * 1000,
 ]
 
@@ -55,9 +55,9 @@ HOSTILE = [
 def test_no_table_keeps_anybody_waiting(text: str, partial: bool) -> None:
     began = time.monotonic()
     table(text, partial=partial)
-    file, content = row("a.csv"), texts.Text(text, partial)
-    lines.plan_of(file, content, lines.choice_of(file, content, 0, None))
-    lines.plan_of(file, content, None)
+    file, content = row("a.csv"), preview.Text(text, partial)
+    tasks_from_file.plan_of(file, content, tasks_from_file.choice_of(file, content, 0, None))
+    tasks_from_file.plan_of(file, content, None)
     assert time.monotonic() - began < SECONDS
 
 
@@ -68,7 +68,7 @@ def test_no_table_keeps_anybody_waiting(text: str, partial: bool) -> None:
 )
 @example(['x,"a",y\n' + '"' * 500 + "a\n"], 1)
 def test_no_pattern_of_characters_takes_long(pattern: list[str], times: int) -> None:
-    text = ("".join(pattern) * times)[: texts.PREVIEW_SIZE]
+    text = ("".join(pattern) * times)[: preview.PREVIEW_SIZE]
     table(text)
 
 
@@ -87,7 +87,7 @@ def test_a_table_is_read_as_it_was_written(delimiter: str, rows: list[list[str]]
     csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
     found = table(written.getvalue())
     assert found is not None
-    assert found.rows == tuple(map(tuple, rows[: texts.PREVIEW_ROWS]))
+    assert found.rows == tuple(map(tuple, rows[: preview.PREVIEW_ROWS]))
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_the_delimiter_is_the_one_by_which_rows_agree(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_page_shows_so_many_columns_and_says_so(client: Client, imported: Import) -> None:
-    imported({"wide.csv": b"," * (texts.PREVIEW_SIZE - 1) + b"\n"})
+    imported({"wide.csv": b"," * (preview.PREVIEW_SIZE - 1) + b"\n"})
     page = client.get(address("wide.csv"))
-    assert page.content.count(b"<td>") < 2 * texts.PREVIEW_COLUMNS
-    assert f"the first {texts.PREVIEW_COLUMNS} columns" in text_of(page)
+    assert page.content.count(b"<td>") < 2 * preview.PREVIEW_COLUMNS
+    assert f"the first {preview.PREVIEW_COLUMNS} columns" in text_of(page)
     choice = client.get(address("wide.csv", "tasks/"))
-    assert choice.content.count(b"<option") < 2 * texts.PREVIEW_COLUMNS
+    assert choice.content.count(b"<option") < 2 * preview.PREVIEW_COLUMNS
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_huge_picture_is_not_loaded(
     client: Client, imported: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(texts, "PREVIEW_IMAGE", 3)
+    monkeypatch.setattr(preview, "PREVIEW_IMAGE", 3)
     imported({"a.png": b"1234", "b.png": b"123"})
     assert b"<img" not in client.get(address("a.png")).content
     assert "too large to be shown" in text_of(client.get(address("a.png")))
@@ -133,7 +133,7 @@ def test_a_huge_picture_is_not_loaded(
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_lines_the_first_are_read(client: Client, imported: Import) -> None:
-    imported({"a.txt": b"\xe2\x80\x8b\n" * lines.LINES + b"x\n"})
+    imported({"a.txt": b"\xe2\x80\x8b\n" * tasks_from_file.LINES + b"x\n"})
     page = client.get(address("a.txt", "tasks/"))
-    assert f"Read in part: the first {lines.LINES} lines" in text_of(page)
+    assert f"Read in part: the first {tasks_from_file.LINES} lines" in text_of(page)
     assert b"Add 1 task" not in page.content

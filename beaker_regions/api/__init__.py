@@ -1,0 +1,1 @@
+"""What a decorated function is, and the values, counters and warming beside it."""

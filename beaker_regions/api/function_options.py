@@ -1,0 +1,76 @@
+"""What the decorator says of one function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from beaker_regions.config.options import eagerness, lifetime, seconds
+from beaker_regions.entries.freshness import Policy
+from beaker_regions.entries.tags import Tags
+from beaker_regions.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOptions:
+    """The options as they were given. The methods raise ConfigurationError, naming the function,
+    for those that cannot be used."""
+
+    names: tuple[str, ...] = ()
+    """Tell apart functions that have one module and name."""
+    tags: Tags = ()
+    """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
+    expire: float | timedelta | None = None
+    """Seconds; None: the region's."""
+    grace: float | timedelta | None = None
+    """Seconds; None: the region's."""
+    early: float | None = None
+    """How eagerly a value is renewed before it expires; None: as the region says."""
+    key: Callable[..., Any] | None = None
+    """A function of the arguments whose result is the key instead of them."""
+    ignore: tuple[str, ...] = ()
+    """Parameters that do not belong to the key."""
+    store_if: Callable[[Any], bool] | None = None
+    """Whether a loaded value is worth storing."""
+    version: int | str = 0
+    """Entries of another version of the function are not looked at; invalidated they are."""
+    warm: Callable[[], Iterable[Any]] | None = None
+    """Returns the calls that are worth loading before anybody makes them, as `many` takes them;
+    of a method, with its object first (`beaker_regions.api.warming`)."""
+
+    def policy(self, name: str, default: Policy) -> Policy:
+        """Return for how long the values of the function ``name`` are served, where its region
+        serves values as ``default`` says."""
+        return Policy(
+            expire=_checked(name, "expire", lifetime, self.expire, default.expire),
+            grace=_checked(name, "grace", seconds, self.grace, default.grace),
+            early=_checked(name, "early", eagerness, self.early, default.early),
+            store_if=self.store_if,
+        )
+
+    def checked_warm(self, name: str) -> Callable[[], Iterable[Any]] | None:
+        """Return ``warm``."""
+        if self.warm is None:
+            return None
+        try:
+            inspect.signature(self.warm).bind()
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{name}: warm = {self.warm!r}: {error}; give a function without arguments that "
+                f"returns the calls to load, such as lambda: [1, 2] or lambda: [(1, 'a')]"
+            ) from error
+        return self.warm
+
+
+def _checked(
+    name: str, option: str, check: Callable[[Any], float], value: object, default: float
+) -> float:
+    if value is None:
+        return default
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {option} = {value!r}: {error}") from error

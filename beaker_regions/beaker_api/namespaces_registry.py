@@ -1,0 +1,247 @@
+"""How Beaker's own front finds this library's engine.
+
+Beaker's `Cache`, `cache_region` and `SessionMiddleware` find the class of a namespace by the name
+of its type, in one table for the whole process. What this module does to that table:
+
+* importing it adds one name, ``regions``: a type whose option ``region`` is a region, or the name
+  of one that a manager has configured. Nobody else's caches change, whatever they are. Sessions
+  of these types have their options checked where their middleware is made.
+* Our manager hands Beaker's front its own ``ext:memcached`` and ``file`` regions and caches under
+  that name; all other types go to Beaker as they are.
+* `install` is for the rest: caches and sessions made by stock Beaker, from its own configuration.
+  Only who calls it changes what ``ext:memcached`` and ``file`` mean, for the whole process.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import beaker.cache
+from beaker.exceptions import InvalidCacheBackendError
+from beaker.middleware import SessionMiddleware
+from beaker.session import Session
+
+from beaker_regions.beaker_api.namespace import RegionNamespace
+from beaker_regions.config.options import COMMON, OWN, RegionOptions, check
+from beaker_regions.engine.region import Region
+from beaker_regions.errors import ConfigurationError
+from beaker_regions.stores.files import sweeping
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.opening import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beaker_regions.config.options import Config
+
+TYPE = "regions"
+UNNAMED = "beaker.cache"
+"""The region of caches and sessions that have options and no region; no region that is configured
+can have this name."""
+
+_OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
+"""Options that Beaker's sessions pass on to any namespace and that mean nothing to it. All of them
+pass the second, and caches none."""
+_OF_CACHES = ("data_dir", "lock_dir", "key_length", "log_file")
+"""Options of any cache of Beaker's that mean nothing to a region that is configured elsewhere."""
+
+
+_OF_BEAKER = ("beaker.", "cache.", "session.", "session_")
+"""Its middlewares pass on their keyword options to any namespace as they were given, after they
+have read them themselves."""
+
+
+class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
+    """One of Beaker's caches in a region. Its methods take another type for one call, as Beaker's
+    do: what ``of_type`` returns for the type and its options is used then."""
+
+    of_type: Callable[..., beaker.cache.Cache]
+
+    def _legacy_get_value(self, key: bytes, type: str, **given: Any) -> Any:  # noqa: A002
+        call = {k: given.pop(k) for k in ("createfunc", "expiretime", "starttime") if k in given}
+        return self.of_type(type=type, **given)._get_value(key, **call)
+
+
+class Unnamed(NamedTuple):
+    """A region that is known by its options alone."""
+
+    region: Region
+    options: RegionOptions
+
+
+_unnamed: dict[str, Unnamed] = {}
+
+
+def unnamed(options: Config) -> Unnamed:
+    """Return the region of these options, made once. Raises ConfigurationError."""
+    identity = repr(sorted(options.items()))
+    found = _unnamed.get(identity)
+    if found is None:
+        checked = check(UNNAMED, options)
+        region = open_region(checked)
+        found = _unnamed.setdefault(identity, Unnamed(region, checked))
+    return found
+
+
+def open_region(options: RegionOptions) -> Region:
+    """Return a region with its store. Raises ConfigurationError if a library is missing."""
+    try:
+        store = open_store(options)
+    except (ImportError, InvalidCacheBackendError, RuntimeError) as error:
+        # What Beaker raises for a library that is missing.
+        raise ConfigurationError(
+            f"region {options.name!r}: type = {options.type!r}: {error}; is its library installed?"
+        ) from error
+    region = Region(options, store)
+    if isinstance(store, FileStore):
+        region.stats.tidy = functools.partial(sweeping.sweep_next, store, region.longest_grace)
+        if store.size_limit is not None:
+            store.size_limit.evicted = functools.partial(region.stats.count, "evictions", "")
+    return region
+
+
+def cache_options(
+    region: Region, options: RegionOptions, is_function: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Return the options with which Beaker's front makes a cache in ``region``."""
+    return {
+        "type": TYPE,
+        "region": region,
+        "enabled": options.enabled,
+        "expire": _whole(options.expire),
+        "grace": options.grace,
+        "is_function": is_function,
+    }
+
+
+def install(**defaults: Any) -> None:
+    """From now on the types ``ext:memcached`` and ``file`` of stock Beaker are this library's, in
+    the whole process, for caches and sessions that are made later.
+
+    ``defaults`` are options of a region that hold where a cache or session has none of its own.
+    A ``secret`` belongs here, since a session's own signs its cookies, and for memcached
+    ``timeout``, the server's, since a session's own is how long it lives.
+    """
+    unknown = [key for key in defaults if not any(key in own for own in (COMMON, *OWN.values()))]
+    if unknown:
+        raise ConfigurationError(f"install(): no such option: {', '.join(unknown)}")
+    for type_, own in OWN.items():
+        fitting = {k: v for k, v in defaults.items() if k in COMMON or k in own}
+        _types()[type_] = functools.partial(_namespace, {**fitting, "type": type_})
+
+
+def _namespace(
+    defaults: Config, namespace: str, timeout: float | None = None, **given: Any
+) -> RegionNamespace:
+    own = {k: v for k, v in _meant(given).items() if v is not None}
+    others = set().union(*OWN.values()) - OWN[defaults["type"]].keys()
+    # A cache of the other type that is given this one for a call has options of both.
+    region, options = unnamed({**defaults, **{k: v for k, v in own.items() if k not in others}})
+    return RegionNamespace(
+        namespace,
+        region,
+        timeout=_whole(options.expire) if timeout is None else timeout,
+        grace=options.grace,
+        is_session="digest_filenames" in given,
+    )
+
+
+def _meant(given: Config) -> Config:
+    """Return the options that are meant for a namespace, of all that Beaker passes on to it."""
+    return {
+        option: value
+        for option, value in given.items()
+        if option not in _OF_SESSIONS and not option.startswith(_OF_BEAKER)
+    }
+
+
+def _configured(
+    namespace: str,
+    region: Region | str = "",
+    timeout: float | None = None,
+    grace: float | None = None,
+    is_function: Callable[[str], bool] = lambda _: False,
+    expire: Any = None,
+    enabled: Any = True,
+    **others: Any,
+) -> RegionNamespace:
+    """Return a namespace in a region that a manager has configured; one that is named also says
+    how long an item lives that has no time of its own."""
+    for option in _meant(others):
+        if option not in COMMON:
+            raise ConfigurationError(
+                f"type {TYPE!r}: no such option: {option!r}; valid: region, expire, grace, timeout"
+            )
+    if not isinstance(region, str):
+        return RegionNamespace(
+            namespace, region, timeout=timeout, grace=grace or 0.0, is_function=is_function
+        )
+    named = _options_of(region)
+    others["enabled"] = None if _flag(enabled) else enabled
+    for option, value in _meant(others).items():
+        if value is not None and option not in _OF_CACHES:
+            raise ConfigurationError(
+                f"type {TYPE!r}: {option} = {value!r}: that is the region's own; set it where "
+                f"region {region!r} is configured"
+            )
+    if timeout is None:
+        timeout = named["expire"] if expire is None else _whole(_checked("expire", expire))
+    return RegionNamespace(
+        namespace,
+        named["region"],
+        timeout=timeout,
+        grace=named["grace"] if grace is None else _checked("grace", grace),
+        is_session="digest_filenames" in others,
+    )
+
+
+def _checked(option: str, value: Any) -> Any:
+    try:
+        return COMMON[option](value)
+    except ValueError as error:
+        raise ConfigurationError(f"type {TYPE!r}: {option} = {value!r}: {error}") from error
+
+
+def _flag(value: Any) -> bool:
+    return value is None or bool(_checked("enabled", value))
+
+
+def _options_of(region: str) -> dict[str, Any]:
+    options: dict[str, Any] = beaker.cache.cache_regions.get(region, {})
+    if options.get("type") != TYPE:
+        raise ConfigurationError(f"there is no region {region!r} of type 'ext:memcached' or 'file'")
+    return options
+
+
+def _whole(seconds: float) -> int | None:
+    """Return a time as Beaker's front counts: in whole seconds, and None for good."""
+    return None if math.isinf(seconds) else math.ceil(seconds)
+
+
+def _types() -> dict[str, Any]:
+    # Beaker has no function that adds a type; an entry point would need an installed package.
+    types: dict[str, Any] = beaker.cache.clsmap._clsmap
+    return types
+
+
+def _check_at_start(make: Callable[..., None]) -> Callable[..., None]:
+    """Let a session's options be refused where its middleware is made, and not at each request:
+    Beaker asks a type only when it makes a session."""
+    own = inspect.signature(Session.__init__).parameters.keys() - {"data_dir", "timeout"}
+
+    @functools.wraps(make)
+    def made(middleware: Any, *args: Any, **kwargs: Any) -> None:
+        make(middleware, *args, **kwargs)
+        options = {k: v for k, v in middleware.options.items() if k not in own and v is not None}
+        type_ = _types().get(middleware.options.get("type"))
+        if type_ is not None and getattr(type_, "func", type_) in (_configured, _namespace):
+            type_("", **options)
+
+    return made
+
+
+_types()[TYPE] = _configured
+SessionMiddleware.__init__ = _check_at_start(SessionMiddleware.__init__)

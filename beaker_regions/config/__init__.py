@@ -1,0 +1,1 @@
+"""Options of regions: parsing, addresses of servers, environment, secrets."""

@@ -1,0 +1,323 @@
+"""The options of a region: Beaker's, and its type's, checked to the last letter.
+
+What Beaker would let pass is refused: names it does not know, values of a wrong type, folders and
+servers that cannot be used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pwd
+import re
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from beaker_regions.config import isolation
+from beaker_regions.config.addresses import servers
+from beaker_regions.errors import ConfigurationError, nearest
+
+Config = Mapping[str, Any]
+Check = Callable[[Any], Any]
+
+FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:rediscluster")
+"""Types of stock Beaker that a region may have; their options are theirs to check."""
+
+
+# -- values -----------------------------------------------------------------------------------
+# A check returns the value as the library wants it, or raises ValueError with the mend.
+
+
+def seconds(value: Any) -> float:
+    """Return a number of seconds, 0 or more, or a timedelta as one; None is for ever. Raises
+    ValueError."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, str):
+        value = value.strip()
+    if value is None or value == "None":
+        return math.inf
+    if isinstance(value, bool):
+        raise ValueError("give a number of seconds")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("give a number of seconds, such as 60 * 60") from None
+    if not number >= 0 or math.isinf(number):
+        raise ValueError("give a number of seconds that is not negative, or None for ever")
+    return number
+
+
+def lifetime(value: Any) -> float:
+    """As `seconds`, but more than 0."""
+    number = seconds(value)
+    if number == 0:
+        raise ValueError("give a number of seconds above 0; to turn a region off: enabled = False")
+    return number
+
+
+def eagerness(value: Any) -> float:
+    """Return how eagerly values are renewed before they expire. Raises ValueError."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number <= 10:
+        raise ValueError("give a number from 0 (never early) to 10; 1 is best for most")
+    return number
+
+
+def _limit(value: Any) -> float:
+    number = seconds(value)
+    if not 0 < number < math.inf:
+        raise ValueError("give a number of seconds above 0, such as 0.05")
+    return number
+
+
+def _size(value: Any) -> int | None:
+    """Return a number of bytes; None: there is no limit. Raises ValueError."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = 0
+    if isinstance(value, bool) or number <= 0:
+        raise ValueError("give a number of bytes, such as 20 * 1024**3, or 'none' for no limit")
+    return number
+
+
+def _flag(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    named = {"true": True, "yes": True, "on": True, "1": True}
+    named |= {"false": False, "no": False, "off": False, "0": False}
+    try:
+        return named[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("give True or False") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("give a text that is not empty")
+    return value
+
+
+def _prefix(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{1,64}", value, re.ASCII):
+        raise ValueError("give 1 to 64 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _secrets(value: Any) -> tuple[str, ...]:
+    secrets = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(secrets, list | tuple)
+        or not secrets
+        or not all(isinstance(secret, str) and secret for secret in secrets)
+    ):
+        raise ValueError("give a secret text, or a list of them, the current one first")
+    return tuple(secrets)
+
+
+def _folder(value: Any) -> Path:
+    """Return an absolute folder that exists, takes files, and that nobody else can write to but a
+    group that shares it; one that is made here is closed to others (the umask says whether to its
+    group)."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError("give the path of a folder")
+    path = Path(value).absolute()
+    try:
+        path.mkdir(0o770, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(f"{error.strerror}: give a folder this process can write to") from error
+    _refuse_if_open(path)
+    return path
+
+
+def _refuse_if_open(path: Path) -> None:
+    """Raise ValueError for a folder in which others could put what this process trusts."""
+    found = path.stat()
+    if found.st_mode & stat.S_IWOTH:
+        raise ValueError(f"every user can write to it: chmod o-w {path}, or give one within it")
+    if found.st_uid not in (0, os.geteuid()) and not found.st_mode & stat.S_IWGRP:
+        raise ValueError(
+            f"it belongs to the user {_name_of(found.st_uid)}, and this process runs as "
+            f"{_name_of(os.geteuid())}: run it as that user, or let both share the folder by its "
+            f"group (chmod g+ws {path}, and a umask of 007)"
+        )
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _client(value: Any) -> str:
+    names = {"auto": "memcache", "memcache": "memcache", "pylibmc": "pylibmc"}
+    if value not in names:
+        raise ValueError(nearest(str(value), names))
+    if names[value] == "pylibmc" and find_spec("pylibmc") is None:
+        raise ValueError("it is not installed; pip install pylibmc")
+    return names[value]
+
+
+def _cluster(value: Any) -> RegionOptions:
+    if not isinstance(value, RegionOptions):
+        raise ValueError("name a region of type 'ext:memcached' of the same configuration")
+    return value
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+# -- regions ----------------------------------------------------------------------------------
+
+COMMON: dict[str, Check] = {
+    "type": _text,
+    "expire": lifetime,
+    "grace": seconds,
+    "early": eagerness,
+    "lease": _limit,
+    "enabled": _flag,
+    "secret": _secrets,
+    "prefix": _prefix,
+    "data_dir": _folder,
+    # Beaker's, for stores that ours have no need of: lock files, and keys in clear.
+    "lock_dir": _anything,
+    "key_length": _anything,
+    "log_file": _anything,
+}
+OWN: dict[str, dict[str, Check]] = {
+    "ext:memcached": {
+        "url": servers,
+        "memcache_module": _client,
+        "username": _text,
+        "password": _text,
+        "timeout": _limit,
+        "retry": _limit,
+    },
+    "file": {
+        "file_dir": _folder,
+        "digest_filenames": _flag,
+        "size_limit": _size,
+        "durable": _flag,
+        "verify_reads": _flag,
+        "cluster": _cluster,
+    },
+}
+"""The types that this library implements, with the options that only they have."""
+
+
+_NONE_SAYS_SOMETHING = (lifetime, _secrets, _size)
+"""The checks of options that may be None; where another one is, it is not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOptions:
+    """One region's options, checked."""
+
+    name: str
+    type: str
+    expire: float = math.inf
+    """Seconds."""
+    grace: float = 0.0
+    """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    early: float = 0.0
+    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
+    lease: float = 10.0
+    """Seconds for which others wait for a load before they load themselves."""
+    enabled: bool = True
+    secret: tuple[str, ...] = ()
+    """The current secret, then former ones."""
+    prefix: str = ""
+    """What tells the region's entries from those of another site in the same place."""
+    data_dir: Path | None = None
+    backend: tuple[tuple[str, Any], ...] = ()
+    """Options of the type alone, sorted."""
+
+
+def shared_by(shared: Config, own: Config) -> dict[str, Any]:
+    """Return a region's options with those that it inherits: every one that its type has."""
+    type_ = own.get("type", shared.get("type", "memory"))
+    fitting = {*COMMON, *OWN.get(type_, {})}
+    return {"type": type_, **{k: v for k, v in shared.items() if k in fitting}, **own}
+
+
+def check(name: str, options: Config) -> RegionOptions:
+    """Check one region's options. Raises ConfigurationError naming region, option, value and
+    mend."""
+    if isolated := isolation.folder():
+        # Development's folders are not even made.
+        here = {key: str(isolated) for key in ("data_dir", "file_dir") if options.get(key)}
+        options = {**options, **here}
+    type_ = options.get("type", "memory")
+    if type_ not in OWN and type_ not in FOREIGN_TYPES:
+        raise _error(name, "type", type_, nearest(str(type_), {*OWN, *FOREIGN_TYPES}))
+    checks = COMMON | OWN.get(type_, {})
+    values = {}
+    for option, value in options.items():
+        if option not in checks and type_ in OWN:
+            raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
+        if value is None and checks.get(option) not in _NONE_SAYS_SOMETHING:
+            continue
+        try:
+            values[option] = checks.get(option, _anything)(value)
+        except ValueError as error:
+            raise _error(name, option, value, str(error)) from error
+    _require(name, type_, values)
+    common = {key: values[key] for key in _FIELDS if key in values}
+    backend = {key: value for key, value in values.items() if key not in COMMON}
+    checked = RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
+    return checked if isolated is None else _isolated(checked, isolated)
+
+
+def _isolated(options: RegionOptions, folder: Path) -> RegionOptions:
+    """Return the options of a region in a test run (`beaker_regions.config.isolation`)."""
+    kept = {"size_limit", "digest_filenames", "verify_reads"}
+    backend = tuple((key, value) for key, value in options.backend if key in kept)
+    place, secret = _folder(folder), (folder.name,)
+    return replace(options, type="file", data_dir=place, secret=secret, backend=backend)
+
+
+_FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "prefix", "data_dir")
+
+
+def _require(name: str, type_: str, values: Config) -> None:
+    if type_ == "ext:memcached":
+        if "url" not in values:
+            raise _error(name, "url", None, "name the servers, such as 127.0.0.1:11211")
+        signed_in = {"username", "password"} & values.keys()
+        if signed_in and len(signed_in) < 2:
+            raise _error(name, "username", None, "username and password go together")
+        if signed_in and values.get("memcache_module") != "pylibmc":
+            raise _error(
+                name,
+                "memcache_module",
+                values.get("memcache_module"),
+                "python-memcached cannot sign in to a server; set it to 'pylibmc' "
+                "(pip install pylibmc)",
+            )
+        ipv6 = [server for server, _ in values["url"] if server.startswith("[")]
+        if ipv6 and values.get("memcache_module") == "pylibmc":
+            mend = "pylibmc takes no IPv6 address: set memcache_module to 'memcache'"
+            raise _error(name, "url", ipv6[0], mend)
+    if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
+        raise _error(name, "data_dir", None, "name the folder that holds the entries")
+
+
+def _error(name: str, option: str, value: object, mend: str) -> ConfigurationError:
+    shown = "" if option in ("secret", "password") else f" = {value!r}"
+    return ConfigurationError(f"region {name!r}: {option}{shown}: {mend}")

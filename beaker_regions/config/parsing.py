@@ -1,0 +1,93 @@
+"""The configuration of the regions, in Beaker's keys.
+
+Beaker's own parser gives the regions; here is what they inherit, and what one says of another.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import beaker.util
+
+from beaker_regions.config.options import COMMON, OWN, check, shared_by
+from beaker_regions.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from beaker_regions.config.options import Config
+
+PREFIXES = ("beaker.cache.", "cache.")
+
+
+def parse_cache_config_options(config: Config, include_defaults: bool = True) -> dict[str, Any]:
+    """Read Beaker's configuration keys (``cache.…`` or ``beaker.cache.…``); others are ignored.
+
+    Returns what `beaker_regions.CacheManager` takes. Regions inherit every option that stands
+    without a region's name. Raises ConfigurationError.
+    """
+    given = {}
+    for key, value in config.items():
+        prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
+        if prefix is not None:
+            given[key[len(prefix) :]] = value
+    names = _region_names(given.get("regions"))
+    known = {*COMMON, "regions", *(option for own in OWN.values() for option in own)}
+    for key in given:
+        region, dot, _ = key.partition(".")
+        if dot and region not in names:
+            raise ConfigurationError(
+                f"cache.{key}: there is no region {region!r} in cache.regions; "
+                f"{nearest(region, names)}"
+            )
+        if not dot and key not in known:
+            raise ConfigurationError(f"cache.{key}: no such option; {nearest(key, known)}")
+    shared = {key: value for key, value in given.items() if key in known - {"regions"}}
+    parsed: dict[str, Any] = beaker.util.parse_cache_config_options(
+        {"cache.regions": list(names)}, include_defaults
+    )
+    regions = {name: shared_by(shared, _own_options(given, name)) for name in names}
+    parsed["cache_regions"] = {
+        name: _with_cluster(f"region {name!r}", own, regions) for name, own in regions.items()
+    }
+    # For caches of no region.
+    return parsed | _with_cluster("cache", shared, regions)
+
+
+def _region_names(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else list(value or ())
+    stripped = tuple(name.strip() for name in names if name.strip())
+    for name in stripped:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            raise ConfigurationError(
+                f"cache.regions: {name!r} cannot name a region; use letters, digits, - and _"
+            )
+    return stripped
+
+
+def _own_options(given: Config, name: str) -> dict[str, Any]:
+    """Return the options that are given for the region itself."""
+    prefix = f"{name}."
+    return {key[len(prefix) :]: value for key, value in given.items() if key.startswith(prefix)}
+
+
+def _with_cluster(
+    subject: str, options: dict[str, Any], regions: Mapping[str, Config]
+) -> dict[str, Any]:
+    """Return options with those of the region that ``cluster`` names in its place: hosts that
+    have files of their own meet on its servers."""
+    name = options.get("cluster")
+    if name is None:
+        return options
+    found = regions.get(name) if isinstance(name, str) else None
+    if found is None:
+        mend = f"there is no such region; {nearest(str(name), regions)}"
+    elif found["type"] != "ext:memcached":
+        mend = (
+            f"that region is of type {found['type']!r}: name one of type 'ext:memcached', on whose "
+            "servers the hosts meet; a single host needs no cluster"
+        )
+    else:
+        return options | {"cluster": check(name, found)}
+    raise ConfigurationError(f"{subject}: cluster = {name!r}: {mend}")

@@ -1,0 +1,217 @@
+"""What a page or a command shows of the regions: plain data, ready for JSON.
+
+Times are in seconds and sizes in bytes; for ever is None, as it is in a configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.conf import settings
+from django.urls import get_resolver
+from django.utils.module_loading import autodiscover_modules
+
+from beaker_regions.engine.region import all_regions
+from beaker_regions.errors import CacheError, nearest
+from beaker_regions.reports import health, metrics
+from beaker_regions.reports.metrics import Activity
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.store import FileStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beaker_regions.engine.region import Region
+    from beaker_regions.entries.freshness import Policy
+    from beaker_regions.reports.metrics import Name, Prediction
+
+Report = dict[str, Any]
+
+
+class Function(NamedTuple):
+    """What counts under a name of its own: a decorated function, a page, a part of a template."""
+
+    region: Region
+    name: str
+    policy: Policy
+    decorated: Any
+    """The decorated function itself; None for what is called by requests alone."""
+
+
+class UnknownFunction(CacheError):
+    """There is no function of this name, or more than one."""
+
+
+def load_functions() -> None:
+    """Import what decorates functions: the module of the regions, the pages with what they import,
+    and each application's module ``cached``, if it has one."""
+    if find_spec("beakercache") is not None:
+        import_module("beakercache")
+    if getattr(settings, "ROOT_URLCONF", None):
+        _ = get_resolver().url_patterns
+    autodiscover_modules("cached")
+
+
+def functions() -> list[Function]:
+    """Return every function and page of this process, and what it has rendered of the parts of
+    templates, by region and name."""
+    return [
+        Function(region, name, policy, region.functions.get(name))
+        for region in all_regions()
+        for name, policy in sorted(region.policies.items(), key=lambda item: item[0])
+    ]
+
+
+def function_named(name: str) -> Function:
+    """Return a function by its name, or by the end of it. Raises UnknownFunction."""
+    known = {function.name: function for function in functions()}
+    if name in known:
+        return known[name]
+    found = [full for full in known if full.endswith(f".{name}")]
+    if len(found) == 1:
+        return known[found[0]]
+    if found:
+        raise UnknownFunction(f"{name!r} may be {' or '.join(found)}")
+    ends = {full.rpartition(".")[2]: full for full in known}
+    raise UnknownFunction(f"there is no cached function {name!r}; {nearest(name, ends)}")
+
+
+def regions() -> list[Report]:
+    """Return every region with what it has and did."""
+    return [of_region(region) for region in all_regions()]
+
+
+def of_region(region: Region, seconds: float = math.inf) -> Report:
+    """Return a region with what it has and did; what a folder of files holds stays unknown if
+    counting takes longer than ``seconds``."""
+    options = region.options
+    done = _total([each for each in collected(region) if each.region == region.name])
+    report = {
+        "region": region.name,
+        "type": options.type,
+        "cluster": health.cluster_of(region),
+        "enabled": options.enabled,
+        "expire": _or_none(options.expire),
+        "grace": options.grace,
+        "entries": None,
+        "size": None,
+        "oldest": None,
+        "servers": health.servers_of(region),
+    }
+    if isinstance(region.store, FileStore):
+        with contextlib.suppress(OSError):  # cannot be read: see health; or takes too long
+            entries, size, oldest = maintenance.usage(region.store, seconds)
+            age = None if oldest is None else time.time() - oldest
+            report |= {"entries": entries, "size": size, "oldest": age}
+    return report | done
+
+
+def collected(region: Region) -> list[Activity]:
+    """Return what all processes did; what this one did where they share nothing, or where what
+    they share cannot be read (see health)."""
+    if region.metrics is not None:
+        with contextlib.suppress(OSError):
+            return metrics.collect(region.metrics)
+    return metrics.activities(region.stats.counted())
+
+
+def activity_of(function: Function) -> Report:
+    """Return one function with what it did."""
+    found = metrics.activity(collected(function.region), function.region.name, function.name)
+    return _function(found, function.policy)
+
+
+def activity() -> list[Report]:
+    """Return every function with what it did, the most called first; those that this process
+    does not know, of another release say, without their expiry."""
+    known = {(each.region.name, each.name): each.policy for each in functions()}
+    found: dict[tuple[str, str], Activity] = {}
+    for region in all_regions():
+        found |= {(each.region, each.function): each for each in collected(region) if each.function}
+    for which in known:
+        found.setdefault(which, Activity(*which))
+    rows = [_function(each, known.get(which)) for which, each in found.items()]
+    return sorted(rows, key=lambda row: (-row["calls"], row["function"]))
+
+
+def _function(done: Activity, policy: Policy | None) -> Report:
+    return {
+        "function": done.function,
+        "region": done.region,
+        "expire": None if policy is None else _or_none(policy.expire),
+        "grace": None if policy is None else policy.grace,
+        **_numbers(done),
+    }
+
+
+def _numbers(done: Activity) -> Report:
+    given = {field: value for field, value in done._asdict().items() if field != "failures"}
+    return given | {
+        "calls": done.calls,
+        "hit_ratio": done.hit_ratio,
+        "load_average": done.load_average if done.loads else None,
+        "seconds_saved": done.seconds_saved,
+        "failures": dict(done.failures),
+    }
+
+
+def _total(done: list[Activity]) -> Report:
+    calls = sum(each.calls for each in done)
+    served = sum(each.hits + each.stale for each in done)
+    return {
+        "calls": calls,
+        "hit_ratio": served / calls if calls else None,
+        "seconds_saved": sum(each.seconds_saved for each in done),
+        "invalidations": sum(each.invalidations for each in done),
+        "evictions": sum(each.evictions for each in done),
+        "failures": sum(number for each in done for _, number in each.failures),
+    }
+
+
+def predicted(function: Function, hours: float = 24) -> Prediction | None:
+    """Return what another expiry would have done for a function; None where nothing is sampled,
+    since its region has no data_dir."""
+    folder = function.region.metrics
+    if folder is None:
+        return None
+    return metrics.predict(
+        folder, function.region.name, function.name, function.policy.expire, hours
+    )
+
+
+def bring_up_to_date() -> None:
+    """Let `predicted` know of the calls up to now."""
+    for folder in _folders():
+        metrics.bring_up_to_date(folder)
+
+
+def _folders() -> set[Path]:
+    return {region.metrics for region in all_regions() if region.metrics is not None}
+
+
+def prediction_report(function: Function, prediction: Prediction) -> Report:
+    """Return a prediction as plain data; what is not known is None."""
+    return {
+        "function": function.name,
+        "region": function.region.name,
+        **{
+            field: _or_none(value) if isinstance(value, float) else value
+            for field, value in prediction._asdict().items()
+        },
+        "points": [point._asdict() for point in prediction.points],
+    }
+
+
+def changes(before: Counter[Name], after: Counter[Name]) -> list[Activity]:
+    """Return what was done between two looks at the counters."""
+    return metrics.activities(after - before)
+
+
+def _or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -1,0 +1,234 @@
+"""The subcommands of ``manage.py regions`` that show what the regions do, and what they would do.
+
+Each yields what it has to say, as data and as text; `top` again and again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from beaker_regions.django.cli import reports, terminal
+from beaker_regions.django.cli.calls import Options, Said, function_of, get, invalidate
+from beaker_regions.engine.region import all_regions
+from beaker_regions.errors import nearest
+from beaker_regions.reports import health, metrics
+from beaker_regions.reports.metrics import duration
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+    from collections.abc import Callable, Iterator
+
+
+def add_parsers(commands: _SubParsersAction[Any]) -> None:
+    """Add the subcommands to a parser's."""
+    show = commands.add_parser("show", help="what a function is and did")
+    tune = commands.add_parser("tune", help="what another expiry would do, from a sample of calls")
+    top = commands.add_parser("top", help="what the functions do now (Ctrl-C ends it)")
+    get = commands.add_parser("get", help="the stored value of a call; nothing is loaded")
+    invalidate = commands.add_parser("invalidate", help="let nobody read the value of a call again")
+    check = commands.add_parser(
+        "check", help="whether servers, folders and options are as they should be"
+    )
+    check.add_argument("region", metavar="REGION", nargs="?")
+    show.add_argument("function", metavar="FUNCTION")
+    tune.add_argument("function", metavar="FUNCTION", nargs="?")
+    tune.add_argument(
+        "--hours", type=float, default=24, help="of how many (at most 168; %(default)s)"
+    )
+    top.add_argument("--once", action="store_true", help="one look, for scripts")
+    top.add_argument("--interval", type=_seconds, default=2, help="seconds (%(default)s)")
+    for parser in (get, invalidate):
+        nargs = "?" if parser is invalidate else None
+        parser.add_argument("function", metavar="FUNCTION", nargs=nargs)
+        parser.add_argument(
+            "arguments",
+            metavar="ARG",
+            nargs="*",
+            help="Python literals (7, \"'a text'\", None, name=7); a parameter that is annotated "
+            "as str takes any text, one that is an Enum its values",
+        )
+    invalidate.add_argument("--all", action="store_true", help="every call of the function")
+    invalidate.add_argument(
+        "--tag", action="append", help="instead of a function, what has this tag, in every region"
+    )
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0.1 <= number <= 3600:
+        raise ValueError(text)
+    return number
+
+
+# -- what the functions do --------------------------------------------------------------------
+
+_COLUMNS: dict[str, Callable[[Any], str]] = {
+    "function": str,
+    "region": str,
+    "expire": duration,
+    "calls": "{:,}".format,
+    "hit_ratio": terminal.percent,
+    "loads": "{:,}".format,
+    "load_average": lambda seconds: f"{terminal.milliseconds(seconds)} ms",
+    "seconds_saved": "{:,.1f}".format,
+}
+
+
+_FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
+    "grace": duration,
+    "load_seconds": "{:,.1f}".format,
+    "bytes_in": terminal.size,
+    "bytes_out": terminal.size,
+    "failures": lambda kinds: ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()),
+}
+
+
+_NONE = "No function is cached that the pages, or a module named cached of an application, import."
+
+
+def functions() -> Said:
+    """Return every function with what it did."""
+    found = reports.activity()
+    rows = [_with_expiry(each) for each in found]
+    return found, terminal.table(rows, _COLUMNS) if rows else _NONE
+
+
+def show(options: Options) -> Iterator[Said]:
+    function = function_of(options)
+    found = reports.activity_of(function)
+    signature = "" if function.decorated is None else inspect.signature(function.decorated)
+    lines = [f"{function.name}{signature}", ""]
+    for key, value in _with_expiry(found).items():
+        if key != "function" and value not in (None, {}):
+            shown = _FORMS.get(key, "{:,}".format)(value)
+            lines.append(f"{key.replace('_', ' '):<15}{shown}")
+    yield found, "\n".join(lines)
+
+
+def _with_expiry(report: reports.Report) -> reports.Report:
+    """Tell for ever, which is None in JSON, from what is not known."""
+    is_known = report["grace"] is not None
+    return report | {"expire": math.inf} if is_known and report["expire"] is None else report
+
+
+def tune(options: Options) -> Iterator[Said]:
+    reports.bring_up_to_date()
+    if options["function"] is not None:
+        function = function_of(options)
+        prediction = reports.predicted(function, options["hours"])
+        if prediction is None:
+            raise CommandError(f"Region {function.region.name} samples nothing: give it a data_dir")
+        text = f"{function.name}: {prediction.reason}"
+        if prediction.points:
+            text += f"\n{_watched(prediction)}\n\n{terminal.chart(prediction)}"
+        yield reports.prediction_report(function, prediction), text
+        return
+    rows = []
+    for function in reports.functions():
+        prediction = reports.predicted(function, options["hours"])
+        if prediction is not None:
+            # For ever is shown as it is, and nothing in JSON.
+            told = reports.prediction_report(function, prediction)
+            rows.append(told | {"today": prediction.today})
+    columns: dict[str, Callable[[Any], str]] = {
+        "function": str,
+        "today": duration,
+        "hit_ratio": terminal.percent,
+        "calls": "{:,.0f}".format,
+        "suggested": duration,
+        "reason": str,
+    }
+    yield rows, terminal.table(rows, columns) if rows else "No function is sampled."
+
+
+def _watched(prediction: metrics.Prediction) -> str:
+    return (
+        f"{prediction.calls:,.0f} calls in {duration(prediction.hours * 3600)}, "
+        f"a load takes {terminal.milliseconds(prediction.load_seconds)} ms; "
+        f"today's expiry is {duration(prediction.today)}"
+    )
+
+
+def top(options: Options) -> Iterator[Said]:
+    before, seconds = metrics.all_counts(), options["interval"]
+    while True:
+        try:
+            time.sleep(seconds)
+        except KeyboardInterrupt:
+            return
+        now = metrics.all_counts()
+        found = [
+            {
+                "function": each.function,
+                "region": each.region,
+                "calls/s": each.calls / seconds,
+                "hit_ratio": each.hit_ratio,
+                "loads/s": each.loads / seconds,
+                "load_average": each.load_average if each.loads else None,
+                "failures": sum(number for _, number in each.failures),
+            }
+            for each in reports.changes(before, now)
+            if each.calls or each.loads or each.failures
+        ]
+        found.sort(key=lambda row: -row["calls/s"])
+        before = now
+        columns: dict[str, Callable[[Any], str]] = {
+            "function": str,
+            "region": str,
+            "calls/s": "{:,.1f}".format,
+            "hit_ratio": terminal.percent,
+            "loads/s": "{:,.1f}".format,
+            "load_average": _COLUMNS["load_average"],
+            "failures": str,
+        }
+        clear = "" if options["once"] else "\x1b[H\x1b[2J"
+        text = terminal.table(found, columns) if found else "Nothing was called."
+        yield found, f"{clear}{time.strftime('%H:%M:%S')}, {seconds:g} s\n{text}"
+        if options["once"]:
+            return
+
+
+def check(options: Options) -> Iterator[Said]:
+    name = options["region"]
+    wanted = [region for region in all_regions() if name in (None, region.name)]
+    if name is not None and not wanted:
+        names = {region.name for region in all_regions()}
+        raise CommandError(f"There is no region {name!r}; {nearest(name, names)}")
+    found = [finding for findings in health.check(wanted).values() for finding in findings]
+    text = "\n".join(
+        f"{each.level:<8} {each.region}: {each.subject}: {each.message}" for each in found
+    )
+    yield [each._asdict() for each in found], text
+    if any(each.level == "error" for each in found):
+        raise CommandError("Something is wrong; see above")
+
+
+COMMANDS: dict[str, Callable[[Options], Iterator[Said]]] = {
+    "show": show,
+    "tune": tune,
+    "top": top,
+    "get": get,
+    "invalidate": invalidate,
+    "check": check,
+}
+
+
+def as_json(report: Any) -> str:
+    """Return a report as JSON; infinity, which JSON has not, is null."""
+    return json.dumps(_finite(report), indent=1, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value

@@ -1,0 +1,132 @@
+"""Look at the regions, tune them, and look after their files."""
+
+from __future__ import annotations
+
+import time
+from argparse import SUPPRESS
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import filesizeformat
+
+from beaker_regions.django.cli import reports, tuning, warming
+from beaker_regions.engine.region import Region, all_regions, regions_named
+from beaker_regions.errors import nearest
+from beaker_regions.reports import health
+from beaker_regions.reports.metrics import duration
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.store import FileStore
+
+COMMANDS = {**tuning.COMMANDS, "warm": warming.warm}
+"""Subcommands that yield what they have to say, as data and as text."""
+
+
+class Command(BaseCommand):
+    help = "Show the regions and what their functions do; with a subcommand, look after one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+        commands.add_parser("verify", help="check the digest of every file; take out what differs")
+        commands.add_parser("sweep", help="remove what nobody can be served any more")
+        commands.add_parser("clear", help="empty the region, for every process at once")
+        for name, command in commands.choices.items():
+            if name == "sweep":
+                command.add_argument(
+                    "region", nargs="?", metavar="REGION", help="without one: all that have files"
+                )
+            else:
+                command.add_argument("region", metavar="REGION")
+        tuning.add_parsers(commands)
+        warming.add_parser(commands)
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        for command in commands.choices.values():
+            command.add_argument("--json", action="store_true", default=SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        reports.load_functions()
+        self.json = options["json"]
+        if options["command"] is None:
+            self._show()
+        elif options["command"] in COMMANDS:
+            for report, text in COMMANDS[options["command"]](options):
+                self._say(report, text)
+                self.stdout.flush()
+        else:
+            for region in self._named(options["region"]):
+                getattr(self, options["command"])(region)
+
+    def _say(self, report: Any, text: str) -> None:
+        self.stdout.write(tuning.as_json(report) if self.json else text)
+
+    def _named(self, name: str | None) -> list[Region]:
+        if name is None:
+            return [region for region in all_regions() if isinstance(region.store, FileStore)]
+        found = regions_named(name)
+        if not found:
+            names = [region.name for region in all_regions()]
+            raise CommandError(f"There is no region {name!r}; {nearest(name, names)}")
+        return found
+
+    def _show(self) -> None:
+        if self.json:
+            self._say({"regions": reports.regions(), "functions": reports.activity()}, "")
+            return
+        rows: list[tuple[str, ...]] = [("region", "type", "expire", "entries", "size", "oldest")]
+        for region in all_regions():
+            cluster = health.cluster_of(region)
+            type_ = region.options.type + (f" through {cluster}" if cluster else "")
+            rows.append((region.name, type_, duration(region.options.expire)))
+            if isinstance(region.store, FileStore):
+                rows[-1] += self._usage(region.store)
+        widths = [max(map(len, column)) for column in zip(*map(_padded, rows), strict=True)]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(_padded(row), widths, strict=True)]
+            self.stdout.write("  ".join(cells).rstrip())
+        _, text = tuning.functions()
+        self.stdout.write(f"\n{text}")
+
+    def _usage(self, store: FileStore) -> tuple[str, ...]:
+        try:
+            entries, size, oldest = maintenance.usage(store)
+        except OSError as error:
+            self.stderr.write(str(error))
+            return ("?", "?", "?")
+        age = "" if oldest is None else duration(time.time() - oldest)
+        return str(entries), filesizeformat(size).replace("\xa0", " "), age
+
+    def verify(self, region: Region) -> None:
+        faults = []
+        for path, reason in maintenance.verify(self._files(region)):
+            faults.append({"path": str(path), "reason": reason})
+            self.stderr.write(f"{path}: {reason}")
+        if not faults or self.json:
+            self._say(
+                {"region": region.name, "taken_out": faults},
+                f"Region {region.name}: everything is as it was stored",
+            )
+        if faults:
+            raise CommandError(f"Region {region.name}: {len(faults)} files were taken out")
+
+    def sweep(self, region: Region) -> None:
+        entries, leftovers = maintenance.sweep(self._files(region), region.longest_grace())
+        self._say(
+            {"region": region.name, "entries": entries, "leftovers": leftovers},
+            f"Region {region.name}: removed {entries} entries, {leftovers} leftovers",
+        )
+
+    def clear(self, region: Region) -> None:
+        region.invalidate_everything()
+        if isinstance(region.store, FileStore):
+            maintenance.clear(region.store)
+        self._say({"region": region.name, "cleared": True}, f"Region {region.name} is empty")
+
+    def _files(self, region: Region) -> FileStore:
+        if not isinstance(region.store, FileStore):
+            raise CommandError(
+                f"Region {region.name} is of type {region.options.type}, which has no files here"
+            )
+        return region.store
+
+
+def _padded(row: tuple[str, ...]) -> tuple[str, ...]:
+    return row + ("",) * (6 - len(row))

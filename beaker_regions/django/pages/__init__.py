@@ -1,0 +1,1 @@
+"""Whole pages and fragments of pages in a region."""

@@ -1,0 +1,135 @@
+"""Which responses may be kept for others, in what form, and how they are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
+from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
+from django.utils.http import http_date, parse_etags, parse_http_date_safe
+
+from beaker_regions.django.pages.dependencies import Need
+from beaker_regions.django.pages.placeholders import Filling, Pieces, join
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.http import HttpRequest
+
+CREDENTIALS = ("cookie", "authorization")
+"""Header fields that say who asks."""
+_COMMAS = re.compile(r"\s*,\s*")
+_UNMODIFIED = ("Cache-Control", "Content-Location", "ETag", "Expires", "Last-Modified", "Vary")
+"""Header fields that a 304 has as the 200 would have them (RFC 9110, section 15.4.5)."""
+
+
+class Page(NamedTuple):
+    """A response as it is stored."""
+
+    headers: tuple[tuple[str, str], ...]
+    charset: str
+    pieces: Pieces
+    vary: tuple[tuple[str, str | None], ...]
+    """Of the header fields that the response varies on: the key in META, and the value that the
+    page was made for."""
+    digest: str
+    """Of the content, without what is in the holes."""
+    made_at: float
+    """Seconds since the epoch."""
+    shared: bool
+    """Whether everybody gets the same, and so a date tells which."""
+    needs: tuple[Need, ...]
+
+
+def kept(
+    request: HttpRequest,
+    response: HttpResponse,
+    pieces: Pieces,
+    needs: Iterable[Need],
+    by: object,
+    max_age: float | None,
+) -> Page:
+    """Return a response as it is stored."""
+    shared = by is None and not pieces.holes
+    if "Cache-Control" not in response:
+        if max_age is None:
+            add_never_cache_headers(response)
+        elif max_age:
+            patch_cache_control(response, max_age=int(max_age))
+        else:
+            # A browser asks again whenever it goes to the page; mostly nothing has changed.
+            patch_cache_control(response, no_cache=True)
+    if not shared:
+        patch_cache_control(response, private=True)
+        patch_vary_headers(response, ("Cookie",))
+        del response.headers["ETag"]
+        del response.headers["Last-Modified"]
+    digest = hashlib.blake2b(repr(pieces).encode(), digest_size=16)
+    vary = sorted(varies_on(response) - set(CREDENTIALS))
+    return Page(
+        tuple((name, value) for name, value in response.items() if name != "Content-Length"),
+        response.charset,
+        pieces,
+        tuple((key, request.META.get(key)) for key in map(_meta_key, vary)),
+        digest.hexdigest(),
+        time.time(),
+        shared,
+        tuple(needs),
+    )
+
+
+def sent(request: HttpRequest, page: Page) -> HttpResponse:
+    """Return the response to one request for a stored page."""
+    filling = Filling(request, page.pieces, page.charset) if page.pieces.holes else None
+    headers = dict(page.headers)
+    age = max(0.0, time.time() - page.made_at)
+    headers["Age"] = str(int(age))
+    if filling is not None:
+        # Weak (RFC 9110, section 8.8.1): two that have one tag differ in their tokens' masks.
+        headers["ETag"] = f'W/"{_digest(page.digest, filling.identity())}"'
+    elif "ETag" not in headers:
+        headers["ETag"] = f'"{page.digest}"'
+    if page.shared and age >= 1 and "Last-Modified" not in headers:
+        # Within the same second there may have been another page.
+        headers["Last-Modified"] = http_date(page.made_at)
+    if _is_unmodified(request, headers):
+        unmodified = HttpResponseNotModified()
+        for name in _UNMODIFIED:
+            if name in headers:
+                unmodified[name] = headers[name]
+        return unmodified
+    content = join(page.pieces, {}) if filling is None else filling.content()
+    response = HttpResponse(content, headers=headers)
+    response.charset = page.charset
+    return response
+
+
+def _is_unmodified(request: HttpRequest, headers: dict[str, str]) -> bool:
+    known = request.META.get("HTTP_IF_NONE_MATCH")
+    if known is not None:
+        tags = [tag.removeprefix("W/") for tag in parse_etags(known)]
+        return "*" in tags or headers["ETag"].removeprefix("W/") in tags
+    since = request.META.get("HTTP_IF_MODIFIED_SINCE")
+    if since is None or "Last-Modified" not in headers:
+        return False
+    # The very date: of several hosts, one whose clock is slow may have made the later page.
+    return parse_http_date_safe(since) == parse_http_date_safe(headers["Last-Modified"])
+
+
+def _digest(digest: str, parts: Iterable[bytes]) -> str:
+    mixed = hashlib.blake2b(digest.encode(), digest_size=16)
+    for part in parts:
+        mixed.update(b"%d:%b" % (len(part), part))
+    return mixed.hexdigest()
+
+
+def varies_on(response: HttpResponseBase) -> set[str]:
+    return {name for name in _COMMAS.split(response.get("Vary", "").lower().strip()) if name}
+
+
+def _meta_key(field: str) -> str:
+    key = field.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"

@@ -1,0 +1,196 @@
+"""The pages: all regions and functions; one function, and what another expiry would do for it; and
+the question whether to invalidate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from beaker_regions.django.cli import reports
+from beaker_regions.django.staff import charts, timelines
+from beaker_regions.django.staff.access import staff_only
+from beaker_regions.django.staff.models import INVALIDATE
+from beaker_regions.django.staff.targets import is_function, target
+from beaker_regions.engine.region import Region, all_regions, regions_named
+from beaker_regions.reports import health, metrics
+from beaker_regions.reports.metrics import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from beaker_regions.reports.metrics import Prediction
+
+PATIENCE = 0.5
+"""Seconds, for counting what a folder of files holds."""
+NOTES = 10
+"""Of each kind."""
+COLUMNS = {
+    "function": "Function",
+    "region": "Region",
+    "expire": "Expiry",
+    "calls": "Calls",
+    "hit_ratio": "Hit ratio",
+    "loads": "Loads",
+    "load_average": "A load takes",
+    "bytes_in": "Stored",
+    "bytes_out": "Served",
+    "seconds_saved": "Time saved",
+    "failed": "Failures",
+}
+TEXTS = ("function", "region")
+
+
+@require_safe
+@staff_only
+def index(request: HttpRequest) -> HttpResponse:
+    """Show all regions and functions."""
+    wanted, order = request.GET.get("q", "").strip(), request.GET.get("order", "")
+    functions = reports.activity()
+    for each in functions:
+        each["failed"] = sum(each["failures"].values())
+        each["here"] = bool(regions_named(each["region"]))
+    shown = [each for each in functions if wanted.lower() in each["function"].lower()]
+    order = order if order in COLUMNS else "calls"
+    hour, day = timelines.spans()
+    return _page(
+        request,
+        "index",
+        title="Regions",
+        regions=_regions(),
+        functions=_sorted(shown, order),
+        total=len(functions),
+        columns=COLUMNS,
+        order=order,
+        wanted=wanted,
+        last_hour={"calls": sum(hour.calls), "served": sum(hour.served), "loads": sum(hour.loads)},
+        seconds_saved=sum(each["seconds_saved"] for each in functions),
+        spans=_spans(hour, day),
+        slowest=_highest(metrics.slowest_loads),
+        largest=_highest(metrics.largest_values),
+        invalidations=_invalidations(),
+    )
+
+
+def _sorted(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
+    """Sort by a column: texts from A on, numbers from the highest on, what is not known last."""
+    if order in TEXTS:
+        return sorted(rows, key=lambda row: row[order])
+    return sorted(rows, key=lambda row: -math.inf if row[order] is None else row[order])[::-1]
+
+
+def _spans(hour: timelines.Span, day: timelines.Span) -> list[dict[str, Any]]:
+    return [
+        {"title": "The last hour", "charts": charts.over_time(hour, "hour")},
+        {"title": "The last day", "charts": charts.over_time(day, "day")},
+    ]
+
+
+def _regions() -> list[dict[str, Any]]:
+    return [
+        reports.of_region(region, PATIENCE) | {"options": _options(region), "findings": findings}
+        for region, findings in health.check(all_regions()).items()
+    ]
+
+
+def _options(region: Region) -> dict[str, Any]:
+    """Return what is set beside type and expiry; neither secrets nor passwords."""
+    options = region.options
+    own = {key: value for key, value in options.backend if key not in ("url", "password")}
+    return {
+        "early": f"{options.early:g}",
+        "lease": f"{options.lease:g} s",
+        "data_dir": options.data_dir,
+        "secret": "set" if options.secret else "none",
+        **own,
+    }
+
+
+def _notes(asked: Callable[[Path, int], list[Note]], most: int = NOTES) -> list[Note]:
+    """Return the notes of one kind in all folders."""
+    folders = {region.metrics for region in all_regions() if region.metrics is not None}
+    return [note for folder in folders for note in asked(folder, most)]
+
+
+def _highest(asked: Callable[[Path, int], list[Note]]) -> list[Note]:
+    return sorted(_notes(asked), key=lambda note: -note.number)[:NOTES]
+
+
+def _invalidations() -> list[Note]:
+    """Return the last invalidations; one of a tag, which every store is told, is one."""
+    found: dict[tuple[str, str, int], Note] = {}
+    for note in sorted(_notes(metrics.invalidations, 4 * NOTES), key=lambda note: -note.at):
+        same = note.what, note.by, round(note.at)
+        before = found.get(same)
+        named = [] if before is None else before.region.split(", ")
+        found[same] = note._replace(region=", ".join(sorted({*named, note.region})))
+    return list(found.values())[: 2 * NOTES]
+
+
+@require_safe
+@staff_only
+def function(request: HttpRequest) -> HttpResponse:
+    """Show one function, page or fragment."""
+    region_name, name = request.GET.get("region", ""), request.GET.get("name", "")
+    if not is_function(region_name, name):
+        raise Http404(f"There is no cached function {name!r} in a region {region_name!r}")
+    region = next(
+        (each for each in regions_named(region_name) if name in each.policies),
+        regions_named(region_name)[0],
+    )
+    (report,) = (
+        each
+        for each in reports.activity()
+        if (each["region"], each["function"]) == (region_name, name)
+    )
+    hour, day = timelines.spans((region_name, name))
+    prediction = _predicted(region, name)
+    return _page(
+        request,
+        "function",
+        title=name,
+        report=report,
+        spans=_spans(hour, day),
+        prediction=prediction,
+        what_if=charts.what_if(prediction) if prediction and prediction.points else [],
+        known=name in region.policies,
+    )
+
+
+def _predicted(region: Region, name: str) -> Prediction | None:
+    """Return what another expiry would do, up to now. Today's is taken to be the region's where
+    it is not known: of parts of templates that only other processes rendered yet, say."""
+    folder, policy = region.metrics, region.policies.get(name)
+    if folder is None:
+        return None
+    today = region.options.expire if policy is None else policy.expire
+    with contextlib.suppress(OSError):
+        metrics.bring_up_to_date(folder)
+        return metrics.predict(folder, region.name, name, today)
+    return None
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@staff_only
+def invalidate(request: HttpRequest) -> HttpResponse:
+    """Ask whether to invalidate, and do it. The staff need a permission for that."""
+    if not request.user.has_perm(INVALIDATE):
+        raise PermissionDenied(f"It takes the permission {INVALIDATE}")
+    if request.method != "POST":
+        found = target(request.GET)
+        return _page(request, "invalidate", title="Invalidate?", target=found)
+    found = target(request.POST)
+    found.invalidate(request.user.pk)
+    messages.success(request, f"Invalidated: {found.title}")
+    return redirect("regions:index")
+
+
+def _page(request: HttpRequest, name: str, **context: Any) -> HttpResponse:
+    return render(request, f"regions/staff/{name}.html", admin.site.each_context(request) | context)

@@ -1,0 +1,1 @@
+"""The promise: reading, loading and invalidating entries of any store."""

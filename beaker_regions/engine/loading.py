@@ -1,0 +1,238 @@
+"""How a value that is not stored is loaded: by one caller, for all who want it.
+
+Who gets the entry's lease loads, the others look again now and then. What they may take then, and
+for how long they wait, says `beaker_regions.engine.waiting`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.engine import transactions
+from beaker_regions.engine.drivers import Apart, Load, Protocol, Step, Stopped, Wait
+from beaker_regions.engine.waiting import Waiter
+from beaker_regions.entries.content import is_content, is_spent
+from beaker_regions.entries.records import NO_TURN, Codec, Record
+from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.errors import NotContent
+from beaker_regions.runtime.interruptions import is_interruption
+
+if TYPE_CHECKING:
+    from beaker_regions.engine.region import Region
+    from beaker_regions.engine.store import Entry, Lease, Reading
+    from beaker_regions.entries.freshness import Policy
+
+SLOW = 0.05
+"""Seconds from which a load that failed within the grace is put off, and not tried at each call."""
+PATIENCE = 10
+"""For how many times as long as it has taken: what does not answer holds up no process for more
+than a tenth of its time."""
+
+
+Holds = Callable[[Any], bool]
+"""Whether a stored value counts that is made of others, which it names."""
+
+
+class Loading:
+    """One caller's way to the value of one entry."""
+
+    def __init__(
+        self, region: Region, entry: Entry, policy: Policy, holds: Holds | None = None
+    ) -> None:
+        self._region = region
+        self._store = region.store
+        self._entry = entry
+        self._policy = policy
+        self._holds = holds
+        self._stats = region.stats.of(entry.function)
+
+    def load(self, reading: Reading | None) -> Protocol:
+        """After a look that found nothing fresh: load, or wait for who does."""
+        region, store, entry, stats = self._region, self._store, self._entry, self._stats
+        if reading is not None:
+            stats.sample(entry, reading)
+        if reading is None or (yield transactions.current.active):
+            return (yield from self._load_alone())
+        if entry.address in region.failed:
+            old = yield self._old(reading)
+            if old is not MISSING:
+                stats.count("stale")
+                return old
+        waiter = Waiter(region.lease)
+        while not waiter.is_stuck:
+            lease = yield region.step(entry, store.acquire, entry, region.lease, waiter.over)
+            if lease is None:
+                return (yield from self._load_alone())
+            if lease.mine:
+                return (yield from self._load_leased(reading, waiter, lease))
+            old = yield self._old(reading)
+            if old is not MISSING:
+                stats.count("stale")
+                return old
+            waiter.refused(lease)
+            stats.count("waits")
+            if not waiter.in_vain:
+                yield Wait(waiter.pause())
+            reading = yield functools.partial(region.read, entry, store.read_afresh)
+            value = yield self._found(reading, waiter)
+            if value is not MISSING:
+                stats.count("hits")
+                return value
+            if entry.address in region.unstored:
+                # Waiting in turn for values that are not stored would only take longer.
+                return (yield from self._load_alone())
+            if waiter.in_vain:
+                break
+            if waiter.is_over and (
+                yield region.step(entry, store.is_arriving, entry, region.lease)
+            ):
+                # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
+                waiter.renew()
+        reading = yield self._begin()
+        stats.count("misses")
+        return (yield from self._load_and_store(reading))
+
+    def refresh(self) -> Protocol:
+        """Load now and store. Loads that began earlier can no longer be stored over it."""
+        yield functools.partial(self._region.invalidate, self._entry.own_scope)
+        if (yield transactions.current.active):
+            value, _ = yield from self._timed_load()
+            return (yield from self._unstored(value))
+        reading = yield self._begin()
+        return (yield from self._load_and_store(reading))
+
+    def _load_leased(self, looked: Reading | None, waiter: Waiter, lease: Lease) -> Protocol:
+        region, entry, stats = self._region, self._entry, self._stats
+        try:
+            reading = yield self._begin()
+            if reading != looked:
+                # Somebody may have stored a value between our look and our lease.
+                value = yield self._found(reading, waiter)
+                if value is not MISSING:
+                    stats.count("hits")
+                    return value
+            started = time.monotonic()
+            try:
+                value = yield from self._load_and_store(reading, lease.turn)
+            except Exception as error:
+                if is_interruption(error):
+                    raise
+                # Stale-if-error (RFC 5861): within its grace the old value beats none.
+                old = yield self._old(reading)
+                if old is MISSING:
+                    stats.count("misses")
+                    raise
+                self._put_off(time.monotonic() - started)
+                region.fault(entry, "load", repr(error))
+                stats.count("stale")
+                return old
+            stats.count("misses")
+            return value
+        finally:
+            yield region.step(entry, self._store.release, entry, lease)
+
+    def _put_off(self, seconds: float) -> None:
+        """Let the old value be served at once for a while, after a load that failed slowly."""
+        if seconds >= SLOW:
+            self._region.failed.add(self._entry.address, PATIENCE * seconds)
+
+    def _load_alone(self) -> Protocol:
+        self._stats.count("misses")
+        value, _ = yield from self._timed_load()
+        return (yield from self._unstored(value))
+
+    def _load_and_store(self, reading: Reading | None, turn: bytes = NO_TURN) -> Protocol:
+        region, policy = self._region, self._policy
+        generations = () if reading is None else reading.generations
+        value, seconds = yield from self._timed_load()
+        complete = reading is not None and None not in generations
+        if not complete or not self._is_worth_storing(value):
+            region.unstored.add(self._entry.address, region.lease)
+            return (yield from self._unstored(value))
+        record = Record(
+            generations=tuple(generation for generation in generations if generation is not None),
+            stored_at=time.time(),
+            expire=policy.expire,
+            load_seconds=seconds,
+            codec=Codec.PICKLE,
+            payload=b"",
+            turn=turn,
+        )
+        write = region.step(self._entry, self._write, value, record)
+        stored = yield Apart(write) if is_content(value) else write
+        if stored is not None:
+            region.unstored.discard(self._entry.address)
+            self._stats.stored(stored[0])
+            return stored[0]
+        region.unstored.add(self._entry.address, region.lease)
+        if is_spent(value):
+            value, _ = yield from self._timed_load()
+        return (yield from self._unstored(value))
+
+    def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
+        started = time.monotonic()
+        try:
+            value = yield Load
+        except Exception:
+            self._stats.count("load_errors")
+            raise
+        seconds = time.monotonic() - started
+        self._stats.loaded(seconds)
+        return value, seconds
+
+    def _write(self, value: Any, record: Record) -> tuple[Any]:
+        ttl = self._policy.expire + self._policy.grace
+        with self._named():
+            return (self._store.write(self._entry, value, record, ttl),)
+
+    def _unstored(self, value: Any) -> Protocol:
+        return (yield Apart(self._kept_apart, value)) if is_content(value) else value
+
+    def _kept_apart(self, content: Any) -> Any:
+        with self._named():
+            return self._store.unstored(content)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except NotContent as error:
+            raise NotContent(f"{self._entry.function}: {error}") from None
+
+    def _is_worth_storing(self, value: Any) -> bool:
+        try:
+            return self._policy.store_if is None or self._policy.store_if(value)
+        except StopIteration as error:
+            raise Stopped(error) from None
+
+    # -- steps that look -------------------------------------------------------------------
+
+    def _begin(self) -> Step:
+        return functools.partial(self._region.read, self._entry, self._store.begin)
+
+    def _found(self, reading: Reading | None, waiter: Waiter) -> Step:
+        """What this caller may take of what was found while it waited."""
+        waiter.saw(reading)
+        holds = self._holds
+        if reading is not None and reading.record is not None and waiter.may_take(reading.record):
+            if waiter.began_since(reading.record):
+                holds = None
+            # As good as current, to this caller.
+            reading = reading._replace(generations=reading.record.generations)
+        return functools.partial(self._value, self._region.fresh, reading, holds)
+
+    def _old(self, reading: Reading | None) -> Step:
+        return functools.partial(self._value, self._region.old, reading, self._holds)
+
+    def _value(
+        self,
+        look: Callable[[Entry, Reading | None, Policy], Any],
+        reading: Reading | None,
+        holds: Holds | None,
+    ) -> Any:
+        value = look(self._entry, reading, self._policy)
+        return value if value is MISSING or holds is None or holds(value) else MISSING

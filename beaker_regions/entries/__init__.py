@@ -1,0 +1,1 @@
+"""Plain data: entries, keys, tags, records, content, freshness."""

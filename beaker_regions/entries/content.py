@@ -1,0 +1,244 @@
+"""Content that lies in a file: given by a function, handed to callers, never held in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+from beaker_regions.errors import NotContent
+
+CHUNK = 1024 * 1024
+"""Bytes copied at a time."""
+
+
+class Resumable(ABC):
+    """Content from afar: what has arrived of it when its transfer breaks off, be it because the
+    process is killed, is there for the next one to continue, if the function returns it for the
+    same arguments again."""
+
+    @abstractmethod
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the content from its byte ``have`` on in chunks, each with its position. At the
+        position 0 it begins anew, and what was there is void. Raises OSError when it breaks off."""
+
+    @abstractmethod
+    def verify(self, size: int, digest: str) -> None:
+        """Raise OSError when that many bytes, of that SHA-256, are not the whole content: they
+        are neither stored nor continued."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the whole content in one go. Raises OSError."""
+        size, digest = 0, hashlib.sha256()
+        for position, chunk in self.pieces(0):
+            if position != size:
+                raise OSError("began anew while it was read")
+            yield chunk
+            size += len(chunk)
+            digest.update(chunk)
+        self.verify(size, digest.hexdigest())
+
+
+Content = Path | BinaryIO | Iterator[bytes] | Resumable
+"""What a function may return to have its content streamed into a files region."""
+
+
+class CachedFile(os.PathLike[str]):
+    """A file's content, as a files region hands it out.
+
+    It is open while it is held, and so stays readable even when its entry is invalidated or
+    replaced meanwhile.
+    """
+
+    descriptor: int | None = None  # also where it is let go of before it is made
+
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        stored_at: float,
+        *,
+        size: int,
+        digest: str | None,
+        stored: bool = True,
+    ) -> None:
+        self.path = path
+        """The raw content: in the region's folder, or at its source when it is not stored."""
+        self.descriptor = descriptor
+        self.stored_at = stored_at
+        """Seconds since the epoch."""
+        self.size = size
+        """Bytes."""
+        self.stored = stored
+        """False when the region could not take the content; it was loaded all the same."""
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal."""
+        if self._digest is None:
+            with self.open() as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digest
+
+    def open(self) -> BufferedReader:
+        """Open the content for reading from its start; each call has a position of its own."""
+        if self.descriptor is None:
+            return open(self.path, "rb")
+        with contextlib.ExitStack() as failed:
+            try:
+                # A new description of the very file that was found, even if its name is gone.
+                file = failed.enter_context(open(_descriptor_path(self.descriptor), "rb"))
+                hold(file.fileno())
+            except OSError:
+                # What was removed from a network's file system can be read, not opened again.
+                return BufferedReader(_Positioned(os.dup(self.descriptor)))
+            failed.pop_all()
+        return file
+
+    def read_bytes(self) -> bytes:
+        """Return the whole content."""
+        with self.open() as file:
+            return file.read()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content in chunks of at most `CHUNK` bytes."""
+        with self.open() as file:
+            yield from read_chunks(file)
+
+    def close(self) -> None:
+        """Let go of the file; it can be opened by its path only from here on."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            # A network's file system may fail here, too; it is closed all the same.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a CachedFile belongs to its process; pickle its path or its content")
+
+    def __repr__(self) -> str:
+        return f"<CachedFile {self.size} bytes, at {self.path}>"
+
+
+def hold(descriptor: int) -> None:
+    """Let an open file stay readable when another host removes it. Raises OSError when one has.
+
+    A client of GlusterFS tells the server that a file is open only when the server is asked for
+    something of it, which what the client remembers does not need; this does.
+    """
+    try:
+        os.lseek(descriptor, 0, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EINVAL):  # empty; a file system without
+            raise
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+class _Positioned(RawIOBase):
+    """An open file that is read from a position of its own."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._descriptor, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, os.fstat(self._descriptor).st_size)[whence]
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+        super().close()
+
+
+def is_content(value: object) -> bool:
+    """Whether a function's result is content to be streamed rather than a value to be pickled."""
+    return isinstance(value, Path | RawIOBase | BufferedIOBase | Iterator | CachedFile | Resumable)
+
+
+def is_spent(value: object) -> bool:
+    """Whether content that somebody began to read cannot be read again."""
+    return is_content(value) and not isinstance(value, Path | CachedFile | Resumable)
+
+
+def content_chunks(value: Any) -> Iterator[bytes]:
+    """Yield the bytes of content in chunks; an open file is read from its position on, and
+    closed. Raises OSError when it cannot be read, NotContent for chunks that are not bytes."""
+    if isinstance(value, Path):
+        with open(value, "rb") as file:
+            yield from read_chunks(file)
+    elif isinstance(value, CachedFile | Resumable):
+        yield from value.chunks()
+    elif isinstance(value, RawIOBase | BufferedIOBase):
+        with value:
+            yield from read_chunks(value)
+    else:
+        for chunk in value:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise NotContent(
+                    f"an iterator of {type(chunk).__name__} can be read once, by one caller; "
+                    f"return a list instead, or yield bytes: content that a region of type 'file' "
+                    f"keeps"
+                )
+            yield bytes(chunk)
+
+
+def read_chunks(file: IO[bytes] | RawIOBase | BufferedIOBase) -> Iterator[bytes]:
+    """Yield what is left of an open file in chunks of at most `CHUNK` bytes."""
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def keep_open(value: Any) -> CachedFile:
+    """Return content that is not stored: a file itself, other content in a temporary file that
+    has no name. Raises OSError when it cannot be read."""
+    if isinstance(value, CachedFile):
+        return value
+    if isinstance(value, Path):
+        descriptor, path = os.open(value, os.O_RDONLY | os.O_CLOEXEC), value
+    else:
+        with value if _is_whole_file(value) else tempfile.TemporaryFile() as file:
+            if file is not value:
+                file.writelines(content_chunks(value))
+                file.flush()
+            descriptor = os.dup(file.fileno())
+        path = Path(_descriptor_path(descriptor))
+    size = os.fstat(descriptor).st_size
+    return CachedFile(path, descriptor, time.time(), size=size, digest=None, stored=False)
+
+
+def _is_whole_file(value: Any) -> bool:
+    """Whether content is an open file of which nothing was read: its gigabytes need no copy."""
+    plain = isinstance(getattr(value, "raw", value), FileIO)
+    return plain and value.seekable() and value.tell() == 0
+
+
+def _descriptor_path(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"

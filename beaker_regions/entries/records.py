@@ -1,0 +1,237 @@
+"""Stored records: a header, a payload, and a code that authenticates both.
+
+Nothing of a record is unpickled before its code has been checked with a key that only this
+application has. The code also covers the kind of store and the entry's address, so a genuine
+record that somebody moves to another entry, or to another kind of store, is refused as well.
+
+Layout, in bytes (integers and floats little-endian)::
+
+    0   magic and format version (4)
+    4   message authentication code (16)
+    20  codec (1), number of generations n (2), bytes of the scopes m (4)
+    27  stored at, seconds since the epoch (8, float)
+    35  expire, seconds (8, float; infinity: never)
+    43  duration of the load, seconds (4, float)
+    47  turn in which it was loaded (8)
+    55  n generations (8 each)
+    ..  scopes (m)
+    ..  payload: the rest
+
+The code is keyed BLAKE2b (RFC 7693) over the magic, the kind of store with its length before it,
+the address, and all that follows the code. An address has one size, and the sizes of all that
+follows stand in the header. So each part begins and ends where the code says, and no part of a
+genuine record can be passed off as another part.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+import pickle
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from beaker_regions.entries import shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME = b"BRG"
+MAGIC = _NAME + b"\x03"
+ADDRESS_SIZE = 20
+"""Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
+AHEAD = 60.0
+"""Seconds by which the clock of who stored a record may be ahead of this one; of a record that is
+further ahead nobody knows the age, and it counts as expired."""
+GENERATION_SIZE = 8
+"""Bytes of a generation: random, so an old one is never met again."""
+TURN_SIZE = 8
+"""Bytes of a turn of an entry's lease: random as well."""
+NO_TURN = bytes(TURN_SIZE)
+"""What is loaded without a lease."""
+
+_CODE_SIZE = 16
+_BODY = len(MAGIC) + _CODE_SIZE
+_HEADER = struct.Struct(f"<BHIddf{TURN_SIZE}s")
+
+
+class Codec(enum.IntEnum):
+    """How a payload turns back into a value."""
+
+    PICKLE = 0
+    BYTES = 1
+    TEXT = 2
+    FILE = 3
+    """The payload describes a content file beside the record
+    (`beaker_regions.stores.files.content`)."""
+    DEFLATED = 4
+    """The payload is another codec's number and that codec's payload, compressed with zlib."""
+    PARTS = 5
+    """The payload describes the parts of the value (`beaker_regions.stores.memcached.chunks`)."""
+
+
+DEFLATE_FROM = 32 * 1024
+"""Bytes; below, compressing takes longer than it saves."""
+
+
+_CODECS = tuple(Codec)
+
+
+class RecordRefused(ValueError):
+    """Bytes that are no record of this application: foreign, forged, moved or cut short."""
+
+
+class OtherFormat(RecordRefused):
+    """Bytes that another release may have stored, in its own format. Nothing of them is used."""
+
+
+class Record(NamedTuple):
+    """A value's stored form with all that decides whether it may still be served."""
+
+    generations: tuple[bytes, ...]
+    """Those under which the load of the value began."""
+    stored_at: float
+    """Seconds since the epoch."""
+    expire: float
+    """Seconds, as configured when it was stored; infinity: never."""
+    load_seconds: float
+    codec: Codec
+    payload: bytes | memoryview
+    scopes: bytes = b""
+    """What tells a store's upkeep, which knows no function, whose generations these are."""
+    turn: bytes = NO_TURN
+    """The one of the lease under which it was loaded (`beaker_regions.engine.waiting`)."""
+
+
+def dump_value(value: Any) -> tuple[Codec, bytes]:
+    """Return codec and payload of a value; raises what pickle raises for one it cannot take."""
+    cls = type(value)
+    if cls is bytes:
+        return Codec.BYTES, value
+    if cls is str:
+        return Codec.TEXT, value.encode("utf-8", "surrogatepass")
+    return Codec.PICKLE, shapes.dumps(value)
+
+
+def deflated(codec: Codec, payload: bytes) -> tuple[Codec, bytes]:
+    """Return codec and payload compressed, if that is worth it."""
+    if len(payload) < DEFLATE_FROM:
+        return codec, payload
+    smaller = zlib.compress(payload, level=1)
+    if len(smaller) > 0.9 * len(payload):
+        return codec, payload
+    return Codec.DEFLATED, bytes([codec]) + smaller
+
+
+def load_value(record: Record) -> Any:
+    """Return the value of an authenticated record.
+
+    Raises whatever unpickling raises when the classes it needs have moved: to the caller such a
+    record is a miss.
+    """
+    if record.codec is Codec.PICKLE:
+        return pickle.loads(record.payload)
+    if record.codec is Codec.BYTES:
+        return bytes(record.payload)
+    if record.codec is Codec.TEXT:
+        return str(record.payload, "utf-8", "surrogatepass")
+    if record.codec is Codec.DEFLATED:
+        inner, payload = Codec(record.payload[0]), _inflate(bytes(record.payload[1:]))
+        return load_value(record._replace(codec=inner, payload=payload))
+    raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
+
+
+INFLATED = 64
+"""Values whose inflated form is remembered: inflating a page takes as long as fetching it."""
+_INFLATED_SIZE = 256 * 1024
+"""Bytes of each of them, at the most."""
+_inflated: dict[bytes, bytes] = {}
+
+
+def _inflate(deflated: bytes) -> bytes:
+    found = _inflated.get(deflated)
+    if found is None:
+        found = zlib.decompress(deflated)
+        if len(found) <= _INFLATED_SIZE:
+            if len(_inflated) >= INFLATED:
+                _inflated.clear()
+            _inflated[deflated] = found
+    return found
+
+
+class Signer:
+    """Seals the records of one kind of store, and opens those sealed with any of its secrets.
+
+    The first secret seals; the others are former ones, still accepted, so that a secret can be
+    rotated without losing what is stored. What was sealed for another ``kind`` is refused.
+    """
+
+    def __init__(self, secrets: Sequence[str], kind: str) -> None:
+        name = kind.encode()
+        self._keyed = [
+            hashlib.blake2b(
+                b"".join((MAGIC, bytes([len(name)]), name)),
+                key=hashlib.blake2b(secret.encode(), person=b"regions.records").digest(),
+                digest_size=_CODE_SIZE,
+            )
+            for secret in secrets
+        ]
+
+    def seal(self, address: bytes, record: Record) -> bytes:
+        """Return the record's bytes, bound to the entry at ``address``."""
+        body = b"".join(
+            (
+                _HEADER.pack(
+                    record.codec,
+                    len(record.generations),
+                    len(record.scopes),
+                    record.stored_at,
+                    record.expire,
+                    record.load_seconds,
+                    record.turn,
+                ),
+                *record.generations,
+                record.scopes,
+                record.payload,
+            )
+        )
+        return b"".join((MAGIC, _code(self._keyed[0], address, body), body))
+
+    def open(self, address: bytes, sealed: bytes) -> Record:
+        """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
+        if sealed[: len(MAGIC)] != MAGIC:
+            # Of a record that is cut within its first bytes no release is known.
+            if sealed.startswith(_NAME) and len(sealed) > len(MAGIC):
+                raise OtherFormat("a record of another release")
+            raise RecordRefused("not a record")
+        if len(sealed) < _BODY + _HEADER.size:
+            raise RecordRefused("cut short")
+        body = memoryview(sealed)[_BODY:]
+        code = sealed[len(MAGIC) : _BODY]
+        for keyed in self._keyed:
+            if hmac.compare_digest(code, _code(keyed, address, body)):
+                break
+        else:
+            raise RecordRefused("not sealed for this entry with a key of this application")
+        codec, count, size, stored_at, expire, load_seconds, turn = _HEADER.unpack_from(body)
+        start = _BODY + _HEADER.size
+        end = start + count * GENERATION_SIZE
+        if codec >= len(_CODECS) or end + size > len(sealed):
+            raise RecordRefused("of a form that this release does not know")
+        generations = tuple(
+            [sealed[at : at + GENERATION_SIZE] for at in range(start, end, GENERATION_SIZE)]
+        )
+        payload, scopes = body[end + size - _BODY :], sealed[end : end + size]
+        codec = _CODECS[codec]
+        return Record(generations, stored_at, expire, load_seconds, codec, payload, scopes, turn)
+
+
+def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:
+    if len(address) != ADDRESS_SIZE:
+        raise RecordRefused(f"an address has {ADDRESS_SIZE} bytes, not {len(address)}")
+    code = keyed.copy()
+    code.update(address)
+    code.update(body)
+    return code.digest()

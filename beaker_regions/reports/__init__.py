@@ -1,0 +1,1 @@
+"""Questions to the telemetry: health, metrics, Prometheus."""

@@ -1,0 +1,216 @@
+"""Whether what a region needs is there: servers, folders, room, and clocks that agree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.memcached.chunks import PART_SIZE
+from beaker_regions.stores.memcached.server_stats import status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from beaker_regions.engine.region import Region
+    from beaker_regions.stores.files.eviction import SizeLimit
+
+PATIENCE = 2.0
+"""Seconds for all servers together."""
+MOST = 64
+"""Servers that are asked at the same time."""
+LEAST_FREE = 0.05
+"""Share of a disk."""
+NEARLY_FULL = 0.9
+"""Share of a region's size limit."""
+LEAST_MEMORY = 64 << 20
+"""Bytes."""
+NAMED = 3
+"""Files that are named, of those of which the same is to be said."""
+CLOCK = 2.0
+"""Seconds by which a server's clock may differ; it counts whole ones."""
+
+
+class Finding(NamedTuple):
+    """Something that was looked at."""
+
+    region: str
+    subject: str
+    """A server, a folder, an option."""
+    level: str
+    """ok, warning or error."""
+    message: str
+
+
+def servers_of(region: Region) -> list[str]:
+    """Return the addresses of the memcached servers that a region, or its cluster, is on."""
+    return [server for server, _ in memcached_options(region).get("url", ())]
+
+
+def cluster_of(region: Region) -> str | None:
+    """Return the region on whose servers a region of files meets those of other hosts."""
+    cluster = dict(region.options.backend).get("cluster")
+    return None if cluster is None else str(cluster.name)
+
+
+def memcached_options(region: Region) -> dict[str, Any]:
+    """Return the options of the servers that a region, or its cluster, is on; without ``url``
+    where it is on none."""
+    backend = dict(region.options.backend)
+    return dict(backend["cluster"].backend) if "cluster" in backend else backend
+
+
+def statuses(
+    wanted: Iterable[tuple[Region, str]],
+) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailable]:
+    """Ask servers, each of a region, for what they tell of themselves (`memcached_status.status`):
+    all at once, so that many that hang cost no more than one. Never raises."""
+    executor = ThreadPoolExecutor(MOST)
+    asked = {which: executor.submit(_told, *which) for which in wanted}
+    done, _ = wait(asked.values(), PATIENCE)
+    executor.shutdown(wait=False, cancel_futures=True)
+    late = f"no answer within {PATIENCE:g} s"
+    return {
+        (region, server): future.result()
+        if future in done
+        else StoreUnavailable("server", f"memcached {server}: {late}")
+        for (region, server), future in asked.items()
+    }
+
+
+def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailable:
+    backend = memcached_options(region)
+    try:
+        return status(server, backend.get("username"), backend.get("password"))
+    except StoreUnavailable as error:
+        return error
+
+
+def check_here(region: Region) -> list[Finding]:
+    """Look at what a region needs of this host; never raises."""
+    return [
+        Finding(region.name, subject, level, message)
+        for subject, level, message in [
+            *_options(region),
+            *_folders(region),
+            *_room(region),
+            *_files(region),
+        ]
+    ]
+
+
+def check(regions: Iterable[Region]) -> dict[Region, list[Finding]]:
+    """As `check_here`, for each region, and ask its servers; never raises."""
+    found = {region: check_here(region) for region in regions}
+    told = statuses((region, server) for region in found for server in servers_of(region))
+    for (region, server), answer in told.items():
+        found[region] += [Finding(region.name, server, *each) for each in _server(answer)]
+    return found
+
+
+def _options(region: Region) -> list[tuple[str, str, str]]:
+    options = region.options
+    found = []
+    if not options.enabled:
+        found.append(("enabled", "warning", "the region is off: every call runs its function"))
+    if not options.secret:
+        found.append(
+            ("secret", "error", "there is none: no process can use what another stores; set it")
+        )
+    return found or [("options", "ok", "as they should be")]
+
+
+def _folders(region: Region) -> list[tuple[str, str, str]]:
+    backend = dict(region.options.backend)
+    folders = {region.options.data_dir, backend.get("file_dir")} - {None}
+    found = []
+    for folder in sorted(map(str, folders)):
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            free, inodes = shutil.disk_usage(folder), os.statvfs(folder)
+        except OSError as error:
+            found.append((folder, "error", f"cannot be written to: {error.strerror}"))
+            continue
+        limit = _limit(region)
+        gigabytes = f"{free.free / 2**30:.1f} GB free"
+        if free.free < LEAST_FREE * free.total:
+            found.append((folder, "warning", f"only {gigabytes}"))
+        elif inodes.f_files and inodes.f_favail < LEAST_FREE * inodes.f_files:
+            found.append((folder, "warning", f"only {inodes.f_favail} more files can be made"))
+        elif limit and limit.bytes > free.total:
+            found.append((folder, "warning", f"size_limit is more than the disk has; {gigabytes}"))
+        else:
+            found.append((folder, "ok", gigabytes))
+    return found
+
+
+def _limit(region: Region) -> SizeLimit | None:
+    return region.store.size_limit if isinstance(region.store, FileStore) else None
+
+
+def _room(region: Region) -> list[tuple[str, str, str]]:
+    """Say how much a region of files may take, and whether that is nearly in use."""
+    if not isinstance(region.store, FileStore):
+        return []
+    limit = _limit(region)
+    if limit is None:
+        return [("size_limit", "ok", "there is none: the region may fill the disk")]
+    most = f"{limit.bytes / 2**30:.3g} GB"
+    try:
+        used = limit.in_use() or 0
+    except OSError:
+        return []  # `_folders` and `_files` say what is wrong
+    if used > NEARLY_FULL * limit.bytes:
+        message = (
+            f"{used / limit.bytes:.0%} of {most} is in use: entries go before they expire; raise "
+            f"size_limit if that costs too many loads"
+        )
+        return [("size_limit", "warning", message)]
+    return [("size_limit", "ok", f"{used / limit.bytes:.0%} of {most} is in use")]
+
+
+def _files(region: Region) -> list[tuple[str, str, str]]:
+    """Look for what this user may not write to, because another one made it."""
+    store = region.store
+    if not isinstance(store, FileStore):
+        return []
+    refused = [path for path in maintenance.written_to(store) if not os.access(path, os.W_OK)]
+    if not refused:
+        return []
+    names = ", ".join(os.path.relpath(path, store.folder) for path in refused[:NAMED])
+    more = f" and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
+    message = (
+        f"this user cannot write to {names}{more}: another user made them; run every command as "
+        "the user of the site, or let both share the folder by its group (docs/operations.md)"
+    )
+    return [(str(store.folder), "error", message)]
+
+
+def _server(told: dict[str, str] | StoreUnavailable) -> list[tuple[str, str]]:
+    if isinstance(told, StoreUnavailable):
+        return [("error", str(told))]
+    milliseconds = float(told["answered_in"]) * 1e3
+    found = [("ok", f"memcached {told.get('version')} answers in {milliseconds:.1f} ms")]
+    off = int(told["time"]) - time.time()
+    if not -CLOCK <= off <= CLOCK - 1:
+        # Only for entries that live for more than 30 days: the rest is told in seconds from now.
+        found.append(("warning", f"its clock is {off:+.0f} s off this one"))
+    largest = int(told.get("item_size_max", PART_SIZE))
+    if largest < PART_SIZE + 1024:
+        found.append(
+            ("error", f"takes items of {largest} bytes only: start it with -I {PART_SIZE * 2}")
+        )
+    if int(told.get("limit_maxbytes", LEAST_MEMORY)) < LEAST_MEMORY:
+        found.append(("warning", f"has only {int(told['limit_maxbytes']) >> 20} MB of memory"))
+    if evicted := int(told.get("evictions", 0)):
+        found.append(("warning", f"has evicted {evicted} items for want of memory"))
+    return found

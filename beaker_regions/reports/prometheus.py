@@ -1,0 +1,117 @@
+"""What the regions did, for Prometheus: all processes of this host, whichever of them is asked.
+
+A collector and not prometheus_client's own counters: theirs, shared over processes, cost three
+times as much, and keep a file for every process that there ever was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beaker_regions.engine.region import all_regions
+from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.reports import health, metrics
+
+try:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    raise ConfigurationError(
+        "beaker_regions.reports.prometheus needs prometheus_client: pip install prometheus_client"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
+_COUNTERS = {
+    "loads": ("loads", "Loads that did not raise"),
+    "load_errors": ("load_errors", "Loads that raised"),
+    "load_seconds": ("load_seconds", "Seconds that loads took"),
+    "waits": ("waits", "Looks of callers who waited for another's load"),
+    "invalidations": ("invalidations", "Invalidations; those of tags are the region's"),
+    "bypassed": ("bypassed", "Calls that looked up nothing, within a transaction"),
+    "evictions": ("evictions", "Entries that had to go for want of room"),
+    "bytes_in": ("stored_bytes", "Bytes of contents and texts that were stored"),
+    "bytes_out": ("served_bytes", "Bytes of records that were hits"),
+}
+_SERVER_GAUGES = {
+    "curr_items": ("items", "Items on the server"),
+    "bytes": ("used_bytes", "Bytes that the items take"),
+    "limit_maxbytes": ("limit_bytes", "Bytes that items may take"),
+    "curr_connections": ("connections", "Open connections"),
+}
+_SERVER_COUNTERS = {
+    "get_hits": ("get_hits", "Keys that were there"),
+    "get_misses": ("get_misses", "Keys that were not there"),
+    "evictions": ("evictions", "Items that had to go for want of memory"),
+}
+
+
+class RegionCollector(Collector):
+    """The counters of every region of this process's managers, and of their servers."""
+
+    def collect(self) -> Iterator[Metric]:
+        activities = metrics.activities(metrics.all_counts())
+        calls = CounterMetricFamily(
+            "regions_calls", "Calls by outcome", labels=("region", "function", "outcome")
+        )
+        failures = CounterMetricFamily(
+            "regions_failures", "Failures by kind", labels=("region", "function", "kind")
+        )
+        for each in activities:
+            which = [each.region, each.function]
+            if each.function:
+                for outcome in ("hits", "stale", "misses"):
+                    calls.add_metric([*which, outcome], getattr(each, outcome))
+            for kind, number in each.failures:
+                failures.add_metric([*which, kind], number)
+        yield calls
+        yield failures
+        for field, (name, description) in _COUNTERS.items():
+            family = CounterMetricFamily(
+                f"regions_{name}", description, labels=("region", "function")
+            )
+            for each in activities:
+                if number := getattr(each, field):
+                    family.add_metric([each.region, each.function], number)
+            yield family
+        yield from _servers()
+
+
+def _servers() -> Iterator[Metric]:
+    up = GaugeMetricFamily("regions_memcached_up", "Whether a server answers", labels=("server",))
+    told = {}
+    regions = {server: region for region in all_regions() for server in health.servers_of(region)}
+    asked = health.statuses((region, server) for server, region in regions.items())
+    for (_, server), answer in asked.items():
+        if isinstance(answer, StoreUnavailable):
+            up.add_metric([server], 0)
+        else:
+            up.add_metric([server], 1)
+            told[server] = answer
+    yield up
+    for kind, families in (
+        (GaugeMetricFamily, _SERVER_GAUGES),
+        (CounterMetricFamily, _SERVER_COUNTERS),
+    ):
+        for field, (name, description) in families.items():
+            family = kind(f"regions_memcached_{name}", description, labels=("server",))
+            for server, status in told.items():
+                if field in status:
+                    family.add_metric([server], float(status[field]))
+            yield family
+
+
+registry = CollectorRegistry(auto_describe=False)
+"""Of the regions alone; an application may register a `RegionCollector` with its own."""
+registry.register(RegionCollector())
+
+
+def exposition(accept: str = "") -> tuple[bytes, str]:
+    """Return the metrics and their content type, as the ``Accept`` header of a scrape wants."""
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type

@@ -1,0 +1,91 @@
+"""Files that appear whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import IO, TYPE_CHECKING
+
+from beaker_regions.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def reported(kind: str) -> Iterator[None]:
+    """Report what the operating system refuses as the store's failure."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(kind, str(error)) from error
+
+
+@contextlib.contextmanager
+def arriving(folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file in ``folder``; it is gone afterwards unless it was moved."""
+    with reported("write"):
+        path = folder / os.urandom(16).hex()
+        try:
+            file = open(path, "xb")  # noqa: SIM115 closed below
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = open(path, "xb")  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        # What a full disk did not take, closing tries to write once more.
+        with contextlib.suppress(OSError):
+            file.close()
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:
+    """Rename a file into place, over what is there; ``durable``: both its bytes and its name are
+    on disk when this returns, and its bytes before its name."""
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+    try:
+        os.replace(file.name, target)
+    except FileNotFoundError:
+        make_folder(os.path.dirname(target), durable=durable)
+        os.replace(file.name, target)
+    if durable:
+        sync_folder(os.path.dirname(target))
+
+
+def make_folder(folder: str, *, durable: bool) -> None:
+    """Make a folder, and those above it that are missing."""
+    above = os.path.dirname(folder)
+    if above and not os.path.isdir(above):
+        make_folder(above, durable=durable)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder)
+    if durable:
+        sync_folder(above)
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name. Raises FileNotFoundError when there is no such file."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.link(source, target)
+
+
+def unlinked(path: str, flags: int) -> int:
+    """Open a file that is no symbolic link: an opener for `open`."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

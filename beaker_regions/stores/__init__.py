@@ -1,0 +1,1 @@
+"""Where entries are kept: one package a kind of store."""

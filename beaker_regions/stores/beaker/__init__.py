@@ -1,0 +1,1 @@
+"""Entries in any other type of storage that Beaker has."""

@@ -1,0 +1,121 @@
+"""A namespace of Beaker's that lies in one row of a database (`ext:database`, `ext:sqla`).
+
+Beaker's manager reads its row once in its life, and writes back what it then has, under no lock.
+Here it only says where the row is. Each look reads it anew. A change takes the row with a write,
+reads it, and writes it back, in one transaction: between the two writes every database keeps all
+other changes out, whichever process or host they come from, so none of them is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from beaker.ext import sqla
+
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime.interruptions import is_interruption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+FULL = "full"
+"""Kind of the StoreUnavailable that says that the row cannot hold what it should."""
+
+
+class Row:
+    """The row of a namespace, for any number of threads and processes."""
+
+    def __init__(self, manager: type[Any], namespace: str, options: Mapping[str, Any]) -> None:
+        """Raises what ``manager`` raises for options that cannot be used; that the database is
+        away, what is done later says."""
+        self._manager, self._namespace, self._options = manager, namespace, options
+        self._found: Any = None
+        manager._init_dependencies()
+        with contextlib.suppress(sqla.sa.exc.DBAPIError):
+            self._find()
+
+    def _find(self) -> Any:
+        """Return a manager of the caller's own."""
+        if self._found is None:
+            self._found = self._manager(self._namespace, **self._options)
+        return copy.copy(self._found)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        """Give a manager that has what the row holds now."""
+        namespace = self._find()
+        with namespace.bind.connect() as connection:
+            namespace.hash = _contents(namespace, connection)
+        yield namespace
+
+    @contextlib.contextmanager
+    def writing(self, replace: bool = False) -> Iterator[Any]:
+        """Give a manager that has what the row holds, or nothing with ``replace``; what is set in
+        it, the row holds in the end. Raises StoreUnavailable when that is too large."""
+        namespace = self._find()
+        with namespace.bind.connect() as connection:
+            _take(namespace, connection)
+            namespace.hash = {} if replace else _contents(namespace, connection)
+            yield namespace
+            try:
+                connection.execute(_update(namespace).values(data=namespace.hash))
+            except sqla.sa.exc.DataError as error:
+                raise StoreUnavailable(FULL, str(error.orig)) from error
+            connection.commit()
+
+
+def _take(namespace: Any, connection: Any) -> None:
+    """Begin a transaction and lock the row; it is made if there is none."""
+    lock = _update(namespace).values(accessed=sqla.sa.func.now())
+    if connection.execute(lock).rowcount:
+        return
+    # What locks a row that is not there, in MySQL, would keep others from making it.
+    connection.rollback()
+    now = sqla.sa.func.now()
+    row = {"namespace": namespace.namespace, "data": {}, "accessed": now, "created": now}
+    try:
+        connection.execute(namespace.table.insert().values(row))
+        connection.commit()
+    except sqla.sa.exc.IntegrityError:  # Somebody else did.
+        connection.rollback()
+    connection.execute(lock)
+
+
+def _contents(namespace: Any, connection: Any) -> dict[str, Any]:
+    """Return what the row holds; nothing where that is no namespace: a MySQL that is not strict
+    cuts short what is too large."""
+    table = namespace.table
+    query = sqla.sa.select(table.c.data).where(table.c.namespace == namespace.namespace)
+    try:
+        found = connection.execute(query).scalar()
+    except sqla.sa.exc.SQLAlchemyError:
+        raise
+    except Exception as error:  # Unpickling raises anything.
+        if is_interruption(error):
+            raise
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _update(namespace: Any) -> Any:
+    return namespace.table.update().where(namespace.table.c.namespace == namespace.namespace)
+
+
+_of_parents: list[Any] = []
+"""Connections that this process was forked with; they would be ended if they were let go."""
+
+
+def _after_fork() -> None:
+    managers = sqla.SqlaNamespaceManager
+    # Another thread of the parent may have had them.
+    managers.binds.mutex, managers.tables.mutex = threading.Lock(), threading.Lock()
+    for engine in {*managers.binds.dict.values()}:
+        _of_parents.append(engine.pool)
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,230 @@
+"""Entries in any other type that Beaker knows, through its own NamespaceManager.
+
+The promises are as good as the backend: what is invalidated stays so wherever reading and writing
+one key is atomic; one load at a time holds within this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import beaker.cache
+from beaker.ext.sqla import SqlaNamespaceManager
+
+from beaker_regions.engine.store import (
+    EVERYBODY,
+    MOST_LEVEL,
+    Entry,
+    Lease,
+    Reading,
+    Store,
+    address_of,
+    dump,
+)
+from beaker_regions.entries.content import is_content, keep_open
+from beaker_regions.entries.records import (
+    GENERATION_SIZE,
+    TURN_SIZE,
+    OtherFormat,
+    Record,
+    RecordRefused,
+    Signer,
+)
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime import forking
+from beaker_regions.runtime.atomic_write import reported
+from beaker_regions.runtime.interruptions import is_interruption
+from beaker_regions.stores.beaker.database_row import FULL, Row
+from beaker_regions.stores.folder_identity import identity_of
+from beaker_regions.stores.pending import Journal, Undelivered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+class BeakerStore(Store):
+    """A region's entries in one namespace of a stock backend."""
+
+    def __init__(
+        self, type_: str, namespace: str, options: Mapping[str, Any], signer: Signer
+    ) -> None:
+        self._undelivered = Undelivered()
+        if folder := options.get("data_dir"):
+            place = _place(type_, namespace, options)
+            self._undelivered = Journal(Path(folder, "undelivered", place))
+        self.is_shared = type_.startswith("ext:")
+        manager = beaker.cache.clsmap[type_]
+        self._space: Row | _Locked
+        if issubclass(manager, SqlaNamespaceManager):
+            self._space = Row(manager, namespace, options)
+        else:
+            self._space = _Locked(manager(namespace, **options))
+        self._is_memory = type_ == "memory"
+        self._folder = Path(folder, "undelivered") if folder else None
+        self._signer = signer
+        self._leases: dict[bytes, Lease] = {}
+        self.after_fork()
+        forking.tell(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def owner(self) -> str | None:
+        if self.is_shared:
+            return EVERYBODY
+        if self._is_memory or self._folder is None:
+            return None
+        with reported("read"):
+            return identity_of(self._folder).hex()
+
+    def cover(self, scope: str) -> None:
+        self._undelivered.cover(scope)
+
+    def read(self, entry: Entry) -> Reading:
+        self._undelivered.deliver(self._change)
+        with self._reading() as namespace:
+            generations = tuple([_get(namespace, scope) for scope in entry.scopes])
+            sealed = _get(namespace, entry.address.hex())
+        if sealed is None:
+            return Reading(None, generations)
+        try:
+            return Reading(self._signer.open(entry.address, sealed), generations)
+        except RecordRefused as error:
+            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
+
+    def begin(self, entry: Entry) -> Reading:
+        reading = self.read(entry)
+        missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
+        if not missing:
+            return reading
+        self._change(missing)
+        return self.read(entry)
+
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+        if is_content(value):
+            raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
+        codec, payload = dump(value)
+        sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
+        with self._writing() as namespace:
+            expires = None if math.isinf(ttl) else math.ceil(ttl)
+            namespace.set_value(entry.address.hex(), sealed, expiretime=expires)
+        return value
+
+    def unstored(self, value: Any) -> Any:
+        return keep_open(value) if is_content(value) else value
+
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        owed = tuple(scopes)
+        try:
+            self._change(owed)
+            if meanwhile is not None:
+                # Nothing here keeps what is loaded meanwhile from being stored; so it goes again.
+                meanwhile()
+                self._change(owed)
+        except StoreUnavailable:
+            self._undelivered.keep(owed)
+            raise
+
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._undelivered.keep(scopes)
+
+    def _change(self, scopes: Iterable[str]) -> None:
+        try:
+            with self._writing() as namespace:
+                for scope in scopes:
+                    namespace[scope] = os.urandom(GENERATION_SIZE)
+        except StoreUnavailable as error:
+            if error.kind != FULL:
+                raise
+            # What has no generation matches nothing, so an empty namespace invalidates more than
+            # was asked for; and it has room again.
+            with self._writing(replace=True):
+                pass
+
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        now = time.monotonic()
+        with self._lock:
+            level, found = 0, self._leases.get(entry.address)
+            if found is not None and now < found.ends:
+                if found.turn != over:
+                    return found._replace(mine=False)
+                level = min(found.level + 1, MOST_LEVEL)
+            ends = now + seconds * 2**level
+            lease = Lease(os.urandom(TURN_SIZE), level, ends, mine=True)
+            self._leases[entry.address] = lease
+            return lease
+
+    def release(self, entry: Entry, lease: Lease) -> None:
+        with self._lock:
+            if self._leases.get(entry.address) == lease:
+                del self._leases[entry.address]
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Any]:
+        with _reported(), self._space.reading() as namespace:
+            yield namespace
+
+    @contextlib.contextmanager
+    def _writing(self, replace: bool = False) -> Iterator[Any]:
+        with _reported(), self._space.writing(replace) as namespace:
+            yield namespace
+
+
+class _Locked:
+    """A namespace whose manager locks what has to be locked."""
+
+    def __init__(self, namespace: Any) -> None:
+        self._namespace = namespace
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        self._namespace.acquire_read_lock()
+        try:
+            yield self._namespace
+        finally:
+            self._namespace.release_read_lock()
+
+    @contextlib.contextmanager
+    def writing(self, replace: bool = False) -> Iterator[Any]:
+        self._namespace.acquire_write_lock(replace=replace)
+        try:
+            yield self._namespace
+        finally:
+            self._namespace.release_write_lock()
+
+
+def _place(type_: str, namespace: str, options: Mapping[str, Any]) -> str:
+    """Return a name for where a region's entries lie: the same in each process, and nobody
+    else's. It tells nothing of a URL's user and password."""
+    parts = (type_, namespace, *(f"{name}={options[name]!r}" for name in sorted(options)))
+    return address_of(*(part.rpartition("@")[2].encode() for part in parts)).hex()
+
+
+def _get(namespace: Any, key: str) -> bytes | None:
+    """Return what lies under ``key`` if it is bytes; what else it may be is nothing of ours."""
+    try:
+        found = namespace[key] if key in namespace else None  # noqa: SIM401 has no get
+    except KeyError:
+        return None
+    return found if isinstance(found, bytes) else None
+
+
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        # Each backend has errors of its own; none is the caller's.
+        raise StoreUnavailable("backend", repr(error)) from error

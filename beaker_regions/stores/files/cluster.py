@@ -1,0 +1,250 @@
+"""Files of several hosts: content in a folder of each, or in one that they share, and what decides
+whether it counts on memcached servers that all of them use.
+
+The folder is as in `beaker_regions.stores.files.store`, with a file ``identity`` in place of the
+table of generations, the counters and the locks: hosts would not see each other's, and over NFS a
+client trusts what it has read for seconds. The generations and leases are those of a
+`MemcachedStore`, so its invalidations, what it owes while a server is away, and its time-outs are
+this store's. A hit is one request to one server, and what a local file costs. A record that some
+host has stored, or that a file system shows late, carries the generations of its load, and counts
+if these are what the servers have now: it does not matter how it came here. A server that starts
+anew, or forgets generations, costs loads.
+
+What is loaded is loaded once for a folder: the name of a lease has the folder's identity in it. So
+hosts with folders of their own each load for themselves, and those that share one wait for one
+another. Who is sent content renews its lease while that arrives.
+
+What is small and exchanged (values, counters) is everybody's, and lies on the servers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.engine.store import Entry, Lease, Reading, Store, Watched, address_of
+from beaker_regions.entries.content import CachedFile, hold
+from beaker_regions.entries.records import ADDRESS_SIZE, Codec, Record, Signer
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime.atomic_write import make_folder, reported
+from beaker_regions.stores.files.lock_renewal import Held
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.folder_identity import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from beaker_regions.entries.content import Resumable
+    from beaker_regions.stores.memcached.store import MemcachedStore
+
+_NAME_SIZE = 1 + ADDRESS_SIZE
+"""Bytes of a scope's name in a record."""
+
+
+class ClusterFileStore(FileStore):
+    """A region's entries in one folder, and their generations and leases on ``servers``; the
+    options are those of `FileStore`."""
+
+    is_shared = True
+
+    def __init__(
+        self, folder: Path, signer: Signer, servers: MemcachedStore, **options: Any
+    ) -> None:
+        super().__init__(folder, signer, **options)
+        self._servers = servers
+        self._held: dict[bytes, Held] = {}
+        self.counters = servers.counters
+
+    @property
+    def authority(self) -> Store:
+        return self._servers
+
+    def owner(self) -> str | None:
+        return self._servers.owner()
+
+    # -- records ---------------------------------------------------------------------------
+
+    def read(self, entry: Entry) -> Reading:
+        return self._found(entry, self._servers.read(entry))
+
+    def read_afresh(self, entry: Entry) -> Reading:
+        # What the folder's client remembers, who waits finds out when its turn comes, in `begin`.
+        self._lately_read.forget(entry.address)
+        return self.read(entry)
+
+    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+        entries = list(entries)
+        found = self._servers.read_many(entries)
+        return [self._try_found(*each) for each in zip(entries, found, strict=True)]
+
+    def begin(self, entry: Entry) -> Reading:
+        there = self._servers.begin(entry)
+        self._ask_anew(entry.address)
+        return self._found(entry, there)
+
+    def _found(self, entry: Entry, there: Reading) -> Reading:
+        """Return what is here, or there if it was exchanged, beside the servers' generations."""
+        here = self._reading(entry, there.generations)
+        if there.record is not None and there.matches:
+            # Both only where the region itself was on the servers before.
+            newer = here.record is not None and here.record.stored_at > there.record.stored_at
+            return here if newer else there
+        return here._replace(refused=True) if there.refused and here.record is None else here
+
+    def _try_found(
+        self, entry: Entry, there: Reading | StoreUnavailable
+    ) -> Reading | StoreUnavailable:
+        if isinstance(there, StoreUnavailable):
+            return there
+        try:
+            return self._found(entry, there)
+        except StoreUnavailable as error:
+            return error
+
+    def _ask_anew(self, address: bytes) -> None:
+        """Let a shared folder be looked at as it is now; else who has waited would load again. A
+        client of NFS remembers for up to a minute what there was, and was not, but asks its server
+        when a folder is opened (nfs(5), "Close-to-open cache consistency"); one of GlusterFS for a
+        second, or for as long as it is told to, but lists what there is."""
+        self._lately_read.forget(address)
+        _listed(os.path.dirname(self._entry_path(address)), durable=self._durable)
+
+    def _record(self, address: bytes) -> Record | None:
+        try:
+            with _replaced_is_missing():
+                return super()._record(address)
+        except FileNotFoundError:
+            # While it was open here, another host has put a record in its place.
+            self._ask_anew(address)
+        try:
+            with _replaced_is_missing():
+                return super()._record(address)
+        except FileNotFoundError:
+            return None
+
+    def _scopes(self, scopes: tuple[str, ...]) -> bytes:
+        # The names, by which alone the servers know generations.
+        return b"".join(map(_packed, scopes))
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a record was not invalidated, as far as the servers can say now."""
+        if len(record.scopes) != _NAME_SIZE * len(record.generations):
+            return False  # of a time when the region had no cluster
+        at = range(0, len(record.scopes), _NAME_SIZE)
+        scopes = tuple([_unpacked(record.scopes[start : start + _NAME_SIZE]) for start in at])
+        try:
+            found = self._servers.read(Entry("", bytes(ADDRESS_SIZE), scopes))
+        except StoreUnavailable:
+            return True
+        return found.generations == record.generations
+
+    def watch(self, entry: Entry) -> Watched:
+        return self._servers.watch(entry)
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        return self._servers.exchange(entry, value, record, ttl, seen)
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        if record.codec is Codec.PARTS:
+            return self._servers.value(entry, record)
+        return super().value(entry, record)
+
+    def _content_value(self, entry: Entry, record: Record) -> Any:
+        try:
+            with _replaced_is_missing():
+                return _in_hand(super()._content_value(entry, record))
+        except FileNotFoundError:
+            # Content is there before its record, and goes after it; but what was there, or was not,
+            # may be remembered.
+            self._ask_anew(entry.address)
+            _listed(os.path.dirname(self.content.path(entry.address, "")), durable=self._durable)
+        with _replaced_is_missing():
+            return _in_hand(super()._content_value(entry, record))
+
+    # -- generations and leases ------------------------------------------------------------
+
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self._servers.invalidate(scopes, meanwhile)
+
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._servers.owe(scopes)
+
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        shared = self._of_folder(entry)
+        lease = self._servers.acquire(shared, seconds, over)
+        if lease.mine:
+            self._held[entry.address] = Held(self._servers.leases, shared, lease, seconds)
+        return lease
+
+    def release(self, entry: Entry, lease: Lease) -> None:
+        held = self._held.get(entry.address)
+        # One that ran out may have been taken by another thread since.
+        if held is not None and held.given is lease:
+            del self._held[entry.address]
+            self._servers.release(held.entry, held.lease)
+
+    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+        return self._servers.leases.is_arriving(self._of_folder(entry))
+
+    def _of_folder(self, entry: Entry) -> Entry:
+        """Return the entry as its lease is named: another one in each folder."""
+        with reported("lease"):
+            return entry._replace(address=address_of(identity_of(self.folder), entry.address))
+
+    def _write_content(
+        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
+    ) -> Any:
+        held = self._held.get(entry.address)
+        if held is not None:
+            chunks = held.renewed_by(chunks)
+        return super()._write_content(entry, codec, chunks, record)
+
+
+@contextlib.contextmanager
+def _replaced_is_missing() -> Iterator[None]:
+    """Let a file be missing whose place another host has given to another one. Of what is open,
+    too, its server may know nothing any more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            raise FileNotFoundError(errno.ENOENT, str(error)) from error
+        raise
+
+
+def _in_hand(value: Any) -> Any:
+    """Return a value that stays readable when another host removes it. Raises OSError when one
+    has."""
+    if isinstance(value, CachedFile) and value.descriptor is not None:
+        try:
+            hold(value.descriptor)
+        except OSError:
+            value.close()
+            raise
+    return value
+
+
+def _listed(folder: str, *, durable: bool) -> None:
+    """List a folder, which is made if it is missing: so that a client that remembers that there is
+    none asks its server. What cannot be done will be said by what comes next."""
+    with contextlib.suppress(OSError):
+        try:
+            os.listdir(folder)
+        except FileNotFoundError:
+            make_folder(folder, durable=durable)
+            os.listdir(folder)
+
+
+def _packed(scope: str) -> bytes:
+    return scope[0].encode() + bytes.fromhex(scope[1:])
+
+
+def _unpacked(name: bytes) -> str:
+    return chr(name[0]) + name[1:].hex()

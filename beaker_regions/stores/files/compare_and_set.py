@@ -1,0 +1,58 @@
+"""Replacing a record in a file if it is still the one that was seen.
+
+A record names its moment and is sealed, so its bytes tell it from every other; they are compared
+and replaced under a lock, which no reader needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.engine.store import Watched
+from beaker_regions.runtime.atomic_write import reported, unlinked
+from beaker_regions.runtime.flock import locked
+
+if TYPE_CHECKING:
+    from beaker_regions.engine.store import Entry, Store
+    from beaker_regions.entries.records import Record
+
+
+class FileExchange:
+    """The exchanges of one store, with its locks in ``folder``."""
+
+    def __init__(self, store: Store, folder: str) -> None:
+        self._store = store
+        self._folder = folder
+
+    def watch(self, entry: Entry, path: str) -> Watched:
+        """As `Store.watch`, of the record at ``path``."""
+        # The bytes first: what changes after this, the exchange notices.
+        sealed = _sealed(path)
+        return Watched(self._store.begin(entry), sealed)
+
+    def exchange(
+        self,
+        entry: Entry,
+        path: str,
+        value: Any,
+        record: Record,
+        ttl: float,
+        seen: Watched | None,
+    ) -> bool:
+        """As `Store.exchange`, of the record at ``path``."""
+        with reported("write"), locked(f"{self._folder}/{entry.address.hex()[:2]}"):
+            if seen is not None and _sealed(path) != seen.token:
+                return False
+            self._store.write(entry, value, record, ttl)
+        return True
+
+
+def _sealed(path: str) -> bytes | None:
+    with (
+        reported("read"),
+        contextlib.suppress(FileNotFoundError),
+        open(path, "rb", opener=unlinked) as file,
+    ):
+        return file.read()
+    return None

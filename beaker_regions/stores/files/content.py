@@ -1,0 +1,225 @@
+"""Raw content beside the records of a files region: one file an entry, equal content once.
+
+A content file has a second name, made of its digest, under ``equal``; what arrives with the same
+digest becomes one more name of the same file (a hard link). So content is stored once however
+many entries have it, the file system counts who still needs it, and removing an entry's name can
+never take the content from another.
+
+A record says its content's size, modification time and inode, which are checked at each opening: a
+file that was cut short, written to or swapped is not what was stored. Its digest is checked by
+`beaker_regions.stores.files.maintenance`, and at each opening too where a region has
+``verify_reads``: what a failing disk alters, it alters quietly.
+
+With ``durable``, content is on disk (fsync) before a record names it. Without, a loss of power may
+leave a file of the right size and time with anything in it; so such content says during which run
+of the machine it was stored, and is not used in a later one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from beaker_regions.entries.content import CHUNK
+from beaker_regions.entries.records import Codec
+from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder, unlinked
+from beaker_regions.stores.files.incoming import is_growing, received
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from beaker_regions.entries.content import Resumable
+
+_HEAD = struct.Struct("<BQqQ32s16s")
+"""Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,
+inode, SHA-256, run of the machine; the name of the file follows."""
+
+DURABLE = bytes(16)
+"""Stands for every run of the machine."""
+
+
+@functools.cache
+def this_run() -> bytes:
+    """Return what tells this run of the machine from all others. Raises OSError."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))
+
+
+class Description(NamedTuple):
+    """What a record says of its content."""
+
+    codec: Codec
+    """FILE: the caller gets the file; else the content is the payload of that codec."""
+    size: int
+    """Bytes."""
+    modified_ns: int
+    inode: int
+    digest: bytes
+    """SHA-256."""
+    run: bytes
+    """Of the machine, in which alone it can be relied on; or `DURABLE`."""
+    name: str
+    shared: bool = False
+    """Whether it was there already when it was stored."""
+
+    @staticmethod
+    @functools.lru_cache(1024)
+    def unpack(payload: bytes | memoryview) -> Description:
+        codec, size, modified_ns, inode, digest, run = _HEAD.unpack_from(payload)
+        name = str(payload[_HEAD.size :], "ascii")
+        return Description(Codec(codec), size, modified_ns, inode, digest, run, name)
+
+    @property
+    def outlived(self) -> bool:
+        """Whether it was not synced, and the machine has started anew since."""
+        return self.run != DURABLE and self.run != this_run()
+
+    def pack(self) -> bytes:
+        return _HEAD.pack(*self[:-2]) + self.name.encode("ascii")
+
+
+class ContentFiles:
+    """The content files of one region."""
+
+    def __init__(self, folder: Path, *, durable: bool = True, verify_reads: bool = False) -> None:
+        self._durable = durable
+        self._verify_reads = verify_reads
+        self._content = str(folder / "content")
+        self._equal = str(folder / "equal")
+        self._incoming = folder / "incoming"
+
+    def path(self, address: bytes, name: str) -> str:
+        """Return where an entry's content lies."""
+        return f"{self._content}/{address[:1].hex()}/{name}"
+
+    def equal_path(self, digest: bytes) -> str:
+        """Return the name that content of this digest has beside those of its entries."""
+        name = digest.hex()
+        return f"{self._equal}/{name[:2]}/{name[2:]}"
+
+    def is_arriving(self, address: bytes, seconds: float) -> bool:
+        """Whether some content of an entry has arrived in the last ``seconds``. Raises OSError."""
+        return is_growing(self._incoming, address, seconds)
+
+    def store(
+        self, address: bytes, codec: Codec, chunks: Iterable[bytes] | Resumable
+    ) -> Description:
+        """Store content that comes in chunks. Raises StoreUnavailable, and what the chunks
+        raise."""
+        with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
+            # A name is used once: who has the former content open keeps it.
+            name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
+            path, equal = self.path(address, name), self.equal_path(digest)
+            with reported("write"):
+                shared = self._share(equal, path, digest)
+                if not shared:
+                    move(file, path, durable=self._durable)
+                    # It may exist by now; and not every file system has second names.
+                    with contextlib.suppress(OSError):
+                        link(path, equal)
+                found = os.stat(path)
+                run = DURABLE if self._durable else this_run()
+        return Description(codec, size, found.st_mtime_ns, found.st_ino, digest, run, name, shared)
+
+    def _share(self, equal: str, path: str, digest: bytes) -> bool:
+        """Make ``path`` one more name of what is stored already. Returns False when there is no
+        such content, or as many names of it as the file system takes."""
+        try:
+            with open(equal, "rb", opener=unlinked) as file:
+                if hashlib.file_digest(file, "sha256").digest() != digest:
+                    os.unlink(equal)
+                    return False
+                if self._durable:
+                    # It may have been stored without.
+                    os.fsync(file.fileno())
+            link(equal, path)
+        except OSError:
+            return False
+        if self._durable:
+            sync_folder(os.path.dirname(path))
+        return True
+
+    def open(self, address: bytes, described: Description) -> int:
+        """Return a descriptor of an entry's content. Raises OSError when it is gone, or is not
+        what was stored."""
+        if self._verify_reads:
+            return self.verified(address, described)
+        return self._opened(address, described)
+
+    def verified(self, address: bytes, described: Description) -> int:
+        """As `open`, its digest checked in any case."""
+        descriptor = self._opened(address, described)
+        try:
+            _check(described, _digest_of(descriptor))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _opened(self, address: bytes, described: Description) -> int:
+        path = self.path(address, described.name)
+        if described.outlived:
+            raise OSError(f"{path} was not synced before the machine started anew")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        found = os.fstat(descriptor)
+        if (
+            found.st_size != described.size
+            or found.st_mtime_ns != described.modified_ns
+            or found.st_ino != described.inode
+        ):
+            os.close(descriptor)
+            raise OSError(f"{path} is not what was stored")
+        return descriptor
+
+    def read(self, address: bytes, described: Description) -> bytes:
+        """Return an entry's whole content. Raises OSError as `open`."""
+        descriptor = self._opened(address, described)
+        try:
+            content = os.read(descriptor, described.size)
+            # One call reads 2 GB at the most.
+            while len(content) < described.size:
+                more = os.read(descriptor, described.size - len(content))
+                if not more:
+                    raise OSError(f"{described.name} was cut short")
+                content += more
+        finally:
+            os.close(descriptor)
+        if self._verify_reads:
+            _check(described, hashlib.sha256(content).digest())
+        return content
+
+    def remove(self, address: bytes, described: Description) -> bool:
+        """Give up an entry's content; whether no other entry has it, and it is gone."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path(address, described.name))
+        return self.forget_unused(self.equal_path(described.digest))
+
+    def forget_unused(self, equal: str) -> bool:
+        """Remove content that no entry has any more; whether it did. One that shares it at this
+        moment keeps it under its own name."""
+        try:
+            if os.stat(equal).st_nlink > 1:
+                return False
+            os.unlink(equal)
+        except OSError:
+            return False
+        return True
+
+
+def _check(described: Description, digest: bytes) -> None:
+    if digest != described.digest:
+        raise OSError(f"{described.name} is not what was stored: its digest differs")
+
+
+def _digest_of(descriptor: int) -> bytes:
+    """Return the SHA-256 of an open file, whose position stays where it is. Raises OSError."""
+    digest, at = hashlib.sha256(), 0
+    while chunk := os.pread(descriptor, CHUNK, at):
+        digest.update(chunk)
+        at += len(chunk)
+    return digest.digest()

@@ -1,0 +1,65 @@
+"""A lease on memcached that this process has, and that lasts as long as content arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from beaker_regions.entries.content import Resumable
+from beaker_regions.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from beaker_regions.engine.store import Entry, Lease
+    from beaker_regions.stores.memcached.locks import MemcachedLeases
+
+T = TypeVar("T")
+
+RENEWALS = 4
+"""How often a lease is renewed in the time that it lasts, while content arrives."""
+
+
+class Held:
+    """A lease that this process has."""
+
+    def __init__(self, leases: MemcachedLeases, entry: Entry, lease: Lease, seconds: float) -> None:
+        self.given = lease
+        self.lease = lease
+        """As it is since its latest renewal."""
+        self.entry = entry
+        """As the lease is named."""
+        self._leases = leases
+        self._seconds = seconds
+        self._renew_at = time.monotonic() + seconds / RENEWALS
+
+    def renewed_by(self, content: Iterable[bytes] | Resumable) -> Iterable[bytes] | Resumable:
+        """Return content that renews the lease as it arrives."""
+        if isinstance(content, Resumable):
+            return _Renewing(content, self)
+        return self.renewing(content)
+
+    def renewing(self, chunks: Iterable[T]) -> Iterator[T]:
+        """Yield chunks, and renew the lease now and then as they come, if the servers can be
+        reached."""
+        for chunk in chunks:
+            if time.monotonic() >= self._renew_at:
+                self._renew_at = time.monotonic() + self._seconds / RENEWALS
+                with contextlib.suppress(StoreUnavailable):
+                    self.lease = self._leases.renew(self.entry, self.lease, self._seconds)
+            yield chunk
+
+
+class _Renewing(Resumable):
+    """Content for whose arrival a lease is renewed."""
+
+    def __init__(self, content: Resumable, held: Held) -> None:
+        self._content = content
+        self._held = held
+
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        return self._held.renewing(self._content.pieces(have))
+
+    def verify(self, size: int, digest: str) -> None:
+        self._content.verify(size, digest)

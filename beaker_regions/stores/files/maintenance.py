@@ -1,0 +1,300 @@
+"""Looking after the files of a region: what there is, what is wrong, what nobody needs.
+
+All of it may run while other processes read and write. What it removes is a miss for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import math
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefused
+from beaker_regions.stores.files.content import Description
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions.stores.files.store import FileStore
+
+LEFT_ALONE = 60 * 60
+"""Seconds; what changed since then may be about to be used by who is writing it."""
+
+
+class Stored(NamedTuple):
+    """One entry's files."""
+
+    path: str
+    """The record's."""
+    address: bytes
+    size: int
+    """Bytes of the record, and of its content."""
+    last_use: float
+    """Seconds since the epoch; noted now and then, where a region has a limit."""
+    record: Record | None
+    """None: it is no record of this application."""
+    content: Description | None
+    invalidated: bool
+    """Whether no read can match it any more."""
+
+    def is_over(self, now: float, grace: float = 0.0) -> bool:
+        """Whether nobody is ever served it, ``grace`` seconds after its expiry included."""
+        return (
+            self.record is None
+            or self.invalidated
+            or now >= self.record.stored_at + self.record.expire + grace
+            or self.record.stored_at > now + AHEAD
+            or (self.content is not None and self.content.outlived)
+        )
+
+
+class Usage(NamedTuple):
+    """What a region's files come to."""
+
+    entries: int
+    size: int
+    """Bytes, equal content counted once."""
+    oldest: float | None
+    """When the oldest record was stored, in seconds since the epoch."""
+
+
+class Swept(NamedTuple):
+    """What was removed."""
+
+    entries: int
+    leftovers: int
+    """Files that no entry needs."""
+
+
+def shards(store: FileStore) -> list[str]:
+    """Return the folders of a store's entries, 256 at the most, in no order."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(store.folder / "entries") as folders:
+        return [folder.path for folder in folders]
+    return []
+
+
+def written_to(store: FileStore) -> Iterator[str]:
+    """Yield what every process that uses a store has to be able to write to: its folders, and the
+    files that are written in place."""
+    if store.folder.is_dir():
+        yield str(store.folder)
+        with os.scandir(store.folder) as found:
+            for each in found:
+                yield each.path
+                if each.is_dir(follow_symlinks=False):
+                    with os.scandir(each) as inside:
+                        in_place = each.name in ("counters", "locks")
+                        yield from (
+                            one.path
+                            for one in inside
+                            if in_place or one.is_dir(follow_symlinks=False)
+                        )
+
+
+def records(shard: str) -> list[str]:
+    """Return the paths of the records in one folder of entries, in no order."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(shard) as files:
+        return [file.path for file in files]
+    return []
+
+
+def stored(store: FileStore) -> Iterator[Stored]:
+    """Yield every entry of a store."""
+    for shard in shards(store):
+        for path in records(shard):
+            found = stored_at(store, path)
+            if found is not None:
+                yield found
+
+
+def stored_at(store: FileStore, path: str) -> Stored | None:
+    """Return the entry whose record is at ``path``; None: it is gone, or nothing of ours."""
+    shard, _, name = path.rpartition("/")
+    try:
+        address = bytes.fromhex(shard[-2:] + name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (ValueError, FileNotFoundError):
+        return None
+    try:
+        file = os.fstat(descriptor)
+        stored = os.read(descriptor, file.st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None  # replaced since it was opened, by another host
+        raise
+    finally:
+        # What a network's file system says of a file that is gone was said.
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    try:
+        record = store.unseal(address, stored)
+    except RecordRefused:
+        return Stored(path, address, len(stored), file.st_mtime, None, None, False)
+    content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
+    size = len(stored) + (content.size if content else 0)
+    invalidated = not store.is_current(record)
+    return Stored(path, address, size, file.st_mtime, record, content, invalidated)
+
+
+def usage(store: FileStore, seconds: float = math.inf) -> Usage:
+    """Count a store's entries and bytes. Raises TimeoutError if that takes longer than
+    ``seconds``."""
+    ends = time.monotonic() + seconds
+    entries = size = 0
+    oldest: float | None = None
+    counted = set()
+    for found in stored(store):
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{store.folder} holds more than can be counted in {seconds:g} s")
+        entries += 1
+        size += found.size
+        if found.content is not None:
+            if found.content.digest in counted:
+                size -= found.content.size
+            counted.add(found.content.digest)
+        if found.record is not None:
+            oldest = min(oldest or found.record.stored_at, found.record.stored_at)
+    return Usage(entries, size, oldest)
+
+
+def verify(store: FileStore) -> Iterator[tuple[str, str]]:
+    """Check every record and the digest of every content; take out, and yield with the reason,
+    what is not what was stored: paths and reasons."""
+    digests: dict[int, str] = {}
+    for found in stored(store):
+        reason = _fault(store, found, digests)
+        if reason is not None:
+            remove(store, found)
+            yield found.path, reason
+    for named in _files(store.folder / "equal"):
+        shard, _, name = named.path.rpartition("/")
+        with contextlib.suppress(FileNotFoundError), open(named.path, "rb") as file:
+            known = digests.get(os.fstat(file.fileno()).st_ino)
+            if shard[-2:] + name != (known or hashlib.file_digest(file, "sha256").hexdigest()):
+                os.unlink(named.path)
+                yield named.path, "it has not the digest that it is found by"
+    if store.size_limit is not None and store.size_limit.is_damaged():
+        store.size_limit.recount()
+        yield str(store.size_limit.counter), "the count of the bytes in use is damaged"
+
+
+def _fault(store: FileStore, found: Stored, digests: dict[int, str]) -> str | None:
+    if found.record is None:
+        return "the record is damaged, or of another secret"
+    content = found.content
+    if content is None or content.outlived:
+        return None
+    try:
+        os.close(store.content.verified(found.address, content))
+    except OSError as error:
+        # Replaced or invalidated since the record was read: that is no fault. A client of a
+        # network's file system may remember the former record until it lists the folder.
+        records(os.path.dirname(found.path))
+        again = stored_at(store, found.path)
+        if again is None or again.record != found.record:
+            return None
+        return f"the content cannot be used: {error}"
+    digests[content.inode] = content.digest.hex()
+    return None
+
+
+def remove(store: FileStore, found: Stored) -> int:
+    """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
+    try:
+        os.unlink(found.path)
+    except FileNotFoundError:
+        return 0  # somebody else took it out
+    freed = found.size
+    if found.content is not None and not store.content.remove(found.address, found.content):
+        freed -= found.content.size
+    return freed
+
+
+def clear(store: FileStore) -> int:
+    """Take every entry out; return how many there were."""
+    entries = 0
+    for entries, found in enumerate(stored(store), start=1):  # noqa: B007
+        remove(store, found)
+    return entries
+
+
+def sweep_shard(store: FileStore, shard: str, grace: float = 0.0) -> tuple[list[int], set[str]]:
+    """As `sweep`, for the entries in one folder; return the bytes that each of those removed has
+    freed, and the names of the contents that the others need."""
+    now = time.time()
+    freed = []
+    needed = set()
+    for path in records(shard):
+        found = stored_at(store, path)
+        if found is None:
+            continue
+        if found.is_over(now, grace):
+            freed.append(remove(store, found))
+        elif found.content is not None:
+            needed.add(found.content.name)
+    return freed, needed
+
+
+def sweep(store: FileStore, grace: float = 0.0) -> Swept:
+    """Remove what was invalidated or has expired, ``grace`` seconds ago or longer, and the files
+    that killed processes have left behind."""
+    now = time.time()
+    entries = 0
+    needed = set()
+    for shard in shards(store):
+        over, kept = sweep_shard(store, shard, grace)
+        entries += len(over)
+        needed |= kept
+    leftovers = 0
+    for folder in ("incoming", "content"):
+        for file in _files(store.folder / folder):
+            if file.name not in needed and now - _changed(file) > LEFT_ALONE:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(file.path)
+                    leftovers += 1
+    for file in _files(store.folder / "equal"):
+        if now - _changed(file) > LEFT_ALONE:
+            leftovers += store.content.forget_unused(file.path)
+    if store.size_limit is not None:
+        store.size_limit.recount()
+    return Swept(entries, leftovers)
+
+
+def bytes_in_use(store: FileStore) -> int:
+    """Return what the files of entries take, whoever may need them: no record is read."""
+    size = 0
+    counted = set()
+    for folder in ("entries", "content"):
+        for file in _files(store.folder / folder):
+            with contextlib.suppress(FileNotFoundError):
+                found = file.stat(follow_symlinks=False)
+                if found.st_nlink == 1 or found.st_ino not in counted:
+                    size += found.st_size
+                    counted.add(found.st_ino)
+    return size
+
+
+def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and the folders in it, in no order."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for each in found:
+        if each.is_dir(follow_symlinks=False):
+            yield from _files(each.path)
+        else:
+            yield each
+
+
+def _changed(file: os.DirEntry[str]) -> float:
+    """Return when a file changed, or its names: a new name of old content is new."""
+    with contextlib.suppress(FileNotFoundError):
+        return file.stat(follow_symlinks=False).st_ctime
+    return time.time()

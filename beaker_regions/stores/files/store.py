@@ -1,0 +1,319 @@
+"""Entries as files: one record an entry, and beside it, for content, one raw file.
+
+Layout of a store's folder::
+
+    generations             what is current (`beaker_regions.stores.files.generations`)
+    generations.mark        when that was changed
+    identity                a random number, by which others know the folder
+    leases                  who is loading (`beaker_regions.stores.files.locks`)
+    entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
+    content/ab/cdef…-12ab   raw content of an entry (`beaker_regions.stores.files.content`)
+    equal/ab/cdef…          the same files once more, by their content's digest
+    incoming/               files being written
+    counters/ab             numbers (`beaker_regions.stores.files.counters`)
+    locks/ab                who is exchanging a record
+    (`beaker_regions.stores.files.compare_and_set`) usage                   bytes in use
+    (`beaker_regions.stores.files.eviction`) swept                   where what has expired was
+    removed last (`beaker_regions.stores.files.sweeping`)
+
+A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
+none. A record is checked as a whole at every read and needs nothing more: it is synced only where
+content depends on it. A record names the places of its generations, so that upkeep, which knows no
+function, can tell whether an entry was invalidated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.engine.store import Entry, Gone, Lease, Reading, Store, Watched, dump
+from beaker_regions.entries.content import (
+    CachedFile,
+    Resumable,
+    content_chunks,
+    is_content,
+    keep_open,
+)
+from beaker_regions.entries.records import Codec, OtherFormat, Record, RecordRefused, Signer
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime.atomic_write import arriving, move, reported
+from beaker_regions.stores.files.compare_and_set import FileExchange
+from beaker_regions.stores.files.content import ContentFiles, Description
+from beaker_regions.stores.files.counters import FileCounters
+from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
+from beaker_regions.stores.files.generations import GenerationTable, places
+from beaker_regions.stores.files.locks import FileLeases
+from beaker_regions.stores.files.record_cache import LatelyRead
+from beaker_regions.stores.folder_identity import identity_of
+from beaker_regions.stores.pending import Undelivered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+LARGE = 64 * 1024
+"""Bytes; bytes and texts from this size on are content, which costs no more than reading it."""
+
+
+class FileStore(Store):
+    """A region's entries in one folder, shared by all threads and processes of a host.
+
+    ``size_limit``: bytes; None: there is no limit. ``durable``: content (streamed, or bytes and
+    texts from `LARGE` on) is on disk with its record when it has been stored; it is what is costly
+    to get again. Other values are not synced: they are cheap to load and, as a torn record is
+    found, safe to lose. Without ``durable`` nothing is synced, and content lasts until the machine
+    starts anew. ``verify_reads``: the digest of content is checked whenever it is opened.
+    """
+
+    is_shared = False
+    OPTIONS = ("size_limit", "durable", "verify_reads")
+
+    def __init__(
+        self,
+        folder: Path,
+        signer: Signer,
+        *,
+        size_limit: int | None = DEFAULT,
+        durable: bool = True,
+        verify_reads: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.size_limit = None if size_limit is None else SizeLimit(self, size_limit)
+        self.content = ContentFiles(folder, durable=durable, verify_reads=verify_reads)
+        self._durable = durable
+        self._signer = signer
+        self._entries = str(folder / "entries")
+        self._incoming = folder / "incoming"
+        self._generations = GenerationTable(folder / "generations")
+        self._leases = FileLeases(folder / "leases")
+        self._identity: str | None = None
+        self._undelivered = Undelivered()
+        self._lately_read = LatelyRead()
+        self.counters = FileCounters(folder / "counters")
+        self._exchange = FileExchange(self, str(folder / "locks"))
+
+    def owner(self) -> str | None:
+        try:
+            self._identity = identity_of(self.folder).hex()
+        except (OSError, StoreUnavailable):
+            if self._identity is None:
+                raise
+        return self._identity
+
+    # -- records ---------------------------------------------------------------------------
+
+    def read(self, entry: Entry) -> Reading:
+        return self._reading(entry, self._current(entry, self._generations.read))
+
+    def read_afresh(self, entry: Entry) -> Reading:
+        self._lately_read.forget(entry.address)
+        return self._reading(entry, self._current(entry, self._generations.read_afresh))
+
+    def begin(self, entry: Entry) -> Reading:
+        # The table has a generation for every scope: there is none to be made.
+        self._lately_read.forget(entry.address)
+        return self._reading(entry, self._current(entry, self._generations.read_settled))
+
+    def _current(
+        self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
+    ) -> tuple[bytes | None, ...]:
+        try:
+            self._undelivered.deliver(self._generations.change)
+            return read(places(entry.scopes))
+        except OSError as error:
+            raise StoreUnavailable("read", str(error)) from error
+
+    def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Reading:
+        """Return an entry's record beside the current generations."""
+        record = self._lately_read.get(entry.address, generations)
+        if record is not None:
+            return Reading(record, generations)
+        try:
+            return Reading(self._record(entry.address), generations)
+        except OSError as error:
+            raise StoreUnavailable("read", str(error)) from error
+        except RecordRefused as error:
+            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
+
+    def _record(self, address: bytes) -> Record | None:
+        """Return an entry's record, as it is stored. Raises OSError and RecordRefused."""
+        path = self._entry_path(address)
+        try:
+            if address in self._lately_read:
+                found = os.stat(path)
+                if record := self._lately_read.unchanged(address, found):
+                    if self.size_limit is not None:
+                        self.size_limit.used(path, found)
+                    return record
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            # Plain system calls take half the time of open().read() for a small file.
+            found = os.fstat(descriptor)
+            stored = os.read(descriptor, found.st_size)
+            if self.size_limit is not None:
+                self.size_limit.used(descriptor, found)
+        finally:
+            os.close(descriptor)
+        record = self.unseal(address, stored)
+        if record.codec is Codec.FILE:
+            self._lately_read.keep(address, found, record)
+        return record
+
+    def unseal(self, address: bytes, stored: bytes) -> Record:
+        """Return the record that was stored for the entry at ``address``. Raises RecordRefused."""
+        return self._signer.open(address, stored)
+
+    def _scopes(self, scopes: tuple[str, ...]) -> bytes:
+        """Return what a record says of its scopes, for `is_current`."""
+        found = places(scopes)
+        return struct.pack(f"<{len(found)}I", *found)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a record was not invalidated, as far as can be said: a full disk may have no
+        table of generations, and is to be cleared all the same."""
+        count = len(record.generations)
+        if len(record.scopes) != 4 * count:
+            return False  # of a time when the region had a cluster
+        found = struct.unpack(f"<{count}I", record.scopes)
+        try:
+            return self._generations.read_afresh(found) == record.generations
+        except OSError:
+            return True
+
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+        if is_content(value):
+            content = value if isinstance(value, Resumable) else content_chunks(value)
+            return self._write_content(entry, Codec.FILE, content, record)
+        codec, payload = dump(value)
+        if codec is not Codec.PICKLE and len(payload) >= LARGE:
+            self._write_content(entry, codec, [payload], record)
+        else:
+            self._replace(entry, record._replace(codec=codec, payload=payload), None)
+        return value
+
+    def _write_content(
+        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
+    ) -> Any:
+        content = self.content.store(entry.address, codec, chunks)
+        record = record._replace(codec=Codec.FILE, payload=content.pack())
+        try:
+            with reported("write"):
+                # Before eviction could take it.
+                opened = self._content_value(entry, record) if codec is Codec.FILE else None
+            self._replace(entry, record, content)
+        except StoreUnavailable:
+            self.content.remove(entry.address, content)
+            raise
+        return opened
+
+    def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
+        """Publish a record, with its content, in place of the entry's former ones."""
+        former = self._content_of(entry)
+        grown = self._publish(entry, record)
+        self._lately_read.forget(entry.address)
+        if content is not None and not content.shared:
+            grown += content.size
+        if former is not None and self.content.remove(entry.address, former):
+            grown -= former.size
+        if self.size_limit is not None:
+            self.size_limit.grew(grown)
+
+    def _publish(self, entry: Entry, record: Record) -> int:
+        """Put a record into place; return by how many bytes it is larger than the former one."""
+        path = self._entry_path(entry.address)
+        record = record._replace(scopes=self._scopes(entry.scopes))
+        sealed = self._signer.seal(entry.address, record)
+        with arriving(self._incoming) as file, reported("write"):
+            file.write(sealed)
+            try:
+                former = os.stat(path).st_size
+            except FileNotFoundError:
+                former = 0
+            move(file, path, durable=self._durable and record.codec is Codec.FILE)
+        return len(sealed) - former
+
+    def _entry_path(self, address: bytes) -> str:
+        name = address.hex()
+        return f"{self._entries}/{name[:2]}/{name[2:]}"
+
+    def watch(self, entry: Entry) -> Watched:
+        return self._exchange.watch(entry, self._entry_path(entry.address))
+
+    def exchange(
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+    ) -> bool:
+        path = self._entry_path(entry.address)
+        return self._exchange.exchange(entry, path, value, record, ttl, seen)
+
+    # -- content ---------------------------------------------------------------------------
+
+    def _content_of(self, entry: Entry) -> Description | None:
+        """Return the content of the entry's present record, if it has one."""
+        record = self._reading(entry, ()).record
+        if record is None or record.codec is not Codec.FILE:
+            return None
+        return Description.unpack(record.payload)
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        if record.codec is not Codec.FILE:
+            return super().value(entry, record)
+        try:
+            return self._content_value(entry, record)
+        except FileNotFoundError as error:
+            self._lately_read.forget(entry.address)
+            if self._reading(entry, record.generations).record == record:
+                raise
+            raise Gone from error
+
+    def _content_value(self, entry: Entry, record: Record) -> Any:
+        described = Description.unpack(record.payload)
+        if described.codec is Codec.BYTES:
+            return self.content.read(entry.address, described)
+        if described.codec is Codec.TEXT:
+            payload = self.content.read(entry.address, described)
+            return super().value(entry, record._replace(codec=described.codec, payload=payload))
+        return CachedFile(
+            Path(self.content.path(entry.address, described.name)),
+            self.content.open(entry.address, described),
+            record.stored_at,
+            size=described.size,
+            digest=described.digest.hex(),
+        )
+
+    def unstored(self, value: Any) -> Any:
+        return keep_open(value) if is_content(value) else value
+
+    # -- generations and leases ------------------------------------------------------------
+
+    def invalidate(
+        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        try:
+            with reported("invalidate"):
+                self._generations.change(scopes, meanwhile)
+        except StoreUnavailable:
+            self._undelivered.keep(scopes)
+            raise
+
+    def owe(self, scopes: Iterable[str]) -> None:
+        self._undelivered.keep(scopes)
+        # Other processes do not know of it, and a disk is soon told.
+        with contextlib.suppress(OSError):
+            self._undelivered.deliver(self._generations.change)
+
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        with reported("lease"):
+            return self._leases.acquire(entry.address, over)
+
+    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+        with reported("lease"):
+            return self.content.is_arriving(entry.address, seconds)
+
+    def release(self, entry: Entry, lease: Lease) -> None:
+        with reported("lease"):
+            self._leases.release(lease)

@@ -1,0 +1,50 @@
+"""What has expired is removed now and then, without a command or a timer.
+
+Whoever comes first in a minute (`beaker_regions.telemetry.maintenance`) looks at one of the 256
+folders of a region's entries, in a thread of its own: so all are looked at within hours, and no
+caller waits. A file says which folder was the last; who holds its lock is alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from beaker_regions.runtime.flock import locked
+from beaker_regions.stores.files import maintenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beaker_regions.stores.files.store import FileStore
+
+logger = logging.getLogger("beaker_regions")
+
+EVERY = 50.0
+"""Seconds between two folders of a store, whichever processes look at them: less than a minute,
+so that each minute has one."""
+
+
+def sweep_next(store: FileStore, grace: Callable[[], float]) -> None:
+    """Remove what was invalidated, or has expired ``grace()`` seconds ago or longer, from the
+    folder whose turn it is; not if it is too early, or another process does so. Never raises
+    OSError."""
+    shards = sorted(maintenance.shards(store))
+    if not shards:
+        return
+    try:
+        # Another process that has it looks at what this one would look at.
+        with contextlib.suppress(TimeoutError), locked(str(store.folder / "swept"), 0) as turn:
+            last = os.read(turn, 2).decode("latin-1")
+            if last and 0 <= time.time() - os.fstat(turn).st_mtime < EVERY:
+                return
+            shard = next((each for each in shards if each[-2:] > last), shards[0])
+            os.pwrite(turn, os.fsencode(shard[-2:]), 0)
+            freed, _ = maintenance.sweep_shard(store, shard, grace())
+            if freed and store.size_limit is not None:
+                store.size_limit.grew(-sum(freed))
+    except OSError as error:
+        logger.warning("what has expired in %s cannot be removed: %s", store.folder, error)

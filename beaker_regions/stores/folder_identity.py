@@ -1,0 +1,34 @@
+"""What tells a folder from all others, to every process and host that has it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from beaker_regions.runtime.atomic_write import arriving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def identity_of(folder: Path) -> bytes:
+    """Return a folder's identity: a random number that is made once, and its file's, so that a copy
+    of the folder is another one. Raises OSError and StoreUnavailable."""
+    path = folder / "identity"
+    with contextlib.suppress(FileNotFoundError):
+        return _identity(path)
+    with arriving(folder / "incoming") as file:
+        file.write(os.urandom(16))
+        file.flush()
+        os.fsync(file.fileno())
+        # A link never replaces: of several hosts, one makes it.
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)
+    os.listdir(folder)  # where there was none may be remembered
+    return _identity(path)
+
+
+def _identity(path: Path) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino

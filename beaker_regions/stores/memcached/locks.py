@@ -1,0 +1,115 @@
+"""Leases on memcached servers: an item that one caller adds, and that runs out by itself."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from beaker_regions.engine.store import MOST_LEVEL, Lease
+from beaker_regions.entries.records import TURN_SIZE
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.stores.memcached.connection import NOT_TAKEN, exptime_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beaker_regions.engine.store import Entry
+    from beaker_regions.stores.memcached.connection import Connection
+    from beaker_regions.stores.memcached.server import Server
+
+_VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
+"""Of a lease: its turn, its level, and whether content arrives for it."""
+
+
+class MemcachedLeases:
+    """At most one an entry, on the server that ``server_of`` says. Times in seconds; every method
+    may raise StoreUnavailable."""
+
+    def __init__(self, server_of: Callable[[Entry], Server]) -> None:
+        self._server_of = server_of
+
+    def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
+        """As `Store.acquire`."""
+        server, name = self._server_of(entry), _name(entry)
+        try:
+            return server.ask(
+                lambda connection: _take(connection, server.key_of(name), seconds, over)
+            )
+        except BaseException as error:
+            # A server that hung may give a lease that nobody waits for any more; and one that was
+            # given is nobody's when a signal ends this process before it has the answer.
+            if not (isinstance(error, StoreUnavailable) and error.kind == NOT_TAKEN):
+                server.owe([name])
+            raise
+
+    def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:
+        """Let a lease last anew from now, and who waits for it know that content arrives. Returns
+        what to release: the same if another has it by now."""
+        server, ends = self._server_of(entry), time.monotonic() + seconds * 2**lease.level
+        key = server.key_of(_name(entry))
+        value = _VALUE.pack(lease.turn, lease.level, True)
+
+        def renew(connection: Connection) -> bool:
+            found = connection.gets(key)
+            if found is None or _lease(found.value).turn != lease.turn:
+                return False
+            # Never over another's: a turn that was taken over does not come back.
+            return bool(connection.cas(key, value, exptime_of(seconds * 2**lease.level), found))
+
+        if server.ask(renew):
+            return lease._replace(ends=ends)
+        taken = self.acquire(entry, seconds)
+        return taken if taken.mine else lease
+
+    def is_arriving(self, entry: Entry) -> bool:
+        """Whether content arrives for who has the lease: it was renewed, and has not run out."""
+        server = self._server_of(entry)
+        key = server.key_of(_name(entry))
+        found = server.ask(lambda connection: connection.get([key])).get(key, b"")
+        return len(found) == _VALUE.size and bool(_VALUE.unpack(found)[2])
+
+    def release(self, entry: Entry, lease: Lease) -> None:
+        """As `Store.release`."""
+        # A lease that ran out may be another's by now.
+        if time.monotonic() < lease.ends:
+            self._server_of(entry).delete([_name(entry)])
+
+
+def _take(connection: Connection, key: str, seconds: float, over: bytes) -> Lease:
+    mine = _own(seconds, 0)
+    if connection.add(key, _value(mine), exptime_of(seconds)):
+        return mine
+    found = connection.gets(key)
+    if found is None:
+        return Lease(b"")  # it ended just now
+    others = _lease(found.value)
+    if not over or others.turn != over:
+        return others
+    mine = _own(seconds, min(others.level + 1, MOST_LEVEL))
+    if connection.cas(key, _value(mine), exptime_of(seconds * 2**mine.level), found):
+        return mine
+    return _lease(connection.get([key]).get(key, b""))
+
+
+def _own(seconds: float, level: int) -> Lease:
+    ends = time.monotonic() + seconds * 2**level
+    return Lease(os.urandom(TURN_SIZE), level, ends, mine=True)
+
+
+def _value(lease: Lease) -> bytes:
+    return _VALUE.pack(lease.turn, lease.level, False)
+
+
+def _lease(value: bytes) -> Lease:
+    """Return the lease of another; what another release has put there, or somebody else, is one
+    as well."""
+    if len(value) != _VALUE.size:
+        return Lease(value[:TURN_SIZE])
+    turn, level, _ = _VALUE.unpack(value)
+    return Lease(turn, min(level, MOST_LEVEL))
+
+
+def _name(entry: Entry) -> str:
+    return f"l{entry.address.hex()}"

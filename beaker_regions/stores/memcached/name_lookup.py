@@ -1,0 +1,139 @@
+"""Names of servers, looked up within a time-out: the system's resolver may take ten seconds for one
+attempt, and cannot be told to give up.
+
+A name is looked up by a thread of its own, one for each name at a time. Who cannot wait for it any
+longer leaves it to the next attempt to take the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import Any, TypeVar
+
+from beaker_regions.runtime.interruptions import is_interruption
+
+S = TypeVar("S", bound=socket.socket)
+
+KEPT = 60.0
+"""Seconds for which what a name stands for is not looked up again, while servers answer there."""
+
+Address = tuple[socket.AddressFamily, Any]
+"""The family, and the address as ``connect`` takes it."""
+
+
+class _Lookup:
+    """One that is being made, or was."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._ended = threading.Event()
+        self.ended_at = float("inf")
+        self._found: list[Address] | OSError = []
+        threading.Thread(target=self._look, name=f"looks up {host}", daemon=True).start()
+
+    def _look(self) -> None:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            # IPv4 first: where both are known, it is what servers listen on more often.
+            addresses = {(family, address) for family, _, _, _, address in found}
+            self._found = sorted(addresses, key=lambda each: (each[0] != socket.AF_INET, each[1]))
+        except (OSError, UnicodeError) as error:
+            self._found = error if isinstance(error, OSError) else OSError(str(error))
+        self.ended_at = time.monotonic()
+        self._ended.set()
+
+    def addresses(self, seconds: float) -> list[Address]:
+        if not self._ended.wait(seconds):
+            raise TimeoutError(f"the name {self._host} is still being looked up")
+        if isinstance(self._found, OSError):
+            raise OSError(*self._found.args)
+        return self._found
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+_lock = threading.Lock()
+
+
+def addresses(host: str, port: int, seconds: float) -> list[Address]:
+    """Return what a server's name, or number, stands for, one or more, IPv4 first. Raises OSError;
+    after ``seconds`` TimeoutError."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        if _is_number(family, host):
+            return [(family, (host, port))]
+    with _lock:
+        lookup = _lookups.get((host, port))
+        if lookup is None or time.monotonic() - lookup.ended_at > KEPT:
+            lookup = _lookups[host, port] = _Lookup(host, port)
+    try:
+        return lookup.addresses(seconds)
+    except TimeoutError:
+        raise
+    except OSError:
+        forget(host, port)
+        raise
+
+
+def connect(host: str, port: int, seconds: float, cls: type[S]) -> S:
+    """Return a socket of class ``cls``, connected to a server within ``seconds``, with a time-out
+    of as many. Raises OSError."""
+    deadline = time.monotonic() + seconds
+    places = addresses(host, port, seconds)
+    for at, (family, address) in enumerate(places):
+        made = cls(family, socket.SOCK_STREAM)
+        try:
+            # What is left is for all that are left.
+            left = (deadline - time.monotonic()) / (len(places) - at)
+            made.settimeout(max(left, 0.001))
+            made.connect(address)
+            made.settimeout(seconds)
+            return made
+        except BaseException as error:
+            made.close()
+            last = at == len(places) - 1 or not isinstance(error, OSError) or is_interruption(error)
+            if last:
+                forget(host, port)
+                raise
+    raise OSError(f"the name {host} stands for nothing")
+
+
+def forget(host: str, port: int) -> bool:
+    """Look a name up again the next time: nobody answers where it leads. Returns whether it is a
+    name."""
+    with _lock:
+        lookup = _lookups.get((host, port))
+        if lookup is not None and lookup.ended_at <= time.monotonic():
+            del _lookups[host, port]
+        return lookup is not None
+
+
+def address_of(server: str, seconds: float) -> str:
+    """Return a server's address in the form of libmemcached, which would look up a name without a
+    time-out, and knows IPv4 alone. Raises OSError."""
+    if server.startswith("unix:"):
+        return server.removeprefix("unix:")
+    host, _, port = server.rpartition(":")
+    for family, address in addresses(host, int(port), seconds):
+        if family == socket.AF_INET:
+            return f"{address[0]}:{port}"
+    raise OSError(f"{host} has no IPv4 address, and pylibmc takes no other")
+
+
+def _is_number(family: socket.AddressFamily, host: str) -> bool:
+    try:
+        socket.inet_pton(family, host.partition("%")[0])
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _forget_all() -> None:
+    # The threads that look up are the parent's.
+    global _lock
+    _lock = threading.Lock()
+    _lookups.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,222 @@
+"""Memcached through pylibmc (libmemcached), for speed and for servers that want a password."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.stores.memcached.connection import (
+    NOT_TAKEN,
+    Connection,
+    Item,
+    NotANumber,
+    added,
+)
+from beaker_regions.stores.memcached.name_lookup import address_of, forget
+from beaker_regions.stores.memcached.python_memcached import PythonMemcached
+from beaker_regions.stores.memcached.sasl import mechanisms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from beaker_regions.stores.memcached.connection import Halves
+
+_NO_KEY = "brg1:"
+"""Under which nothing is kept."""
+_NO_MEMORY_ERROR = "error 48 "
+"""libmemcached's number for a server that has no memory left."""
+
+
+class Pylibmc(Connection):
+    """Through pylibmc (libmemcached), for speed and for servers that want a password."""
+
+    def __init__(
+        self, server: str, timeout: float, username: str | None, password: str | None
+    ) -> None:
+        try:
+            with mechanisms():
+                import pylibmc
+        except ImportError as error:
+            raise ConfigurationError(
+                "memcache_module = 'pylibmc': it is not installed; pip install pylibmc"
+            ) from error
+
+        class Client(pylibmc.Client):  # type: ignore[misc]
+            def serialize(self, value: bytes) -> tuple[bytes, int]:
+                return value, 0
+
+            def deserialize(self, value: bytes, flags: int) -> bytes:
+                # Only bytes are ours; what else it may be is no record.
+                return b"" if flags else value
+
+        self._error = pylibmc.Error
+        self._too_big = pylibmc.TooBig
+        self._not_found = pylibmc.NotFound
+        self._not_understood = pylibmc.ClientError
+        self._connected = object()
+        """Another object for each connection."""
+        self._kept = self._resent = False
+        self._signs_in = username is not None
+        self._timeout = timeout
+        # The library sends one command after the other; a server that wants a password speaks
+        # nothing else.
+        self._text = None if self._signs_in else PythonMemcached(server, timeout)
+        self._server, self._client_class = server, Client
+        self._options = {"binary": self._signs_in, "username": username, "password": password}
+        self._client = self._made()
+        self._is_old = False
+
+    def _made(self) -> Any:
+        try:
+            address = address_of(self._server, self._timeout)
+        except OSError as error:
+            raise StoreUnavailable("server", str(error)) from error
+        milliseconds, microseconds = round(self._timeout * 1e3), round(self._timeout * 1e6)
+        return self._client_class(
+            [address],
+            **self._options,
+            behaviors={
+                "tcp_nodelay": True,
+                "tcp_keepalive": True,
+                "connect_timeout": milliseconds,
+                "_poll_timeout": milliseconds,
+                "send_timeout": microseconds,
+                "receive_timeout": microseconds,
+            },
+        )
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = self._ask(self._get, keys)
+        return found
+
+    def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        found: dict[str, bytes] = self._client.get_multi(keys)
+        if not found:
+            # Of many keys the library says nothing when the server fails; of one it does.
+            self._client.get(keys[0])
+        return found
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        stored = bool(self._ask(self._client.add, key, value, exptime))
+        return added(stored, self._resent)
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        return bool(self._store(self._client.set, key, value, exptime))
+
+    def _store(self, command: Callable[..., Any], *args: Any) -> bool | None:
+        """Return what the server says; None when it will not take the value."""
+        try:
+            return bool(self._ask(command, *args))
+        except StoreUnavailable as error:
+            if error.kind == NOT_TAKEN:
+                return None
+            raise
+
+    def delete(self, key: str) -> None:
+        self._ask(self._client.delete, key)
+
+    def incr(self, key: str, amount: int) -> int | None:
+        found: int | None = self._ask(self._incr, key, amount)
+        return found
+
+    def _incr(self, key: str, amount: int) -> int | None:
+        try:
+            return int(self._client.incr(key, amount))
+        except self._not_found:
+            return None
+        except self._not_understood as error:
+            raise NotANumber(key) from error
+
+    def gets(self, key: str) -> Item | None:
+        # Bytes that live until it is done: of a text the library makes bytes of its own, which it
+        # gives back before it sends them, and another thread writes over them.
+        value, number = self._ask(self._gets, key.encode())
+        return None if value is None else Item(value, (number, self._connected))
+
+    def _gets(self, key: bytes) -> tuple[bytes | None, int]:
+        with self._numbered():
+            found: tuple[bytes | None, int] = self._client.gets(key)
+            return found
+
+    @contextlib.contextmanager
+    def _numbered(self) -> Iterator[None]:
+        """Let the library ask for the numbers of items, for which every hit would pay."""
+        self._client.set_behaviors({"cas": 1})
+        try:
+            yield
+        finally:
+            self._client.set_behaviors({"cas": 0})
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        if seen is None:
+            stored = self._store(self._client.add, key, value, exptime)
+        else:
+            stored = self._store(self._cas, key, value, exptime, seen)
+        return added(stored, self._resent) if stored is not None else None
+
+    def _cas(self, key: str, value: bytes, exptime: int, seen: Item) -> bool:
+        number, connected = seen.token
+        if connected is not self._connected:
+            return False
+        try:
+            with self._numbered():
+                return bool(self._client.cas(key, value, number, exptime))
+        except self._not_found:
+            return False
+
+    # -- many at once ----------------------------------------------------------------------
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        return self._text.getting(keys) if self._text else super().getting(keys)
+
+    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+        if self._text is None:
+            return super().setting(keys, value, exptime)
+        return self._text.setting(keys, value, exptime)
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        return self._text.replacing(values, seen) if self._text else super().replacing(values, seen)
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        return self._text.deleting(keys) if self._text else super().deleting(keys)
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
+        if self._is_old:
+            # For the next request: this one knows the former.
+            self._client, self._is_old = self._made(), False
+        kept, self._kept = self._kept, False
+        self._resent = False
+        started = time.monotonic()
+        try:
+            if self._signs_in and not kept:
+                # Only of one key does the library say that the password is wrong.
+                self._client.get(_NO_KEY)
+            answer = command(*args)
+        except self._error as error:
+            if isinstance(error, self._too_big) or str(error).startswith(_NO_MEMORY_ERROR):
+                self._kept = True
+                raise StoreUnavailable(NOT_TAKEN, str(error)) from error
+            self._disconnect()
+            if kept and time.monotonic() - started < self._timeout / 2:
+                # The server closed a connection that was kept, as one that restarted has.
+                answer = self._ask(command, *args)
+                self._resent = True
+                return answer
+            raise StoreUnavailable("server", str(error) or repr(error)) from error
+        except BaseException:
+            # Interrupted: the rest of the answer would be taken for that to the next request.
+            self._disconnect()
+            raise
+        self._kept = True
+        return answer
+
+    def _disconnect(self) -> None:
+        self._client.disconnect_all()
+        if not self._server.startswith("unix:"):
+            host, _, port = self._server.rpartition(":")
+            self._is_old = forget(host, int(port))
+        self._connected = object()

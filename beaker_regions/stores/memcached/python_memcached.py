@@ -1,0 +1,278 @@
+"""Memcached through python-memcached, the default.
+
+The library's own commands take a failure for a miss and look for other servers. So of it the
+connection is used, and requests are written and answers are read here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime.interruptions import is_interruption
+from beaker_regions.stores.memcached.connection import (
+    NOT_TAKEN,
+    Connection,
+    Item,
+    NotANumber,
+    added,
+)
+from beaker_regions.stores.memcached.wire import LONGEST_LINE, Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from beaker_regions.stores.memcached.connection import Halves
+
+T = TypeVar("T")
+
+BATCH = 500
+"""Keys of one message; its answer has room in the system's buffers, so that nobody waits for
+somebody who waits."""
+_VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
+_END = b"END\r\n"
+_STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
+_DELETED = {b"DELETED": True, b"NOT_FOUND": False}
+_NOT_TAKEN = re.compile(rb"SERVER_ERROR (?:object too large|out of memory|Out of memory)")
+_NO_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
+
+
+class PythonMemcached(Connection):
+    """Through python-memcached, the default."""
+
+    def __init__(self, server: str, timeout: float) -> None:
+        self._host = Host(server, timeout)
+        self._sent = 0
+        """How often the current request was sent."""
+
+    # -- one key ---------------------------------------------------------------------------
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return self._ask(b"get %b\r\n" % " ".join(keys).encode(), self._values)
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        answer = self._ask(_storing(b"add", key, value, exptime), self._line)
+        return added(self._meaning(answer, _STORED), self._sent > 1)
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        return self._is_stored(self._ask(_storing(b"set", key, value, exptime), self._line)) is True
+
+    def delete(self, key: str) -> None:
+        self._meaning(self._ask(b"delete %b\r\n" % key.encode(), self._line), _DELETED)
+
+    def incr(self, key: str, amount: int) -> int | None:
+        answer = self._ask(b"incr %b %d\r\n" % (key.encode(), amount), self._line)
+        if answer.isdigit():
+            return int(answer)
+        if answer == _NO_NUMBER:
+            raise NotANumber(key)
+        self._meaning(answer, {b"NOT_FOUND": False})
+        return None
+
+    def gets(self, key: str) -> Item | None:
+        return self._ask(b"gets %b\r\n" % key.encode(), self._items).get(key)
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        if seen is None:
+            answer = self._ask(_storing(b"add", key, value, exptime), self._line)
+            stored = self._is_stored(answer)
+            return stored if stored is None else added(stored, self._sent > 1)
+        number, connection = seen.token
+        if self._host.socket is not connection:
+            return False
+        request = _storing(b"cas", key, value, exptime, number)
+        return self._is_stored(self._ask(request, self._line, resend=False))
+
+    # -- many at once ----------------------------------------------------------------------
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        found: dict[str, bytes] = {}
+        for batch in _batches(keys):
+            found |= yield from self._asking(b"get %b\r\n" % " ".join(batch).encode(), self._values)
+        return found
+
+    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+        found: dict[str, Item] = {}
+        refused: list[str] = []
+        for batch in _batches(keys):
+            requests = [_storing(b"set", key, value, exptime) for key in batch]
+            requests.append(b"gets %b\r\n" % " ".join(batch).encode())
+
+            def read(batch: Sequence[str] = batch) -> tuple[list[bytes], dict[str, Item]]:
+                return self._lines(len(batch)), self._items()
+
+            answers, items = yield from self._asking(b"".join(requests), read)
+            refused += [
+                key
+                for key, answer in zip(batch, answers, strict=True)
+                if not self._is_stored(answer)
+            ]
+            found |= items
+        if refused:
+            yield from self.deleting(refused)
+        return {key: item for key, item in found.items() if key not in refused}
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        lost: list[str] = []
+        for batch in _batches(list(values)):
+            socket = self._host.socket
+            here = [key for key in batch if socket is not None and seen[key].token[1] is socket]
+            lost += [key for key in batch if key not in here]
+            if here:
+                requests = [
+                    _storing(b"cas", key, values[key], 0, seen[key].token[0]) for key in here
+                ]
+
+                def read(count: int = len(here)) -> list[bytes]:
+                    return self._lines(count)
+
+                answers = yield from self._asking(b"".join(requests), read, resend=False)
+                lost += [
+                    key
+                    for key, answer in zip(here, answers, strict=True)
+                    if not self._is_stored(answer)
+                ]
+        return lost
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        for batch in _batches(keys):
+
+            def read(count: int = len(batch)) -> list[bytes]:
+                return self._lines(count)
+
+            requests = [b"delete %b\r\n" % key.encode() for key in batch]
+            for answer in (yield from self._asking(b"".join(requests), read)):
+                self._meaning(answer, _DELETED)
+
+    # -- reading answers -------------------------------------------------------------------
+
+    def _line(self) -> bytes:
+        return self._host.readline()
+
+    def _lines(self, count: int) -> list[bytes]:
+        return [self._host.readline() for _ in range(count)]
+
+    def _items(self) -> dict[str, Item]:
+        numbers: dict[str, bytes] = {}
+        found, socket = self._values(numbers), self._host.socket
+        if not all(numbers.values()):
+            raise ValueError("the server does not number its items")
+        return {key: Item(value, (int(numbers[key]), socket)) for key, value in found.items()}
+
+    def _values(self, numbers: dict[str, bytes] | None = None) -> dict[str, bytes]:
+        """Read what a server has found, and into ``numbers`` its numbers of the items."""
+        # One read takes the whole answer, as a rule.
+        host = self._host
+        found: dict[str, bytes] = {}
+        answer, at = host.buffer or host.receive(), 0
+        host.buffer = b""
+        while not answer.startswith(_END, at):
+            value = _VALUE.match(answer, at)
+            if value is None:
+                if answer.find(b"\r\n", at) >= 0 or len(answer) - at > LONGEST_LINE:
+                    raise _unexpected(answer[at:].partition(b"\r\n")[0])
+                answer, at = answer[at:] + host.receive(), 0
+                continue
+            key, flags, size, number = value.groups()
+            start = value.end()
+            end = start + int(size)
+            if len(answer) < end + 2:
+                answer = answer[start:] + host.receive(end + 2 - len(answer))
+                start, end = 0, end - start
+            at = end + 2
+            # Only bytes are ours; what else it may be is no record.
+            found[key.decode()] = b"" if flags != b"0" else answer[start:end]
+            if numbers is not None:
+                numbers[key.decode()] = number
+        if len(answer) > at + len(_END):
+            raise ValueError("the server answers more than it was asked")
+        return found
+
+    def _is_stored(self, answer: bytes) -> bool | None:
+        """Return what an answer means; None: the server does not take the value."""
+        return None if _NOT_TAKEN.match(answer) else self._meaning(answer, _STORED)
+
+    def _meaning(self, answer: bytes, meanings: Mapping[bytes, bool]) -> bool:
+        """Return what an answer means; one that it cannot be ends the connection."""
+        if answer not in meanings:
+            error = _unexpected(answer)
+            if error.kind != NOT_TAKEN:
+                self._host.close_socket()
+            raise error
+        return meanings[answer]
+
+    # -- sending requests ------------------------------------------------------------------
+
+    def _ask(self, request: bytes, read: Callable[[], T], *, resend: bool = True) -> T:
+        host = self._host
+        kept, self._sent = host.socket is not None, 1
+        try:
+            try:
+                host.send(request)
+                return read()
+            except OSError as error:
+                if not (kept and resend and _is_closed(error)):
+                    raise
+            host.close_socket()
+            self._sent = 2
+            host.send(request)
+            return read()
+        except BaseException as error:
+            # The rest of the answer would be taken for that to the next request.
+            host.close_socket()
+            if _is_failure(error):
+                raise StoreUnavailable("server", str(error) or repr(error)) from error
+            raise
+
+    def _asking(self, request: bytes, read: Callable[[], T], *, resend: bool = True) -> Halves[T]:
+        """As `_ask`, in halves."""
+        host = self._host
+        kept, self._sent = host.socket is not None, 1
+        try:
+            try:
+                host.send(request)
+                sent_at = time.monotonic()
+                yield
+                with host.waiting_since(sent_at):
+                    return read()
+            except OSError as error:
+                if not (kept and resend and _is_closed(error)):
+                    raise
+            host.close_socket()
+            self._sent = 2
+            host.send(request)
+            return read()
+        except BaseException as error:
+            # The rest of the answer would be taken for that to the next request.
+            host.close_socket()
+            if _is_failure(error):
+                raise StoreUnavailable("server", str(error) or repr(error)) from error
+            raise
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether it is the server's, and not of whoever interrupted the request."""
+    return isinstance(error, OSError | ValueError) and not is_interruption(error)
+
+
+def _is_closed(error: OSError) -> bool:
+    """Whether the server has closed a connection that was kept, as one that restarted has."""
+    return not isinstance(error, TimeoutError) and not is_interruption(error)
+
+
+def _unexpected(answer: bytes) -> StoreUnavailable:
+    kind = NOT_TAKEN if _NOT_TAKEN.match(answer) else "server"
+    return StoreUnavailable(kind, f"it answers {answer[:80]!r}")
+
+
+def _storing(command: bytes, key: str, value: bytes, exptime: int, *number: int) -> bytes:
+    """Return the request that stores a value; with the ``number`` of an item for ``cas``."""
+    line = b"%b %b 0 %d %d" % (command, key.encode(), exptime, len(value))
+    return b"%b%b\r\n%b\r\n" % (line, b"".join(b" %d" % each for each in number), value)
+
+
+def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(keys), BATCH):
+        yield keys[at : at + BATCH]

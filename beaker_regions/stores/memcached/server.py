@@ -1,0 +1,157 @@
+"""One memcached server as this process knows it: well, failing, or owing it invalidations."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.runtime import forking
+from beaker_regions.stores.memcached.connection import NOT_TAKEN, Connections, whole
+from beaker_regions.stores.pending import DELIVERING
+from beaker_regions.telemetry import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from beaker_regions.stores.memcached.connection import Connection, Halves
+    from beaker_regions.stores.pending import Undelivered
+
+T = TypeVar("T")
+
+
+def stem_of(prefix: str) -> str:
+    """Return what all keys of a store begin with that has this prefix."""
+    return f"{prefix}:brg1:" if prefix else "brg1:"
+
+
+class Server:
+    """A server that is left alone for ``retry`` seconds when it fails, and then tried by one
+    caller. What could not be deleted on it is deleted before it is asked for anything else.
+
+    All keys begin with ``stem``."""
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        retry: float,
+        undelivered: Undelivered,
+        stem: str,
+    ) -> None:
+        self.name = name
+        self._stem = stem
+        self._connections = Connections(connect)
+        self._retry = retry
+        self._undelivered = undelivered
+        self._failed = False
+        self._next_try = 0.0
+        self.after_fork()
+        forking.tell(self)
+
+    def after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+    def key_of(self, name: str) -> str:
+        """Return the key under which something of ours is kept: a record by its entry's address, a
+        generation by its scope, a lease by its name."""
+        return f"{self._stem}{name}"
+
+    def cover(self, scope: str) -> None:
+        """Be told of a scope that covers all that a region keeps here."""
+        self._undelivered.cover(scope)
+
+    def ask(self, command: Callable[[Connection], T]) -> T:
+        """Do ``command`` with this thread's connection. Raises StoreUnavailable."""
+        if self._failed:
+            self._take_turn()
+        return self._do(command)
+
+    def asking(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
+        """As `ask`, for a command in halves."""
+        if self._failed:
+            self._take_turn()
+        return (yield from self._doing(command))
+
+    def _do(self, command: Callable[[Connection], T]) -> T:
+        try:
+            answer = command(self._ready())
+        except StoreUnavailable as error:
+            raise self._told(error) from error
+        self._failed = False
+        return answer
+
+    def _doing(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
+        try:
+            answer = yield from command(self._ready())
+        except StoreUnavailable as error:
+            raise self._told(error) from error
+        self._failed = False
+        return answer
+
+    def _ready(self) -> Connection:
+        """Return this thread's connection, when nothing is owed to the server any more."""
+        connection = self._connections.mine()
+        if tracing.watchers:
+            connection = cast("Connection", tracing.Counted(connection))
+        self._undelivered.deliver(lambda names: self._delete(connection, names))
+        return connection
+
+    def _told(self, error: StoreUnavailable) -> StoreUnavailable:
+        """Remember what the server is like that has failed so; return what to say of it."""
+        if error.kind == NOT_TAKEN:
+            # It answers: for all that it has it is as good as ever.
+            self._failed = False
+            return StoreUnavailable(NOT_TAKEN, f"memcached {self.name}: {error}")
+        # Who delivers has reached it, and leaves nothing to wait for.
+        reached = error.kind == DELIVERING
+        self._next_try = time.monotonic() + (0.0 if reached else self._retry)
+        self._failed = self._failed or not reached
+        return StoreUnavailable("server", f"memcached {self.name}: {error}")
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_try:
+                raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
+            self._next_try = now + self._retry
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it failed when it was last asked."""
+        return self._failed
+
+    def changing(
+        self, names: Iterable[str], command: Callable[[Connection], Halves[T]]
+    ) -> Halves[T]:
+        """Do ``command``, which deletes or replaces what is kept under ``names``; or owe that they
+        are deleted, and raise StoreUnavailable.
+
+        Tried at once even when the server is left alone: others may be using it again already.
+        """
+        try:
+            return (yield from self._doing(command))
+        except StoreUnavailable:
+            self.owe(names)
+            raise
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
+        names = list(names)
+        try:
+            self._do(lambda connection: self._delete(connection, names))
+        except StoreUnavailable:
+            self.owe(names)
+            raise
+
+    def owe(self, names: Iterable[str]) -> None:
+        """Delete what is kept under ``names`` before anything else is asked of the server."""
+        self._undelivered.keep(names)
+
+    def _delete(self, connection: Connection, names: Iterable[str]) -> None:
+        keys = list(map(self.key_of, names))
+        if len(keys) == 1:
+            connection.delete(*keys)
+        else:
+            whole(connection.deleting(keys))

@@ -1,0 +1,88 @@
+"""What a memcached tells of itself: its counters and settings (protocol.txt, "Statistics")."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.stores.memcached.name_lookup import address_of, connect
+from beaker_regions.stores.memcached.sasl import mechanisms
+
+PATIENCE = 1.0
+"""Seconds; who asks is a person, and a busy server is to be told from one that is away."""
+
+
+def status(server: str, username: str | None = None, password: str | None = None) -> dict[str, str]:
+    """Return what ``stats`` and ``stats settings`` say, and ``answered_in`` (seconds). Raises
+    StoreUnavailable."""
+    started = time.monotonic()
+    try:
+        if username is None:
+            found = _asked(server)
+        else:
+            found = _signed_in(server, username, password)
+    except (OSError, ValueError) as error:
+        raise StoreUnavailable("server", f"memcached {server}: {error}") from error
+    found["answered_in"] = f"{time.monotonic() - started:.6f}"
+    return found
+
+
+def _asked(server: str) -> dict[str, str]:
+    with contextlib.closing(_connected(server)) as connection, connection.makefile("rwb") as stream:
+        stream.write(b"stats\r\nstats settings\r\n")
+        stream.flush()
+        found: dict[str, str] = {}
+        for _ in range(2):
+            while (line := stream.readline()) != b"END\r\n":
+                word, name, value = line.decode().rstrip("\r\n").split(" ", 2)
+                if word != "STAT":
+                    raise ValueError(f"it answers {line!r}")
+                # The settings have some of the names of the counters, which come first.
+                found.setdefault(name, value)
+    return found
+
+
+def _connected(server: str) -> socket.socket:
+    path = server.removeprefix("unix:")
+    if path.startswith("/"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    host, _, port = server.rpartition(":")
+    return connect(host.strip("[]"), int(port), PATIENCE, socket.socket)
+
+
+def _signed_in(server: str, username: str, password: str | None) -> dict[str, str]:
+    with mechanisms():
+        import pylibmc
+    milliseconds = round(PATIENCE * 1e3)
+    client = pylibmc.Client(
+        [address_of(server, PATIENCE)],
+        binary=True,
+        username=username,
+        password=password,
+        behaviors={"connect_timeout": milliseconds, "receive_timeout": milliseconds * 1000},
+    )
+    found: dict[str, str] = {}
+    try:
+        for what in ("", "settings"):
+            for _, stats in client.get_stats(what):
+                found = {_text(name): _text(value) for name, value in stats.items()} | found
+    except pylibmc.Error as error:
+        raise ValueError(str(error)) from error
+    finally:
+        client.disconnect_all()
+    if "version" not in found:
+        raise ValueError("it does not answer")
+    return found
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,92 @@
+"""From a region's options to the store that keeps its entries."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from beaker_regions.entries.records import Signer
+from beaker_regions.errors import ConfigurationError
+from beaker_regions.stores.beaker.store import BeakerStore
+from beaker_regions.stores.files.cluster import ClusterFileStore
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.memcached.store import MemcachedStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beaker_regions.config.options import RegionOptions
+    from beaker_regions.engine.store import Store
+
+logger = logging.getLogger("beaker_regions")
+
+opened: dict[object, Store] = {}
+"""The stores of this process, by what they were made of."""
+
+
+def open_store(options: RegionOptions) -> Store:
+    """Return the store of a region: regions on the same servers, and managers that name the same
+    folder, share one."""
+    secret = options.secret or _own_secret()
+    name = "" if options.type == "ext:memcached" else options.name
+    identity = (options.type, options.prefix, name, options.data_dir, options.backend, secret)
+    store = opened.get(identity)
+    if store is None:
+        store = opened.setdefault(identity, _make_store(options, secret))
+    return store
+
+
+def forget_store(store: Store) -> None:
+    """Let nobody who opens a store from now on be given this one."""
+    for identity in [each for each, found in list(opened.items()) if found is store]:
+        opened.pop(identity, None)
+
+
+def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
+    backend, name = dict(options.backend), options.name
+    if options.prefix:
+        name = f"{options.prefix}@{name}"
+    signer = Signer(secret, options.type)
+    if options.type == "ext:memcached":
+        folder = options.data_dir and options.data_dir / "undelivered"
+        url = backend.pop("url")
+        return MemcachedStore(url, signer, folder=folder, prefix=options.prefix, **backend)
+    if options.type == "file":
+        parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
+        own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
+        _refuse_links(parent / name)
+        if "cluster" in backend:
+            through: RegionOptions = backend["cluster"]
+            through = replace(through, prefix=options.prefix or through.prefix)
+            servers = cast("MemcachedStore", open_store(through))
+            return ClusterFileStore(parent / name, signer, servers, **own)
+        return FileStore(parent / name, signer, **own)
+    if options.data_dir is not None:
+        backend["data_dir"] = str(options.data_dir)
+    return BeakerStore(options.type, name, backend, signer)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise ConfigurationError where a region's folder, or one in it, lies elsewhere: who put the
+    link there could read and replace what is stored."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in (folder, *folder.iterdir()):
+            if path.is_symlink():
+                raise ConfigurationError(
+                    f"{path} is a symbolic link, and none is followed in a region's folder: remove "
+                    f"it, or set data_dir to the folder where the entries are to lie"
+                )
+
+
+@functools.cache
+def _own_secret() -> tuple[str, ...]:
+    """Return a secret of this process alone: what it stores, all others refuse."""
+    logger.warning(
+        "no secret is configured: no other process, and no later one, can use what this one "
+        "stores; set the option cache.secret"
+    )
+    return (secrets.token_hex(32),)

@@ -1,0 +1,141 @@
+"""What is worth a look: the slowest loads, the largest values, the last invalidations.
+
+One log a kind and host, of one line each, that never grows beyond two files of `LIMIT` bytes. Of
+loads a process writes down only those that are among its slowest of the hour, of values only those
+that are larger than all before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import heapq
+import json
+import os
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from beaker_regions.telemetry import aggregate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LIMIT = 1 << 18
+"""Bytes."""
+SLOWEST = 10
+"""Loads of an hour."""
+SLOW = 0.001
+"""Seconds; a load that takes less is not worth a look."""
+HOUR = 60 * 60
+LONGEST = 200
+"""Characters of a description."""
+
+acting: ContextVar[object] = ContextVar("acting", default=None)
+"""Who invalidates, for the record: ``str`` of what a web request sets here, and is asked for when
+it is written down. None: `program`."""
+program = ""
+"""What this process is, where that is worth a note: the command that runs."""
+
+
+class Note(NamedTuple):
+    """Something that happened."""
+
+    kind: str
+    """load, value or invalidation."""
+    at: float
+    """Seconds since the epoch."""
+    region: str
+    what: str
+    """The function; of an invalidation, what it covered."""
+    number: float
+    """Seconds of a load, bytes of a value."""
+    by: str
+    """Who did it, where that is known."""
+
+
+class Notes:
+    """The notes that one region takes in this process."""
+
+    def __init__(self, region: str, folder: Path | None) -> None:
+        self._region = region
+        self._folder = folder
+        self._slowest: list[float] = []
+        self._hour = 0
+
+    def load(self, function: str, seconds: float) -> None:
+        if seconds >= SLOW and self._is_slow(seconds):
+            self._write("load", function, seconds)
+
+    def value(self, function: str, size: int) -> None:
+        """Note a value's size, in bytes."""
+        self._write("value", function, size)
+
+    def invalidation(self, what: str) -> None:
+        self._write("invalidation", what, 0)
+
+    def _is_slow(self, seconds: float) -> bool:
+        hour = int(time.time()) // HOUR
+        if hour != self._hour:
+            self._slowest, self._hour = [], hour
+        if len(self._slowest) < SLOWEST:
+            heapq.heappush(self._slowest, seconds)
+            return True
+        return heapq.heappushpop(self._slowest, seconds) < seconds
+
+    def _write(self, kind: str, what: str, number: float) -> None:
+        if self._folder is None:
+            return
+        who = acting.get()
+        what, by = what[:LONGEST], (program if who is None else str(who))[:LONGEST]
+        line = json.dumps(Note(kind, round(time.time(), 3), self._region, what, number, by))
+        # A folder that cannot be used costs the notes and nothing else.
+        with contextlib.suppress(OSError):
+            append(self._folder, f"notes.{kind}", line.encode() + b"\n")
+
+
+def append(folder: Path, name: str, line: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    log = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
+    )
+    try:
+        os.write(log, line)
+        if os.fstat(log).st_size > LIMIT:
+            with aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                # Somebody else may have done it already.
+                if os.path.samestat(os.fstat(log), os.stat(path)):
+                    os.replace(path, folder / f"{name}.old")
+    finally:
+        os.close(log)
+
+
+def read(folder: Path, kind: str) -> list[Note]:
+    """Return what was noted, the latest first."""
+    written = enumerate(_read(folder, kind))
+    # What was written later comes first where the times are equal.
+    return [note for _, note in sorted(written, key=lambda each: (-each[1].at, -each[0]))]
+
+
+def highest(folder: Path, kind: str, most: int) -> list[Note]:
+    """Return the notes of the highest numbers, one a function and region."""
+    found: dict[tuple[str, str], Note] = {}
+    for note in _read(folder, kind):
+        at = note.region, note.what
+        if at not in found or found[at].number < note.number:
+            found[at] = note
+    return heapq.nlargest(most, found.values(), key=lambda note: note.number)
+
+
+def _read(folder: Path, kind: str) -> Iterator[Note]:
+    for name in (f"notes.{kind}.old", f"notes.{kind}"):
+        try:
+            lines = (folder / name).read_bytes().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                fields: Any = json.loads(line)
+                yield Note(*fields)

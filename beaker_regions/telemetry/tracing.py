@@ -1,0 +1,228 @@
+"""Who watches calls as they happen: a log, the page they are made for, a trace.
+
+As a rule nobody does, and all that a call does for it is to look whether there are `watchers`.
+Calls are those of cached functions, of pages, and of fragments of templates.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("beaker_regions.calls")
+
+
+class Call:
+    """One call; or several of one function at once, as `many` makes them."""
+
+    __slots__ = (
+        "events",
+        "failed",
+        "function",
+        "is_over",
+        "outer",
+        "region",
+        "round_trips",
+        "seconds",
+        "size",
+    )
+
+    def __init__(self, region: str, function: str, size: int, outer: Call | None) -> None:
+        self.region = region
+        self.function = function
+        self.size = size
+        """How many calls at once; 0 for a refresh, which looks nothing up."""
+        self.outer = outer
+        """The call whose load makes this one."""
+        self.seconds = 0.0
+        """What it took, calls within its load included."""
+        self.round_trips = 0
+        """To servers, without those of calls within its load."""
+        self.failed = False
+        """Whether it raised."""
+        self.is_over = False
+        self.events: Counter[str] = Counter()
+        """What was counted of it (`beaker_regions.telemetry.recorder`); hits that waited for nobody
+        are not."""
+
+    @property
+    def hits(self) -> int:
+        return 0 if self.failed else max(0, self.size - self.stale - self.misses)
+
+    @property
+    def stale(self) -> int:
+        return self.events["stale"]
+
+    @property
+    def misses(self) -> int:
+        return self.events["misses"]
+
+    @property
+    def depth(self) -> int:
+        """Of how many loads it is a part."""
+        return 0 if self.outer is None else self.outer.depth + 1
+
+    @property
+    def outcome(self) -> str:
+        """What came of it: hit, stale, miss, bypassed, refresh or error; of several calls at
+        once, how many of each."""
+        if self.failed:
+            return "error"
+        if self.size == 0:
+            return "refresh"
+        if self.size > 1:
+            found = {"hit": self.hits, "stale": self.stale, "miss": self.misses}
+            return ", ".join(f"{number} {name}" for name, number in found.items() if number)
+        if self.stale:
+            return "stale"
+        if self.misses:
+            return "bypassed" if self.events["bypassed"] else "miss"
+        return "hit"
+
+
+Watcher = Callable[[Call], AbstractContextManager[Any]]
+"""Makes the block in which a call is made; at the block's end the call tells what came of it."""
+
+watchers: tuple[Watcher, ...] = ()
+_current: ContextVar[Call | None] = ContextVar("_current", default=None)
+
+
+def watch(watcher: Watcher) -> None:
+    """Let a watcher watch every call of this process from now on."""
+    global watchers
+    if watcher not in watchers:
+        watchers = (*watchers, watcher)
+
+
+@contextmanager
+def call(region: str, function: str, size: int = 1) -> Iterator[Call]:
+    """Let the watchers watch what is done in this block. Not to be used where there are none."""
+    made = Call(region, function, size, _running())
+    with ExitStack() as stack:
+        for watcher in watchers:
+            stack.enter_context(watcher(made))
+        token = _current.set(made)
+        started = time.perf_counter()
+        try:
+            yield made
+        except BaseException:
+            made.failed = True
+            raise
+        finally:
+            made.is_over = True
+            made.seconds = time.perf_counter() - started
+            _current.reset(token)
+
+
+def _running() -> Call | None:
+    """Return the call that is being made; a task that outlives the one it began in is in none."""
+    made = _current.get()
+    return None if made is None or made.is_over else made
+
+
+def note(event: str, function: str, number: int) -> None:
+    """Tell of something that was counted for a function: of the call that is being made, if it is
+    one of that function."""
+    made = _running()
+    if made is not None and made.function == function:
+        made.events[event] += number
+
+
+class Counted:
+    """A connection to a server, each method of which is one round trip."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, method: str) -> Any:
+        if made := _running():
+            made.round_trips += 1
+        for collected in _collecting.get():
+            if collected.is_open:
+                collected.round_trips += 1
+        return getattr(self._connection, method)
+
+
+# -- watchers -----------------------------------------------------------------------------------
+
+
+class Collected:
+    """The calls that were made in a block, in their order; none of what outlives it."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.calls: list[Call] = []
+        self.round_trips = 0
+        """All that were made, for sessions and counters too."""
+
+    @property
+    def hits(self) -> int:
+        return sum(call.hits for call in self.calls)
+
+    @property
+    def stale(self) -> int:
+        return sum(call.stale for call in self.calls)
+
+    @property
+    def misses(self) -> int:
+        return sum(call.misses for call in self.calls)
+
+    @property
+    def seconds(self) -> float:
+        """Calls within loads of others are in those."""
+        return sum(call.seconds for call in self.calls if call.outer is None)
+
+
+_collecting: ContextVar[tuple[Collected, ...]] = ContextVar("_collecting", default=())
+
+
+@contextmanager
+def collecting() -> Iterator[Collected]:
+    """Collect the calls that this thread or task, or what it starts, makes in this block."""
+    watch(_collect)
+    collected = Collected()
+    around = (each for each in _collecting.get() if each.is_open)
+    token = _collecting.set((*around, collected))
+    try:
+        yield collected
+    finally:
+        collected.is_open = False
+        _collecting.reset(token)
+
+
+@contextmanager
+def _collect(call: Call) -> Iterator[None]:
+    for collected in _collecting.get():
+        if collected.is_open:
+            collected.calls.append(call)
+    yield
+
+
+def log_calls() -> None:
+    """Log every call of this process at DEBUG, to the logger "beaker_regions.calls"; the records
+    have the attributes ``region``, ``function``, ``outcome`` and ``milliseconds``."""
+    watch(_log)
+
+
+@contextmanager
+def _log(call: Call) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        told = {
+            "region": call.region,
+            "function": call.function,
+            "outcome": call.outcome,
+            "milliseconds": round(call.seconds * 1e3, 3),
+        }
+        logger.debug(
+            "%(region)s: %(function)s: %(outcome)s in %(milliseconds)s ms", told, extra=told
+        )

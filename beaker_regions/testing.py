@@ -1,0 +1,104 @@
+"""For the tests of applications: regions that are empty, and what a block of code asked of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from beaker_regions.config import isolation
+from beaker_regions.config.isolation import isolate
+from beaker_regions.engine.bypass import bypassed
+from beaker_regions.engine.expiring_set import Lately
+from beaker_regions.engine.region import all_regions
+from beaker_regions.engine.store import region_scope
+from beaker_regions.stores.opening import forget_store, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions.engine.region import Region
+
+__all__ = ["as_configured", "assert_hits", "assert_loads", "bypassed", "fresh", "isolate"]
+
+
+def fresh() -> None:
+    """Let every isolated region of this process be empty: entries, values and counters.
+
+    The pytest plugin, and ``manage.py test``, call it before each test. Regions that a test has
+    made as they are configured are left alone.
+    """
+    former = isolation.folder()
+    now = isolation.next_folder()
+    if former is None or now is None:
+        return
+    for region in all_regions():
+        data_dir = region.options.data_dir
+        if data_dir is not None and data_dir.is_relative_to(former.parent):
+            _empty(region, now)
+
+
+def _empty(region: Region, folder: Path) -> None:
+    former = region.store
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    region.options = replace(region.options, data_dir=folder, secret=(folder.name,))
+    store = open_store(region.options)
+    store.authority.cover(region_scope(region.name))
+    limit, next_limit = getattr(former, "size_limit", None), getattr(store, "size_limit", None)
+    if limit is not None and next_limit is not None:
+        next_limit.evicted = limit.evicted
+    region.store = store
+    region.unstored, region.failed = Lately(), Lately()
+    forget_store(former)
+
+
+@contextmanager
+def as_configured() -> Iterator[None]:
+    """A block in which managers are made as they are configured: of a test that makes its own,
+    in a folder of its own. Processes that it starts have theirs as configured, too."""
+    former = os.environ.get(isolation.VARIABLE)
+    os.environ[isolation.VARIABLE] = ""
+    try:
+        yield
+    finally:
+        os.environ.pop(isolation.VARIABLE)
+        if former is not None:
+            os.environ[isolation.VARIABLE] = former
+
+
+@contextmanager
+def assert_hits(number: int) -> Iterator[None]:
+    """A block in which that many calls find their value stored, in all regions of this process.
+    Raises AssertionError at its end."""
+    before = _counted("hits")
+    yield
+    _compare("hits", number, before)
+
+
+@contextmanager
+def assert_loads(number: int) -> Iterator[None]:
+    """A block in which cached functions, pages and fragments are computed that often. Raises
+    AssertionError at its end."""
+    before = _counted("loads")
+    yield
+    _compare("loads", number, before)
+
+
+def _counted(event: str) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for region in all_regions():
+        for name, number in region.stats.counted().items():
+            if name.event == event:
+                counted[name.function] = counted.get(name.function, 0) + number
+    return counted
+
+
+def _compare(event: str, number: int, before: dict[str, int]) -> None:
+    after = _counted(event)
+    found = {name: after[name] - before.get(name, 0) for name in after}
+    found = {name: times for name, times in found.items() if times}
+    shown = ", ".join(f"{name}: {times}" for name, times in sorted(found.items())) or "none"
+    total = sum(found.values())
+    assert total == number, f"{total} {event} where {number} were expected ({shown})"

@@ -1,1 +1,0 @@
-"""The stores that a region can be kept in, one module a type."""

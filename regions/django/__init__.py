@@ -1,1 +1,0 @@
-"""What Django needs of the regions. Add "regions.django" to INSTALLED_APPS."""

@@ -1,5 +1,0 @@
-"""The staff's pages: what the regions and their functions do, and ways to invalidate.
-
-Put "regions.django.staff" into INSTALLED_APPS before "django.contrib.admin", whose header it
-links from, and its addresses (`regions.django.staff.urls`) wherever they are to be.
-"""

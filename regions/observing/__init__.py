@@ -1,1 +1,0 @@
-"""How what the regions do is counted, sampled and kept; `regions.metrics` is what to ask of it."""

@@ -1,0 +1,1 @@
+"""The imported files: content, index, folders, previews, attachments, downloads."""

@@ -1,0 +1,103 @@
+"""The index of the imported files, as its pages show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.core.paginator import Paginator
+
+from beakercache import cache
+from tasks.files.content import INDEX_TAG
+from tasks.models import ImportedFile
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+PAGE_SIZE = 50
+"""Files on one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One file of the index."""
+
+    id: int
+    path: str
+    """Relative, with "/" between folders."""
+    size: int
+    """Bytes."""
+    media_type: str
+    digest: str
+    """SHA-256 of the content, in hexadecimal."""
+    source: str
+    """The file it was read from, absolute (`path_of`), or the URL."""
+    version: str
+    """Of the source, as sources of its kind tell versions apart."""
+    imported_at: datetime
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @property
+    def folder(self) -> str:
+        """The path up to the name: empty, or ending in "/"."""
+        return self.path[: len(self.path) - len(self.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """One page of the index, or of what a search found in it."""
+
+    rows: tuple[FileRow, ...]
+    number: int
+    """Of this page, from 1."""
+    pages: int
+    total: int
+    """Files on all pages."""
+
+    @property
+    def previous(self) -> int:
+        return self.number - 1
+
+    @property
+    def next(self) -> int:
+        return self.number + 1
+
+
+@cache.region("functions", tags=[INDEX_TAG])
+def files_page(search: str, page: int) -> FilePage:
+    """Return a page of the files whose path contains ``search``, by path; the nearest page there
+    is."""
+    files = ImportedFile.objects.order_by("path", "id")
+    if search:
+        files = files.filter(path__contains_folded=search)
+    found = Paginator(files, PAGE_SIZE).get_page(page)
+    return FilePage(
+        rows=tuple(map(row_of, found.object_list)),
+        number=found.number,
+        pages=found.paginator.num_pages,
+        total=found.paginator.count,
+    )
+
+
+@cache.region("functions", tags=[INDEX_TAG])
+def file_row(pk: int) -> FileRow | None:
+    """Return one file of the index, or None."""
+    file = ImportedFile.objects.filter(pk=pk).first()
+    return None if file is None else row_of(file)
+
+
+def row_of(file: ImportedFile) -> FileRow:
+    """Return what the index says of a file."""
+    return FileRow(
+        id=file.pk,
+        path=file.path,
+        size=file.size,
+        media_type=file.media_type,
+        digest=file.digest,
+        source=file.source,
+        version=file.version,
+        imported_at=file.imported_at,
+    )

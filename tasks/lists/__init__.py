@@ -1,0 +1,1 @@
+"""The lists: whose they are, their tasks, their order, changes and deletions."""

@@ -1,0 +1,106 @@
+"""Which list belongs to a request.
+
+A user has one list. A visitor's belongs to the session of the browser, which keeps its id, and
+becomes part of the user's list at sign-up or log-in. Lists are made at the first write: whoever
+only looks around leaves no rows behind.
+"""
+
+from typing import Any
+
+from django.contrib import auth, messages
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import HttpRequest
+
+from tasks.lists import changes, queries
+from tasks.lists.capacity import Full, takes_another_list
+from tasks.models import Deletion, Task, TaskList
+from tasks.throttling import NEW_LISTS, address_of
+
+SESSION_KEY = "task_list"
+
+
+def list_id(request: HttpRequest) -> int | None:
+    """Return the id of the request's list; None if there is none yet."""
+    if request.user.is_authenticated:
+        return queries.list_of(request.user.pk)
+    return request.session.get(SESSION_KEY)
+
+
+Viewer = tuple[str | None, str | None, str | None, int | None]
+"""A user's id with what logged it in and the proof that this still holds, or a visitor's list."""
+
+
+def viewer(request: HttpRequest) -> Viewer:
+    """Return what the request's session says of who looks, without asking the database.
+
+    Who is refused all the same, as a user who was deleted, gets pages that are not kept. Those
+    that are were made for a user who was found; whatever changes that user invalidates them, a
+    new password too.
+    """
+    session = request.session
+    user_id = session.get(auth.SESSION_KEY)
+    if user_id is None:
+        return None, None, None, session.get(SESSION_KEY)
+    backend, proof = session.get(auth.BACKEND_SESSION_KEY), session.get(auth.HASH_SESSION_KEY)
+    return user_id, backend, proof, None
+
+
+def tags_of_pages(request: HttpRequest) -> list[str]:
+    """Return the tags of the pages that show the request's list and who is logged in."""
+    user_id, _, _, list_id = viewer(request)
+    return [changes.tag_of_user(user_id) if user_id else changes.tag_of_list(list_id)]
+
+
+def list_to_write(request: HttpRequest) -> TaskList:
+    """Return the request's list, made if need be; it stays until the transaction ends. Raises
+    Full when too many lists were made lately from where the request comes.
+
+    To be called in a transaction.
+    """
+    if request.user.is_authenticated:
+        return _list_of_user(request.user)
+    # A session is kept for a time after its last change, and a visitor's list no longer than it.
+    request.session.modified = True
+    known: int | None = request.session.get(SESSION_KEY)
+    tasks = known and TaskList.objects.select_for_update().filter(pk=known, user=None).first()
+    if not tasks:
+        if NEW_LISTS.count(address_of(request)):
+            raise Full(
+                "Too many lists without an account were begun from where you are. Log in or sign "
+                f"up, or add this in {NEW_LISTS.seconds // 60} minutes."
+            )
+        tasks = TaskList.objects.create()
+        request.session[SESSION_KEY] = tasks.pk
+    return tasks
+
+
+def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
+    """Move the tasks of the visitor who logs in to the user's list, unless that is too full, and
+    say so then. A receiver of user_logged_in, so that no way to log in loses tasks.
+    """
+    known = request.session.pop(SESSION_KEY, None)
+    if known is None:
+        return
+    with transaction.atomic():
+        target = _list_of_user(user)
+        with changes.change_of(known, target.pk):
+            visitors = TaskList.objects.filter(pk=known, user=None).first()
+            if visitors is not None and not takes_another_list(target):
+                text = "Your list is full: the tasks of this browser were not added to it."
+                messages.warning(request, text, fail_silently=True)
+            elif visitors is not None:
+                # What was deleted too: it can be brought back.
+                Deletion.objects.filter(list=visitors).update(list=target)
+                Task.with_deleted.filter(list=visitors).update(list=target)
+                visitors.delete()
+
+
+def _list_of_user(user: User) -> TaskList:
+    # One request after the other: of several that make the list at once, those that are refused
+    # would hold locks on it, and on the user, that block each other.
+    User.objects.select_for_update().get(pk=user.pk)
+    tasks, created = TaskList.objects.get_or_create(user=user)
+    if created:
+        queries.list_of.invalidate(user.pk)
+    return tasks

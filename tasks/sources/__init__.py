@@ -1,0 +1,1 @@
+"""Where imported files come from: folders, archives, URLs."""

@@ -1,0 +1,88 @@
+"""The formats of archives, told by their suffixes, and members by their absolute names."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import functools
+import gzip
+import os
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from tasks.sources.archives.members import MemberStream, inner_path
+from tasks.sources.archives.tars import TarArchive
+from tasks.sources.archives.xz import XzUnpacked
+from tasks.sources.archives.zips import ZipArchive
+from tasks.sources.archives.zstandard import ZstdUnpacked
+from tasks.sources.source_file import SourceChanged, SourceFile, file_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.sources.archives.members import Archive
+    from tasks.sources.source_file import Advance
+
+SEPARATOR = "//"
+"""Between an archive's absolute name and a path in it. No name without links has it."""
+
+_FORMATS: dict[str, Callable[[SourceFile], Archive]] = {
+    ".zip": ZipArchive,
+    ".tar": TarArchive,
+    ".tar.gz": functools.partial(TarArchive, unpack=lambda file: gzip.GzipFile(fileobj=file)),
+    ".tar.xz": functools.partial(TarArchive, unpack=XzUnpacked),
+    ".tar.bz2": functools.partial(TarArchive, unpack=bz2.BZ2File),
+    ".tar.zst": functools.partial(TarArchive, unpack=ZstdUnpacked),
+}
+_SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz2": ".tar.bz2", ".tzst": ".tar.zst"}
+SUFFIXES = (*_FORMATS, *_SHORT)
+"""How the names of archives end, in upper or lower case."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file's name says that it is an archive of a format that can be read."""
+    return _format(name) is not None
+
+
+def archive_version(status: os.stat_result) -> str:
+    """Return what tells contents of an archive apart, of any of its files."""
+    return f"{file_version(status)}/{status.st_size}"
+
+
+def open_archive(name: str, version: str) -> Archive:
+    """Open the archive ``name`` (absolute, without links) in this version (`archive_version`).
+    Raises OSError; ArchiveError when it cannot be read as what its name says."""
+    opener = _format(name)
+    if opener is None:
+        raise SourceChanged("is no archive")
+    modified, _, size = version.partition("/")
+    # Rows of the first release have no size.
+    file = SourceFile(name, int(size) if size else None, modified)
+    try:
+        return opener(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_member(name: str, size: int | None, version: str, advance: Advance) -> BinaryIO:
+    """Open the file in an archive that ``name`` stands for, of ``size`` bytes, of this version of
+    the archive. Raises OSError."""
+    outside, _, inside = name.partition(SEPARATOR)
+    archive = open_archive(outside, version)
+    try:
+        for member in archive.members():
+            # The first of several is the one that was imported.
+            if member.is_file and inner_path(member.name) == inside:
+                if member.size != size:
+                    raise SourceChanged("has changed")
+                return cast("BinaryIO", MemberStream(archive, member, advance, archive.close))
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _format(name: str) -> Callable[[SourceFile], Archive] | None:
+    lower = name.lower()
+    suffixes = [suffix for suffix in SUFFIXES if lower.endswith(suffix)]
+    return _FORMATS[_SHORT.get(suffixes[0], suffixes[0])] if suffixes else None

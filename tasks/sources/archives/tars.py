@@ -1,0 +1,119 @@
+"""Tar archives, compressed or not, read from front to back."""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from io import BufferedReader
+from typing import IO, TYPE_CHECKING, cast
+
+from tasks.sources.archives.damage import (
+    ArchiveError,
+    MemberCut,
+    StreamCut,
+    TooLarge,
+    Untrusted,
+    damage,
+)
+from tasks.sources.archives.limits import unpacked_limit
+from tasks.sources.archives.members import Member
+from tasks.sources.archives.unpacking import PlainFile, Readable, UnpackedFile
+from tasks.sources.source_file import SourceFile, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class TarArchive:
+    """A tar. Going back to an earlier member means to begin again."""
+
+    def __init__(
+        self, source: SourceFile, unpack: Callable[[IO[bytes]], Readable] | None = None
+    ) -> None:
+        """Read ``source``, which is closed with this, through ``unpack``."""
+        self._source = source
+        self._packed = BufferedReader(source)
+        self._unpack = unpack
+        self._file: PlainFile | UnpackedFile
+        self._tar: tarfile.TarFile
+        self._rewind()
+
+    def members(self) -> Iterator[Member]:
+        self._rewind()
+        latest: tarfile.TarInfo | None = None
+        try:
+            while (info := self._next()) is not None:
+                latest = info
+                yield _member(info)
+            self._check_end()
+        except (TooLarge, Untrusted):
+            raise
+        except ArchiveError as error:
+            if not isinstance(error, StreamCut):
+                self._file.doubt()
+            if latest is None or self._file.reached >= latest.offset_data + latest.size:
+                raise
+            raise MemberCut(f"is cut short within {latest.name!r}") from error
+
+    def open(self, member: Member) -> IO[bytes]:
+        if member.position < self._tar.offset:
+            self._rewind()
+        while (info := self._next()) is not None:
+            if info.offset == member.position:
+                with damage():
+                    content = self._tar.extractfile(info)
+                    assert content is not None
+                    return content
+        raise ArchiveError("is not where the archive had it")
+
+    def verify(self) -> None:
+        self._source.verify()
+
+    def close(self) -> None:
+        self._packed.close()
+
+    def _rewind(self) -> None:
+        self._packed.seek(0)
+        size = self._source.size
+        if self._unpack is None:
+            self._file = PlainFile(self._packed, size)
+        else:
+            self._file = UnpackedFile(self._unpack(self._packed), unpacked_limit(size))
+        with damage():
+            self._tar = tarfile.TarFile(fileobj=cast("IO[bytes]", self._file), encoding="utf-8")
+
+    def _next(self) -> tarfile.TarInfo | None:
+        with damage():
+            info = self._tar.next()
+        # Which would all be kept, for lookups by name.
+        self._tar.members.clear()  # type: ignore[attr-defined]
+        return info
+
+    def _check_end(self) -> None:
+        """Raise ArchiveError unless there is the mark of an end: `tarfile` takes anything that is
+        no header for one."""
+        with damage():
+            self._file.seek(self._tar.offset)
+            block = self._file.read(tarfile.BLOCKSIZE)
+            if block != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise ArchiveError(
+                    f"is damaged, or cut short, after {self._tar.offset} bytes of its content"
+                )
+            self._file.drain()
+
+
+def _member(info: tarfile.TarInfo) -> Member:
+    if info.isdir():
+        return Member(info.name, info.offset, is_folder=True)
+    if info.issym():
+        link = posixpath.join(posixpath.dirname(info.name), info.linkname)
+        return Member(info.name, info.offset, link=link)
+    if info.islnk():
+        return Member(info.name, info.offset, link=info.linkname)
+    if info.isreg():
+        return Member(info.name, info.offset, info.size)
+    kind = kind_of(_MODES.get(info.type, 0))
+    return Member(info.name, info.offset, refusal=f"is {kind}, not a file")
+
+
+_MODES = {tarfile.CHRTYPE: 0o020000, tarfile.BLKTYPE: 0o060000, tarfile.FIFOTYPE: 0o010000}

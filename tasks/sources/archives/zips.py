@@ -1,0 +1,118 @@
+"""Zip archives."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+import zipfile
+from io import BufferedReader
+from typing import IO, TYPE_CHECKING, Any
+
+from tasks.sources.archives.damage import ArchiveError, TooLarge, damage
+from tasks.sources.archives.limits import DIRECTORY, MEMBERS, NAME, WINDOW_LOG
+from tasks.sources.archives.members import Member
+from tasks.sources.archives.xz import TOO_MUCH_MEMORY
+from tasks.sources.source_file import SourceFile, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ENCRYPTED = 0x1
+"""Of a member's flags (APPNOTE.TXT, section 4.4.4)."""
+_UNIX = 3
+"""The system whose file modes stand in the upper half of the external attributes (4.4.2)."""
+
+
+_LOCAL_HEADER = 30
+"""Bytes before a member's name (4.3.7); at 26 are the lengths of the name and of what follows."""
+
+
+class _Reader(BufferedReader):
+    """A zip's file. `zipfile` reads the directory at once, however long it is said to be."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > DIRECTORY:
+            raise TooLarge(f"has a directory of {size} bytes, which is refused")
+        return super().read(size)
+
+
+class _Names(list[zipfile.ZipInfo]):
+    """The members, as they are added one by one while the directory is read."""
+
+    def append(self, info: zipfile.ZipInfo, /) -> None:
+        if len(self) == MEMBERS:
+            raise TooLarge(f"has more than {MEMBERS} names, which is refused")
+        super().append(info)
+
+
+class _ZipFile(zipfile.ZipFile):
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, _Names(value) if name == "filelist" else value)
+
+
+class ZipArchive:
+    """A zip. Its members are found by the directory at its end."""
+
+    def __init__(self, source: SourceFile) -> None:
+        """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
+        self._source = source
+        self._file = _Reader(source)
+        with damage():
+            self._zip = _ZipFile(self._file)
+
+    def members(self) -> Iterator[Member]:
+        for position, info in enumerate(self._zip.infolist()):
+            yield self._member(position, info)
+
+    def open(self, member: Member) -> IO[bytes]:
+        with damage():
+            return self._opened(self._zip.infolist()[member.position])
+
+    def verify(self) -> None:
+        self._source.verify()
+
+    def close(self) -> None:
+        self._zip.close()
+        self._file.close()
+
+    def _member(self, position: int, info: zipfile.ZipInfo) -> Member:
+        name = info.filename
+        if info.is_dir():
+            return Member(name, position, is_folder=True)
+        if info.flag_bits & _ENCRYPTED:
+            return Member(name, position, refusal="is encrypted")
+        mode = info.external_attr >> 16 if info.create_system == _UNIX else 0
+        if stat.S_ISLNK(mode):
+            return self._link(position, info)
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            return Member(name, position, refusal=f"is {kind_of(mode)}, not a file")
+        return Member(name, position, info.file_size)
+
+    def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        """Open a member. Raises TooLarge for one whose dictionary is."""
+        if info.compress_type == zipfile.ZIP_LZMA:
+            self._file.seek(info.header_offset)
+            header = self._file.read(_LOCAL_HEADER)
+            beside = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:], "little")
+            self._file.seek(beside, os.SEEK_CUR)
+            # Version, length of the properties; of these one byte, and the size of the dictionary
+            # (5.8.8). `zipfile` takes as much as that says.
+            properties = self._file.read(9)
+            if len(properties) < 9:
+                raise ArchiveError("is cut short")
+            if int.from_bytes(properties[5:9], "little") > 1 << WINDOW_LOG:
+                raise TooLarge(TOO_MUCH_MEMORY)
+        return self._zip.open(info)
+
+    def _link(self, position: int, info: zipfile.ZipInfo) -> Member:
+        """Return a link, whose content is the name that it leads to."""
+        if info.file_size > NAME:
+            return Member(info.filename, position, refusal="is a link to too long a name")
+        try:
+            with damage(), self._opened(info) as content:
+                target = content.read(NAME).decode("utf-8", "surrogateescape")
+        except OSError as error:
+            return Member(info.filename, position, refusal=error.strerror or str(error))
+        link = posixpath.join(posixpath.dirname(info.filename), target)
+        return Member(info.filename, position, link=link)

@@ -1,0 +1,159 @@
+"""One request: redirects are followed, errors named."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from tasks.sources.fetching.connections import CONNECT_SECONDS, READ_SECONDS, PrivateAddress, ask
+from tasks.sources.fetching.urls import BadUrl, checked, redirected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from urllib3 import BaseHTTPResponse
+
+REDIRECTS = 10
+CHUNK = 1024 * 1024
+"""Bytes read at a time, at the most."""
+_SHORT = 64 * 1024
+"""Bytes; a body that nobody wants is read when it is no longer, to keep its connection."""
+_REDIRECT = {301, 302, 303, 307, 308}
+_WANTED = {200, 206, 304, 416}
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+
+
+class FetchError(OSError):
+    """A URL that could not be fetched."""
+
+
+class Temporary(FetchError):
+    """One that may be to be had at another try."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+        """Seconds to wait, as the server has said."""
+
+
+def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
+    headers ask for. Raises Temporary, and FetchError for what another try would not change."""
+    try:
+        target, public = checked(url), False
+        for _ in range(REDIRECTS + 1):
+            response, here = _request(target, headers, public=public)
+            public = public or here
+            if response.status not in _REDIRECT:
+                return _judged(response)
+            location = response.headers.get("Location")
+            discard(response)
+            target = redirected(target, location)
+    except BadUrl as error:
+        raise FetchError(str(error)) from None
+    raise FetchError(f"is redirected more than {REDIRECTS} times")
+
+
+def body(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """Yield the content of an answer in chunks as they come. Raises Temporary when it breaks
+    off."""
+    try:
+        while chunk := response.read1(CHUNK, decode_content=False):
+            yield chunk
+    except (HTTPError, OSError) as error:
+        raise Temporary(_reason(error)) from error
+
+
+def length_of(response: BaseHTTPResponse) -> int | None:
+    """Return the bytes of the content that an answer announces, if it does."""
+    return number(response.headers.get("Content-Length", ""))
+
+
+def number(text: str) -> int | None:
+    """Return a number that a server has sent; None for what is none, or too long for one: Python
+    refuses to read thousands of digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def discard(response: BaseHTTPResponse) -> None:
+    """Let go of an answer that nobody wants to read."""
+    length = length_of(response)
+    if length is not None and length <= _SHORT:
+        try:
+            response.drain_conn()
+        except (HTTPError, OSError):
+            response.close()
+    else:
+        response.close()
+
+
+def _request(
+    url: str, headers: Mapping[str, str], *, public: bool
+) -> tuple[BaseHTTPResponse, bool]:
+    try:
+        return ask(url, dict(headers), public=public)
+    except PrivateAddress:
+        raise FetchError(
+            "is redirected from a public address to a private one, where this host may read what "
+            "others may not; give that URL itself to import it"
+        ) from None
+    except (SSLError, LocationValueError) as error:
+        raise FetchError(_reason(error)) from error
+    except (HTTPError, OSError) as error:
+        raise Temporary(_reason(error)) from error
+
+
+def _judged(response: BaseHTTPResponse) -> BaseHTTPResponse:
+    status = response.status
+    if status in _WANTED:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if status in (200, 206) and encoding != "identity":
+            response.close()
+            raise FetchError(f"comes encoded ({encoding}), which was not asked for")
+        return response
+    discard(response)
+    reason = f"{status} {response.reason or ''}".strip()
+    if status in _TEMPORARY:
+        raise Temporary(reason, _retry_after(response.headers.get("Retry-After", "")))
+    raise FetchError(reason)
+
+
+def _retry_after(value: str) -> float | None:
+    """Return the seconds that a server wants to be left alone; it may say so by a date."""
+    if (seconds := number(value.strip())) is not None:
+        return float(seconds)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong in the words of the system, where it has some."""
+    if isinstance(error, ProxyError):
+        return f"the proxy that the environment names: {_reason(error.original_error)}"
+    if isinstance(error, ReadTimeoutError):
+        return f"nothing came for {READ_SECONDS:.0f} s"
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        return f"no connection within {CONNECT_SECONDS:.0f} s"
+    if isinstance(error, NameResolutionError):
+        return "the host is not known"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return f"the connection broke: {error}"

@@ -1,0 +1,207 @@
+"""The connections of this process: kept and shared by threads, through proxies where the
+environment names some, and never from a public server on to a private one.
+
+A server may redirect to any address. What it may not do is to have this host fetch what only this
+host, or its network, can reach: a redirect from a public address leads to public ones alone. That
+is seen when the connection is made, by its address, whatever a name was resolved to before.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, ProxySchemeUnknown
+from urllib3.util import make_headers, parse_url
+
+from tasks.sources.fetching.urls import BadUrl
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+"""Seconds without a byte after which a server counts as away."""
+_CONNECTIONS = 64
+"""Kept open to one host: as many as there may be downloads at once."""
+
+
+class PrivateAddress(HTTPError):
+    """A redirect from a public server led to an address that is not public."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one that all of the internet means the same host by."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed in _NAT64:
+            parsed = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+        else:
+            parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed not in _GLOBAL_UNICAST:
+        return False  # of a site, or another form of IPv4
+    return parsed.is_global and not parsed.is_multicast
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+
+
+class _Peer:
+    """What both kinds of connection do here."""
+
+    peer: str | None = None
+    """The address that it was made to."""
+
+    def _new_conn(self) -> socket.socket:
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        self.peer = connected.getpeername()[0]
+        return connected
+
+
+class _PublicPeer(_Peer):
+    def _new_conn(self) -> socket.socket:
+        connected = super()._new_conn()
+        if not is_public(self.peer or ""):
+            connected.close()
+            raise PrivateAddress
+        return connected
+
+
+class _Plain(_Peer, HTTPConnection):
+    pass
+
+
+class _Encrypted(_Peer, HTTPSConnection):
+    pass
+
+
+class _PublicPlain(_PublicPeer, HTTPConnection):
+    pass
+
+
+class _PublicEncrypted(_PublicPeer, HTTPSConnection):
+    pass
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls: Any = _Plain
+
+
+class _EncryptedPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _Encrypted
+
+
+class _PublicPlainPool(HTTPConnectionPool):
+    ConnectionCls: Any = _PublicPlain
+
+
+class _PublicEncryptedPool(HTTPSConnectionPool):
+    ConnectionCls: Any = _PublicEncrypted
+
+
+class _Pools:
+    """The connections of this process: a child makes its own."""
+
+    def __init__(self) -> None:
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+
+    def reset(self) -> None:
+        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
+
+    def manager(self, proxy: str | None, *, public: bool) -> urllib3.PoolManager:
+        """Return the connections through ``proxy``, a URL, or without one; to public addresses
+        only, or to all. Raises BadUrl for a proxy of another kind."""
+        key = proxy, public and proxy is None
+        if key not in self._managers:
+            self._managers[key] = _manager(*key)
+        return self._managers[key]
+
+
+def _manager(proxy: str | None, public: bool) -> urllib3.PoolManager:
+    options: dict[str, Any] = {
+        "maxsize": _CONNECTIONS,
+        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "retries": False,
+        # The content as it is: it is that which has a digest, and of which parts can be had.
+        "headers": {"Accept-Encoding": "identity", "User-Agent": "regions-import"},
+    }
+    if proxy is None:
+        manager = urllib3.PoolManager(**options)
+        plain, encrypted = (
+            (_PublicPlainPool, _PublicEncryptedPool) if public else (_PlainPool, _EncryptedPool)
+        )
+        manager.pool_classes_by_scheme = {"http": plain, "https": encrypted}
+        return manager
+    parsed = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+    if parsed.auth:
+        options["proxy_headers"] = make_headers(proxy_basic_auth=unquote(parsed.auth))
+    try:
+        return urllib3.ProxyManager(parsed._replace(auth=None).url, **options)
+    except ProxySchemeUnknown:
+        raise BadUrl(
+            f"is to be fetched through a proxy of the kind {parsed.scheme!r}, as the environment "
+            "says (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY); only http and https proxies are used"
+        ) from None
+
+
+_pools = _Pools()
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL (``HTTP_PROXY``, ``HTTPS_PROXY``,
+    ``ALL_PROXY``, ``NO_PROXY``, as curl reads them), if it does."""
+    proxies = getproxies()
+    parsed = parse_url(url)
+    proxy = proxies.get(parsed.scheme or "") or proxies.get("all")
+    host = (parsed.host or "").strip("[]")
+    if not proxy or proxy_bypass(f"{host}:{parsed.port or ''}") or proxy_bypass(host):
+        return None
+    return proxy
+
+
+def ask(url: str, headers: dict[str, str], *, public: bool) -> tuple[BaseHTTPResponse, bool]:
+    """Return the answer to a GET, not yet read, and whether it came from a public address. With
+    ``public`` no other is asked: raises PrivateAddress. Raises BadUrl, and what urllib3 does.
+
+    Through a proxy the address is not known: there, all are public but those that a URL itself
+    has, and localhost.
+    """
+    proxy = proxy_of(url)
+    if proxy is not None and public and _is_private_host(url):
+        raise PrivateAddress
+    manager = _pools.manager(proxy, public=public)
+    response = manager.request(
+        "GET",
+        url,
+        headers={**manager.headers, **headers},
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+    )
+    if proxy is not None:
+        return response, not _is_private_host(url)
+    peer = getattr(response.connection, "peer", None)
+    return response, peer is None or is_public(peer)
+
+
+def _is_private_host(url: str) -> bool:
+    host = (parse_url(url).host or "").strip("[]").lower().rstrip(".")
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        # Also 127.1, 2130706433 and 0x7f000001, which resolvers take for addresses.
+        number = host[-1:].isdecimal() or host.rpartition(".")[2].startswith("0x")
+        return host == "localhost" or host.endswith(".localhost") or number
+    return not is_public(host)

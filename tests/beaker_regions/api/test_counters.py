@@ -1,0 +1,197 @@
+"""Counters: no count is lost, whoever counts at the same moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from beaker_regions import ConfigurationError, UnkeyableArgument
+from beaker_regions.stores.files.counters import FileCounters
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import make_manager
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Manager
+    from tests.servers import Memcached
+
+PROCESSES = 8
+TIMES = 150
+
+
+@pytest.fixture
+def memcached_manager(memcached: Memcached) -> Manager:
+    """One that waits as long as it takes: a busy machine is no fault."""
+    return lambda **options: make_manager(
+        type="ext:memcached", url=memcached.address, secret="of the tests", timeout=10, **options
+    )
+
+
+def test_eight_processes_lose_no_count(cache: CacheManager) -> None:
+    first = cache.counter("functions", "visits", "page")
+    first.add(5)
+
+    def count() -> None:
+        seen = [first.add() or 0 for _ in range(TIMES)]
+        assert seen == sorted(set(seen))
+
+    assert statuses([fork(count) for _ in range(PROCESSES)]) == [0] * PROCESSES
+    assert first.value() == 5 + PROCESSES * TIMES
+
+
+def test_a_process_that_is_killed_loses_no_count_that_it_was_told(
+    file_manager: Manager, tmp_path: Path
+) -> None:
+    counter = file_manager().counter("functions", "visits")
+    told = tmp_path / "told"
+
+    def count() -> None:
+        with told.open("ab", buffering=0) as file:
+            while True:
+                file.write(b"%d " % (counter.add() or 0))
+
+    for _ in range(5):
+        child = fork(count)
+        time.sleep(0.05)
+        os.kill(child, signal.SIGKILL)
+        statuses([child])
+    last = int(told.read_bytes().split()[-1])
+    assert last > 5
+    # Of those who were killed, each may have counted once without hearing of it.
+    assert last < (counter.add() or 0) <= last + 2
+
+
+def test_a_counter_is_told_apart_by_name_and_typed_key(cache: CacheManager) -> None:
+    assert cache.counter("functions", "hits", 1).add() == 1
+    assert cache.counter("functions", "hits", "1").add() == 1
+    assert cache.counter("functions", "hits 1").add() == 1
+    assert cache.counter("functions", "misses", 1).value() == 0
+    assert cache.counter("functions", "hits", 1).add(2) == 3
+
+
+def test_a_counter_begins_anew_when_its_time_is_over_however_often_it_counts(
+    cache: CacheManager,
+) -> None:
+    tries = cache.counter("functions", "tries", expire=1)
+    started = time.monotonic()
+    seen = [tries.add()]
+    while seen[-1] != 1 or len(seen) == 1:
+        assert time.monotonic() - started < 20
+        time.sleep(0.1)
+        seen.append(tries.add())
+    assert len(seen) > 5
+    assert seen == [*range(1, len(seen)), 1]
+
+
+def test_a_counter_begins_anew_when_it_is_reset(cache: CacheManager) -> None:
+    tries = cache.counter("functions", "tries", "someone")
+    tries.add(7)
+    tries.reset()
+    assert tries.value() == 0
+    assert tries.add() == 1
+
+
+def test_invalidating_its_region_leaves_a_counter(cache: CacheManager) -> None:
+    counter = cache.counter("functions", "downloads")
+    counter.add()
+    cache.invalidate_region("functions")
+    assert counter.value() == 1
+
+
+def test_ended_counters_leave_their_place_to_new_ones(tmp_path: Path) -> None:
+    cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests")
+
+    def used() -> int:
+        return sum(path.stat().st_size for path in tmp_path.rglob("counters/*"))
+
+    for number in range(500):
+        cache.counter("functions", "short", number, expire=0.001).add()
+    size = used()
+    time.sleep(0.01)
+    for number in range(500):
+        cache.counter("functions", "also short", number, expire=0.001).add()
+    assert used() < 1.5 * size
+    assert len(list(tmp_path.rglob("counters/*"))) <= 256
+
+
+def test_what_is_no_counter_is_refused_once_and_begins_anew(manager: Manager) -> None:
+    cache = manager()
+    counter = cache.counter("functions", "downloads")
+    counter.add(3)
+    _damage(cache)
+    assert counter.add() is None
+    assert cache["functions"].stats["failed.refused"] == 1
+    assert counter.add() == 1
+
+
+def _damage(cache: CacheManager) -> None:
+    """Write something else in place of the one counter that there is."""
+    store: Any = cache["functions"].store
+    if isinstance(store.counters, FileCounters):
+        (path,) = store.folder.glob("counters/*")
+        data = path.read_bytes()
+        path.write_bytes(data[:-6] + b"\xff" + data[-5:])
+        return
+    from memcache import Client
+
+    (server,) = store.authority._servers
+    client = Client([server])
+    address = cache.counter("functions", "downloads")._address
+    client.set(f"brg1:c{address.hex()}", "no number")
+    client.disconnect_all()
+
+
+def test_a_server_that_is_away_leaves_a_count_unknown_and_takes_it_when_it_is_back(
+    own_memcached: Memcached, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = make_manager(
+        type="ext:memcached", url=own_memcached.address, secret="of the tests", retry=0.01
+    )
+    counter = cache.counter("functions", "downloads")
+    assert counter.add() == 1
+    own_memcached.kill()
+    assert counter.add() is None
+    assert counter.value() is None
+    counter.reset()
+    assert cache["functions"].stats["failed.server"] > 0
+    assert "counter 'downloads'" in caplog.text
+    own_memcached.start()
+    time.sleep(0.05)
+    assert counter.add() == 1
+
+
+def test_a_folder_that_takes_no_files_leaves_a_count_unknown(tmp_path: Path) -> None:
+    cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests")
+    (tmp_path / "functions").mkdir(exist_ok=True)
+    (tmp_path / "functions" / "counters").write_text("in the way")
+    counter = cache.counter("functions", "downloads")
+    assert counter.add() is None
+    assert counter.value() is None
+    assert cache["functions"].stats["failed.count"] == 2
+
+
+def test_a_region_that_is_turned_off_counts_nothing(manager: Manager) -> None:
+    counter = manager(enabled=False).counter("functions", "downloads")
+    assert counter.add() is None
+    assert counter.value() is None
+
+
+def test_a_type_that_cannot_count_at_once_is_refused() -> None:
+    cache = make_manager(type="memory", secret="of the tests")
+    with pytest.raises(ConfigurationError, match="use a region of type 'file' or 'ext:memcached'"):
+        cache.counter("functions", "downloads")
+
+
+def test_what_cannot_be_counted_is_refused(cache: CacheManager) -> None:
+    with pytest.raises(ValueError, match="'downloads': 0 is not a number from 1"):
+        cache.counter("functions", "downloads").add(0)
+    with pytest.raises(UnkeyableArgument, match="counter 'downloads'"):
+        cache.counter("functions", "downloads", object())
+    with pytest.raises(ConfigurationError, match="counter 'downloads': expire = -1"):
+        cache.counter("functions", "downloads", expire=-1)

@@ -1,0 +1,127 @@
+"""Every promise is tested on every store: files, and a real memcached."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import beaker.cache
+import pytest
+
+from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.engine import region as region_module
+from beaker_regions.engine import transactions
+from beaker_regions.engine.region import all_regions
+from beaker_regions.stores import opening
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Memcached
+
+Manager = Callable[..., CacheManager]
+
+
+@pytest.fixture(autouse=True)
+def _let_go() -> Iterator[None]:
+    """Stores live as long as the process, with what they have open; those of a test as long as
+    that."""
+    known, regions = set(opening.opened), set(beaker.cache.cache_regions)
+    alive = set(all_regions())
+    yield
+    for identity in set(opening.opened) - known:
+        del opening.opened[identity]
+    for name in set(beaker.cache.cache_regions) - regions:
+        del beaker.cache.cache_regions[name]
+    for region in set(all_regions()) - alive:
+        region_module._regions.discard(region)
+
+
+@pytest.fixture(autouse=True)
+def _without_django(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that use no database test the library as it is without Django."""
+    uses_database = request.node.get_closest_marker("django_db")
+    if not uses_database and {"db", "transactional_db"}.isdisjoint(request.fixturenames):
+        monkeypatch.setattr(transactions, "current", transactions.NoTransactions())
+
+
+@pytest.fixture
+def file_manager(tmp_path: Path) -> Manager:
+    """Make managers of one region "functions" on files; options are given by keyword."""
+    return lambda **options: make_manager(
+        type="file", data_dir=tmp_path / "regions", secret="of the tests", **options
+    )
+
+
+@pytest.fixture
+def memcached_manager(memcached: Memcached) -> Manager:
+    """As `file_manager`, on a real memcached that is empty. A machine that is busy with other
+    things is no outage."""
+    own = {"type": "ext:memcached", "url": memcached.address, "timeout": 5}
+    return lambda **options: make_manager(**{"secret": "of the tests", **own, **options})
+
+
+@pytest.fixture
+def pylibmc_manager(memcached_manager: Manager) -> Manager:
+    """As `memcached_manager`, through the other client library."""
+    return functools.partial(memcached_manager, memcache_module="pylibmc")
+
+
+@pytest.fixture
+def cluster_manager(file_manager: Manager, memcached: Memcached) -> Manager:
+    """As `file_manager`, with generations and leases on a real memcached that is empty."""
+    return functools.partial(
+        file_manager, cluster="servers", servers={"url": memcached.address, "timeout": 5}
+    )
+
+
+@pytest.fixture(params=["file_manager", "cluster_manager"])
+def files_manager(request: pytest.FixtureRequest) -> Manager:
+    """As `file_manager`, on each store that keeps content in a folder."""
+    made: Manager = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture(params=["file_manager", "cluster_manager", "memcached_manager", "pylibmc_manager"])
+def manager(request: pytest.FixtureRequest) -> Manager:
+    made: Manager = request.getfixturevalue(request.param)
+    return made
+
+
+@pytest.fixture
+def cache(manager: Manager) -> CacheManager:
+    return manager()
+
+
+def make_manager(
+    region: str = "functions", /, *, servers: Any = None, **options: Any
+) -> CacheManager:
+    """Return a manager of one region; ``servers``: of a second one, "servers", on memcached with
+    these options."""
+    config = {f"cache.{region}.{name}": value for name, value in options.items()}
+    names = [region]
+    if servers is not None:
+        names.append("servers")
+        own = {"type": "ext:memcached", "secret": "of the tests", **servers}
+        config |= {f"cache.servers.{name}": value for name, value in own.items()}
+    return CacheManager(**parse_cache_config_options({"cache.regions": names, **config}))
+
+
+class Calls:
+    """Counts calls, from any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def __call__(self) -> int:
+        with self._lock:
+            self.count += 1
+            return self.count
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()

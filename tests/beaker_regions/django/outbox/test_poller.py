@@ -1,0 +1,247 @@
+"""What a host cannot deliver, no other host reads past, from the moment that it returns."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, connections, transaction
+
+from beaker_regions.django.outbox import poller
+from beaker_regions.django.outbox.models import DatabaseNow, Owed
+from beaker_regions.django.outbox.poller import Lookout
+from beaker_regions.engine import region, transactions
+from tests.beaker_regions.conftest import make_manager
+from tests.beaker_regions.django.conftest import Row
+from tests.beaker_regions.stores.proxies import Proxy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beaker_regions import CacheManager
+    from tests.servers import Memcached
+
+processes = multiprocessing.get_context("fork")
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def manager(address: str, **options: Any) -> CacheManager:
+    return make_manager(
+        **{"type": "ext:memcached", "url": address, "secret": "of the tests", **options}
+    )
+
+
+class AnotherHost:
+    """A process with nothing of this one's, that reaches memcached at another address; it does
+    something once, and says when that has returned."""
+
+    def __init__(self, address: str, folder: Path, do: Callable[[CacheManager], None]) -> None:
+        connections.close_all()
+        self._over, theirs = processes.Pipe(duplex=False)
+        self._child = os.fork()
+        if self._child:
+            theirs.close()
+            return
+        try:
+            region._regions.clear()
+            do(manager(address, data_dir=folder, timeout=0.05))
+            theirs.send("returned")
+            signal.pause()
+        finally:
+            os._exit(1)
+
+    @property
+    def has_returned(self) -> bool:
+        return bool(self._over.poll())
+
+    def wait(self) -> None:
+        assert self._over.recv() == "returned"
+
+    def end(self) -> None:
+        os.kill(self._child, signal.SIGKILL)
+        os.waitpid(self._child, 0)
+
+
+def cut_off(memcached: Memcached) -> str:
+    """Return an address of the server where nobody answers."""
+    proxy = Proxy(memcached.port)
+    proxy.close()
+    return proxy.address
+
+
+def in_a_transaction(row: Row, cache: CacheManager) -> None:
+    with transaction.atomic():
+        User.objects.filter(pk=row.pk).update(first_name="new")
+        cache.invalidate_tags(f"user:{row.pk}")
+
+
+def outside_of_any(row: Row, cache: CacheManager) -> None:
+    User.objects.filter(pk=row.pk).update(first_name="new")
+    cache.invalidate_tags(f"user:{row.pk}")
+
+
+@pytest.fixture
+def hosts(memcached: Memcached, tmp_path: Path) -> Iterator[Callable[..., AnotherHost]]:
+    """Make other hosts, which end with the test."""
+    made: list[AnotherHost] = []
+
+    def make(address: str, do: Callable[[CacheManager], None]) -> AnotherHost:
+        made.append(AnotherHost(address, tmp_path / f"host {len(made)}", do))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.end()
+
+
+@pytest.mark.parametrize("change", [in_a_transaction, outside_of_any])
+def test_what_a_host_invalidates_that_is_cut_off_nobody_reads_past(
+    memcached: Memcached,
+    hosts: Callable[..., AnotherHost],
+    change: Callable[[Row, CacheManager], None],
+) -> None:
+    row = Row(manager(memcached.address))
+    for _ in range(3):
+        User.objects.filter(pk=row.pk).update(first_name="old")
+        row.cached_name.invalidate(row.pk)
+        assert row.read() == "old"
+        host = hosts(cut_off(memcached), lambda cache: change(row, cache))
+        while not host.has_returned:
+            row.read()
+        assert row.read() == "new"
+    assert not Owed.objects.exists()
+
+
+def after_a_long_transaction_of_another(row: Row, cache: CacheManager) -> None:
+    with transaction.atomic():
+        owed = Owed.objects.create(region="another", scopes="tag")
+        Owed.objects.filter(pk=owed.pk).update(created_at=DatabaseNow() - timedelta(seconds=7))
+    in_a_transaction(row, cache)
+
+
+def test_a_row_that_is_old_when_it_appears_tells_nobody_that_others_know(
+    memcached: Memcached, hosts: Callable[..., AnotherHost]
+) -> None:
+    row = Row(manager(memcached.address))
+    assert row.read() == row.read() == "old"
+    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
+    assert row.read() == "old", "this process has just looked, and found nothing"
+    host = hosts(cut_off(memcached), lambda cache: after_a_long_transaction_of_another(row, cache))
+    while not host.has_returned:
+        row.read()
+    assert row.read() == "new"
+
+
+def test_values_that_a_host_cannot_replace_nobody_reads_past(
+    memcached: Memcached, hosts: Callable[..., AnotherHost]
+) -> None:
+    values = manager(memcached.address).values("functions", "values")
+    values.set("key", "old")
+    assert values.get("key") == "old"
+    host = hosts(
+        cut_off(memcached), lambda cache: cache.values("functions", "values").set("key", "new")
+    )
+    while not host.has_returned:
+        values.get("key")
+    assert values.get("key") is None
+
+
+def test_a_server_that_comes_back_is_read_past_no_change_by_who_did_not_make_it(
+    own_memcached: Memcached, hosts: Callable[..., AnotherHost]
+) -> None:
+    row = Row(manager(own_memcached.address, retry=0.01))
+    assert row.read() == row.read() == "old"
+    own_memcached.pause()
+    hosts(own_memcached.address, lambda cache: in_a_transaction(row, cache)).wait()
+    own_memcached.resume()
+    assert row.read() == "new"
+
+
+def test_a_transaction_waits_for_others_once(
+    memcached: Memcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(Lookout, "wait_for_others", lambda _, rows: waited.append(len(rows)))
+    cache = manager(cut_off(memcached))
+    with transaction.atomic():
+        for number in range(10):
+            cache.invalidate_tags(f"tag {number}")
+        with transaction.atomic():
+            cache.invalidate_tags("another")
+            transaction.set_rollback(True)
+    assert waited == [10]
+
+
+def test_what_is_delivered_waits_for_nobody(
+    memcached: Memcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Lookout, "wait_for_others")
+    cache = manager(memcached.address)
+    with transaction.atomic():
+        cache.invalidate_tags("tag")
+    cache.invalidate_tags("tag")
+
+
+def test_a_region_that_no_other_host_has_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Lookout, "wait_for_others")
+    cache = make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests")
+    cache.invalidate_region("functions")
+    with transaction.atomic():
+        cache.invalidate_tags("tag")
+    (tmp_path / "regions" / "functions").rename(tmp_path / "away")
+    (tmp_path / "regions" / "functions").write_text("no folder")
+    with transaction.atomic():
+        cache.invalidate_tags("tag")
+    cache.invalidate_tags("tag")
+    assert Owed.objects.count() == 1
+
+
+def test_in_a_transaction_that_outlasts_a_look_functions_run(
+    memcached: Memcached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Row(make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests"))
+    row = Row(manager(memcached.address))
+    assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
+    monkeypatch.setattr(poller, "CALM", 0.0)
+    monkeypatch.setattr(transactions.current, "_lookout", poller.Lookout())
+    with transaction.atomic():
+        assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
+    assert [row.loads, own.loads] == [3, 1]
+    assert [row.read(), row.loads] == ["old", 3]
+
+
+def test_a_database_that_is_away_keeps_nobody_from_reading(
+    memcached: Memcached, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = Row(manager(memcached.address))
+    assert row.read() == "old"
+    away = cut_off(memcached)
+    with connection.schema_editor() as editor:
+        editor.delete_model(Owed)
+    try:
+        monkeypatch.setattr(transactions.current, "_lookout", poller.Lookout())
+        assert [row.read(), row.loads] == ["old", 1]
+        assert "the outbox cannot be read" in caplog.text
+        manager(away).invalidate_tags("tag")
+        assert "other hosts cannot be told of an invalidation" in caplog.text
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(Owed)
+
+
+def test_a_look_leaves_no_connection_behind(memcached: Memcached) -> None:
+    row = Row(manager(memcached.address))
+    assert row.read() == "old"
+    connections.close_all()
+    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
+    assert [row.read(), row.loads] == ["old", 1]
+    assert connection.connection is None

@@ -1,0 +1,375 @@
+"""The staff's pages: who may see them, what they show, and what their buttons do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+
+from beaker_regions import CacheManager
+from beaker_regions.django.pages.decorator import region_page
+from tests.beaker_regions.conftest import Calls, make_manager
+
+if TYPE_CHECKING:
+    from tests.servers import Memcached
+
+PAGES = ["", "function/?region=functions&name=tasks.lists.queries.page_of"]
+INVALIDATE = "invalidate/?kind=tag&name=x"
+
+
+def client_of(**fields: Any) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user(uuid4().hex, **fields))
+    return client
+
+
+@pytest.fixture
+def staff(transactional_db: None) -> Client:
+    """One of the staff who may invalidate."""
+    client = client_of(is_staff=True)
+    permission = Permission.objects.get(
+        content_type__app_label="regions_staff", codename="invalidate"
+    )
+    User.objects.get(pk=client.session["_auth_user_id"]).user_permissions.add(permission)
+    return client
+
+
+@pytest.fixture
+def cache(shelf: str, tmp_path: Path) -> CacheManager:
+    return make_manager(shelf, type="file", data_dir=tmp_path, expire=3600, secret="s")
+
+
+@pytest.fixture
+def books(cache: CacheManager, shelf: str, calls: Calls) -> Any:
+    def books_of(owner: int) -> int:
+        return calls()
+
+    books_of.__qualname__ = f"books_{shelf}"
+    return cache.region(shelf, tags=["owner:{owner}"])(books_of)
+
+
+def read(client: Client, path: str = "", **query: str) -> str:
+    """Return a page's text, without the markup's line breaks."""
+    response = client.get(f"/regions/{path}", query)
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split())
+
+
+# -- who may ---------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", [*PAGES, INVALIDATE])
+def test_the_pages_are_the_staffs(page: str) -> None:
+    asked = Client().get(f"/regions/{page}")
+    assert asked.status_code == 302
+    assert asked.headers["Location"].startswith("/admin/login/?next=/regions/")
+    assert client_of().get(f"/regions/{page}").status_code == 403
+    reader = client_of(is_staff=True).get(f"/regions/{page}")
+    assert reader.status_code == (403 if page == INVALIDATE else 200)
+    assert "invalidate/" not in reader.content.decode()
+
+
+@pytest.mark.django_db
+def test_superusers_may_do_all() -> None:
+    client = client_of(is_staff=True, is_superuser=True)
+    for page in PAGES:
+        assert "/regions/invalidate/" in client.get(f"/regions/{page}").content.decode()
+    assert client.get(f"/regions/{INVALIDATE}").status_code == 200
+
+
+@pytest.mark.django_db
+def test_the_admin_links_to_them() -> None:
+    client = client_of(is_staff=True)
+    assert '<a href="/regions/">Regions</a>' in client.get("/admin/").content.decode()
+    assert "/regions/" not in client_of().get("/admin/", follow=True).content.decode().replace(
+        "next=/regions/", ""
+    )
+
+
+def test_who_may_not_invalidate_cannot_invalidate(
+    transactional_db: None, books: Any, shelf: str
+) -> None:
+    assert books(1) == 1
+    for client in (Client(), client_of(), client_of(is_staff=True)):
+        assert client.post("/regions/invalidate/", of(books, shelf)).status_code in (302, 403)
+    assert books(1) == 1
+    assert not LogEntry.objects.exists()
+
+
+def of(books: Any, shelf: str, kind: str = "function") -> dict[str, str]:
+    """Return the fields that name what is to be invalidated."""
+    name = {"function": books.name, "tag": "owner:1", "region": shelf}[kind]
+    return {"kind": kind, "region": shelf if kind == "function" else "", "name": name}
+
+
+# -- invalidating ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["function", "tag", "region"])
+def test_invalidating_is_asked_for_done_and_recorded(
+    staff: Client, books: Any, shelf: str, kind: str
+) -> None:
+    assert (books(1), books(2)) == (1, 2)
+    fields = of(books, shelf, kind)
+    assert fields["name"] in read(staff, "invalidate/", **fields)
+    assert books(1) == 1, "asking is not doing"
+    done = staff.post("/regions/invalidate/", fields, follow=True)
+    assert books(1) == 3
+    assert (books(2) == 2) is (kind == "tag")
+    user = User.objects.get(pk=staff.session["_auth_user_id"])
+    (entry,) = LogEntry.objects.all()
+    assert entry.user == user
+    assert fields["name"] in entry.object_repr
+    said = done.content.decode()
+    assert f"Invalidated: {entry.object_repr.removeprefix('Invalidated: ')}" in said
+    what = {"function": f"all calls of {books.name}", "tag": "tags: owner:1"}
+    row = f'<td class="text">{what.get(kind, "the whole region")}</td><td>{user.username}</td>'
+    assert row in said
+
+
+def test_a_forged_form_invalidates_nothing(staff: Client, books: Any, shelf: str) -> None:
+    assert books(1) == 1
+    checked = Client(enforce_csrf_checks=True)
+    checked.cookies = staff.cookies
+    fields = of(books, shelf)
+    assert checked.post("/regions/invalidate/", fields).status_code == 403
+    assert books(1) == 1
+    token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', read(checked, "invalidate/", **fields))
+    assert token
+    checked.post("/regions/invalidate/", {**fields, "csrfmiddlewaretoken": token[1]})
+    assert books(1) == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"kind": "tag", "name": " "},
+        {"kind": "region", "name": "no such region"},
+        {"kind": "function", "region": "functions", "name": "no.such.function"},
+        {"kind": "everything", "name": "x"},
+    ],
+)
+def test_what_is_not_there_is_not_found(staff: Client, fields: dict[str, str]) -> None:
+    assert staff.get("/regions/invalidate/", fields).status_code == 404
+    assert staff.post("/regions/invalidate/", fields).status_code == 404
+    assert staff.get("/regions/function/", fields).status_code == 404
+    assert not LogEntry.objects.exists()
+
+
+def test_a_server_that_is_away_is_told_later(
+    staff: Client, shelf: str, tmp_path: Path, calls: Calls, own_memcached: Memcached
+) -> None:
+    cache = make_manager(
+        shelf,
+        type="ext:memcached",
+        url=own_memcached.address,
+        data_dir=tmp_path,
+        secret="s",
+        retry=0.01,
+    )
+
+    @cache.region(shelf)
+    def lamps(owner: int) -> int:
+        return calls()
+
+    assert (lamps(1), lamps(1)) == (1, 1)
+    own_memcached.pause()
+    fields = {"kind": "region", "name": shelf}
+    assert staff.post("/regions/invalidate/", fields).status_code == 302
+    own_memcached.resume()
+    assert lamps(1) == 2
+
+
+# -- what is shown ---------------------------------------------------------------------------
+
+
+def test_regions_and_functions_are_shown_with_what_they_did(
+    staff: Client, books: Any, shelf: str, tmp_path: Path
+) -> None:
+    for owner in (1, 1, 1, 2):
+        books(owner)
+    text = read(staff)
+    card = text[text.index(f"<h3>{shelf}</h3>") :]
+    assert f"<b>{tmp_path}</b>" in card
+    assert "<dt>Expiry</dt><dd>1 h</dd>" in card
+    assert "<dt>Entries</dt><dd>2</dd>" in card
+    row = text[text.index(f">{books.name}</a>") :]
+    assert re.findall(r'<td class="number">(.*?)</td>', row)[:4] == ["1 h", "4", "50.0%", "2"]
+    shown = read(staff, "function/", region=shelf, name=books.name)
+    assert "<dt>Hits</dt><dd>2</dd>" in shown
+
+
+def test_a_page_is_shown_with_its_own_expiry(
+    staff: Client, cache: CacheManager, shelf: str
+) -> None:
+    def page(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    page.__qualname__ = f"page_{shelf}"
+    region_page(cache[shelf], expire=120)(page)
+    name = f"{page.__module__}.page_{shelf}"
+    text = read(staff, q=shelf)
+    assert f'>{name}</a></th> <td>{shelf}</td> <td class="number">2 min</td>' in text
+    assert "expires after <b>2 min</b>" in read(staff, "function/", region=shelf, name=name)
+
+
+def test_charts_show_what_was_called(staff: Client, books: Any, shelf: str) -> None:
+    def told(chart: str) -> list[int]:
+        """Return the calls and the loads that a chart tells of; from its first look on minutes
+        are noted."""
+        shown = read(staff, "function/", region=shelf, name=books.name)
+        found = dict(re.findall(rf'id="{chart}-(calls|loads)-desc">(\d+) ', shown))
+        assert not found or re.search(r"<title>\d\d:\d\d: \d+\.\d%</title>", shown)
+        return [int(found.get(what, 0)) for what in ("calls", "loads")]
+
+    books(1)
+    hour, day = told("hour"), told("day")
+    for owner in (1, 1, 2, 3):
+        books(owner)
+    assert told("hour") == [hour[0] + 4, hour[1] + 2]
+    assert told("day") == [day[0] + 4, day[1] + 2]
+
+
+def test_the_curve_says_what_another_expiry_would_do(staff: Client, books: Any, shelf: str) -> None:
+    for _ in range(150):
+        books(1)
+    shown = read(staff, "function/", region=shelf, name=books.name)
+    assert "today: 1 h" in shown
+    assert "From 150 calls" in shown
+    assert re.search(r"<title>1 h: 99\.3%</title>", shown)
+    assert re.search(r'<path class="line guess" d="M[^"]+ L', shown)
+
+
+def test_what_was_never_called_has_empty_charts(staff: Client, books: Any, shelf: str) -> None:
+    shown = read(staff, "function/", region=shelf, name=books.name)
+    assert "Only 0 calls were seen: too few to say anything." in shown
+    assert shown.count('<p class="empty">No calls</p>') == 4
+    assert "<svg viewBox" not in shown.replace('svg xmlns="', "")
+    assert "No function has “no such name” in its name." in read(staff, q="no such name")
+
+
+def test_a_region_that_shares_nothing_is_shown_too(staff: Client, shelf: str) -> None:
+    cache = make_manager(shelf, type="memory", expire=60)
+
+    @cache.region(shelf)
+    def lamps(owner: int) -> int:
+        return owner
+
+    lamps(1)
+    assert f"<h3>{shelf}</h3>" in read(staff)
+    shown = read(staff, "function/", region=shelf, name=lamps.name)
+    assert "Nothing is sampled" in shown
+
+
+def test_counters_that_cannot_be_read_take_no_page_with_them(
+    staff: Client, books: Any, shelf: str, tmp_path: Path, settings: Any
+) -> None:
+    settings.METRICS_TOKEN = "t"
+    books(1)
+    read(staff)
+    lock = tmp_path / ".metrics" / "lock"
+    lock.unlink()
+    lock.mkdir()
+    assert f">{books.name}</a>" in read(staff)
+    shown = read(staff, "function/", region=shelf, name=books.name)
+    assert "<dt>Misses</dt><dd>1</dd>" in shown
+    assert "Nothing is sampled" in shown
+    scraped = Client().get("/metrics", headers={"Authorization": "Bearer t"})
+    assert scraped.status_code == 503
+    assert "Is a directory" in scraped.content.decode()
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_a_server_that_is_away_is_named(
+    staff: Client, shelf: str, fault: str, memcached: Memcached, own_memcached: Memcached
+) -> None:
+    urls = f"{memcached.address},{own_memcached.address}"
+    cache = make_manager(shelf, type="ext:memcached", url=urls, secret="s")
+    getattr(own_memcached, fault)()
+    text = read(staff)
+    card = text[text.index(f"<h3>{shelf}</h3>") :].partition("</section>")[0]
+    levels = dict(re.findall(r'class="level">(\w+)</span> <span><b>([^<]*)</b>', card)[::-1])
+    assert levels["error"] == own_memcached.address
+    assert f"<b>{memcached.address}</b> memcached" in card
+    assert cache.options
+
+
+def test_three_hundred_functions_can_be_searched_and_sorted(
+    staff: Client, cache: CacheManager, shelf: str
+) -> None:
+    def made(number: int) -> Any:
+        def load() -> int:
+            return number
+
+        load.__qualname__ = f"{shelf}_{number:03}"
+        return cache.region(shelf)(load)
+
+    functions = [made(number) for number in range(300)]
+    for function in functions[7:9]:
+        function()
+    functions[8]()
+
+    def names(**query: str) -> list[str]:
+        _, _, table = read(staff, **query).partition('id="functions"')
+        table, _, _ = table.partition("</table>")
+        return re.findall(rf">[\w.]+{shelf}_(\d+)</a></th>", table)
+
+    assert len(names(q=shelf)) == 300
+    assert names(q=shelf)[:2] == ["008", "007"]
+    assert names(q=shelf, order="function")[:2] == ["000", "001"]
+    assert len(names(q=f"{shelf}_29")) == 10
+
+
+def test_whatever_is_shown_is_escaped(staff: Client, cache: CacheManager, shelf: str) -> None:
+    mark = "<img src=x>"
+
+    @cache.region(shelf, mark)
+    def lamps(owner: int) -> int:
+        return owner
+
+    for _ in range(101):
+        lamps(1)
+    cache.invalidate_tags(mark)
+    pages = [
+        read(staff),
+        read(staff, q=mark),
+        read(staff, "function/", region=shelf, name=lamps.name),
+        read(staff, "invalidate/", kind="function", region=shelf, name=lamps.name),
+        read(staff, "invalidate/", kind="tag", name=mark),
+        staff.post(
+            "/regions/invalidate/", {"kind": "tag", "name": mark}, follow=True
+        ).content.decode(),
+        staff.get("/admin/").content.decode(),
+    ]
+    for page in pages:
+        assert mark not in page
+        assert "&lt;img src=x&gt;" in page
+
+
+def test_neither_secrets_nor_passwords_are_shown(
+    staff: Client, shelf: str, memcached: Memcached
+) -> None:
+    secret, password = uuid4().hex, uuid4().hex
+    cache = make_manager(
+        shelf,
+        type="ext:memcached",
+        url=memcached.address,
+        secret=secret,
+        memcache_module="pylibmc",
+        username="regions",
+        password=password,
+    )
+    text = read(staff)
+    assert f"<h3>{shelf}</h3>" in text
+    assert secret not in text
+    assert password not in text
+    assert cache.options

@@ -1,0 +1,192 @@
+"""What Django's cache API gains on a region; that it is Django's, `test_upstream` says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.cache import BaseCache, caches
+from django.test import override_settings
+
+from beaker_regions import ConfigurationError
+from beaker_regions.django.checks import check_regions
+from tests.beaker_regions.api.test_counters import memcached_manager  # noqa: F401 a fixture
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import make_manager
+from tests.beaker_regions.stores.proxies import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Calls
+    from tests.servers import Memcached
+
+BACKEND = "beaker_regions.django.cache_backend.RegionCache"
+
+
+def of(location: str, **options: Any) -> Any:
+    return override_settings(
+        CACHES={"default": {"BACKEND": BACKEND, "LOCATION": location, **options}}
+    )
+
+
+@pytest.fixture
+def api(cache: CacheManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseCache]:
+    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    with of("functions"):
+        yield caches["default"]
+
+
+def test_no_count_is_lost(api: BaseCache) -> None:
+    api.set("hits", 0)
+
+    def count() -> None:
+        for _ in range(50):
+            api.incr("hits", 2)
+            api.decr("hits")
+
+    assert statuses([fork(count) for _ in range(8)]) == [0] * 8
+    assert api.get("hits") == 8 * 50
+
+
+def test_no_awaited_count_is_lost(api: BaseCache) -> None:
+    api.set("hits", 0)
+
+    async def count() -> None:
+        await asyncio.gather(*[api.aincr("hits") for _ in range(20)])
+
+    threads = [threading.Thread(target=lambda: asyncio.run(count())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert api.get("hits") == 80
+
+
+def test_counting_leaves_the_end_where_it_is(api: BaseCache) -> None:
+    api.set("hits", 1, timeout=0.3)
+    api.incr("hits")
+    time.sleep(0.35)
+    with pytest.raises(ValueError, match="'hits' not found"):
+        api.incr("hits")
+
+
+def test_many_are_one_round_trip(memcached: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Proxy(memcached.port)
+    manager = make_manager(type="ext:memcached", url=proxy.address, secret="of the tests")
+    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", manager)
+    with of("functions"):
+        api = caches["default"]
+        many = {f"key-{number}": number for number in range(20)}
+        assert api.set_many(many) == []
+        proxy.requests.clear()
+        assert api.get_many([*many, "none"]) == many
+        assert len(proxy.requests) == 1
+    proxy.close()
+
+
+def test_clearing_leaves_the_rest_of_the_region(
+    api: BaseCache, cache: CacheManager, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    carts = cache.values("functions", "carts")
+    carts.set("one", 1)
+    load()
+    api.set("key", 1)
+    api.clear()
+    assert api.get("key") is None
+    assert (load(), carts.get("one")) == (1, 1)
+    cache.invalidate_region("functions")
+    assert (load(), carts.get("one")) == (2, None)
+
+
+def test_a_store_that_is_away_is_an_empty_one(
+    own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = make_manager(
+        type="ext:memcached", url=own_memcached.address, secret="of the tests", retry=0.01
+    )
+    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", manager)
+    with of("functions"):
+        api = caches["default"]
+        api.set("old", 1)
+        own_memcached.pause()
+        api.set("old", 2)
+        api.delete("other")
+        assert api.get("old", "none") == "none"
+        assert api.get_or_set("old", 3) == 3
+        assert api.set_many({"a": 1, "b": 2}) == ["a", "b"]
+        assert not api.add("c", 1)
+        assert not api.touch("old")
+        with pytest.raises(ValueError, match="not found"):
+            api.incr("old")
+        own_memcached.resume()
+        time.sleep(0.05)
+        assert api.get("old") is None
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "mend"),
+    [
+        ("function", {}, "there is no region 'function'; did you mean 'functions'?"),
+        ("functions", {"MAX_ENTRIES": 9}, "no option 'MAX_ENTRIES'.*size_limit"),
+    ],
+)
+def test_what_a_region_cannot_do_is_refused(
+    api: BaseCache, location: str, options: dict[str, int], mend: str
+) -> None:
+    with of(location, OPTIONS=options), pytest.raises(ConfigurationError, match=mend):
+        caches["default"].get("key")
+
+
+def test_a_cache_that_was_opened_before_regions_were_known(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", None)
+    # As packages do where their models are imported, before any application is ready.
+    with of("functions"):
+        opened = caches["default"]
+        with pytest.raises(ConfigurationError, match="knows no region 'functions' yet"):
+            opened.get("key")
+        monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+        opened.set("key", 1)
+        assert opened.get("key") == caches["default"].get("key") == 1
+
+
+def test_a_wrong_name_that_was_opened_before_regions_were_known(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with of("wrong"):
+        with monkeypatch.context() as before:
+            before.setattr("beaker_regions.django.pages.dependencies._manager", None)
+            opened = caches["default"]
+        monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+        assert [each.id for each in check_regions() if "'wrong'" in each.msg] == ["regions.E004"]
+        with pytest.raises(ConfigurationError, match="'wrong'"):
+            opened.get("key")
+
+
+def test_a_region_that_only_gets_and_sets_is_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = make_manager(type="memory", secret="of the tests")
+    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    mend = "region 'functions': type = 'memory': .* use a region of type 'file' or 'ext:memcached'"
+    with of("functions"):
+        assert [each.id for each in check_regions() if re.search(mend, each.msg)] == [
+            "regions.E004"
+        ]
+        with pytest.raises(ConfigurationError, match=mend):
+            caches["default"]
+    with pytest.raises(ConfigurationError, match=mend):
+        cache.values("functions", "carts")
+    with pytest.raises(ConfigurationError, match=mend):
+        cache.counter("functions", "hits")

@@ -1,0 +1,131 @@
+"""What a project hears that has not installed all of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT = """
+import sys
+import django
+from django.conf import settings
+
+settings.configure(
+    SECRET_KEY="x",
+    DATABASES={databases},
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", {apps}],
+)
+django.setup()
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import transaction
+from beaker_regions import CacheManager, ConfigurationError, parse_cache_config_options
+from beaker_regions.engine import transactions
+
+cache = CacheManager(**parse_cache_config_options(
+    {{"cache.regions": "functions", "cache.functions.type": "file", "cache.secret": "x",
+      "cache.functions.data_dir": {folder!r}}}
+))
+
+@cache.region("functions", tags=["t"])
+def name(of):
+    return str(of)
+
+{program}
+"""
+SQLITE = '{"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}'
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+class Run:
+    """Runs a program in a project of its own; returns its last line, of output or error."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, program: str, apps: str = "", databases: str = SQLITE) -> str:
+        return self.all(program, apps, databases).splitlines()[-1]
+
+    def all(self, program: str, apps: str = "", databases: str = SQLITE) -> str:
+        """As a call, and return all lines."""
+        text = PROJECT.format(
+            databases=databases, apps=apps, folder=str(self._folder), program=program
+        )
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+        return (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.parametrize(
+    "program", ["name(1)", "name.invalidate(1)", "name.refresh(1)", "name(Group(pk=1))"]
+)
+def test_a_project_without_the_application_is_told_to_install_it(run: Run, program: str) -> None:
+    said = run(program)
+    assert 'add "beaker_regions.django" to INSTALLED_APPS' in said
+    assert said.startswith("beaker_regions.errors.ConfigurationError")
+
+
+def test_a_project_with_the_application_works(run: Run) -> None:
+    program = "name(Group(pk=1)); name.invalidate(1); print(name(1))"
+    assert run(program, '"beaker_regions.django"') == "1"
+
+
+def test_a_process_that_only_has_django_works(run: Run) -> None:
+    assert run("print(name(1))", databases="{}") == "1"
+    said = "transactions.install(transactions.NoTransactions())\nprint(name(1))"
+    assert run(said) == "1"
+
+
+def test_the_outbox_works_wherever_it_stands(run: Run) -> None:
+    program = "print(type(transactions.current).__name__)"
+    assert (
+        run(program, '"beaker_regions.django.outbox", "beaker_regions.django"')
+        == "OutboxTransactions"
+    )
+    assert '"beaker_regions.django" in INSTALLED_APPS' in run(
+        program, '"beaker_regions.django.outbox"'
+    )
+
+
+def test_an_outbox_without_its_table_says_what_to_run(run: Run) -> None:
+    apps = '"beaker_regions.django", "beaker_regions.django.outbox"'
+    write = "with transaction.atomic():\n    cache.invalidate_tags('t')"
+    assert "run manage.py migrate" in run.all(write, apps)
+    assert "run manage.py migrate" in run.all("name(1)", apps)
+    migrated = "call_command('migrate', verbosity=0)\n"
+    assert run.all(f"{migrated}{write}\nprint(name(1))", apps).startswith("1")
+
+
+def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> None:
+    databases = SQLITE.replace('":memory:"', '":memory:", "ATOMIC_REQUESTS": True')
+    assert "ATOMIC_REQUESTS" in databases
+    program = "call_command('check', fail_level='WARNING')"
+    quiet = "settings.SILENCED_SYSTEM_CHECKS = ['regions.W001']\n"
+    assert "regions.W002" in run.all(quiet + program, '"beaker_regions.django"', databases)
+    assert "W002" not in run.all(quiet + program, '"beaker_regions.django"')
+
+
+def test_a_manager_is_named_to_django_only_with_the_application(run: Run) -> None:
+    named = (
+        "from beaker_regions.django.pages.dependencies import install; "
+        "install(cache); print('named')"
+    )
+    assert 'needs "beaker_regions.django" in INSTALLED_APPS' in run(named)
+    assert run(named, '"beaker_regions.django"') == "named"
+
+
+def test_metrics_without_their_package_say_what_to_install(run: Run) -> None:
+    said = run(
+        "sys.modules['prometheus_client'] = None\nimport beaker_regions.django.staff.scraping",
+        '"beaker_regions.django"',
+    )
+    assert said.endswith("pip install prometheus_client")

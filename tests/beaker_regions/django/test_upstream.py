@@ -1,0 +1,68 @@
+"""Django's own tests of its cache API and its sessions pass on ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[3]
+STORES = ("file", "memcache", "pylibmc")
+CULLING = 3
+"""Tests of it that leave themselves out."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All at once: most of the time they sleep, until something has expired."""
+    subprocess.run(["scripts/install-upstream-tests.sh"], cwd=ROOT, check=True)
+    servers = {name: Memcached() for name in STORES if name != "file"}
+    runs = {}
+    for name in STORES:
+        folder = tmp_path_factory.mktemp(name)
+        options: dict[str, object] = {"type": "file", "data_dir": str(folder)}
+        if name in servers:
+            servers[name].start()
+            # A machine that is busy with tests is no fault.
+            options = {"type": "ext:memcached", "url": servers[name].address, "timeout": 10}
+            options["memcache_module"] = name
+        upstream = ROOT / ".venv" / "upstream-tests" / "django"
+        runs[name] = subprocess.Popen(
+            [sys.executable, "-m", "django", "test", "tests.beaker_regions.django.upstream.suite"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{ROOT}:{upstream}",
+                "DJANGO_SETTINGS_MODULE": "tests.beaker_regions.django.upstream.settings",
+                "UPSTREAM_FOLDER": str(folder),
+                "UPSTREAM_REGION": json.dumps({**options, "secret": "of the tests"}),
+            },
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+    yield runs
+    for run in runs.values():
+        with run:
+            # One whose test was another process's.
+            run.kill()
+    for server in servers.values():
+        server.stop()
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_djangos_own_tests_pass(runs: dict[str, subprocess.Popen[str]], store: str) -> None:
+    _, told = runs[store].communicate()
+    assert runs[store].returncode == 0, told
+    assert re.search(rf"\nRan [23]\d\d tests in .*\n\nOK \(skipped={CULLING}\)\n", told), told

@@ -1,0 +1,69 @@
+"""What a process has opened and locked does no harm to the children it forks."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from beaker.cache import Cache
+
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import make_manager
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.servers import Memcached
+
+CHILDREN = 4
+KEYS = 200
+
+
+@pytest.fixture(params=["file", "cluster", "memcache", "pylibmc"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    url = request.getfixturevalue("memcached").address
+    if request.param in ("file", "cluster"):
+        own = {"type": "file", "data_dir": request.getfixturevalue("tmp_path")}
+        if request.param == "cluster":
+            own |= {"cluster": "servers", "servers": {"url": url, "timeout": 10}}
+    else:
+        own = {"type": "ext:memcached", "url": url, "timeout": 10}
+        own["memcache_module"] = request.param
+    return {**own, "secret": "of the tests"}
+
+
+def test_children_never_get_another_keys_value(options: dict[str, Any]) -> None:
+    cache = make_manager(**options)
+
+    @cache.region("functions")
+    def load(number: int) -> str:
+        return f"value {number}"
+
+    def read() -> None:
+        for _ in range(3):
+            for number in range(KEYS):
+                assert load(number) == f"value {number}"
+        load.invalidate(os.getpid())
+        assert load(os.getpid()) == f"value {os.getpid()}"
+        assert not [event for event in cache["functions"].stats.snapshot() if "failed" in event]
+
+    read()
+    children = [fork(read) for _ in range(CHILDREN)]
+    read()
+    assert statuses(children) == [0] * CHILDREN
+    read()
+
+
+def test_stock_beaker_hands_out_other_keys_values(memcached: Memcached, tmp_path: Path) -> None:
+    """Why this is tested: the client that Beaker's own memcached type shares with its children."""
+    stock = Cache("stock", type="ext:memcached", url=memcached.address, lock_dir=str(tmp_path))
+    for number in range(KEYS):
+        stock.set_value(f"key{number}", f"value {number}")
+
+    def read() -> None:
+        for _ in range(3):
+            for number in range(KEYS):
+                assert stock.get_value(f"key{number}") == f"value {number}"
+
+    assert statuses([fork(read) for _ in range(CHILDREN)]) != [0] * CHILDREN

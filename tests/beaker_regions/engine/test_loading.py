@@ -1,0 +1,364 @@
+"""One load at a time for an entry, and nothing but that: leases, in processes and threads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from beaker_regions.engine import transactions
+from tests.beaker_regions.conftest import Calls, Manager, make_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beaker_regions import CacheManager
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__])
+
+CALLERS = 8
+LONG = 10.0
+"""Seconds; longer than any test."""
+
+
+@pytest.fixture(params=["file", "cluster", "memcached"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    servers = {}
+    if request.param != "file":
+        servers = {"url": request.getfixturevalue("memcached").address, "timeout": 10}
+    own = {"type": "ext:memcached", **servers}
+    if request.param != "memcached":
+        own = {"type": "file", "data_dir": request.getfixturevalue("tmp_path")}
+    if request.param == "cluster":
+        own |= {"cluster": "servers", "servers": servers}
+    return {**own, "secret": "of the tests"}
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def decorated(cache: CacheManager, load: Callable[[], Any]) -> Any:
+    @cache.region("functions", key=lambda: "one")
+    def number() -> Any:
+        return load()
+
+    return number
+
+
+def call_at_once(options: dict[str, Any], start: Any, loads: Any, report: Any) -> None:
+    def load() -> int:
+        with loads.get_lock():
+            loads.value += 1
+        time.sleep(0.2)
+        return os.getpid()
+
+    number = decorated(make_manager(**options), load)
+    start.wait()
+    report.put(number())
+
+
+def test_processes_that_call_at_once_load_once(options: dict[str, Any]) -> None:
+    start, loads = processes.Barrier(CALLERS), processes.Value("i", 0)
+    report = processes.Queue()
+    callers = [
+        processes.Process(target=call_at_once, args=(options, start, loads, report))
+        for _ in range(CALLERS)
+    ]
+    for caller in callers:
+        caller.start()
+    results = {report.get() for _ in callers}
+    for caller in callers:
+        caller.join()
+    assert loads.value == 1
+    assert len(results) == 1, "all got what the one of them loaded"
+
+
+def test_threads_that_call_at_once_load_once(options: dict[str, Any], calls: Calls) -> None:
+    start = threading.Barrier(CALLERS)
+
+    def load() -> int:
+        time.sleep(0.1)
+        return calls()
+
+    cache = make_manager(**options)
+    number = decorated(cache, load)
+
+    def call(_: int) -> int:
+        start.wait()
+        result: int = number()
+        return result
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        assert list(threads.map(call, range(CALLERS))) == [1] * CALLERS
+    assert cache["functions"].stats["waits"] > 0
+
+
+def load_for_ever(options: dict[str, Any], loading: Any) -> None:
+    def load() -> None:
+        loading.set()
+        time.sleep(LONG)
+
+    decorated(make_manager(**options), load)()
+
+
+def test_a_loader_that_is_killed_is_replaced(options: dict[str, Any], calls: Calls) -> None:
+    options["lease"] = 1
+    loading = processes.Event()
+    loader = processes.Process(target=load_for_ever, args=(options, loading))
+    loader.start()
+    assert loading.wait(LONG)
+    assert loader.pid is not None
+    os.kill(loader.pid, signal.SIGKILL)
+    loader.join()
+    number = decorated(make_manager(**options), calls)
+    assert (number(), number()) == (1, 1)
+
+
+def test_an_exception_reaches_its_caller_and_the_next_one_loads(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    failing, waiting = threading.Event(), threading.Event()
+
+    def load() -> int:
+        if calls() == 1:
+            failing.set()
+            assert waiting.wait(LONG)
+            raise LookupError("not yet")
+        return calls.count
+
+    cache = make_manager(**options, lease=LONG)
+    number = decorated(cache, load)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(number)
+        assert failing.wait(LONG)
+        second = threads.submit(number)
+        until(lambda: cache["functions"].stats["waits"])
+        waiting.set()
+        with pytest.raises(LookupError, match="not yet"):
+            first.result()
+        assert second.result() == 2
+    assert number() == 2
+
+
+def test_a_load_that_overruns_its_lease_harms_nothing(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    proceed = threading.Event()
+
+    def load() -> int:
+        mine = calls()
+        if mine == 1:
+            assert proceed.wait(LONG)
+        return mine
+
+    number = decorated(make_manager(**options, lease=0.05), load)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(number)
+        until(lambda: calls.count)
+        assert number() == 2, "nobody waits longer than a lease"
+        number.invalidate()
+        assert number() == 3
+        proceed.set()
+        assert slow.result() == 1, "its caller called before the invalidation"
+    assert number() > 1
+    number.invalidate()
+    assert (number(), number()) == (calls.count, calls.count)
+
+
+def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
+    """Return what calls give that are made at once: their values, or what they raise."""
+    start = threading.Barrier(count)
+
+    def run(_: int) -> Any:
+        start.wait()
+        try:
+            return call()
+        except LookupError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(run, range(count)))
+
+
+@pytest.mark.parametrize("often", [False, True], ids=["slower than looks", "quicker than looks"])
+def test_who_waits_takes_what_was_current_during_its_call(
+    options: dict[str, Any], calls: Calls, often: bool
+) -> None:
+    """Each load is invalidated before it ends; so nothing that is stored is ever current."""
+    cache = make_manager(**options, lease=LONG)
+
+    def load() -> int:
+        mine = calls()
+        if often:
+            # Nobody else sees the generations under which it began.
+            number.invalidate()
+        time.sleep(0.3)
+        number.invalidate()
+        return mine
+
+    number = decorated(cache, load)
+    values = run_at_once(CALLERS, number)
+    assert calls.count <= 3, "not one load each, one after the other"
+    assert set(values) <= {1, 2, 3}
+    before = calls.count
+    assert number() > before, "nobody else takes it"
+
+
+def test_who_has_a_transaction_open_takes_nothing_that_is_not_current(
+    options: dict[str, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InTransaction(transactions.NoTransactions):
+        def active(self) -> bool:
+            return threading.current_thread() is threading.main_thread()
+
+    monkeypatch.setattr(transactions, "current", InTransaction())
+    loading, proceed = threading.Event(), threading.Event()
+
+    def load() -> int:
+        mine = calls()
+        if mine == 1:
+            loading.set()
+            assert proceed.wait(LONG)
+        return mine
+
+    number = decorated(make_manager(**options, lease=LONG), load)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(number)
+        assert loading.wait(LONG)
+        assert number() == 2, "it waits for nobody"
+        proceed.set()
+        assert slow.result() == 1
+
+
+def call_slowly(options: dict[str, Any], start: Any, loads: Any, report: Any) -> None:
+    def load() -> int:
+        with loads.get_lock():
+            loads.value += 1
+        time.sleep(2.5)
+        return 1
+
+    number = decorated(make_manager(**options), load)
+    start.wait()
+    for value in run_at_once(4, number):
+        report.put(value)
+
+
+def test_a_load_longer_than_its_lease_is_not_made_by_all(options: dict[str, Any]) -> None:
+    """Those who wait let one of them take the lease over, and wait for that one, for longer."""
+    options["lease"] = 1.0
+    start, loads, report = processes.Barrier(3), processes.Value("i", 0), processes.Queue()
+    callers = [
+        processes.Process(target=call_slowly, args=(options, start, loads, report))
+        for _ in range(3)
+    ]
+    for caller in callers:
+        caller.start()
+    assert [report.get() for _ in range(12)] == [1] * 12
+    for caller in callers:
+        caller.join()
+    assert loads.value <= 3, "the first, and whoever took over"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_of_those_who_wait_replaces_a_loader_that_dies_or_is_stopped(
+    options: dict[str, Any], calls: Calls, how: signal.Signals
+) -> None:
+    options["lease"] = 1.0
+    loading = processes.Event()
+    loader = processes.Process(target=load_for_ever, args=(options, loading))
+    loader.start()
+    assert loading.wait(LONG)
+    assert loader.pid is not None
+    os.kill(loader.pid, how)
+
+    def load() -> int:
+        time.sleep(0.5)
+        return calls()
+
+    number = decorated(make_manager(**options), load)
+    try:
+        assert run_at_once(CALLERS, number) == [1] * CALLERS
+        number.invalidate()
+        began = time.monotonic()
+        assert number() == 2
+        assert time.monotonic() - began < LONG
+    finally:
+        loader.kill()
+        loader.join()
+
+
+def test_a_failure_does_not_reach_those_who_wait_one_after_the_other(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    most = running = 0
+    lock = threading.Lock()
+
+    def load() -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.3)
+        with lock:
+            running -= 1
+        raise LookupError(f"the call no. {calls()}")
+
+    failures = run_at_once(20, decorated(make_manager(**options, lease=LONG), load))
+    assert [type(each) for each in failures] == [LookupError] * 20
+    assert calls.count == len({str(each) for each in failures}) == 20, "each has its own"
+    assert most > 10, "who has waited for two loads waits no more"
+
+
+def test_who_waits_for_a_load_that_fails_gets_the_next_ones_value(
+    options: dict[str, Any], calls: Calls
+) -> None:
+    def load() -> int:
+        mine = calls()
+        time.sleep(0.3)
+        if mine == 1:
+            raise LookupError("once")
+        return mine
+
+    results = run_at_once(CALLERS, decorated(make_manager(**options, lease=LONG), load))
+    assert sorted(map(str, results)) == ["2"] * (CALLERS - 1) + ["once"]
+
+
+def test_a_folder_that_is_emptied_takes_no_lease_with_it(
+    file_manager: Manager, tmp_path: Any, calls: Calls
+) -> None:
+    """Emptying the folder is how people empty it; one load at a time holds afterwards too."""
+    options = {"type": "file", "data_dir": tmp_path / "regions", "secret": "of the tests"}
+
+    loading = threading.Event()
+
+    def load() -> int:
+        loading.set()
+        time.sleep(0.5)
+        return calls()
+
+    cache = file_manager()
+    number = decorated(cache, load)
+    assert number() == 1
+    for path in sorted((tmp_path / "regions").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    loading.clear()
+    start, loads, report = processes.Barrier(1), processes.Value("i", 0), processes.Queue()
+    with ThreadPoolExecutor(1) as threads:
+        mine = threads.submit(number)
+        assert loading.wait(LONG)
+        other = processes.Process(target=call_at_once, args=(options, start, loads, report))
+        other.start()
+        assert report.get() == mine.result() == 2
+        other.join()
+    assert loads.value == 0

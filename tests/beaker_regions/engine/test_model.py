@@ -1,0 +1,405 @@
+"""The protocol in every order of its steps: no read is older than an invalidation before it.
+
+Callers and writers run over a memcached store whose servers are dictionaries: every command is one
+atomic step, as a server's is. Between any two steps another may go on, or a key be evicted. The
+tests go through all runs with up to a number of such disturbances (Musuvathi and Qadeer, "Iterative
+Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007), and through random
+runs with any number of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from beaker_regions.config.options import RegionOptions
+from beaker_regions.engine import loading
+from beaker_regions.engine.drivers import Load, Wait
+from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import Entry, address_of, entry_scope
+from beaker_regions.engine.waiting import Waiter
+from beaker_regions.entries.freshness import Policy
+from beaker_regions.entries.records import GENERATION_SIZE, Signer
+from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.errors import StoreUnavailable
+from beaker_regions.stores.memcached import generations as memcached_generations
+from beaker_regions.stores.memcached import store as memcached
+from beaker_regions.stores.memcached.connection import Connection, Item
+from beaker_regions.stores.memcached.rendezvous import choose as server_of
+from beaker_regions.stores.memcached.store import MemcachedStore
+from tests.beaker_regions.turns import Interruptions, Turns, every_order, random_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from beaker_regions.engine.store import Lease, Reading
+    from beaker_regions.entries.records import Record
+    from tests.beaker_regions.turns import Choose, Steps
+
+FRESH = Policy(expire=math.inf, grace=0.0)
+STALE = Policy(expire=0.0, grace=math.inf)
+POLICIES = pytest.mark.parametrize(
+    "policy", [pytest.param(FRESH, id="fresh"), pytest.param(STALE, id="within its grace")]
+)
+TAG, OTHER = "t00", "t01"
+ANNOUNCED = GENERATION_SIZE + 1
+"""Bytes of what stands in the place of a generation that is being changed."""
+
+
+class ModelConnection(Connection):
+    """To one of a run's servers; every command is a step of its own."""
+
+    versions = itertools.count(1)
+
+    def __init__(self, server: str, run: Run) -> None:
+        self._server, self._run, self._held = server, run, run.held
+
+    def _at(self, key: str) -> str:
+        if self._server in self._run.down:
+            raise StoreUnavailable("server", "it is down")
+        return f"{self._server} {key}"
+
+    def _item(self, value: bytes) -> Item:
+        return Item(value, (next(self.versions), None))
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        self._run.steps.pause()
+        found = {key: self._held.get(self._at(key)) for key in keys}
+        return {key: item.value for key, item in found.items() if item}
+
+    def add(self, key: str, value: bytes, exptime: int) -> bool:
+        self._run.steps.pause()
+        item = self._item(value)
+        return self._held.setdefault(self._at(key), item) is item
+
+    def set(self, key: str, value: bytes, exptime: int) -> bool:
+        self._run.steps.pause()
+        self._held[self._at(key)] = self._item(value)
+        return True
+
+    def delete(self, key: str) -> None:
+        self._run.steps.pause()
+        self._held.pop(self._at(key), None)
+
+    def gets(self, key: str) -> Item | None:
+        self._run.steps.pause()
+        return self._held.get(self._at(key))
+
+    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        self._run.steps.pause()
+        if self._held.get(self._at(key)) != seen:
+            return False
+        self._held[self._at(key)] = self._item(value)
+        return True
+
+    def incr(self, key: str, amount: int) -> int | None:
+        raise NotImplementedError
+
+
+class Undisturbed:
+    """Nothing comes between two steps."""
+
+    def pause(self, *, waiting: bool = False) -> None:
+        pass
+
+
+class Run:
+    """Callers of entries, each made of the one before it, and those who change what the first of
+    them is loaded from."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        entries: Sequence[Entry],
+        *,
+        servers: str = "a",
+        policy: Policy = FRESH,
+        lease: float = 0.005,
+    ) -> None:
+        def connector(server: str, *_: Any) -> Any:
+            return lambda: ModelConnection(server, self)
+
+        monkeypatch.setattr(memcached, "_connector", connector)
+        # No time passes: the same choices are the same run.
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+        monkeypatch.setattr(time, "sleep", lambda _: self.steps.pause(waiting=True))
+        random.seed(0)  # the waits' jitter
+        store = MemcachedStore(
+            [(server, 1.0) for server in servers],
+            Signer(["of the tests"], "ext:memcached"),
+            retry=0.0,
+        )
+        self.region = Region(RegionOptions("model", "none", lease=lease), store)
+        self.entries = entries
+        self.policy = policy
+        self.held: dict[str, Item] = {}
+        """What all servers hold, by server and key."""
+        self.down: set[str] = set()
+        """Servers that do not answer."""
+        self.steps: Steps = Undisturbed()
+        self.truth = self.announced = 0
+
+    def play(
+        self,
+        choose: Choose,
+        disturbances: int,
+        times: int,
+        scopes: frozenset[str],
+        callers: int = 2,
+    ) -> None:
+        """Let callers call the last entry, and a writer invalidate ``scopes``."""
+        self.steps = turns = Turns(choose, disturbances, self.held)
+
+        def call() -> None:
+            for _ in range(times):
+                self.call()
+
+        def write() -> None:
+            for _ in range(times):
+                self.write(scopes)
+
+        turns.run({**{f"caller {number}": call for number in range(callers)}, "writer": write})
+        self.call()
+
+    def write(self, scopes: frozenset[str]) -> None:
+        """Change what the first entry is loaded from, and invalidate ``scopes``."""
+        self.steps.pause()
+        self.truth = truth = self.truth + 1
+        self.region.invalidate(scopes)
+        self.announced = max(self.announced, truth)
+
+    def call(self, number: int = -1) -> None:
+        """What a decorated function does; the value is as new as what was announced before."""
+        announced = self.announced
+        assert self._call(number) >= announced
+
+    def _call(self, number: int) -> int:
+        entry = self.entries[number]
+        reading = self.region.look(entry)
+        value: Any = self.region.fresh(entry, reading, self.policy)
+        if value is not MISSING:
+            self.region.stats.count("hits")
+            return int(value)
+        protocol = self.region.load(entry, reading, self.policy)
+        answer: Any = None
+        while True:
+            try:
+                step = protocol.send(answer)
+            except StopIteration as stop:
+                return int(stop.value)
+            if step is Load:
+                answer = self._call(number - 1) if number % len(self.entries) else self.truth
+                self.steps.pause()
+            elif isinstance(step, Wait):
+                self.steps.pause(waiting=True)
+                answer = None
+            else:
+                assert callable(step)
+                answer = step()
+
+    @property
+    def served(self) -> int:
+        """How often a stored value was served."""
+        return self.region.stats["hits"] + self.region.stats["stale"]
+
+
+def entry_on(server: str, servers: str, number: int, *scopes: str) -> Entry:
+    """Return an entry that lies on one of the servers."""
+    weights = dict.fromkeys(servers, 1.0)
+    addresses = (address_of(b"%d %d" % (number, at)) for at in itertools.count())
+    address = next(each for each in addresses if server_of(weights, each) == server)
+    return Entry("tests.load", address, (entry_scope(address), *scopes))
+
+
+# -- one entry ---------------------------------------------------------------------------------
+
+
+@POLICIES
+def test_every_order_of_steps_with_two_disturbances(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = entry_on("a", "a", 0)
+
+    def play(choose: Choose) -> None:
+        Run(monkeypatch, [entry], policy=policy).play(choose, 2, 1, entry.own_scope)
+
+    assert every_order(play) > 1000
+
+
+@POLICIES
+def test_random_orders_with_any_number_of_disturbances(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = entry_on("a", "a", 0, TAG)
+    served = 0
+    for seed in range(2000):
+        run = Run(monkeypatch, [entry], policy=policy)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG,)))
+        served += run.served
+    assert served > 100, "the runs share values"
+
+
+# -- what who waits may take -------------------------------------------------------------------
+
+
+class TakesWhatever(Waiter):
+    """Takes what was stored while it waited."""
+
+    def may_take(self, record: Record) -> bool:
+        return True
+
+
+class TrustsTheFirstTurn(Waiter):
+    """Takes what the load that it found running has stored."""
+
+    def refused(self, lease: Lease) -> None:
+        super().refused(lease)
+        self._since.add(lease.turn)
+
+
+class RemembersForOthers(Waiter):
+    """Takes for seen what an earlier caller has seen."""
+
+    everybodys: ClassVar[set[tuple[bytes | None, ...]]] = set()
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self._seen = self.everybodys
+
+
+@pytest.mark.parametrize("wrong", [TakesWhatever, TrustsTheFirstTurn, RemembersForOthers])
+def test_a_wrong_rule_is_found(wrong: type[Waiter], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "Waiter", wrong)
+    monkeypatch.setattr(RemembersForOthers, "everybodys", set())
+    entry = entry_on("a", "a", 0, TAG)
+
+    def play(seed: int) -> None:
+        run = Run(monkeypatch, [entry], lease=1.0)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG,)), callers=3)
+
+    with pytest.raises(AssertionError):
+        list(map(play, range(2000)))
+
+
+@pytest.mark.parametrize("servers", ["a", "ab"])
+def test_what_who_waits_takes_is_no_older_than_its_call(
+    servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an entry, and of one that is made of it, on another server."""
+    entries = [
+        entry_on(server, servers, number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate(servers)
+    ]
+    taken = 0
+
+    class Counting(Waiter):
+        def saw(self, reading: Reading | None) -> None:
+            super().saw(reading)
+            self.latest = reading
+
+        def may_take(self, record: Record) -> bool:
+            nonlocal taken
+            may = super().may_take(record)
+            taken += may and self.latest is not None and not self.latest.matches
+            return may
+
+    monkeypatch.setattr(loading, "Waiter", Counting)
+    for seed in range(300):
+        run = Run(monkeypatch, entries, servers=servers, lease=1.0)
+        run.play(random_order(seed), 1000, 3, frozenset((TAG, OTHER)), callers=3)
+    assert taken > 5, "who waits takes what is not current any more"
+
+
+# -- entries made of others --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["aaa", "ba", "baba", "cbac", "abcabc"])
+def test_no_value_is_older_than_those_that_it_is_made_of(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry on each server of ``layout``, made of the one before. A writer invalidates all of
+    them, and while it does, others call any, invalidate some, and keys are evicted."""
+    servers = "".join(sorted(set(layout)))
+    entries = [
+        entry_on(server, servers, number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate(layout)
+    ]
+    served = 0
+    for seed in range(25):
+        run = Run(monkeypatch, entries, servers=servers)
+        run.steps = Interruptions(random.Random(seed), _others(run, random.Random(seed)))
+        for _ in range(3):
+            run.write(frozenset((TAG, OTHER)))
+        run.steps = Undisturbed()
+        for number in range(len(entries)):
+            run.call(number)
+        served += run.served
+    assert served > 100, "the runs share values"
+
+
+class FailsInTheSecondRound:
+    """Evicts what server a was told, before b is told, lets somebody load then, and lets a fail
+    when b has been told."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._evicted = run, False
+
+    def pause(self, *, waiting: bool = False) -> None:
+        announced = {at for at, item in self._run.held.items() if len(item.value) == ANNOUNCED}
+        on_a = {at for at in announced if at[0] == "a"}
+        if not self._evicted and len(on_a) == 2:
+            self._evicted = True
+            for at in on_a:
+                del self._run.held[at]
+            self._run.steps = Undisturbed()
+            self._run.call()
+            self._run.steps = self
+        elif self._evicted and len(announced) == 2:
+            self._run.down = {"a"}
+
+
+def test_a_server_that_fails_in_the_second_round_keeps_nothing_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(
+        monkeypatch, [entry_on("b", "ab", 0, TAG), entry_on("a", "ab", 1, OTHER)], servers="ab"
+    )
+    run.call()
+    run.steps = FailsInTheSecondRound(run)
+    run.write(frozenset((TAG, OTHER)))
+    assert run.down == {"a"}
+    run.steps, run.down = Undisturbed(), set()
+    run.call()
+
+
+def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
+    """Return what may come in between: of all but calls, less than makes a writer give up."""
+    left = chance.randrange(memcached_generations.TRIES - 1)
+
+    def at_most(action: Callable[[], object]) -> Callable[[], None]:
+        def act() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                action()
+
+        return act
+
+    def evict() -> None:
+        for key in chance.sample(sorted(run.held), min(1, len(run.held))):
+            del run.held[key]
+
+    calls = [partial(run.call, number) for number in range(len(run.entries))]
+    disturbing: list[Callable[[], object]] = [
+        partial(run.region.invalidate, frozenset((OTHER,))),
+        partial(run.region.invalidate, frozenset((TAG,))),
+        partial(run.write, frozenset((TAG, OTHER))),
+        evict,
+    ]
+    return [*calls * 3, *map(at_most, disturbing)]

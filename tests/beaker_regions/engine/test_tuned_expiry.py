@@ -1,0 +1,103 @@
+"""Changing a number takes effect, for entries that are stored already too."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from beaker_regions import ConfigurationError, parse_cache_config_options
+from beaker_regions.config.environment import expiry_options
+from beaker_regions.config.options import check
+from tests.beaker_regions.conftest import Calls, Manager
+
+SHORT = 0.15
+"""Seconds."""
+LONG = 60.0
+
+
+def test_a_shortened_expiry_holds_for_what_is_stored(manager: Manager, calls: Calls) -> None:
+    def load() -> int:
+        return calls()
+
+    assert manager(expire=LONG).region("functions")(load)() == 1
+    time.sleep(SHORT * 1.5)
+    assert manager(expire=SHORT).region("functions")(load)() == 2
+
+
+@pytest.mark.parametrize("where", ["region", "function"])
+def test_a_lengthened_expiry_holds_for_what_is_stored(
+    manager: Manager, calls: Calls, where: str
+) -> None:
+    def load() -> int:
+        return calls()
+
+    assert manager(expire=SHORT).region("functions")(load)() == 1
+    time.sleep(SHORT * 1.5)
+    if where == "region":
+        longer = manager(expire=LONG).region("functions")(load)
+    else:
+        longer = manager(expire=SHORT).region("functions", expire=LONG)(load)
+    assert longer() == 1
+    longer.invalidate()
+    assert longer() == 2, "no expiry serves what was invalidated"
+
+
+def test_a_lengthened_grace_holds_for_what_is_stored(manager: Manager, calls: Calls) -> None:
+    def load() -> int:
+        if calls() > 1:
+            raise ConnectionError("the database is away")
+        return 1
+
+    assert manager(expire=SHORT).region("functions")(load)() == 1
+    time.sleep(SHORT * 1.5)
+    graceful = manager(expire=SHORT, grace=LONG).region("functions")(load)
+    assert graceful() == 1
+    assert graceful.policy.grace == LONG
+    with pytest.raises(ConnectionError):
+        manager(expire=SHORT).region("functions")(load)()
+
+
+def test_a_region_that_is_turned_off_and_on_again(manager: Manager, calls: Calls) -> None:
+    def load() -> int:
+        return calls()
+
+    assert manager().region("functions")(load)() == 1
+    off = manager(enabled=False).region("functions")(load)
+    assert (off(), off()) == (2, 3)
+    on = manager().region("functions")(load)
+    assert on() == 1
+    off.invalidate()
+    assert on() == 4, "what is invalidated while it is off is invalidated"
+
+
+@pytest.mark.parametrize(
+    ("value", "expire"), [("3600", 3600), (" 1.5 ", 1.5), ("none", None), ("None", None)]
+)
+def test_the_environment_names_an_expiry(value: str, expire: float | None) -> None:
+    given = expiry_options("functions", "big-files", environ={"REGIONS_BIG_FILES_EXPIRE": value})
+    assert given == {"cache.big-files.expire": expire}
+    config = {"cache.regions": "big-files", "cache.big-files.type": "memory", **given}
+    options = parse_cache_config_options(config)["cache_regions"]["big-files"]
+    assert check("big-files", options).expire == (expire or float("inf"))
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    environ = {"REGIONS_FILES_EXPIRE": " ", "REGIONS_DATA_DIR": "x", "PATH": ""}
+    assert expiry_options("files", environ=environ) == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("REGIONS_FILES_EXPIRE", "1h", "REGIONS_FILES_EXPIRE = '1h': give a number of seconds"),
+        ("REGIONS_FILES_EXPIRE", "0", "above 0"),
+        ("REGIONS_FILES_EXPIRE", "-5", "above 0"),
+        ("REGIONS_FILES_EXPIRE", "nan", "above 0"),
+        ("REGIONS_FIELS_EXPIRE", "60", "did you mean 'REGIONS_FILES_EXPIRE'?"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(variable: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        expiry_options("files", environ={variable: value})
+    assert said in str(refused.value)

@@ -1,0 +1,231 @@
+"""Content in a files region: equal content once, what was altered never."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING
+
+import pytest
+
+from beaker_regions import CachedFile
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import Calls, Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions import CacheManager
+
+CONTENT = os.urandom(300_000)
+
+
+@pytest.fixture
+def cache(files_manager: Manager) -> CacheManager:
+    return files_manager()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "regions" / "functions"
+
+
+def stored_bytes(folder: Path) -> int:
+    """Return what the files of a folder take, each counted once however many names it has."""
+    files = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name not in ("generations", "leases"):
+            files[path.stat().st_ino] = path.stat().st_size
+    return sum(files.values())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [CONTENT, b"x" * (64 * 1024), "ü" * 100_000, "\ud800" * 100_000, [CONTENT]],
+    ids=lambda value: f"{type(value).__name__}-{len(value)}",
+)
+def test_large_values_come_back_as_they_were(
+    cache: CacheManager, calls: Calls, value: object
+) -> None:
+    @cache.region("functions")
+    def load() -> object:
+        calls()
+        return value
+
+    for _ in range(3):
+        assert load() == value
+        assert type(load()) is type(value)
+    assert calls.count == 1
+
+
+def test_equal_content_is_stored_once(cache: CacheManager, folder: Path) -> None:
+    @cache.region("functions")
+    def stream(number: int) -> Iterator[bytes]:
+        yield CONTENT
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return CONTENT
+
+    for number in range(5):
+        assert stream(number).read_bytes() == CONTENT
+        assert load(number) == CONTENT
+    assert stored_bytes(folder) < 1.1 * len(CONTENT)
+
+
+def test_content_goes_when_nobody_has_it_any_more(cache: CacheManager, folder: Path) -> None:
+    contents = {1: CONTENT, 2: CONTENT}
+
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        yield contents[number]
+
+    assert load(1).read_bytes() == load(2).read_bytes() == CONTENT
+    contents[1] = b"short"
+    assert load.refresh(1).read_bytes() == b"short"
+    assert load(2).read_bytes() == CONTENT, "the other one still has it"
+    contents[2] = b"short"
+    assert load.refresh(2).read_bytes() == b"short"
+    assert stored_bytes(folder) < 1000
+
+
+def test_a_content_that_is_open_stays_readable(cache: CacheManager) -> None:
+    contents = [CONTENT]
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        yield contents[0]
+
+    kept = load()
+    contents[0] = b"new"
+    assert load.refresh().read_bytes() == b"new"
+    assert kept.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
+def test_what_was_written_to_is_a_miss_and_heals(
+    cache: CacheManager, folder: Path, calls: Calls, streamed: bool
+) -> None:
+    @cache.region("functions")
+    def load() -> Iterator[bytes] | bytes:
+        calls()
+        return iter([CONTENT]) if streamed else CONTENT
+
+    def read() -> bytes:
+        value: object = load()
+        return value.read_bytes() if isinstance(value, CachedFile) else bytes(value)  # type: ignore[call-overload]
+
+    assert read() == CONTENT
+    (path,) = (folder / "content").rglob("*-*")
+    with open(path, "r+b") as file:
+        file.seek(1000)
+        file.write(b"altered")
+    assert read() == CONTENT
+    assert calls.count == 2
+    assert cache["functions"].stats["failed.unreadable"] == 1
+    assert read() == CONTENT
+    assert calls.count == 2
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
+def test_what_a_disk_alters_quietly_is_a_miss_where_reads_are_verified(
+    file_manager: Manager, folder: Path, calls: Calls, streamed: bool
+) -> None:
+    cache = file_manager(verify_reads=True)
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes] | bytes:
+        calls()
+        return iter([CONTENT]) if streamed else CONTENT
+
+    def read() -> bytes:
+        value: object = load()
+        return value.read_bytes() if isinstance(value, CachedFile) else bytes(value)  # type: ignore[call-overload]
+
+    assert read() == read() == CONTENT
+    assert calls.count == 1
+    (path,) = (folder / "content").rglob("*-*")
+    found = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert read() == CONTENT
+    assert calls.count == 2
+    assert cache["functions"].stats["failed.unreadable"] == 1
+    assert read() == CONTENT
+    assert calls.count == 2
+
+
+def test_the_content_of_another_entry_is_refused(
+    cache: CacheManager, folder: Path, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        calls()
+        return CONTENT + bytes([number])
+
+    for number in range(2):
+        load(number)
+    first, second = (folder / "content").rglob("*-*")
+    times = [path.stat() for path in (first, second)]
+    swapped = folder / "swapped"
+    first.rename(swapped)
+    second.rename(first)
+    swapped.rename(second)
+    for path, found in zip((first, second), times, strict=True):
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    for number in range(2):
+        assert load(number) == CONTENT + bytes([number])
+    assert calls.count == 4
+
+
+def test_content_is_never_held_in_memory(file_manager: Manager) -> None:
+    cache = file_manager(durable=False)
+    chunk, chunks = os.urandom(1 << 20), 256
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        for number in range(chunks):
+            yield b"%08d" % number + chunk[8:]
+
+    def use() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        whole = load()
+        assert whole.size == chunks << 20
+        assert sum(map(len, whole.chunks())) == whole.size
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 10 * 1024, f"{grown} KB for 256 MB"
+
+    assert statuses([fork(use)]) == [0]
+
+
+def test_altered_content_is_not_shared(cache: CacheManager, folder: Path) -> None:
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        yield CONTENT
+
+    load(1)
+    (path,) = (folder / "content").rglob("*-*")
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    assert load(2).read_bytes() == CONTENT
+    assert load(1).read_bytes() == CONTENT
+
+
+def test_a_file_system_without_room_for_another_name(
+    cache: CacheManager, folder: Path, calls: Calls
+) -> None:
+    """The second name is a saving; content is stored without it."""
+
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        calls()
+        yield CONTENT
+
+    folder.mkdir(parents=True)
+    (folder / "equal").touch()
+    for _ in range(2):
+        assert load(1).read_bytes() == CONTENT
+        assert load(1).stored
+    assert calls.count == 1

@@ -1,0 +1,296 @@
+"""Looking after the files of a region."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from beaker_regions.runtime.flock import locked
+from beaker_regions.stores.files import maintenance, sweeping
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.telemetry import maintenance as observing
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import Calls, Manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions import CachedFile, CacheManager
+    from beaker_regions.api.function import CachedFunction
+
+CONTENT = os.urandom(100_000)
+
+
+@pytest.fixture
+def cache(files_manager: Manager) -> CacheManager:
+    return files_manager()
+
+
+@pytest.fixture
+def store(cache: CacheManager) -> FileStore:
+    found = cache["functions"].store
+    assert isinstance(found, FileStore)
+    return found
+
+
+@pytest.fixture
+def load(cache: CacheManager, calls: Calls) -> CachedFunction[[int], CachedFile]:
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        calls()
+        yield CONTENT + bytes([number // 2])
+
+    return load
+
+
+def files(store: FileStore, folder: str = "") -> set[Path]:
+    found = {path for path in (store.folder / folder).rglob("*") if path.is_file()}
+    own = ("generations", "generations.mark", "leases", "identity", "usage", "swept")
+    return {path for path in found if path.name not in own}
+
+
+def age(path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let time pass for what upkeep sees: when a name was made cannot be set."""
+    assert path.exists()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + seconds)
+
+
+def test_usage(store: FileStore, load: CachedFunction[[int], CachedFile]) -> None:
+    assert maintenance.usage(store) == (0, 0, None)
+    before = time.time()
+    for number in range(4):
+        load(number)
+    entries, size, oldest = maintenance.usage(store)
+    assert entries == 4
+    assert 2 * len(CONTENT) < size < 2.1 * len(CONTENT), "equal content counts once"
+    assert oldest is not None
+    assert before <= oldest <= time.time()
+
+
+def test_verify_finds_nothing_where_nothing_is_wrong(
+    store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls
+) -> None:
+    for number in range(4):
+        load(number)
+    assert list(maintenance.verify(store)) == []
+    load(0)
+    assert calls.count == 4
+
+
+def spoil_quietly(path: Path) -> None:
+    """Alter a file so that only its digest tells."""
+    found = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"altered")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def test_verify_takes_out_what_differs(
+    store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls
+) -> None:
+    digests = {number: load(number).digest for number in (0, 2, 4)}
+    spoil_quietly(load(0).path)
+    load(2).path.unlink()
+    changed, missing = sorted(
+        (reason for _, reason in maintenance.verify(store)), key=lambda reason: "No such" in reason
+    )
+    assert "No such file" in missing
+    assert "its digest differs" in changed
+    assert list(maintenance.verify(store)) == []
+    assert {number: load(number).digest for number in (0, 2, 4)} == digests
+    assert load(0).read_bytes() == CONTENT + b"\0"
+    assert calls.count == 5
+
+
+def test_verify_takes_out_damaged_records(
+    store: FileStore, load: CachedFunction[[int], CachedFile]
+) -> None:
+    load(0)
+    (record,) = files(store, "entries")
+    record.write_bytes(record.read_bytes()[:-1])
+    ((_, reason),) = maintenance.verify(store)
+    assert "record is damaged" in reason
+    assert not files(store, "entries")
+
+
+def test_verify_finds_what_other_content_is_found_by(
+    store: FileStore, load: CachedFunction[[int], CachedFile]
+) -> None:
+    load(0)
+    load(2)
+    first, second = files(store, "equal")
+    swapped = second.with_suffix(".swapped")
+    first.rename(swapped)
+    second.rename(first)
+    swapped.rename(second)
+    assert {path for path, _ in maintenance.verify(store)} == {str(first), str(second)}
+    assert list(maintenance.verify(store)) == []
+    assert load(4).read_bytes() == CONTENT + b"\2"
+
+
+def test_sweep_removes_what_has_expired_and_keeps_the_rest(
+    cache: CacheManager, store: FileStore, calls: Calls
+) -> None:
+
+    @cache.region("functions", expire=0.05)
+    def short(number: int) -> bytes:
+        return CONTENT
+
+    @cache.region("functions", expire=60)
+    def long(number: int) -> bytes:
+        calls()
+        return CONTENT
+
+    for number in range(3):
+        short(number)
+        long(number)
+    time.sleep(0.1)
+    assert maintenance.sweep(store, grace=60) == (0, 0), "it may be served within its grace"
+    assert maintenance.sweep(store) == (3, 0)
+    assert len(files(store, "entries")) == 3
+    assert long(0) == CONTENT
+    assert calls.count == 3
+
+
+@pytest.mark.parametrize("way", ["entry", "function", "tag", "region"])
+def test_sweep_removes_what_was_invalidated(
+    cache: CacheManager, store: FileStore, calls: Calls, way: str
+) -> None:
+    @cache.region("functions", tags=["one:{number}"])
+    def load(number: int) -> bytes:
+        calls()
+        return CONTENT
+
+    load(1)
+    load(2)
+    match way:
+        case "entry":
+            load.invalidate(1)
+        case "function":
+            load.invalidate_all()
+        case "tag":
+            cache.invalidate_tags("one:1")
+        case "region":
+            cache.invalidate_region("functions")
+    gone = 1 if way in ("entry", "tag") else 2
+    assert maintenance.sweep(store) == (gone, 0)
+    assert len(files(store, "entries")) == 2 - gone
+    assert load(2) == CONTENT
+    assert calls.count == 1 + gone
+
+
+def test_sweep_removes_what_killed_processes_left(
+    store: FileStore,
+    load: CachedFunction[[int], CachedFile],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = load(0)
+    left = [
+        store.folder / "incoming" / "half",
+        store.folder / "content" / "ab" / "cdef-1234",
+        store.folder / "equal" / "ab" / "cdef",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(CONTENT)
+    assert maintenance.sweep(store) == (0, 0), "they may be about to be used"
+    age(left[0], 2 * maintenance.LEFT_ALONE, monkeypatch)
+    assert maintenance.sweep(store) == (0, 3)
+    assert not any(path.exists() for path in left)
+    assert load(0).path == kept.path
+
+
+def test_clear(store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls) -> None:
+    for number in range(4):
+        load(number)
+    assert maintenance.clear(store) == 4
+    assert files(store) == set()
+    load(0)
+    assert calls.count == 5
+
+
+def tidied(cache: CacheManager) -> None:
+    """Let a minute pass, and what is done in each of them be over."""
+    observing._minutes.clear()
+    cache["functions"].stats.write_samples(b"")
+    join_upkeep()
+
+
+def join_upkeep() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "regions-metrics":
+            thread.join()
+
+
+def test_what_has_expired_is_removed_without_a_command(
+    files_manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = files_manager(expire=60, size_limit=10**9)
+    store = cache["functions"].store
+    assert isinstance(store, FileStore)
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        return CONTENT + bytes([number])
+
+    @cache.region("functions", expire=3600)
+    def lasting(number: int) -> int:
+        return number
+
+    @cache.region("functions", grace=600)
+    def useful(number: int) -> int:
+        return number
+
+    for number in range(5):
+        load(number)
+        assert useful(number) == lasting(number) == number
+    monkeypatch.setattr(sweeping, "EVERY", 0)
+    age(store.folder / "entries", 120, monkeypatch)
+    before = maintenance.usage(store)
+    for _ in maintenance.shards(store):
+        tidied(cache)
+    assert maintenance.usage(store) == before, "their grace may be over, or not"
+    age(store.folder / "entries", 700, monkeypatch)
+    for _ in maintenance.shards(store):
+        tidied(cache)
+    assert maintenance.usage(store).entries == 5
+    assert not files(store, "content")
+    assert store.size_limit is not None
+    assert store.size_limit.in_use() == maintenance.bytes_in_use(store)
+
+
+def test_one_process_at_a_time_removes_what_has_expired(
+    file_manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = file_manager(expire=0.01)
+    store = cache["functions"].store
+    assert isinstance(store, FileStore)
+
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return number
+
+    for number in range(40):
+        load(number)
+    time.sleep(0.02)
+    join_upkeep()  # It may have removed some already.
+    stored = maintenance.usage(store).entries
+    (store.folder / "swept").unlink(missing_ok=True)
+    first, *others = sorted(maintenance.shards(store))
+    gone = len(maintenance.records(first))
+    children = [fork(lambda: sweeping.sweep_next(store, lambda: 0.0)) for _ in range(4)]
+    assert statuses(children) == [0] * 4
+    assert maintenance.usage(store).entries == stored - gone
+    monkeypatch.setattr(sweeping, "EVERY", 0)
+    with locked(str(store.folder / "swept")):
+        assert statuses([fork(lambda: sweeping.sweep_next(store, lambda: 0.0))]) == [0]
+    assert maintenance.usage(store).entries == stored - gone
+    for _ in others:
+        sweeping.sweep_next(store, lambda: 0.0)
+    assert maintenance.usage(store).entries == 0

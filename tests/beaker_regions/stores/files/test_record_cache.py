@@ -1,0 +1,110 @@
+"""What a process remembers of records never makes it serve what others have invalidated, nor fail
+where they have replaced or removed it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from beaker_regions.stores import opening
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.stores.files.test_store import content, files_of, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Calls, Manager
+
+
+@pytest.fixture
+def managers(files_manager: Manager) -> tuple[CacheManager, CacheManager]:
+    """Two managers that share a folder and nothing else, as two processes do."""
+    mine = files_manager()
+    opening.opened.clear()
+    return mine, files_manager()
+
+
+def test_what_another_process_has_replaced_is_served(
+    managers: tuple[CacheManager, CacheManager], calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load() -> Iterator[bytes]:
+        return content(calls())
+
+    mine, theirs = managers
+    my_load = mine.region("functions")(load)
+    their_load = theirs.region("functions", expire=1e-6)(load)
+    for _ in range(3):
+        assert my_load().read_bytes() == b"".join(content(1))
+    assert their_load().read_bytes() == b"".join(content(2))
+    assert my_load().read_bytes() == my_load().read_bytes() == b"".join(content(2))
+    assert calls.count == 2
+    assert not lines_of(caplog)
+
+
+def test_what_has_been_evicted_is_a_miss_and_no_fault(
+    files_manager: Manager, tmp_path: Path, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    @files_manager().region("functions")
+    def load() -> Iterator[bytes]:
+        return content(calls())
+
+    for _ in range(3):
+        assert load().read_bytes() == b"".join(content(1))
+    for kind in ("entries", "content", "equal"):
+        for path in files_of(tmp_path / "regions", kind):
+            path.unlink()
+    assert load().read_bytes() == load().read_bytes() == b"".join(content(2))
+    assert calls.count == 2
+    assert not lines_of(caplog)
+
+
+def test_what_another_process_invalidates_is_seen_by_one_that_has_just_read_it(
+    managers: tuple[CacheManager, CacheManager], calls: Calls
+) -> None:
+    def load(number: int) -> int:
+        return calls()
+
+    mine, theirs = (each.region("functions", tags=["tag"])(load) for each in managers)
+    seen = [mine(1), mine(1), mine(2), mine(2)]
+    assert seen == [1, 1, 2, 2]
+    theirs.invalidate(1)
+    assert [mine(1), mine(1), mine(2), mine(2)] == [3, 3, 2, 2]
+    managers[1].invalidate_tags("tag")
+    assert [mine(1), mine(2), mine(1), mine(2)] == [4, 5, 4, 5]
+    theirs.invalidate_all()
+    assert [mine(1), mine(2), mine(1), mine(2)] == [6, 7, 6, 7]
+
+
+def test_a_process_that_is_killed_while_it_invalidates_leaves_the_others_one_value(
+    file_manager: Manager, calls: Calls
+) -> None:
+    mine = file_manager()
+    opening.opened.clear()
+    theirs = file_manager()
+
+    def load() -> int:
+        return calls()
+
+    my_load, their_load = (each.region("functions")(load) for each in (mine, theirs))
+    assert my_load() == my_load() == 1
+
+    def die() -> None:
+        write = os.pwrite
+
+        def write_and_die(*args: int | bytes) -> None:
+            write(*args)  # type: ignore[arg-type]
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        os.pwrite = write_and_die  # type: ignore[assignment]
+        my_load.invalidate()
+
+    assert statuses([fork(die)]) == [-signal.SIGKILL]
+    assert their_load() == 2
+    assert [my_load(), their_load(), my_load(), their_load()] == [2] * 4
+    my_load.invalidate()
+    assert [their_load(), my_load(), their_load()] == [3] * 3

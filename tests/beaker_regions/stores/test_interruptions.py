@@ -1,0 +1,101 @@
+"""An exception that a signal handler raises, as a job's time limit does, reaches the caller."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Calls, Manager
+    from tests.servers import Memcached
+
+
+TURNS = 60
+
+
+class TimeUp(Exception):
+    """As Celery's SoftTimeLimitExceeded."""
+
+
+@pytest.fixture(params=[TimeUp, TimeoutError])
+def limit(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
+    """What a signal raises. Python itself drops it in the middle of a finalizer, so not more than a
+    few are raised that reach nobody."""
+    raised = 0
+
+    def end(number: int, frame: object) -> None:
+        nonlocal raised
+        raised += 1
+        raise request.param("over")
+
+    former = signal.signal(signal.SIGALRM, end)
+    yield request.param
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+    assert raised <= TURNS + 5
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_time_limit_reaches_the_caller_at_whatever_moment(
+    connected: Manager, memcached: Memcached, calls: Calls, limit: type[Exception]
+) -> None:
+    cache = connected(memcached.address)
+
+    @cache.region("functions", tags=["all"])
+    def load(number: int) -> tuple[int, int]:
+        return number, calls()
+
+    chance = random.Random(1)
+    for turn in range(TURNS):
+        with pytest.raises(limit, match="over"):
+            _use_until(cache, load, chance.uniform(0.0001, 0.01))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        # Nobody's answer is left, and nothing that was invalidated comes back.
+        before = calls.count
+        cache.invalidate_tags("all")
+        for number in range(3):
+            assert load(number)[0] == number
+            assert load(number)[1] > before, turn
+
+
+def _use_until(cache: CacheManager, load: object, seconds: float) -> None:
+    counter = cache.counter("functions", "counter")
+    values = cache.values("functions", "values", expire=60)
+    ends = time.monotonic() + 5
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.5)
+    while time.monotonic() < ends:
+        for number in range(3):
+            assert load(number)[0] == number  # type: ignore[operator]
+        load.invalidate(1)  # type: ignore[attr-defined]
+        load.many([1, 2, 3])  # type: ignore[attr-defined]
+        counter.add()
+        values.set(1, "value")
+        cache.invalidate_tags("all")
+    pytest.fail("it was swallowed")
+
+
+def test_a_time_limit_while_a_file_is_read_reaches_the_caller(
+    file_manager: Manager, tmp_path: Path, calls: Calls, limit: type[Exception]
+) -> None:
+    cache = file_manager()
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    load()
+    (stored,) = (path for path in tmp_path.rglob("entries/**/*") if path.is_file())
+    stored.unlink()
+    os.mkfifo(stored)  # opening it hangs, as a network's file system may
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(limit, match="over"):
+        load()

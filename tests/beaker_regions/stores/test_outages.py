@@ -1,0 +1,333 @@
+"""The table of outages: whatever is asked for, however a server fails, alone or beside others.
+
+Each test begins with values stored, makes one server fail, does one operation, and goes on reading
+while the server fails and after it is back. What is read is always the rows as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import socket
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.beaker_regions.stores.proxies import Proxy, forward
+from tests.servers import Memcached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Manager
+
+PATIENCE = 15
+"""Seconds until a server that is back is used; libmemcached lets two of them pass."""
+
+# -- servers ----------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Three servers. The first is the one to fail: as itself, or as what stands before it."""
+
+    def __init__(self) -> None:
+        # Of sizes of items it knows few, so that it is soon full.
+        self.failing = Memcached("-M", "-m", "2", "-f", "4")
+        self.servers = [self.failing, Memcached(), Memcached()]
+        for server in self.servers:
+            server.start()
+        self.proxy = Proxy(self.failing.port)
+
+    def fill(self) -> None:
+        """Leave no room on the first server."""
+        with socket.create_connection(("127.0.0.1", self.failing.port)) as connection:
+            for size, room in ((8, 96), (100, 384), (1000, 1536)):
+                value = b"x" * size
+                for number in range(2_000_000 // room):
+                    key = b"%d-%d" % (size, number)
+                    connection.sendall(b"set %b 0 0 %d noreply\r\n%b\r\n" % (key, size, value))
+            connection.sendall(b"set k 0 0 99\r\n%b\r\n" % (b"x" * 99))
+            assert b"out of memory" in connection.recv(1000)
+
+    def answer_errors(self) -> None:
+        self.proxy.answer = lambda request: b"SERVER_ERROR busy\r\n"
+
+    def answer(self) -> None:
+        self.proxy.answer = forward
+
+    def answer_half(self) -> None:
+        self.proxy.halves = math.inf
+
+    def answer_whole(self) -> None:
+        self.proxy.halves = 0
+
+
+@pytest.fixture(scope="module")
+def _cluster() -> Iterator[Cluster]:
+    cluster = Cluster()
+    yield cluster
+    cluster.proxy.close()
+    for server in cluster.servers:
+        server.kill()
+
+
+FAILURES: dict[str, tuple[Callable[[Cluster], None], Callable[[Cluster], None]]] = {
+    "refused": (lambda cluster: cluster.failing.kill(), lambda cluster: cluster.failing.start()),
+    "hung": (lambda cluster: cluster.failing.pause(), lambda cluster: cluster.failing.resume()),
+    "closing half way": (Cluster.answer_half, Cluster.answer_whole),
+    "answering errors": (Cluster.answer_errors, Cluster.answer),
+    "full": (Cluster.fill, lambda cluster: cluster.failing.restart()),
+}
+"""How a failure begins, and how it ends."""
+
+
+class Outage:
+    """One of a number of servers, that fails in one way."""
+
+    def __init__(self, failure: str, cluster: Cluster, size: int) -> None:
+        self._begin, self._end = FAILURES[failure]
+        self._cluster = cluster
+        self._failing = False
+        self.servers = cluster.servers[:size]
+        direct = failure in ("refused", "hung", "full")
+        addresses = [server.address for server in self.servers]
+        self.url = ",".join([addresses[0] if direct else cluster.proxy.address, *addresses[1:]])
+        self.timeout = 0.1 if failure == "hung" else 5
+
+    def begin(self) -> None:
+        self._failing = True
+        self._begin(self._cluster)
+
+    def end(self) -> None:
+        if self._failing:
+            self._end(self._cluster)
+        self._failing = False
+
+    def owner(self, read: Callable[[int], object], key: int) -> int:
+        """Return which server is asked when ``key`` is read."""
+        asked = [server.stats()["cmd_get"] for server in self.servers]
+        read(key)
+        (owner,) = [
+            number
+            for number, server in enumerate(self.servers)
+            if server.stats()["cmd_get"] > asked[number]
+        ]
+        return owner
+
+    def asked_elsewhere(self) -> list[int]:
+        """Return how often the servers that do not fail have been asked for a key."""
+        return [server.stats()["cmd_get"] for server in self.servers[1:]]
+
+
+@pytest.fixture(params=FAILURES)
+def failure(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(params=[1, 3], ids=["alone", "one of three"])
+def outage(request: pytest.FixtureRequest, failure: str, _cluster: Cluster) -> Iterator[Outage]:
+    for server in _cluster.servers:
+        server.flush()
+    made = Outage(failure, _cluster, request.param)
+    yield made
+    made.end()
+
+
+# -- an application ---------------------------------------------------------------------------
+
+
+class Rows:
+    """Rows that change, read through a cached function."""
+
+    def __init__(self, cache: CacheManager, outage: Outage) -> None:
+        self.cache = cache
+        self.loads: Counter[int] = Counter()
+        self.function = self.decorated()
+        self._numbers: Counter[int] = Counter()
+        found: dict[int, list[int]] = {}
+        for key in itertools.count():
+            found.setdefault(outage.owner(self.read, key), []).append(key)
+            if len(found) == len(outage.servers) and len(found[0]) > 1:
+                break
+        # One key on each server, and one on the failing one whose value is not stored.
+        self.elsewhere = {keys[0] for owner, keys in found.items() if owner}
+        self.keys = [*found[0][:2], *self.elsewhere]
+        self.invalidate(self.keys[0])
+        self.loads.clear()
+
+    def decorated(self) -> Any:
+        def load(key: int) -> tuple[int, int]:
+            return self.load(key)
+
+        return self.cache.region("functions", tags=["all"])(load)
+
+    def load(self, key: int) -> tuple[int, int]:
+        self.loads[key] += 1
+        return self.now(key)
+
+    def now(self, key: int) -> tuple[int, int]:
+        return key, self._numbers[key]
+
+    def change(self) -> None:
+        """Change all rows; what was stored of them is old."""
+        self._numbers.update(self.keys)
+
+    def read(self, key: int) -> tuple[int, int]:
+        value: tuple[int, int] = self.function(key)
+        return value
+
+    def invalidate(self, key: int) -> None:
+        self.function.invalidate(key)
+
+    def check(self) -> None:
+        for key in self.keys:
+            assert self.read(key) == self.now(key)
+
+
+class AwaitedRows(Rows):
+    """As `Rows`, through a cached coroutine function."""
+
+    def decorated(self) -> Any:
+        async def load(key: int) -> tuple[int, int]:
+            return self.load(key)
+
+        return self.cache.region("functions", tags=["all"])(load)
+
+    def read(self, key: int) -> tuple[int, int]:
+        return asyncio.run(self.function(key))  # type: ignore[no-any-return]
+
+    def invalidate(self, key: int) -> None:
+        asyncio.run(self.function.invalidate(key))
+
+
+# -- operations -------------------------------------------------------------------------------
+
+
+def many(rows: Rows) -> None:
+    assert rows.function.many(rows.keys) == [rows.now(key) for key in rows.keys]
+
+
+def peek(rows: Rows) -> None:
+    for key in rows.keys:
+        expected = [rows.now(key)] if key in rows.elsewhere else [rows.now(key), None]
+        assert rows.function.peek(key) in expected
+
+
+def refresh(rows: Rows) -> None:
+    rows.change()
+    for key in rows.keys:
+        assert rows.function.refresh(key) == rows.now(key)
+
+
+def invalidate(rows: Rows) -> None:
+    rows.change()
+    for key in rows.keys:
+        rows.function.invalidate(key)
+
+
+def invalidate_all(rows: Rows) -> None:
+    rows.change()
+    rows.function.invalidate_all()
+
+
+def invalidate_tags(rows: Rows) -> None:
+    rows.change()
+    rows.cache.invalidate_tags("all")
+
+
+def invalidate_region(rows: Rows) -> None:
+    rows.change()
+    rows.cache.invalidate_region("functions")
+
+
+def region_invalidate(rows: Rows) -> None:
+    rows.change()
+    for key in rows.keys:
+        rows.cache.region_invalidate(rows.function, "functions", key)
+
+
+def deferred_invalidation(rows: Rows) -> None:
+    with rows.cache.deferred_invalidation():
+        invalidate(rows)
+        rows.check()
+        invalidate_tags(rows)
+
+
+def coroutine_function(rows: Rows) -> None:
+    async def main() -> None:
+        function = rows.function
+        rows.change()
+        for key in rows.keys:
+            await function.invalidate(key)
+        assert await function.many(rows.keys) == [rows.now(key) for key in rows.keys]
+        rows.change()
+        for key in rows.keys:
+            assert await function.refresh(key) == rows.now(key)
+            assert await function.peek(key) in (rows.now(key), None)
+        rows.change()
+        await function.invalidate_all()
+
+    asyncio.run(main())
+
+
+OPERATIONS: dict[str, Callable[[Rows], None]] = {
+    "call": Rows.check,
+    "many": many,
+    "peek": peek,
+    "refresh": refresh,
+    "invalidate": invalidate,
+    "invalidate_all": invalidate_all,
+    "invalidate_tags": invalidate_tags,
+    "invalidate_region": invalidate_region,
+    "region_invalidate": region_invalidate,
+    "deferred_invalidation": deferred_invalidation,
+    "coroutine function": coroutine_function,
+}
+
+
+# -- the table --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_failing_server_is_not_the_callers_failure(
+    connected: Manager,
+    outage: Outage,
+    failure: str,
+    one_line_a_kind: Callable[[CacheManager], None],
+    operation: str,
+) -> None:
+    # A secret of its own gives each test a store of its own.
+    own = {"timeout": outage.timeout, "secret": f"{failure}, {operation}"}
+    cache = connected(outage.url, retry=0.02, **own)
+    form = AwaitedRows if operation == "coroutine function" else Rows
+    rows = form(cache, outage)
+
+    outage.begin()
+    OPERATIONS[operation](rows)
+    rows.check()
+    one_line_a_kind(cache)
+
+    # Keys of the other servers keep hitting, and no key moves to them.
+    rows.loads.clear()
+    rows.check()
+    assert not rows.elsewhere & rows.loads.keys()
+    asked = outage.asked_elsewhere()
+    for key in set(rows.keys) - rows.elsewhere:
+        rows.read(key)
+    assert outage.asked_elsewhere() == asked
+
+    outage.end()
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        rows.loads.clear()
+        rows.check()
+        if not rows.loads:
+            break
+        time.sleep(0.005)
+    assert not rows.loads, "the server is back and not used"
+    assert cache["functions"].stats["waits"] == 0, "nobody else holds a lease"

@@ -1,0 +1,393 @@
+"""What could not be invalidated: owed by every process of the host, and past their end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beaker_regions import StoreUnavailable
+from beaker_regions.engine.store import region_scope, tag_scope
+from beaker_regions.stores.pending import Journal
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import Calls, make_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from beaker_regions.api.function import CachedFunction
+    from tests.servers import Memcached
+
+
+def read_only_by(
+    address: str, folder: Path, calls: Calls, retry: float = 0.01, client: str = "memcache"
+) -> CachedFunction[[], int]:
+    """Return a cached function, as each process has it."""
+    cache = make_manager(
+        type="ext:memcached",
+        url=address,
+        data_dir=folder,
+        secret="of the tests",
+        timeout=0.2,
+        retry=retry,
+        memcache_module=client,
+    )
+
+    @cache.region("functions")
+    def load() -> int:
+        return calls()
+
+    return load
+
+
+def invalidate_in_vain(address: str, folder: Path) -> None:
+    """Invalidate while the server hangs, and end."""
+    read_only_by(address, folder, Calls()).invalidate()
+
+
+def test_a_process_that_ended_leaves_what_it_owes_to_the_others(
+    own_memcached: Memcached, tmp_path: Path, calls: Calls
+) -> None:
+    load = read_only_by(own_memcached.address, tmp_path, calls)
+    assert (load(), load()) == (1, 1)
+    own_memcached.pause()
+    process = multiprocessing.get_context("spawn").Process(
+        target=invalidate_in_vain, args=(own_memcached.address, tmp_path)
+    )
+    process.start()
+    process.join()
+    own_memcached.resume()
+    assert load() == 2
+    assert load() == 2
+
+
+A, B, C, D = sorted(map(tag_scope, "abcd"))
+REGION = region_scope("functions")
+LONG = 60.0
+"""Seconds; longer than any test."""
+
+
+class Server:
+    """Takes invalidations, or not."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.invalidated: list[str] = []
+
+    def change(self, scopes: Iterable[str]) -> None:
+        if not self.up:
+            raise StoreUnavailable("server", "away")
+        self.invalidated += sorted(scopes)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+def owed(path: Path) -> int:
+    """Return how many bytes a journal takes."""
+    return sum(each.stat().st_size for each in path.iterdir())
+
+
+def test_what_is_owed_stays_owed_until_it_is_delivered(tmp_path: Path, server: Server) -> None:
+    one, other = (Journal(tmp_path / "folder" / "server") for _ in range(2))
+    one.deliver(server.change)
+    one.keep([A, B])
+    server.up = False
+    with pytest.raises(StoreUnavailable):
+        other.deliver(server.change)
+    one.keep([B, C])
+    server.up = True
+    other.deliver(server.change)
+    assert server.invalidated == [A, B, C]
+    one.deliver(server.change)
+    assert server.invalidated == [A, B, C], "once is enough"
+
+
+def test_what_is_owed_already_takes_no_more_room(tmp_path: Path, server: Server) -> None:
+    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one.keep([A, B])
+    size = owed(tmp_path / "server")
+    server.up = False
+    for _ in range(10):
+        other.keep([B, A])
+        with pytest.raises(StoreUnavailable):
+            one.deliver(server.change)
+    assert owed(tmp_path / "server") == size
+    server.up = True
+    other.deliver(server.change)
+    one.keep([A])
+    other.deliver(server.change)
+    assert server.invalidated == [A, B, A], "what is owed anew is delivered anew"
+
+
+def test_what_is_owed_while_it_is_being_delivered_is_delivered_again(
+    tmp_path: Path, server: Server
+) -> None:
+    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one.keep([A, B])
+
+    def change(scopes: Iterable[str]) -> None:
+        if not server.invalidated:
+            other.keep([B])
+        server.change(scopes)
+
+    one.deliver(change)
+    assert server.invalidated == [A, B, B]
+
+
+def test_while_one_process_delivers_the_others_do_not_read(tmp_path: Path, server: Server) -> None:
+    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one.keep([A])
+
+    def change(scopes: Iterable[str]) -> None:
+        with pytest.raises(StoreUnavailable):
+            other.deliver(server.change)
+        server.change(scopes)
+
+    one.deliver(change)
+    assert server.invalidated == [A]
+
+
+def test_without_a_journal_the_process_itself_remembers(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "folder").touch()
+    journal = Journal(tmp_path / "folder" / "server")
+    journal.keep([A])
+    journal.deliver(server.change)
+    assert server.invalidated == [A]
+
+
+def test_the_file_of_a_former_release_is_delivered(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "server").write_text(f"\n{A}\n\n{B}\n")
+    journal = Journal(tmp_path / "server")
+    journal.keep([C])
+    journal.deliver(server.change)
+    assert sorted(server.invalidated) == [A, B, C]
+    journal.keep([D])
+    Journal(tmp_path / "server").deliver(server.change)
+    assert server.invalidated[-1] == D
+
+
+def test_while_another_process_delivers_nobody_takes_the_server_for_failing(
+    memcached: Memcached, tmp_path: Path, calls: Calls
+) -> None:
+    load = read_only_by(memcached.address, tmp_path, calls, retry=600)
+    assert (load(), load()) == (1, 1)
+    path = tmp_path / "undelivered" / quote(memcached.address, safe="")
+    journal = Journal(path)
+    journal.keep([A])
+    with path.with_name(f"{path.name}.turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as that process does
+        assert load() == 2
+    journal.deliver(lambda scopes: None)
+    assert load() == 1, "the server was left alone"
+
+
+def test_what_is_owed_while_others_deliver_is_found_by_them(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "folder" / "server"
+    scopes = [tag_scope(str(number)) for number in range(1500)]
+
+    def keep() -> None:
+        journal = Journal(path)
+        for scope in scopes:
+            journal.keep([scope])
+
+    child = fork(keep)
+    journal = Journal(path)
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        journal.deliver(server.change)
+    assert statuses([child]) == [0]
+    journal.deliver(server.change)
+    assert set(scopes) <= set(server.invalidated), "a process that has ended took some with it"
+
+
+def test_a_process_without_descriptors_lets_the_others_know_what_it_owes(
+    memcached: Memcached, tmp_path: Path, calls: Calls
+) -> None:
+    load = read_only_by(memcached.address, tmp_path, calls)
+    assert (load(), load()) == (1, 1)
+
+    def invalidate() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with contextlib.suppress(OSError):
+            while True:
+                os.dup(0)
+        # Of its own, each thread has a connection.
+        thread = threading.Thread(target=load.invalidate)
+        thread.start()
+        thread.join()
+
+    assert statuses([fork(invalidate)]) == [0]
+    assert (load(), load()) == (2, 2)
+    undelivered = tmp_path / "undelivered"
+    assert [path for path in undelivered.iterdir() if path.is_dir()] == []
+
+
+# -- damaged -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("client", ["memcache", "pylibmc"])
+@pytest.mark.parametrize("damage", [b"\xff\xfe\n", b"\0" * 4096, b"\0\n", b"e 1\r\n", b"t12"])
+def test_a_damaged_journal_fails_nobody_and_nothing_that_it_may_have_named_is_served(
+    memcached: Memcached,
+    tmp_path: Path,
+    calls: Calls,
+    caplog: pytest.LogCaptureFixture,
+    damage: bytes,
+    client: str,
+) -> None:
+    load = read_only_by(memcached.address, tmp_path, calls, client=client)
+    assert (load(), load()) == (1, 1)
+    path = tmp_path / "undelivered" / quote(memcached.address, safe="")
+    Journal(path).keep([A])
+    with (path / "owed").open("ab") as file:
+        file.write(damage)
+    assert (load(), load()) == (2, 2)
+    (said,) = [record.getMessage() for record in caplog.records if "was damaged" in record.message]
+    assert str(path) in said
+
+
+@given(st.sets(st.sampled_from([A, B, C])), st.data())
+def test_what_is_whole_of_a_damaged_journal_is_delivered(
+    kept: set[str], data: st.DataObject
+) -> None:
+    server = Server()
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "server")
+        journal.cover(REGION)
+        journal.keep(kept)
+        file = Path(folder) / "server" / "owed"
+        content = file.read_bytes()
+        start = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(start, len(content)))
+        content = content[:start] + data.draw(st.binary(max_size=200)) + content[end:]
+        file.write_bytes(content)
+        journal.keep([D])
+        journal.deliver(server.change)
+        journal.deliver(server.change)
+    assert D in server.invalidated
+    named = {line for line in content.split(b"\n") if line}
+    whole = {scope for scope in (A, B, C) if scope.encode() in named}
+    assert whole <= set(server.invalidated)
+    assert REGION in server.invalidated or named == {scope.encode() for scope in whole}
+
+
+# -- processes that keep what they have ---------------------------------------------------------
+
+
+def test_a_child_forked_while_it_is_delivered_keeps_nothing_locked(
+    tmp_path: Path, server: Server
+) -> None:
+    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one.keep([A])
+    begun, proceed = threading.Event(), threading.Event()
+
+    def change(scopes: Iterable[str]) -> None:
+        begun.set()
+        assert proceed.wait(LONG)
+        server.change(scopes)
+
+    thread = threading.Thread(target=one.deliver, args=(change,))
+    thread.start()
+    assert begun.wait(LONG)
+    child = fork(signal.pause)
+    try:
+        proceed.set()
+        thread.join()
+        started = time.monotonic()
+        other.keep([B])
+        other.deliver(server.change)
+        assert time.monotonic() - started < 10
+    finally:
+        os.kill(child, signal.SIGKILL)
+        statuses([child])
+    assert server.invalidated == [A, B]
+
+
+def test_a_child_forked_while_a_process_remembers_can_remember_too(
+    tmp_path: Path, server: Server
+) -> None:
+    (tmp_path / "folder").touch()
+    journal = Journal(tmp_path / "folder" / "server")
+    taken, proceed = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with journal._lock:
+            taken.set()
+            assert proceed.wait(LONG)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(LONG)
+
+    def keep() -> None:
+        signal.alarm(10)
+        journal.keep([A])
+        journal.deliver(server.change)
+        assert server.invalidated == [A]
+
+    child = fork(keep)
+    proceed.set()
+    thread.join()
+    assert statuses([child]) == [0]
+
+
+@pytest.mark.parametrize("what", ["stopped", "killed, with a child"])
+def test_whoever_stops_while_it_delivers_holds_up_nobody(
+    tmp_path: Path, server: Server, what: str
+) -> None:
+    path = tmp_path / "server"
+    Journal(path).keep([A])
+    told, tell = os.pipe()
+
+    def deliver() -> None:
+        def change(scopes: Iterable[str]) -> None:
+            if what != "stopped":
+                child = os.fork()
+                if not child:
+                    signal.pause()
+                os.write(tell, b"%d\n" % child)
+            os.write(tell, b"begun\n")
+            signal.pause()
+
+        Journal(path).deliver(change)
+
+    child = fork(deliver)
+    with open(told, "rb") as lines:
+        first = lines.readline()
+        grandchild = 0 if what == "stopped" else int(first)
+        if grandchild:
+            lines.readline()
+        os.kill(child, signal.SIGKILL if grandchild else signal.SIGSTOP)
+        try:
+            other = Journal(path)
+            started = time.monotonic()
+            other.keep([B])
+            while time.monotonic() < started + 20:
+                try:
+                    other.deliver(server.change)
+                    break
+                except StoreUnavailable:
+                    time.sleep(0.05)
+            assert server.invalidated == [A, B]
+        finally:
+            if grandchild:
+                os.kill(grandchild, signal.SIGKILL)
+            else:
+                os.kill(child, signal.SIGKILL)
+            statuses([child])
+    os.close(tell)

@@ -1,0 +1,210 @@
+"""What another expiry would do: predicted from a sample, and true."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beaker_regions import CacheManager
+from beaker_regions.reports import metrics
+from beaker_regions.reports.metrics import Prediction
+from beaker_regions.telemetry.expiry_advice import predict
+from beaker_regions.telemetry.sampling import ALL, UNKNOWN_AGE, Sample, function_id
+from beaker_regions.telemetry.simulation import CANDIDATES, DAY, HOT, HOUR, KEYS, Replay
+from bench.whatif import Event, measured, predicted, steady, tidal
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.conftest import Manager
+
+START = 1_800_000_000.0
+
+
+def calls_of(key: int, times: list[float], generations: list[int] | None = None) -> list[Sample]:
+    """A sample of each call, and a count of it."""
+    samples = []
+    for at, mark in zip(times, generations or [1] * len(times), strict=True):
+        samples.append(Sample(START + at, 1, key << 50, mark, 1, 0, ALL, UNKNOWN_AGE))
+        samples.append(Sample(START + at, 1, 0, 0, 1, 0, ALL, 0))
+    return samples
+
+
+def prediction(samples: list[Sample], today: float) -> Prediction:
+    replay = Replay()
+    replay.run(sorted(samples))
+    return predict(replay, today, 0.5, 24)
+
+
+def ratios(found: Prediction) -> dict[float, float]:
+    return {point.expire: point.hit_ratio for point in found.points}
+
+
+def test_a_value_expires_after_its_load_and_not_after_its_last_call() -> None:
+    found = ratios(prediction(calls_of(1, [4.0 * n for n in range(100)]), today=10))
+    assert found[2] == 0
+    assert found[5] == pytest.approx(0.5), "loaded at 0, called at 4, loaded at 8"
+    assert found[10] == pytest.approx(0.66), "loaded at 0, called at 4 and 8, loaded at 12"
+    assert found[DAY] == pytest.approx(0.99)
+
+
+def test_no_expiry_hides_an_invalidation() -> None:
+    times = [60.0 * n for n in range(400)]
+    found = prediction(calls_of(1, times, [1 + n // 10 for n in range(400)]), today=HOUR)
+    assert ratios(found)[HOUR] == ratios(found)[DAY] == pytest.approx(0.9)
+    assert found.invalidated == pytest.approx(39 / 40)
+
+
+def test_a_missing_generation_is_one_invalidation_and_not_two() -> None:
+    times = [60.0 * n for n in range(400)]
+    marks = [0 if n % 10 == 0 else 1 + n // 10 for n in range(400)]
+    assert ratios(prediction(calls_of(1, times, marks), HOUR))[DAY] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("gap", "every", "today", "suggested", "said"),
+    [
+        (300, 1000, 120, 2 * HOUR, "96% fewer loads at 2 h; over 2 h gains little, the other"),
+        (300, 5, 120, 1800, "80% fewer loads at 30 min; over 30 min gains little, invalidations"),
+        (60, 5, HOUR, 300, "5 min does as well as today's; over 5 min gains little, inval"),
+        (60, 5, 300, None, "nothing to gain"),
+    ],
+)
+def test_the_suggestion_says_why(
+    gap: float, every: int, today: float, suggested: float | None, said: str
+) -> None:
+    count = int(2 * DAY / gap)
+    samples = calls_of(1, [gap * n for n in range(count)], [1 + n // every for n in range(count)])
+    found = prediction(samples, today)
+    assert said in found.reason, found
+    assert found.suggested == suggested
+
+
+def test_of_few_calls_nothing_is_said() -> None:
+    found = prediction(calls_of(1, [1.0, 2.0]), today=HOUR)
+    assert (found.points, found.suggested) == ((), None)
+    assert "only 2 calls were seen" in found.reason
+
+
+def test_more_keys_than_are_kept_are_sampled() -> None:
+    replay = Replay()
+    random_ = random.Random(1)
+    for batch in range(6):
+        samples = [
+            Sample(START + batch * 60 + n / 1e3, 1, random_.getrandbits(64), 1, 1, 0, ALL, 0)
+            for n in range(KEYS)
+        ]
+        replay.run([*samples, Sample(START + batch * 60 + 59, 1, 0, 0, KEYS, 0, ALL, 0)])
+        assert len(replay.keys) <= KEYS + HOT
+    assert replay.threshold < ALL / 3
+    again = Replay.unpack(replay.pack())
+    assert (again.threshold, again.pack()) == (replay.threshold, replay.pack())
+    with pytest.raises(ValueError, match="cut short"):
+        Replay.unpack(replay.pack()[:-1])
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(list(steady(20_000, 3_000, 0.9)), id="zipf"),
+        pytest.param(sorted(tidal(20_000, 3_000, 0.8, 0.05)), id="tidal"),
+    ],
+)
+def test_what_is_predicted_from_some_keys_is_what_happens_to_all(
+    events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beaker_regions.telemetry.simulation.KEYS", 1000)
+    curve, share = predicted(events)
+    assert share < 0.7
+    for expire in (10, HOUR, DAY):
+        assert curve[expire] == pytest.approx(measured(events, expire), abs=0.02), expire
+
+
+# -- from calls of a real function ------------------------------------------------------------
+
+
+def looking_up(cache: CacheManager) -> Any:
+    @cache.region("functions", tags=["even:{number}"])
+    def look_up(number: int) -> int:
+        return number
+
+    return look_up
+
+
+def predicted_for(cache: CacheManager, function: Any) -> Prediction:
+    folder = cache["functions"].metrics
+    assert folder is not None
+    metrics.bring_up_to_date(folder)
+    return metrics.predict(folder, "functions", function.name, function.policy.expire)
+
+
+@pytest.mark.parametrize("backend", ["file_manager", "memcached_manager", "pylibmc_manager"])
+def test_calls_and_invalidations_of_all_processes_are_sampled(
+    request: pytest.FixtureRequest, tmp_path: Path, backend: str
+) -> None:
+    make: Manager = request.getfixturevalue(backend)
+    cache = make() if backend == "file_manager" else make(data_dir=tmp_path)
+    look_up = looking_up(cache)
+    folder = cache["functions"].metrics
+    assert folder is not None
+
+    def visit() -> None:
+        for _ in range(20):
+            for number in range(10):
+                look_up(number)
+        metrics.bring_up_to_date(folder)
+
+    visit()
+    assert statuses([fork(visit) for _ in range(3)]) == [0, 0, 0]
+    before = predicted_for(cache, look_up)
+    assert before.calls == 800
+    assert ratios(before)[CANDIDATES[-1]] == pytest.approx(1 - 10 / 800)
+    cache.invalidate_tags("even:4")
+    visit()
+    after = predicted_for(cache, look_up)
+    assert after.calls == 1000
+    assert ratios(after)[CANDIDATES[-1]] == pytest.approx(1 - 11 / 1000)
+
+
+def test_what_is_stored_already_is_known_to_the_prediction(file_manager: Manager) -> None:
+    look_up = looking_up(file_manager())
+    for number in range(10):
+        look_up(number)
+    cache = file_manager()
+    folder = cache["functions"].metrics
+    assert folder is not None
+    metrics.bring_up_to_date(folder)
+    (folder / "replays" / f"{function_id('functions', look_up.name):016x}").unlink()
+    again = looking_up(cache)
+    for _ in range(12):
+        for number in range(10):
+            again(number)
+    assert ratios(predicted_for(cache, again))[HOUR] == 1.0
+
+
+def test_a_damaged_log_costs_what_was_sampled(file_manager: Manager) -> None:
+    cache = file_manager()
+    look_up = looking_up(cache)
+    look_up(1)
+    folder = cache["functions"].metrics
+    assert folder is not None
+    (folder / "samples").write_bytes(b"cut short")
+    (folder / "replays").mkdir(exist_ok=True)
+    for path in [*(folder / "replays").iterdir(), folder / "thresholds"]:
+        path.write_bytes(b"\x00nothing")
+    assert look_up(1) == 1
+    assert predicted_for(cache, look_up).calls <= 2
+
+
+def test_a_busy_function_is_sampled_by_fewer_keys(file_manager: Manager) -> None:
+    cache = file_manager()
+    look_up = looking_up(cache)
+    stats = cache["functions"].stats.of(look_up.name)
+    ends = time.monotonic() + 30
+    while stats.threshold == ALL and time.monotonic() < ends:
+        for number in range(500):
+            look_up(number)
+    assert stats.threshold < ALL
+    found = predicted_for(cache, look_up)
+    assert found.calls == stats.calls()

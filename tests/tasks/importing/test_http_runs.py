@@ -1,0 +1,281 @@
+"""The import over HTTP as processes that are killed and work at once; and content that has expired,
+and comes again from where it came."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import random
+import resource
+import signal
+import threading
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import pytest
+from django.core.management import CommandError
+
+from beakercache import cache
+from tasks.files.content import ContentAway, content_of, read_file
+from tasks.files.index import FileRow, file_row
+from tasks.models import ImportedFile
+from tests.tasks.conftest import Browser, at_once
+from tests.tasks.importing.test_command import (
+    PATIENCE,
+    arriving,
+    folder_of_region,
+    run,
+    start,
+    sweep,
+    wait_for,
+)
+from tests.tasks.importing.test_http import LARGE, failures, origin
+from tests.tasks.importing.test_import import contents, import_data
+from tests.tasks.origin import Fault, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["origin"]
+
+HUGE = random.Random(2).randbytes(12 << 20)
+HALF = len(HUGE) // 2
+MOST = HALF - 8192
+"""Bytes of a half that are in the file at the least: the rest may be in the writer's memory."""
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What servers wait for; it is open at the latest when the test ends."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def arrived() -> list[Path]:
+    """Return the files that are on their way into the region, and have come half."""
+    return arriving(MOST)
+
+
+def break_off(origin: Origin, url: str, gate: threading.Event) -> None:
+    """Kill a run when half of the huge file has come."""
+    origin.fail("huge", Fault(cut_after=HALF, gate=gate))
+    with start(url) as process:
+        wait_for(lambda: bool(arrived()) or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("by_manifest", [True, False])
+def test_a_killed_download_is_continued_by_the_next_run(
+    origin: Origin, gate: threading.Event, by_manifest: bool
+) -> None:
+    sweep()
+    origin.files = {"huge": HUGE}
+    url = origin.manifest() if by_manifest else origin.url("huge")
+    break_off(origin, url, gate)
+    assert not ImportedFile.objects.exists()
+    status, out, _ = run(url)
+    assert (status, out[-1][:11]) == (0, "1 imported,")
+    assert contents() == {"huge": HUGE}
+    last = origin.asked("huge")[-1]
+    assert last.status == 206
+    assert MOST <= len(HUGE) - last.sent <= HALF
+    assert last.range == f"bytes={len(HUGE) - last.sent}-"
+    if not by_manifest:
+        assert last.headers["if-range"] == origin.tag_of("huge")
+    assert not list(folder_of_region("incoming").iterdir())
+
+
+def test_a_download_that_failed_is_continued_by_the_next_run(origin: Origin) -> None:
+    origin.files = {"large": LARGE}
+    url = origin.manifest()
+    origin.fail("large", Fault(cut_after=300_000), Fault(status=404))
+    assert failures(url)[0] == "large: 404 Not Found"
+    import_data(url)
+    assert origin.asked("large")[-1].range == "bytes=300000-"
+    assert contents() == {"large": LARGE}
+
+
+@pytest.mark.parametrize("by_manifest", [True, False])
+def test_what_changed_since_a_download_was_killed_is_not_joined(
+    origin: Origin, gate: threading.Event, by_manifest: bool
+) -> None:
+    sweep()
+    origin.files = {"huge": HUGE}
+    url = origin.manifest() if by_manifest else origin.url("huge")
+    break_off(origin, url, gate)
+    origin.files = {"huge": HUGE[::-1]}
+    if by_manifest:
+        origin.manifest()
+    assert run(url)[0] == 0
+    assert contents() == {"huge": HUGE[::-1]}
+
+
+def test_a_killed_download_that_was_altered_on_disk_is_found_and_begins_anew(
+    origin: Origin, gate: threading.Event
+) -> None:
+    sweep()
+    origin.files = {"huge": HUGE}
+    url = origin.manifest()
+    break_off(origin, url, gate)
+    (part,) = arrived()
+    with open(part, "r+b") as file:
+        file.write(b"altered")
+    status, _, err = run(url)
+    assert status == 1
+    assert err[0].startswith("huge: has the SHA-256 ")
+    assert run(url)[0] == 0
+    assert contents() == {"huge": HUGE}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_as_many_files_are_fetched_at_once_as_there_are_jobs(
+    origin: Origin, gate: threading.Event, jobs: int
+) -> None:
+    origin.files = {f"{number}": LARGE[number:] for number in range(10)}
+    url = origin.manifest()
+    for name in origin.files:
+        origin.fail(name, *([] if name == "SHA256SUMS" else [Fault(gate=gate)]))
+    with start(url, f"--jobs={jobs}") as process:
+        wait_for(lambda: origin.at_once == jobs or process.poll() is not None)
+        gate.set()
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err) == (0, "")
+    assert (origin.most_at_once, len(origin.requests)) == (jobs, 11)
+    assert out.splitlines()[-1].startswith("10 imported, 0 unchanged, 0 failed; 9.5 MB read")
+    assert contents() == {name: LARGE[int(name) :] for name in map(str, range(10))}
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "65", "many"])
+def test_a_number_of_jobs_that_makes_no_sense_is_refused(origin: Origin, jobs: str) -> None:
+    with pytest.raises(CommandError, match="is no number from 1 to 64"):
+        import_data(origin.url("a.txt"), "--jobs", jobs)
+
+
+def test_an_archive_is_read_by_one_job(tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a", "first")
+    assert "by one job" in failures(str(tmp_path / "a.zip"), "--jobs=2")[0]
+    import_data(tmp_path / "a.zip", "--jobs=1")
+    assert contents() == {"a": b"first"}
+
+
+def test_an_interrupted_run_waits_for_no_server(origin: Origin, gate: threading.Event) -> None:
+    origin.files |= {f"z{number}": LARGE for number in range(8)}
+    url = origin.manifest()
+    for number in range(8):
+        origin.fail(f"z{number}", Fault(cut_after=100, gate=gate))
+    with start(url, "--json") as process:
+        wait_for(lambda: all(origin.asked(f"z{number}") for number in range(4)))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    summary = json.loads(out)
+    assert summary["error"].startswith("Interrupted. ")
+    assert len(contents()) == summary["imported"] <= 3
+
+
+def test_a_full_disk_ends_a_run_with_all_its_jobs(origin: Origin) -> None:
+    origin.files = {f"{number}": HUGE for number in range(6)}
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+
+    status, _, err = run(origin.manifest(), preexec_fn=fill)
+    assert status == 1
+    assert err[-1].startswith("CommandError: The files region cannot store more: File too large")
+    assert "Traceback" not in "".join(err)
+    assert not ImportedFile.objects.exists()
+
+
+# -- content that is not stored any more ---------------------------------------------------------
+
+
+def imported(url: str) -> FileRow:
+    import_data(url)
+    row = file_row(ImportedFile.objects.order_by("path")[0].pk)
+    assert row is not None
+    return row
+
+
+def test_content_that_is_lost_is_fetched_once_for_all_however_long_it_takes(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.files = {"large": LARGE}
+    row = imported(origin.manifest())
+    cache.invalidate_region("files")
+    # The lease is over many times before the content has come.
+    monkeypatch.setattr(cache["files"], "lease", 0.25)
+    origin.pace = 0.1
+    found = at_once(*[lambda: content_of(row).read_bytes()] * 6)
+    assert found == [LARGE] * 6
+    assert len(origin.asked("large")) == 2
+
+
+@pytest.mark.parametrize("by_manifest", [True, False])
+def test_content_that_changed_at_its_origin_is_away(origin: Origin, by_manifest: bool) -> None:
+    row = imported(origin.manifest() if by_manifest else origin.url("a.txt"))
+    cache.invalidate_region("files")
+    origin.files["a.txt"] = b"other"
+    why = "has the SHA-256" if by_manifest else "has changed at its origin; import it again"
+    with pytest.raises(ContentAway, match=why):
+        content_of(row)
+
+
+def test_content_of_another_size_is_never_stored(origin: Origin) -> None:
+    origin.tags["a.txt"] = '"the same"'
+    row = imported(origin.url("a.txt"))
+    cache.invalidate_region("files")
+    origin.files["a.txt"] = b"longer than it was"
+    with pytest.raises(ContentAway, match="is 18 bytes long, and should be 5"):
+        content_of(row)
+    origin.lengths = False
+    with pytest.raises(ContentAway, match="is longer than the 5 bytes it should be"):
+        content_of(row)
+
+
+def test_an_end_that_comes_too_early_is_noticed_by_the_size_of_before(origin: Origin) -> None:
+    origin.files = {"large": LARGE}
+    row = imported(origin.url("large"))
+    cache.invalidate_region("files")
+    origin.lengths = False
+    origin.fail("large", Fault(cut_after=300_000))
+    assert content_of(row).read_bytes() == LARGE
+    assert origin.asked("large")[-1].range == "bytes=300000-"
+
+
+def test_a_copy_that_has_expired_is_served_while_its_origin_is_away_and_that_is_said(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = origin.manifest()
+    row = imported(url)
+    expired = dataclasses.replace(read_file.policy, expire=0.0)
+    monkeypatch.setattr(read_file, "_policy", expired)
+    origin.fail("a.txt", *[Fault(status=503)] * 20)
+    with caplog.at_level(logging.WARNING, logger="beaker_regions"):
+        assert content_of(row).read_bytes() == b"first"
+    assert "tasks.files.content.read_file: load: Temporary('503" in caplog.text
+    page = Browser().get(f"/files/{row.id}/")
+    assert "This is the copy of" in page.text
+    # It is no success of an import, though.
+    assert failures(url, "--include=a.txt") == [
+        "a.txt: could not be read again; what was stored is served for a while yet",
+        "1 of 1 files were not imported",
+    ]
+    origin.faults.clear()
+    asked = len(origin.asked("a.txt"))
+
+    def is_asked_again() -> bool:
+        assert content_of(row).read_bytes() == b"first"
+        return len(origin.asked("a.txt")) == asked + 1
+
+    wait_for(is_asked_again)  # not at once, as it was slow to fail
+    monkeypatch.undo()
+    assert "This is the copy of" not in Browser().get(f"/files/{row.id}/").text
