@@ -12,7 +12,7 @@ from beaker_regions.config.isolation import isolate
 from beaker_regions.engine.bypass import bypassed
 from beaker_regions.engine.expiring_set import Lately
 from beaker_regions.engine.region import all_regions
-from beaker_regions.engine.store import region_scope
+from beaker_regions.entries.entry import region_scope
 from beaker_regions.stores.opening import forget_store, open_store
 
 if TYPE_CHECKING:

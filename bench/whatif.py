@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beaker_regions import CacheManager, parse_cache_config_options
-from beaker_regions.engine.store import Reading, address_of
+from beaker_regions.entries.entry import Reading, address_of
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.reports import metrics
 from beaker_regions.telemetry.expiry_advice import predict

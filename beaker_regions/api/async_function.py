@@ -17,7 +17,7 @@ from beaker_regions.telemetry import tracing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from beaker_regions.engine.store import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Reading
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

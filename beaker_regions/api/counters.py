@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from beaker_regions.engine.store import address_of
+from beaker_regions.entries.entry import address_of
 from beaker_regions.entries.keys import encode
 from beaker_regions.errors import StoreUnavailable, UnkeyableArgument
 

@@ -19,7 +19,13 @@ from typing import (
 
 from beaker_regions.api.naming import is_same, name_of, replaces
 from beaker_regions.engine.drivers import run
-from beaker_regions.engine.store import Entry, address_of, entry_scope, function_scope, region_scope
+from beaker_regions.entries.entry import (
+    Entry,
+    address_of,
+    entry_scope,
+    function_scope,
+    region_scope,
+)
 from beaker_regions.entries.keys import Binder, encode, encode_apart
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.api.function_options import FunctionOptions
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Reading
+    from beaker_regions.entries.entry import Reading
     from beaker_regions.entries.freshness import Policy
 
 P = ParamSpec("P")

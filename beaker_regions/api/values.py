@@ -22,7 +22,13 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from beaker_regions.engine.store import Entry, address_of, entry_scope, function_scope, region_scope
+from beaker_regions.entries.entry import (
+    Entry,
+    address_of,
+    entry_scope,
+    function_scope,
+    region_scope,
+)
 from beaker_regions.entries.keys import encode
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.entries.sentinels import MISSING
@@ -32,7 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Reading, Watched
+    from beaker_regions.engine.store import Watched
+    from beaker_regions.entries.entry import Reading
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator
 
     from beaker_regions.api.function import CachedFunction
-    from beaker_regions.engine.store import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Reading
 
     Function = CachedFunction[..., Any] | AsyncCachedFunction[..., Any]
     Call = tuple[Any, ...]

@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, Any
 from beaker.container import NamespaceManager
 
 from beaker_regions.engine import transactions
-from beaker_regions.engine.store import (
+from beaker_regions.engine.waiting import Waiter
+from beaker_regions.entries.entry import (
     Entry,
     Reading,
     address_of,
@@ -42,7 +43,6 @@ from beaker_regions.engine.store import (
     function_scope,
     region_scope,
 )
-from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.keys import encode
 from beaker_regions.entries.records import GENERATION_SIZE, Codec, Record
 from beaker_regions.entries.sentinels import MISSING

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.engine import transactions
-from beaker_regions.engine.store import region_scope, tag_scope
+from beaker_regions.entries.entry import region_scope, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailable
 from beaker_regions.runtime import forking
 

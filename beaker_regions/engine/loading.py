@@ -23,7 +23,8 @@ from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Entry, Lease, Reading
+    from beaker_regions.engine.store import Lease
+    from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.freshness import Policy
 
 SLOW = 0.05

@@ -32,7 +32,8 @@ from beaker_regions.engine.drivers import Protocol
 from beaker_regions.engine.expiring_set import Lately
 from beaker_regions.engine.invalidation import Invalidation
 from beaker_regions.engine.loading import Loading
-from beaker_regions.engine.store import Gone, NoCounters, region_scope
+from beaker_regions.engine.store import Gone, NoCounters
+from beaker_regions.entries.entry import region_scope
 from beaker_regions.entries.records import AHEAD
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError, StoreUnavailable
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
     from beaker_regions.config.options import RegionOptions
     from beaker_regions.engine.loading import Holds
-    from beaker_regions.engine.store import Entry, Reading, Store
+    from beaker_regions.engine.store import Store
+    from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.freshness import Policy
 
 METRICS = ".metrics"

@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.engine.store import Lease
 
 if TYPE_CHECKING:
-    from beaker_regions.engine.store import Reading
+    from beaker_regions.entries.entry import Reading
     from beaker_regions.entries.records import Record
 
 FIRST_WAIT = 0.002

@@ -6,7 +6,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from beaker_regions.engine.store import tag_scope
+from beaker_regions.entries.entry import tag_scope
 from beaker_regions.errors import ConfigurationError, nearest
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from beaker_regions.engine.store import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.records import Record
     from beaker_regions.telemetry.maintenance import Choice
 

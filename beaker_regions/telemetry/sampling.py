@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from beaker_regions.engine.store import Reading
+    from beaker_regions.entries.entry import Reading
 
 ALL = 1 << 16
 """The threshold under which every key lies."""

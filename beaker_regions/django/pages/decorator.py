@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from beaker_regions.django.pages.vary_by import By
     from beaker_regions.engine.drivers import Protocol
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Entry
+    from beaker_regions.entries.entry import Entry
 
 
 logger = logging.getLogger("beaker_regions.django")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.engine.drivers import Protocol
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.freshness import Policy
     from beaker_regions.manager import CacheManager
 

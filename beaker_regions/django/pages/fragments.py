@@ -31,7 +31,8 @@ from beaker_regions.django.pages.dependencies import (
 )
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.engine.drivers import run
-from beaker_regions.engine.store import (
+from beaker_regions.entries import keys
+from beaker_regions.entries.entry import (
     Entry,
     address_of,
     entry_scope,
@@ -39,7 +40,6 @@ from beaker_regions.engine.store import (
     region_scope,
     tag_scope,
 )
-from beaker_regions.entries import keys
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.errors import UnkeyableArgument
 from beaker_regions.telemetry import tracing

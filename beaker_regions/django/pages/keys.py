@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from beaker_regions.django.pages.prefetch import Ahead, Shown, remembering
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.django.pages.vary_by import is_authenticated
-from beaker_regions.engine.store import (
+from beaker_regions.entries.entry import (
     Entry,
     address_of,
     entry_scope,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.api.function import CachedFunction
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Reading
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from django.http import Http404
 from beaker_regions.django.cli import reports
 from beaker_regions.engine.invalidation import invalidate_tags
 from beaker_regions.engine.region import all_regions, regions_named
-from beaker_regions.engine.store import function_scope
+from beaker_regions.entries.entry import function_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

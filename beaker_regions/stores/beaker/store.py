@@ -17,17 +17,9 @@ from typing import TYPE_CHECKING, Any
 import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
 
-from beaker_regions.engine.store import (
-    EVERYBODY,
-    MOST_LEVEL,
-    Entry,
-    Lease,
-    Reading,
-    Store,
-    address_of,
-    dump,
-)
+from beaker_regions.engine.store import EVERYBODY, MOST_LEVEL, Lease, Store, dump
 from beaker_regions.entries.content import is_content, keep_open
+from beaker_regions.entries.entry import Entry, Reading, address_of
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     TURN_SIZE,

@@ -24,8 +24,9 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import Entry, Lease, Reading, Store, Watched, address_of
+from beaker_regions.engine.store import Lease, Store, Watched
 from beaker_regions.entries.content import CachedFile, hold
+from beaker_regions.entries.entry import Entry, Reading, address_of
 from beaker_regions.entries.records import ADDRESS_SIZE, Codec, Record, Signer
 from beaker_regions.errors import StoreUnavailable
 from beaker_regions.runtime.atomic_write import make_folder, reported

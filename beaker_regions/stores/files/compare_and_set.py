@@ -14,7 +14,8 @@ from beaker_regions.runtime.atomic_write import reported, unlinked
 from beaker_regions.runtime.flock import locked
 
 if TYPE_CHECKING:
-    from beaker_regions.engine.store import Entry, Store
+    from beaker_regions.engine.store import Store
+    from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record
 
 

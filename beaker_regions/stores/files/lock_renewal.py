@@ -12,7 +12,8 @@ from beaker_regions.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from beaker_regions.engine.store import Entry, Lease
+    from beaker_regions.engine.store import Lease
+    from beaker_regions.entries.entry import Entry
     from beaker_regions.stores.memcached.locks import MemcachedLeases
 
 T = TypeVar("T")

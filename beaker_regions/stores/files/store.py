@@ -30,7 +30,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import Entry, Gone, Lease, Reading, Store, Watched, dump
+from beaker_regions.engine.store import Gone, Lease, Store, Watched, dump
 from beaker_regions.entries.content import (
     CachedFile,
     Resumable,
@@ -38,6 +38,7 @@ from beaker_regions.entries.content import (
     is_content,
     keep_open,
 )
+from beaker_regions.entries.entry import Entry, Reading
 from beaker_regions.entries.records import Codec, OtherFormat, Record, RecordRefused, Signer
 from beaker_regions.errors import StoreUnavailable
 from beaker_regions.runtime.atomic_write import arriving, move, reported

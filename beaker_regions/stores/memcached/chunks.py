@@ -15,7 +15,7 @@ from beaker_regions.entries.records import Codec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from beaker_regions.engine.store import Entry
+    from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record
 
 PART_SIZE = 1_000_000

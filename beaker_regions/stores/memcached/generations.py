@@ -34,7 +34,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from beaker_regions.engine.store import SETTLING, is_entry_scope
+from beaker_regions.engine.store import SETTLING
+from beaker_regions.entries.entry import is_entry_scope
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import StoreUnavailable
 from beaker_regions.stores.memcached.connection import at_once, exptime_of

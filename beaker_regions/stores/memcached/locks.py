@@ -15,7 +15,7 @@ from beaker_regions.stores.memcached.connection import NOT_TAKEN, exptime_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from beaker_regions.engine.store import Entry
+    from beaker_regions.entries.entry import Entry
     from beaker_regions.stores.memcached.connection import Connection
     from beaker_regions.stores.memcached.server import Server
 

@@ -17,8 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beaker_regions.engine.store import Entry, Lease, Reading, Store, Watched, dump, is_entry_scope
+from beaker_regions.engine.store import Lease, Store, Watched, dump
 from beaker_regions.entries.content import is_content, keep_open
+from beaker_regions.entries.entry import Entry, Reading, is_entry_scope
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     Codec,

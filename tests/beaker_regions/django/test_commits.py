@@ -12,7 +12,8 @@ from beaker_regions.django.outbox.delivery import Delivery
 from beaker_regions.django.outbox.models import Owed
 from beaker_regions.django.outbox.poller import Lookout
 from beaker_regions.engine import region, transactions
-from beaker_regions.engine.store import EVERYBODY, tag_scope
+from beaker_regions.engine.store import EVERYBODY
+from beaker_regions.entries.entry import tag_scope
 from settings.databases import database
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import elsewhere

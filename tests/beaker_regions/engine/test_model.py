@@ -22,8 +22,8 @@ from beaker_regions.config.options import RegionOptions
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import Load, Wait
 from beaker_regions.engine.region import Region
-from beaker_regions.engine.store import Entry, address_of, entry_scope
 from beaker_regions.engine.waiting import Waiter
+from beaker_regions.entries.entry import Entry, address_of, entry_scope
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import GENERATION_SIZE, Signer
 from beaker_regions.entries.sentinels import MISSING
@@ -38,7 +38,8 @@ from tests.beaker_regions.turns import Interruptions, Turns, every_order, random
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from beaker_regions.engine.store import Lease, Reading
+    from beaker_regions.engine.store import Lease
+    from beaker_regions.entries.entry import Reading
     from beaker_regions.entries.records import Record
     from tests.beaker_regions.turns import Choose, Steps
 

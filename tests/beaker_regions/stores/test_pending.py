@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beaker_regions import StoreUnavailable
-from beaker_regions.engine.store import region_scope, tag_scope
+from beaker_regions.entries.entry import region_scope, tag_scope
 from beaker_regions.stores.pending import Journal
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, make_manager

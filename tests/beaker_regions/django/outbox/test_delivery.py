@@ -18,7 +18,7 @@ from beaker_regions.django.outbox import delivery, poller
 from beaker_regions.django.outbox.models import Owed
 from beaker_regions.django.outbox.poller import Lookout
 from beaker_regions.engine import region, transactions
-from beaker_regions.engine.store import tag_scope
+from beaker_regions.entries.entry import tag_scope
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import Row, elsewhere
 

@@ -11,7 +11,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from beaker_regions.django.outbox.delivery import Delivery
 from beaker_regions.django.outbox.models import Owed
-from beaker_regions.engine.store import tag_scope
+from beaker_regions.entries.entry import tag_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
