@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from beaker_regions.api.function import Cached, arguments
+from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import Apart, in_thread, run_async
 from beaker_regions.entries.content import is_content
 from beaker_regions.entries.sentinels import MISSING
@@ -93,7 +94,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
-            protocol = region.load(entry, reading, self._policy)
+            protocol = loading.load(region, entry, reading, self._policy)
             return await run_async(protocol, load)  # type: ignore[no-any-return]
         if reading is not None and reading.record is not None:
             self._stats.hit(entry, reading, reading.record, value)
@@ -104,7 +105,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return await self._unstored(await load())  # type: ignore[no-any-return]
-        protocol = self.region.refresh(self._entry(call, kwargs), self._policy)
+        protocol = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, 0):
                 return await run_async(protocol, load)  # type: ignore[no-any-return]

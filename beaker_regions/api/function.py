@@ -18,7 +18,9 @@ from typing import (
 )
 
 from beaker_regions.api.naming import is_same, name_of, replaces
+from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
+from beaker_regions.engine.transactions import refuse_django
 from beaker_regions.entries.entry import (
     Entry,
     address_of,
@@ -165,7 +167,11 @@ class Cached(Generic[P]):
             )
         arguments = self._binder.bind(args, kwargs)
         if self._key is None:
-            key, places = self._binder.encode(arguments)
+            try:
+                key, places = self._binder.encode(arguments)
+            except UnkeyableArgument:
+                refuse_django()  # whose models are taught by the application that is missing
+                raise
         else:
             key, places = self._own_key(self._key(*args, **kwargs))
         address = address_of(self._identity, key, *((places,) if places else ()))
@@ -293,7 +299,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         value = region.fresh(entry, reading, self._policy)
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
-            return run(region.load(entry, reading, self._policy), load)  # type: ignore[no-any-return]
+            return run(loading.load(region, entry, reading, self._policy), load)  # type: ignore[no-any-return]
         return self._hit(entry, reading, value)
 
     def _hit(self, entry: Entry, reading: Reading | None, value: Any) -> R:
@@ -307,7 +313,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return self.region.store.unstored(load())  # type: ignore[no-any-return]
-        protocol = self.region.refresh(self._entry(call, kwargs), self._policy)
+        protocol = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, 0):
                 return run(protocol, load)  # type: ignore[no-any-return]

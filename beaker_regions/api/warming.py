@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.function import arguments
+from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import CacheError, ConfigurationError, StoreUnavailable
-from beaker_regions.reports.health import memcached_options
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Warming:
         self.done = Warmed(function.name, function.region.name)
         self._function = function
         self._region = function.region
-        servers = memcached_options(function.region)
+        servers = function.region.options.memcached
         self._retry: float = servers.get("retry", 1.0 if "url" in servers else 0.0)
         self._tries = TRIES
         self._warm = function.warm
@@ -198,7 +198,7 @@ class Warming:
             return "stored"
         load = _Load(self._function, call, self._complete)
         # The steps are those of a call, also for a coroutine function: this thread may wait.
-        value = run(region.load(entry, seen, policy), load)
+        value = run(loading.load(region, entry, seen, policy), load)
         if load.error is not None:
             # Behind which an old value was served.
             raise load.error

@@ -248,6 +248,13 @@ class RegionOptions:
     backend: tuple[tuple[str, Any], ...] = ()
     """Options of the type alone, sorted."""
 
+    @property
+    def memcached(self) -> dict[str, Any]:
+        """The options of the servers that the region, or its cluster, is on; without ``url`` where
+        it is on none."""
+        backend = dict(self.backend)
+        return dict(backend["cluster"].backend) if "cluster" in backend else backend
+
 
 def shared_by(shared: Config, own: Config) -> dict[str, Any]:
     """Return a region's options with those that it inherits: every one that its type has."""

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from beaker_regions.engine.invalidation import Invalidation
-    from beaker_regions.engine.region import Region
-    from beaker_regions.engine.transactions import Kept
+    from beaker_regions.engine.transactions import Invalidation, Kept, Target
 
 
 logger = logging.getLogger("beaker_regions.django")
@@ -44,7 +42,7 @@ class Waiting:
         self.collected = collected
         """Where to tell what of it was written down, if something else delivers it later."""
         self.invalidations: list[Invalidation] = []
-        self.scopes: dict[Region, set[str]] = {}
+        self.scopes: dict[Target, set[str]] = {}
         self.kept: list[Any] = []
         """Where it is written down, if it is."""
         self.has_run = False

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from beaker_regions.engine import transactions
+from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailable
 from beaker_regions.runtime import forking
@@ -20,22 +21,11 @@ from beaker_regions.runtime import forking
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-    from beaker_regions.engine.region import Region
     from beaker_regions.engine.store import Store
+    from beaker_regions.engine.transactions import Target
 
 latest: object = object()
 """Another one after each invalidation by this process, whatever the region."""
-
-
-class Invalidation(NamedTuple):
-    """What is not to be found any more as it was."""
-
-    region: Region
-    scopes: frozenset[str]
-    what: str = ""
-    """What to say of it where people look; nothing: it is not worth a look."""
-    function: str = ""
-    """Whose counters it belongs to; none: the region's."""
 
 
 def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
@@ -52,7 +42,7 @@ def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     return []
 
 
-def invalidate_tags(regions: Iterable[Region], tags: Sequence[str]) -> None:
+def invalidate_tags(regions: Iterable[Target], tags: Sequence[str]) -> None:
     """Invalidate what has one of ``tags`` in any of ``regions``. Raises ConfigurationError for a
     tag that is no text."""
     for tag in tags:
@@ -69,7 +59,7 @@ def invalidate_tags(regions: Iterable[Region], tags: Sequence[str]) -> None:
     invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
 
 
-def invalidate_all(regions: Iterable[Region]) -> None:
+def invalidate_all(regions: Iterable[Target]) -> None:
     """Invalidate every entry of ``regions``, at one moment."""
     invalidate(
         Invalidation(region, frozenset((region_scope(region.name),)), "the whole region")
@@ -162,7 +152,7 @@ class Collection:
         self._begin(is_open=False)
 
     def _begin(self, *, is_open: bool) -> None:
-        self._scopes: dict[Region, set[str]] = {}
+        self._scopes: dict[Target, set[str]] = {}
         self._lock = threading.RLock()  # a signal handler may invalidate too
         self.is_open = is_open
         """Whether this process will come to the end of the block, and has not yet."""

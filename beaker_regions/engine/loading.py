@@ -38,7 +38,24 @@ Holds = Callable[[Any], bool]
 """Whether a stored value counts that is made of others, which it names."""
 
 
-class Loading:
+def load(
+    region: Region,
+    entry: Entry,
+    reading: Reading | None,
+    policy: Policy,
+    holds: Holds | None = None,
+) -> Protocol:
+    """After a look that found nothing fresh: load, or wait for who does. What is found of others'
+    is asked with ``holds`` whether it counts."""
+    return _Loading(region, entry, policy, holds).load(reading)
+
+
+def refresh(region: Region, entry: Entry, policy: Policy) -> Protocol:
+    """Load now and store. Loads that began earlier can no longer be stored over it."""
+    return _Loading(region, entry, policy).refresh()
+
+
+class _Loading:
     """One caller's way to the value of one entry."""
 
     def __init__(

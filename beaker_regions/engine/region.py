@@ -28,11 +28,9 @@ from weakref import WeakSet
 
 from beaker_regions.engine import invalidation, transactions
 from beaker_regions.engine.bypass import block, is_bypassed
-from beaker_regions.engine.drivers import Protocol
 from beaker_regions.engine.expiring_set import Lately
-from beaker_regions.engine.invalidation import Invalidation
-from beaker_regions.engine.loading import Loading
 from beaker_regions.engine.store import Gone, NoCounters
+from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.entries.records import AHEAD
 from beaker_regions.entries.sentinels import MISSING
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from beaker_regions.config.options import RegionOptions
-    from beaker_regions.engine.loading import Holds
     from beaker_regions.engine.store import Store
     from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.freshness import Policy
@@ -191,19 +188,6 @@ class Region:
     def old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
         return self.usable(entry, reading, policy.usable_for)
-
-    # -- loading ---------------------------------------------------------------------------
-
-    def load(
-        self, entry: Entry, reading: Reading | None, policy: Policy, holds: Holds | None = None
-    ) -> Protocol:
-        """After a look that found nothing fresh: load, or wait for who does. What is found of
-        others' is asked with ``holds`` whether it counts."""
-        return Loading(self, entry, policy, holds).load(reading)
-
-    def refresh(self, entry: Entry, policy: Policy) -> Protocol:
-        """Load now and store. Loads that began earlier can no longer be stored over it."""
-        return Loading(self, entry, policy).refresh()
 
     # -- asking the store ------------------------------------------------------------------
 

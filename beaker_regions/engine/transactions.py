@@ -8,14 +8,34 @@ refused: it would store rows that are rolled back, and nobody would see why.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from beaker_regions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from beaker_regions.engine.invalidation import Invalidation
+    from beaker_regions.engine.store import Store
+    from beaker_regions.telemetry.recorder import Stats
+
+
+class Target(Protocol):
+    """A region, as an invalidation needs it."""
+
+    name: str
+    store: Store
+    stats: Stats
+
+
+class Invalidation(NamedTuple):
+    """What is not to be found any more as it was."""
+
+    region: Target
+    scopes: frozenset[str]
+    what: str = ""
+    """What to say of it where people look; nothing: it is not worth a look."""
+    function: str = ""
+    """Whose counters it belongs to; none: the region's."""
 
 
 class Kept(Protocol):

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from beaker_regions.engine.transactions import refuse_django
 from beaker_regions.errors import ConfigurationError, UnkeyableArgument
 
 Encoder = Callable[[Any], bytes]
@@ -351,7 +350,6 @@ class Binder:
             except _Refused as error:
                 raise UnkeyableArgument(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:
-                refuse_django()  # whose models are taught by the application that is missing
                 raise UnkeyableArgument(
                     f"{self.name}: argument {name!r} cannot be part of a key: {error}. Pass what "
                     f"identifies it instead (an id, a tuple), leave it out with "

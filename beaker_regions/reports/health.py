@@ -8,7 +8,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.errors import StoreUnavailable
 from beaker_regions.stores.files import maintenance
@@ -51,20 +51,13 @@ class Finding(NamedTuple):
 
 def servers_of(region: Region) -> list[str]:
     """Return the addresses of the memcached servers that a region, or its cluster, is on."""
-    return [server for server, _ in memcached_options(region).get("url", ())]
+    return [server for server, _ in region.options.memcached.get("url", ())]
 
 
 def cluster_of(region: Region) -> str | None:
     """Return the region on whose servers a region of files meets those of other hosts."""
     cluster = dict(region.options.backend).get("cluster")
     return None if cluster is None else str(cluster.name)
-
-
-def memcached_options(region: Region) -> dict[str, Any]:
-    """Return the options of the servers that a region, or its cluster, is on; without ``url``
-    where it is on none."""
-    backend = dict(region.options.backend)
-    return dict(backend["cluster"].backend) if "cluster" in backend else backend
 
 
 def statuses(
@@ -86,7 +79,7 @@ def statuses(
 
 
 def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailable:
-    backend = memcached_options(region)
+    backend = region.options.memcached
     try:
         return status(server, backend.get("username"), backend.get("password"))
     except StoreUnavailable as error:

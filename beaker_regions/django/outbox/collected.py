@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from beaker_regions.django.outbox.models import Owed
-    from beaker_regions.engine.invalidation import Invalidation
+    from beaker_regions.engine.transactions import Invalidation
 
     Write = Callable[[BaseDatabaseWrapper, list[Owed], Sequence[Invalidation]], None]
     """Writes rows for invalidations, and adds them to the list when they are committed."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import InterfaceError, OperationalError, connections, router
 
 from beaker_regions.django.outbox.models import DatabaseNow, Owed
-from beaker_regions.engine.invalidation import Invalidation, deliver
+from beaker_regions.engine.invalidation import deliver
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.engine.store import EVERYBODY
+from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.errors import ConfigurationError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from beaker_regions.engine.region import Region
+    from beaker_regions.engine.transactions import Target
 
     Scopes = Mapping[tuple[str, str], Iterable[str]]
     """By region and owner; each is a row's."""
@@ -72,7 +73,7 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-def owner_of(region: Region) -> str | None:
+def owner_of(region: Target) -> str | None:
     """Return whose rows are for a region (`Store.owner`); None if no other process can carry them
     out, or its folder cannot be read."""
     try:

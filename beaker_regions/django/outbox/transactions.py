@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
     from beaker_regions.django.transactions import Waiting
-    from beaker_regions.engine.invalidation import Invalidation
-    from beaker_regions.engine.transactions import Kept
+    from beaker_regions.engine.transactions import Invalidation, Kept
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 

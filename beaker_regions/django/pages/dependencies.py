@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.apps import apps
 
-from beaker_regions.engine import transactions
+from beaker_regions.engine import loading, transactions
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError, StoreUnavailable
 
@@ -145,7 +145,7 @@ def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> Protoco
         if reading is not None and reading.record is not None:
             region.stats.of(entry.function).hit(entry, reading, reading.record, found.value)
         return found.value
-    return (yield from region.load(entry, reading, policy, _holds))
+    return (yield from loading.load(region, entry, reading, policy, _holds))
 
 
 def _holds(value: Any) -> bool:

@@ -23,12 +23,12 @@ import zlib
 from typing import TYPE_CHECKING
 
 from beaker_regions.runtime.flock import locked
-from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from beaker_regions.stores.files.store import FileStore
+    from beaker_regions.stores.files.layout import Files
 
 logger = logging.getLogger("beaker_regions")
 
@@ -60,7 +60,7 @@ _CHECK = struct.Struct("<I")
 class SizeLimit:
     """The limit of one store, in bytes."""
 
-    def __init__(self, store: FileStore, limit: int) -> None:
+    def __init__(self, store: Files, limit: int) -> None:
         self._store = store
         self.bytes = limit
         self.counter = store.folder / "usage"
@@ -90,7 +90,7 @@ class SizeLimit:
             before, _ = _read(descriptor) or (0, 0.0)
             # Nobody else has to look at them until the next day, nor to wait for this one.
             _write(descriptor, before, time.time())
-        found = maintenance.bytes_in_use(self._store)
+        found = layout.bytes_in_use(self._store)
         with self._counted() as descriptor:
             after, _ = _read(descriptor) or (before, 0.0)
             return _write(descriptor, found + after - before, time.time())
@@ -137,9 +137,9 @@ class SizeLimit:
 
     def _make_room(self) -> None:
         removed = 0
-        sample: list[maintenance.Stored] = []
+        sample: list[layout.Stored] = []
         for path in self._at_random():
-            found = maintenance.stored_at(self._store, path)
+            found = layout.stored_at(self._store, path)
             if found is None:
                 continue
             if found.is_over(time.time()):
@@ -157,25 +157,25 @@ class SizeLimit:
 
     def _at_random(self) -> Iterator[str]:
         """Yield the paths of records, folder by folder."""
-        shards = maintenance.shards(self._store)
+        shards = layout.shards(self._store)
         random.shuffle(shards)
         for shard in shards:
-            paths = maintenance.records(shard)
+            paths = layout.records(shard)
             random.shuffle(paths)
             yield from paths
 
     def _is_enough(self, used: int, removed: int) -> bool:
         return used <= self.bytes * ROOM or (removed >= BATCH and used <= self.bytes)
 
-    def _remove(self, entries: list[maintenance.Stored]) -> int:
+    def _remove(self, entries: list[layout.Stored]) -> int:
         """Remove entries; return the bytes in use afterwards."""
         now = time.time()
         if evicted := sum(not found.is_over(now) for found in entries):
             self.evicted(evicted)
-        return self._count(-sum(maintenance.remove(self._store, found) for found in entries))
+        return self._count(-sum(layout.remove(self._store, found) for found in entries))
 
 
-def _least_recently_used(sample: list[maintenance.Stored]) -> list[maintenance.Stored]:
+def _least_recently_used(sample: list[layout.Stored]) -> list[layout.Stored]:
     """Take a tenth out of a sample."""
     sample.sort(key=lambda found: found.last_use, reverse=True)
     tenth = -(-len(sample) // TENTH)

@@ -6,51 +6,29 @@ All of it may run while other processes read and write. What it removes is a mis
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import math
 import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefused
-from beaker_regions.stores.files.content import Description
+from beaker_regions.stores.files.layout import (
+    Stored,
+    files_in,
+    records,
+    remove,
+    shards,
+    stored,
+    stored_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from beaker_regions.stores.files.store import FileStore
 
 LEFT_ALONE = 60 * 60
 """Seconds; what changed since then may be about to be used by who is writing it."""
-
-
-class Stored(NamedTuple):
-    """One entry's files."""
-
-    path: str
-    """The record's."""
-    address: bytes
-    size: int
-    """Bytes of the record, and of its content."""
-    last_use: float
-    """Seconds since the epoch; noted now and then, where a region has a limit."""
-    record: Record | None
-    """None: it is no record of this application."""
-    content: Description | None
-    invalidated: bool
-    """Whether no read can match it any more."""
-
-    def is_over(self, now: float, grace: float = 0.0) -> bool:
-        """Whether nobody is ever served it, ``grace`` seconds after its expiry included."""
-        return (
-            self.record is None
-            or self.invalidated
-            or now >= self.record.stored_at + self.record.expire + grace
-            or self.record.stored_at > now + AHEAD
-            or (self.content is not None and self.content.outlived)
-        )
 
 
 class Usage(NamedTuple):
@@ -71,13 +49,6 @@ class Swept(NamedTuple):
     """Files that no entry needs."""
 
 
-def shards(store: FileStore) -> list[str]:
-    """Return the folders of a store's entries, 256 at the most, in no order."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(store.folder / "entries") as folders:
-        return [folder.path for folder in folders]
-    return []
-
-
 def written_to(store: FileStore) -> Iterator[str]:
     """Yield what every process that uses a store has to be able to write to: its folders, and the
     files that are written in place."""
@@ -94,51 +65,6 @@ def written_to(store: FileStore) -> Iterator[str]:
                             for one in inside
                             if in_place or one.is_dir(follow_symlinks=False)
                         )
-
-
-def records(shard: str) -> list[str]:
-    """Return the paths of the records in one folder of entries, in no order."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(shard) as files:
-        return [file.path for file in files]
-    return []
-
-
-def stored(store: FileStore) -> Iterator[Stored]:
-    """Yield every entry of a store."""
-    for shard in shards(store):
-        for path in records(shard):
-            found = stored_at(store, path)
-            if found is not None:
-                yield found
-
-
-def stored_at(store: FileStore, path: str) -> Stored | None:
-    """Return the entry whose record is at ``path``; None: it is gone, or nothing of ours."""
-    shard, _, name = path.rpartition("/")
-    try:
-        address = bytes.fromhex(shard[-2:] + name)
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except (ValueError, FileNotFoundError):
-        return None
-    try:
-        file = os.fstat(descriptor)
-        stored = os.read(descriptor, file.st_size)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ESTALE):
-            return None  # replaced since it was opened, by another host
-        raise
-    finally:
-        # What a network's file system says of a file that is gone was said.
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    try:
-        record = store.unseal(address, stored)
-    except RecordRefused:
-        return Stored(path, address, len(stored), file.st_mtime, None, None, False)
-    content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
-    size = len(stored) + (content.size if content else 0)
-    invalidated = not store.is_current(record)
-    return Stored(path, address, size, file.st_mtime, record, content, invalidated)
 
 
 def usage(store: FileStore, seconds: float = math.inf) -> Usage:
@@ -171,7 +97,7 @@ def verify(store: FileStore) -> Iterator[tuple[str, str]]:
         if reason is not None:
             remove(store, found)
             yield found.path, reason
-    for named in _files(store.folder / "equal"):
+    for named in files_in(store.folder / "equal"):
         shard, _, name = named.path.rpartition("/")
         with contextlib.suppress(FileNotFoundError), open(named.path, "rb") as file:
             known = digests.get(os.fstat(file.fileno()).st_ino)
@@ -201,18 +127,6 @@ def _fault(store: FileStore, found: Stored, digests: dict[int, str]) -> str | No
         return f"the content cannot be used: {error}"
     digests[content.inode] = content.digest.hex()
     return None
-
-
-def remove(store: FileStore, found: Stored) -> int:
-    """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
-    try:
-        os.unlink(found.path)
-    except FileNotFoundError:
-        return 0  # somebody else took it out
-    freed = found.size
-    if found.content is not None and not store.content.remove(found.address, found.content):
-        freed -= found.content.size
-    return freed
 
 
 def clear(store: FileStore) -> int:
@@ -252,45 +166,17 @@ def sweep(store: FileStore, grace: float = 0.0) -> Swept:
         needed |= kept
     leftovers = 0
     for folder in ("incoming", "content"):
-        for file in _files(store.folder / folder):
+        for file in files_in(store.folder / folder):
             if file.name not in needed and now - _changed(file) > LEFT_ALONE:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(file.path)
                     leftovers += 1
-    for file in _files(store.folder / "equal"):
+    for file in files_in(store.folder / "equal"):
         if now - _changed(file) > LEFT_ALONE:
             leftovers += store.content.forget_unused(file.path)
     if store.size_limit is not None:
         store.size_limit.recount()
     return Swept(entries, leftovers)
-
-
-def bytes_in_use(store: FileStore) -> int:
-    """Return what the files of entries take, whoever may need them: no record is read."""
-    size = 0
-    counted = set()
-    for folder in ("entries", "content"):
-        for file in _files(store.folder / folder):
-            with contextlib.suppress(FileNotFoundError):
-                found = file.stat(follow_symlinks=False)
-                if found.st_nlink == 1 or found.st_ino not in counted:
-                    size += found.st_size
-                    counted.add(found.st_ino)
-    return size
-
-
-def _files(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    """Yield the files in a folder and the folders in it, in no order."""
-    try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for each in found:
-        if each.is_dir(follow_symlinks=False):
-            yield from _files(each.path)
-        else:
-            yield each
 
 
 def _changed(file: os.DirEntry[str]) -> float:

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from beaker_regions.runtime.flock import locked
-from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files import layout, maintenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ def sweep_next(store: FileStore, grace: Callable[[], float]) -> None:
     """Remove what was invalidated, or has expired ``grace()`` seconds ago or longer, from the
     folder whose turn it is; not if it is too early, or another process does so. Never raises
     OSError."""
-    shards = sorted(maintenance.shards(store))
+    shards = sorted(layout.shards(store))
     if not shards:
         return
     try:

@@ -187,7 +187,7 @@ class Run:
         if value is not MISSING:
             self.region.stats.count("hits")
             return int(value)
-        protocol = self.region.load(entry, reading, self.policy)
+        protocol = loading.load(self.region, entry, reading, self.policy)
         answer: Any = None
         while True:
             try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files import layout, maintenance
 from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
 from tasks.files.content import ContentAway, content_of, name_of
@@ -487,7 +487,7 @@ def test_an_import_that_is_killed_at_any_moments_is_finished_by_the_next(
     store = cache["files"].store
     assert isinstance(store, FileStore)
     # Of the entries of other tests, too.
-    assert stored_files() == len({found.content for found in maintenance.stored(store)})
+    assert stored_files() == len({found.content for found in layout.stored(store)})
 
 
 def test_a_large_file_in_an_archive_goes_through_little_memory(tmp_path: Path) -> None:

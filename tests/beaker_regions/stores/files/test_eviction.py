@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.reports import health
-from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files import layout, maintenance
 from beaker_regions.stores.files.store import FileStore
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, make_manager
@@ -74,7 +74,7 @@ def test_what_was_used_lately_stays(tmp_path: Path, calls: Calls) -> None:
     for number in range(300):
         load(number)
     long_ago = time.time() - 3600
-    for found in maintenance.stored(store_of(cache)):
+    for found in layout.stored(store_of(cache)):
         os.utime(found.path, (long_ago, long_ago))
     for number in range(100):
         load(number)  # used again
@@ -185,7 +185,7 @@ def test_a_count_that_is_wrong_is_mended(
 
     for number in range(150):
         load(number)
-    for found in list(maintenance.stored(store_of(cache)))[:100]:
+    for found in list(layout.stored(store_of(cache)))[:100]:
         os.unlink(found.path)
     if mend == "a sweep":
         maintenance.sweep(store_of(cache))
@@ -266,10 +266,10 @@ def test_after_kills_at_any_instant_the_store_is_whole(
     maintenance.sweep(store)
     assert list((store.folder / "incoming").iterdir()) == []
     contents = [path for path in (store.folder / "content").rglob("*") if path.is_file()]
-    needed = [each.content.name for each in maintenance.stored(store) if each.content]
+    needed = [each.content.name for each in layout.stored(store) if each.content]
     assert sorted(path.name for path in contents) == sorted(needed)
     value.refresh(0)  # who stores next makes the room that the killed had not made yet
-    assert maintenance.bytes_in_use(store) == maintenance.usage(store).size <= LIMIT
+    assert layout.bytes_in_use(store) == maintenance.usage(store).size <= LIMIT
 
 
 def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from beaker_regions.runtime.flock import locked
-from beaker_regions.stores.files import maintenance, sweeping
+from beaker_regions.stores.files import layout, maintenance, sweeping
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import maintenance as observing
 from tests.beaker_regions.children import fork, statuses
@@ -253,16 +253,16 @@ def test_what_has_expired_is_removed_without_a_command(
     monkeypatch.setattr(sweeping, "EVERY", 0)
     age(store.folder / "entries", 120, monkeypatch)
     before = maintenance.usage(store)
-    for _ in maintenance.shards(store):
+    for _ in layout.shards(store):
         tidied(cache)
     assert maintenance.usage(store) == before, "their grace may be over, or not"
     age(store.folder / "entries", 700, monkeypatch)
-    for _ in maintenance.shards(store):
+    for _ in layout.shards(store):
         tidied(cache)
     assert maintenance.usage(store).entries == 5
     assert not files(store, "content")
     assert store.size_limit is not None
-    assert store.size_limit.in_use() == maintenance.bytes_in_use(store)
+    assert store.size_limit.in_use() == layout.bytes_in_use(store)
 
 
 def test_one_process_at_a_time_removes_what_has_expired(
@@ -282,8 +282,8 @@ def test_one_process_at_a_time_removes_what_has_expired(
     join_upkeep()  # It may have removed some already.
     stored = maintenance.usage(store).entries
     (store.folder / "swept").unlink(missing_ok=True)
-    first, *others = sorted(maintenance.shards(store))
-    gone = len(maintenance.records(first))
+    first, *others = sorted(layout.shards(store))
+    gone = len(layout.records(first))
     children = [fork(lambda: sweeping.sweep_next(store, lambda: 0.0)) for _ in range(4)]
     assert statuses(children) == [0] * 4
     assert maintenance.usage(store).entries == stored - gone

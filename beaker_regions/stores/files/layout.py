@@ -1,0 +1,154 @@
+"""Where the files of a region's entries lie, and what each of them is."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefused
+from beaker_regions.stores.files.content import Description
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from beaker_regions.stores.files.content import ContentFiles
+
+
+class Stored(NamedTuple):
+    """One entry's files."""
+
+    path: str
+    """The record's."""
+    address: bytes
+    size: int
+    """Bytes of the record, and of its content."""
+    last_use: float
+    """Seconds since the epoch; noted now and then, where a region has a limit."""
+    record: Record | None
+    """None: it is no record of this application."""
+    content: Description | None
+    invalidated: bool
+    """Whether no read can match it any more."""
+
+    def is_over(self, now: float, grace: float = 0.0) -> bool:
+        """Whether nobody is ever served it, ``grace`` seconds after its expiry included."""
+        return (
+            self.record is None
+            or self.invalidated
+            or now >= self.record.stored_at + self.record.expire + grace
+            or self.record.stored_at > now + AHEAD
+            or (self.content is not None and self.content.outlived)
+        )
+
+
+class Files(Protocol):
+    """What a store tells of its files."""
+
+    @property
+    def folder(self) -> Path:
+        """The region's."""
+
+    @property
+    def content(self) -> ContentFiles:
+        """The content of entries."""
+
+    def unseal(self, address: bytes, stored: bytes) -> Record:
+        """Return what was stored for an entry. Raises RecordRefused."""
+
+    def is_current(self, record: Record) -> bool:
+        """Whether a read can match a record."""
+
+
+def shards(store: Files) -> list[str]:
+    """Return the folders of a store's entries, 256 at the most, in no order."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(store.folder / "entries") as folders:
+        return [folder.path for folder in folders]
+    return []
+
+
+def records(shard: str) -> list[str]:
+    """Return the paths of the records in one folder of entries, in no order."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(shard) as files:
+        return [file.path for file in files]
+    return []
+
+
+def stored(store: Files) -> Iterator[Stored]:
+    """Yield every entry of a store."""
+    for shard in shards(store):
+        for path in records(shard):
+            found = stored_at(store, path)
+            if found is not None:
+                yield found
+
+
+def stored_at(store: Files, path: str) -> Stored | None:
+    """Return the entry whose record is at ``path``; None: it is gone, or nothing of ours."""
+    shard, _, name = path.rpartition("/")
+    try:
+        address = bytes.fromhex(shard[-2:] + name)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (ValueError, FileNotFoundError):
+        return None
+    try:
+        file = os.fstat(descriptor)
+        stored = os.read(descriptor, file.st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None  # replaced since it was opened, by another host
+        raise
+    finally:
+        # What a network's file system says of a file that is gone was said.
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    try:
+        record = store.unseal(address, stored)
+    except RecordRefused:
+        return Stored(path, address, len(stored), file.st_mtime, None, None, False)
+    content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
+    size = len(stored) + (content.size if content else 0)
+    invalidated = not store.is_current(record)
+    return Stored(path, address, size, file.st_mtime, record, content, invalidated)
+
+
+def remove(store: Files, found: Stored) -> int:
+    """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
+    try:
+        os.unlink(found.path)
+    except FileNotFoundError:
+        return 0  # somebody else took it out
+    freed = found.size
+    if found.content is not None and not store.content.remove(found.address, found.content):
+        freed -= found.content.size
+    return freed
+
+
+def bytes_in_use(store: Files) -> int:
+    """Return what the files of entries take, whoever may need them: no record is read."""
+    size = 0
+    counted = set()
+    for folder in ("entries", "content"):
+        for file in files_in(store.folder / folder):
+            with contextlib.suppress(FileNotFoundError):
+                found = file.stat(follow_symlinks=False)
+                if found.st_nlink == 1 or found.st_ino not in counted:
+                    size += found.st_size
+                    counted.add(found.st_ino)
+    return size
+
+
+def files_in(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files in a folder and the folders in it, in no order."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for each in found:
+        if each.is_dir(follow_symlinks=False):
+            yield from files_in(each.path)
+        else:
+            yield each
