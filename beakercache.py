@@ -11,9 +11,14 @@ An application function opts in:
 import os
 from pathlib import Path
 
-from beaker_regions import CacheManager, parse_cache_config_options
-from beaker_regions.config.environment import expiry_options, memcached_options
-from beaker_regions.config.secrets import other_secret_keys, secret_key
+from beaker_regions import (
+    CacheManager,
+    expiry_options,
+    memcached_options,
+    other_secret_keys,
+    parse_cache_config_options,
+    secret_key,
+)
 
 VAR = Path(__file__).parent / "var"
 

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
-from beaker_regions.django.staff.scraping import scrape
+from beaker_regions.django import scrape
 from tasks.throttling import throttled_log_in
 from tasks.views import accounts
 

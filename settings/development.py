@@ -3,7 +3,7 @@
 import importlib.util
 import os
 
-from beaker_regions.config.secrets import secret_key
+from beaker_regions import secret_key
 from settings.base import *
 from settings.base import INSTALLED_APPS, MIDDLEWARE, VAR
 

@@ -4,7 +4,7 @@ import os
 
 from django.core.exceptions import ImproperlyConfigured
 
-from beaker_regions.config.secrets import other_secret_keys
+from beaker_regions import other_secret_keys
 from settings.base import *
 
 REQUIRED = {

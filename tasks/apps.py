@@ -11,7 +11,7 @@ class TasksConfig(AppConfig):
         from django.db.backends.signals import connection_created
         from django.db.models.signals import post_delete, post_save, pre_delete
 
-        from beaker_regions.django.pages.dependencies import install
+        from beaker_regions.django import use_manager
         from beakercache import cache
         from tasks.files.attachments import before_attachment_deletion
         from tasks.lists.changes import after_user_change, before_list_deletion
@@ -20,7 +20,7 @@ class TasksConfig(AppConfig):
         from tasks.lists.searching import install as install_lookup
         from tasks.throttling import count_failure, forget_tries
 
-        install(cache)
+        use_manager(cache)
         install_lookup()
         connection_created.connect(add_function)
         user_logged_in.connect(keep_at_login)

@@ -1,1 +1,22 @@
-"""What Django needs of the regions. Add "beaker_regions.django" to INSTALLED_APPS."""
+"""Regions in a Django project. Add "beaker_regions.django" to INSTALLED_APPS."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beaker_regions.django.manager import use_manager
+    from beaker_regions.django.pages.decorator import region_page
+    from beaker_regions.django.staff.scraping import scrape
+
+__all__ = ["region_page", "scrape", "use_manager"]
+
+_MODULES = {"region_page": "pages.decorator", "scrape": "staff.scraping", "use_manager": "manager"}
+
+
+def __getattr__(name: str) -> Any:
+    # Django imports this package before its models may be imported.
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,7 +28,7 @@ from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
 from beaker_regions.api.values import Values
-from beaker_regions.django.pages.dependencies import is_installed, region_named
+from beaker_regions.django.manager import is_installed, region_named
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError
 

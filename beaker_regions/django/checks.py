@@ -15,7 +15,7 @@ from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
 from beaker_regions.django import sessions
-from beaker_regions.django.pages.dependencies import region_named
+from beaker_regions.django.manager import region_named
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.reports import health

@@ -33,8 +33,8 @@ from django.utils import timezone
 
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.function_options import FunctionOptions
+from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages import prefetch
-from beaker_regions.django.pages.dependencies import region_named
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
 

@@ -40,6 +40,7 @@ from beaker_regions.telemetry.recorder import Stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from beaker_regions.config.options import RegionOptions
     from beaker_regions.engine.store import Store
@@ -88,6 +89,11 @@ class Region:
         """Loaded here in vain, while there was an old value to serve."""
         store.authority.cover(region_scope(options.name))
         _regions.add(self)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that the region's entries lie in; None where they lie in none."""
+        return self.store.folder
 
     def longest_grace(self) -> float:
         """Return the seconds after its expiry for which some value of this region may be served."""

@@ -25,6 +25,7 @@ from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from beaker_regions.entries.entry import Entry, Reading
 
@@ -112,6 +113,8 @@ class Store(ABC):
     counters: Counters = NoCounters()
     is_shared = True
     """Whether other hosts may use it, and reach it while this one cannot."""
+    folder: Path | None = None
+    """The folder that the entries lie in; None where they lie in none."""
 
     @property
     def authority(self) -> Store:

@@ -12,8 +12,7 @@ import asyncio
 import secrets
 import tempfile
 
-from beaker_regions import CacheManager, parse_cache_config_options
-from beaker_regions.config.environment import memcached_options
+from beaker_regions import CacheManager, memcached_options, parse_cache_config_options
 
 folder = tempfile.TemporaryDirectory()
 cache = CacheManager(

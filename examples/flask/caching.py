@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-from beaker_regions import CacheManager, parse_cache_config_options
-from beaker_regions.config.environment import memcached_options
-from beaker_regions.config.secrets import secret_key
+from beaker_regions import CacheManager, memcached_options, parse_cache_config_options, secret_key
 
 VAR = Path(os.environ.get("TASKS_DIR", Path(__file__).parent / "var"))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from beakercache import cache
 
 if TYPE_CHECKING:
-    from beaker_regions.api.counters import Counter
+    from beaker_regions import Counter
 
 
 def downloads_of(path: str) -> Counter:

@@ -7,7 +7,6 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
 from tasks.files.content import path_of
 from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 def _where_regions_are() -> frozenset[str]:
     """Return the folders of the regions: no source, whatever folder they lie in."""
     regions = [cache[region] for region in cache.options]
-    folders = [region.store.folder for region in regions if isinstance(region.store, FileStore)]
+    folders = [region.folder for region in regions if region.folder is not None]
     folders += [region.metrics for region in regions if region.metrics is not None]
     return frozenset(map(os.path.realpath, folders))
 

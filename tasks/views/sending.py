@@ -14,7 +14,6 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.http import require_safe
 
-from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
 from tasks.files.content import ContentAway, content_of
 from tasks.files.downloads import downloads_of
@@ -132,10 +131,10 @@ def _accelerated(request: HttpRequest, content: CachedFile) -> HttpResponse | No
     content lies where it can see it. Should it go before nginx opens it, nginx says 404."""
     if not settings.X_ACCEL_REDIRECT or any(name in request.headers for name in _OURS):
         return None
-    store = cache["files"].store
-    if not isinstance(store, FileStore) or not content.path.is_relative_to(store.folder):
+    folder = cache["files"].folder
+    if folder is None or not content.path.is_relative_to(folder):
         return None
-    place = quote(content.path.relative_to(store.folder).as_posix())
+    place = quote(content.path.relative_to(folder).as_posix())
     location = f"{settings.X_ACCEL_REDIRECT.rstrip('/')}/{place}"
     return HttpResponse(headers={"X-Accel-Redirect": location})
 

@@ -19,7 +19,7 @@ from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from tasks.forms import TaskForm
 from tasks.lists import changes, deletions, ownership, queries
 from tasks.lists.capacity import Full

@@ -26,8 +26,9 @@ from django.template import TemplateDoesNotExist
 from django.utils.cache import add_never_cache_headers
 
 from beaker_regions.config.options import lifetime, seconds
+from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.atomic_requests import call_in_transaction, take_over
-from beaker_regions.django.pages.dependencies import Found, fetch, judge, region_named
+from beaker_regions.django.pages.dependencies import Found, fetch, judge
 from beaker_regions.django.pages.keys import Fields, Place, Places, Visit
 from beaker_regions.django.pages.rendering import Own, Rendering
 from beaker_regions.django.pages.responses import Page, sent

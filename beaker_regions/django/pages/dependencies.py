@@ -16,11 +16,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.apps import apps
-
+from beaker_regions.django.manager import has_region, region_named
 from beaker_regions.engine import loading, transactions
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,38 +28,6 @@ if TYPE_CHECKING:
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Entry, Reading
     from beaker_regions.entries.freshness import Policy
-    from beaker_regions.manager import CacheManager
-
-_manager: CacheManager | None = None
-
-
-def install(manager: CacheManager) -> None:
-    """Let templates, sessions and Django's own front name the regions of ``manager``. To be called
-    once, in the ``ready()`` of one of the project's applications. Raises ConfigurationError without
-    the application "beaker_regions.django"."""
-    if not apps.is_installed("beaker_regions.django"):
-        raise ConfigurationError(
-            'beaker_regions.django.pages.dependencies.install() needs "beaker_regions.django" in '
-            "INSTALLED_APPS"
-        )
-    global _manager
-    _manager = manager
-
-
-def is_installed() -> bool:
-    """Return whether `region_named` knows regions yet."""
-    return _manager is not None
-
-
-def region_named(name: str) -> Region:
-    """Return a region of the installed manager. Raises ConfigurationError."""
-    if _manager is None:
-        raise ConfigurationError(
-            f"Django knows no region {name!r} yet: call "
-            f"beaker_regions.django.pages.dependencies.install() with "
-            f"your CacheManager in the ready() of an AppConfig"
-        )
-    return _manager[name]
 
 
 class Need(NamedTuple):
@@ -176,7 +143,7 @@ def _held(needs: Iterable[Need]) -> set[Need]:
     by_region: dict[str, list[Need]] = {}
     now = time.time()
     for need in needs:
-        if now < need.until and _manager is not None and need.region in _manager.options:
+        if now < need.until and has_region(need.region):
             by_region.setdefault(need.region, []).append(need)
     held = set()
     for name, some in by_region.items():

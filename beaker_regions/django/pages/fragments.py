@@ -20,15 +20,8 @@ from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.utils.functional import SimpleLazyObject
 
 from beaker_regions.config.options import lifetime
-from beaker_regions.django.pages.dependencies import (
-    Need,
-    fetch,
-    look,
-    recorder,
-    recording,
-    region_named,
-    use,
-)
+from beaker_regions.django.manager import region_named
+from beaker_regions.django.pages.dependencies import Need, fetch, look, recorder, recording, use
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries import keys

@@ -69,6 +69,8 @@ class FileStore(Store):
     starts anew. ``verify_reads``: the digest of content is checked whenever it is opened.
     """
 
+    folder: Path
+
     is_shared = False
     OPTIONS = ("size_limit", "durable", "verify_reads")
 

@@ -37,7 +37,7 @@ def of(location: str, **options: Any) -> Any:
 
 @pytest.fixture
 def api(cache: CacheManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseCache]:
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
     with of("functions"):
         yield caches["default"]
 
@@ -79,7 +79,7 @@ def test_counting_leaves_the_end_where_it_is(api: BaseCache) -> None:
 def test_many_are_one_round_trip(memcached: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy(memcached.port)
     manager = make_manager(type="ext:memcached", url=proxy.address, secret="of the tests")
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", manager)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", manager)
     with of("functions"):
         api = caches["default"]
         many = {f"key-{number}": number for number in range(20)}
@@ -114,7 +114,7 @@ def test_a_store_that_is_away_is_an_empty_one(
     manager = make_manager(
         type="ext:memcached", url=own_memcached.address, secret="of the tests", retry=0.01
     )
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", manager)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", manager)
     with of("functions"):
         api = caches["default"]
         api.set("old", 1)
@@ -178,7 +178,7 @@ def test_a_region_that_only_gets_and_sets_is_refused_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cache = make_manager(type="memory", secret="of the tests")
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
     mend = "region 'functions': type = 'memory': .* use a region of type 'file' or 'ext:memcached'"
     with of("functions"):
         assert [each.id for each in check_regions() if re.search(mend, each.msg)] == [

@@ -115,10 +115,7 @@ def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> N
 
 
 def test_a_manager_is_named_to_django_only_with_the_application(run: Run) -> None:
-    named = (
-        "from beaker_regions.django.pages.dependencies import install; "
-        "install(cache); print('named')"
-    )
+    named = "from beaker_regions.django import use_manager; use_manager(cache); print('named')"
     assert 'needs "beaker_regions.django" in INSTALLED_APPS' in run(named)
     assert run(named, '"beaker_regions.django"') == "named"
 

@@ -40,7 +40,7 @@ CACHE_ENGINE = "django.contrib.sessions.backends.cache"
 def cache(
     transactional_db: None, cache: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> CacheManager:
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
     return cache
 
 
@@ -185,9 +185,7 @@ def test_sessions_that_cannot_be_kept_are_found_at_start(
     }
     assert check_sessions() == []
     if engine == CACHE_ENGINE:
-        monkeypatch.setattr(
-            "beaker_regions.django.pages.dependencies._manager", make_manager(type="memory")
-        )
+        monkeypatch.setattr("beaker_regions.django.manager._manager", make_manager(type="memory"))
         del caches["default"]
         wanted, hint = "regions.E003", "ext:memcached"
     else:

@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 
 from beaker_regions import CacheManager
+from beaker_regions.django import region_page
 from beaker_regions.django.checks import check_regions
-from beaker_regions.django.pages.decorator import region_page
 from beaker_regions.reports import health, metrics
 from beaker_regions.reports.prometheus import exposition
 from beaker_regions.stores.memcached import server_stats
@@ -102,7 +102,7 @@ def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
     page.__qualname__ = f"page_{shelf}"
     region_page(cache[shelf], expire=120)(page)
     name = f"{page.__module__}.page_{shelf}"
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
     source = "{% load regions %}{% region shelf expire=180 %}x{% endregion %}"
     engines["django"].from_string(source).render({"shelf": shelf})
     rows = [line.split(shelf)[-1].split()[:2] for line in regions().splitlines() if shelf in line]

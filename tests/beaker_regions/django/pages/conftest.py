@@ -11,8 +11,7 @@ from django.template import engines
 from django.test import Client
 from django.urls import path
 
-from beaker_regions.django.pages import dependencies
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import manager, region_page
 from tests.beaker_regions.conftest import Calls
 
 if TYPE_CHECKING:
@@ -81,10 +80,10 @@ def site(transactional_db: None, cache: CacheManager, settings: Any) -> Iterator
             },
         }
     ]
-    before = dependencies._manager
-    dependencies.install(cache)
+    before = manager._manager
+    manager.use_manager(cache)
     yield site
-    dependencies._manager = before
+    manager._manager = before
 
 
 @pytest.fixture

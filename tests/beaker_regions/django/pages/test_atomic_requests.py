@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils.decorators import method_decorator
 from django.views.generic import View
 
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from tests.beaker_regions.django.pages.conftest import Site
 
 if TYPE_CHECKING:

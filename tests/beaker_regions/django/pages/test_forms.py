@@ -17,7 +17,7 @@ from django.views.decorators.gzip import gzip_page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from beaker_regions.django.pages.placeholders import hole
 from tests.beaker_regions.django.pages.conftest import Site
 

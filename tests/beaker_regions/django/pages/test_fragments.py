@@ -20,8 +20,7 @@ from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
 from beaker_regions import ConfigurationError, UnkeyableArgument
-from beaker_regions.django.pages import dependencies
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import manager, region_page
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.pages.conftest import Site
 from tests.beaker_regions.stores.proxies import Proxy
@@ -227,7 +226,7 @@ def test_requests_to_the_server(site: Site, memcached: Memcached, inside: str) -
     """One for all that stands side by side, and one more for all that stands within others."""
     proxy = Proxy(memcached.port)
     site.cache = make_manager(type="ext:memcached", url=proxy.address, secret="s", timeout=5)
-    dependencies.install(site.cache)
+    manager.use_manager(site.cache)
     loop = '{% regionfor i in rows "functions" i tags="row" %}{{ i }}{% endregionfor %}'
     source = {"loop": loop, "doll": region(loop + region(loop))}.get(inside, region(inside))
     first = render(site, source, rows=list(range(50)))
@@ -324,7 +323,7 @@ def test_what_is_written_wrongly_is_refused(site: Site, source: str) -> None:
 
 @on_files
 def test_templates_without_a_manager_say_what_to_do(site: Site) -> None:
-    dependencies._manager = None
+    manager._manager = None
     with pytest.raises(ConfigurationError, match="install"):
         render(site, region(""))
 
@@ -332,7 +331,7 @@ def test_templates_without_a_manager_say_what_to_do(site: Site) -> None:
 @on_files
 def test_fragments_while_the_server_is_away(site: Site, own_memcached: Memcached) -> None:
     site.cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="s")
-    dependencies.install(site.cache)
+    manager.use_manager(site.cache)
     source = region("a{{ n }}" + region("b{{ n }}"))
     assert render(site, source) == render(site, source) == "a1b2"
     own_memcached.kill()

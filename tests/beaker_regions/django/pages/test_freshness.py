@@ -15,7 +15,7 @@ from django.test import Client, RequestFactory
 from django.utils.http import parse_http_date
 from django.views.decorators.cache import never_cache
 
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.django.conftest import Row, elsewhere
 from tests.beaker_regions.django.pages.conftest import Site

@@ -22,7 +22,7 @@ from django.utils.decorators import method_decorator
 from django.views.generic import TemplateView
 
 from beaker_regions import ConfigurationError, UnkeyableArgument
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from tests.beaker_regions.conftest import Manager, make_manager
 from tests.beaker_regions.django.pages.conftest import Site
 

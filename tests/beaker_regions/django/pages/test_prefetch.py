@@ -9,8 +9,7 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils.cache import patch_vary_headers
 
-from beaker_regions.django.pages import dependencies
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import manager, region_page
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy
 
@@ -30,7 +29,7 @@ def proxy(site: Site, memcached: Memcached, settings: Any) -> Iterator[Proxy]:
     settings.SESSION_ENGINE = "beaker_regions.django.sessions"
     proxy = Proxy(memcached.port)
     site.cache = make_manager(type="ext:memcached", url=proxy.address, secret="s", timeout=5)
-    dependencies.install(site.cache)
+    manager.use_manager(site.cache)
     yield proxy
     proxy.close()
 

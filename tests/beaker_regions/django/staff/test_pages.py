@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 
 from beaker_regions import CacheManager
-from beaker_regions.django.pages.decorator import region_page
+from beaker_regions.django import region_page
 from tests.beaker_regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import os
 
 from django.apps import AppConfig
 
-from beaker_regions.django.pages.dependencies import install
+from beaker_regions.django import use_manager
 from tests.beaker_regions.conftest import make_manager
 
 
@@ -13,4 +13,4 @@ class UpstreamConfig(AppConfig):
     name = "tests.beaker_regions.django.upstream"
 
     def ready(self) -> None:
-        install(make_manager(**json.loads(os.environ["UPSTREAM_REGION"])))
+        use_manager(make_manager(**json.loads(os.environ["UPSTREAM_REGION"])))

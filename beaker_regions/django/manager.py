@@ -1,0 +1,64 @@
+"""Which manager's regions templates, sessions and Django's own cache API name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+
+from beaker_regions.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from beaker_regions.engine.region import Region
+    from beaker_regions.manager import CacheManager
+
+_manager: CacheManager | None = None
+
+
+def use_manager(manager: CacheManager) -> None:
+    """Tell Django the regions of ``manager``.
+
+    Call it once, in the ``ready()`` of one of the project's applications::
+
+        class ShopConfig(AppConfig):
+            name = "shop"
+
+            def ready(self):
+                from beaker_regions.django import use_manager
+                from beakercache import cache
+
+                use_manager(cache)
+
+    Args:
+        manager: The project's manager. Templates, sessions and Django's cache API then find its
+            regions by name.
+
+    Raises:
+        ConfigurationError: The application "beaker_regions.django" is not installed.
+    """
+    if not apps.is_installed("beaker_regions.django"):
+        raise ConfigurationError(
+            'beaker_regions.django.use_manager() needs "beaker_regions.django" in INSTALLED_APPS'
+        )
+    global _manager
+    _manager = manager
+
+
+def is_installed() -> bool:
+    """Whether Django has been told the regions."""
+    return _manager is not None
+
+
+def region_named(name: str) -> Region:
+    """Return a region of the manager that Django uses. Raises ConfigurationError."""
+    if _manager is None:
+        raise ConfigurationError(
+            f"Django knows no region {name!r} yet: call beaker_regions.django.use_manager() with "
+            f"your CacheManager in the ready() of an AppConfig"
+        )
+    return _manager[name]
+
+
+def has_region(name: str) -> bool:
+    """Whether the manager that Django uses has a region of this name."""
+    return _manager is not None and name in _manager.options
