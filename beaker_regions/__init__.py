@@ -4,7 +4,7 @@ from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.counters import Counter
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.values import Values
-from beaker_regions.beaker_api.namespaces_registry import install
+from beaker_regions.beaker_api.namespaces_registry import patch_beaker
 from beaker_regions.config.environment import expiry_options, memcached_options
 from beaker_regions.config.parsing import parse_cache_config_options
 from beaker_regions.config.secrets import other_secret_keys, secret_key
@@ -14,9 +14,9 @@ from beaker_regions.entries.keys import register as register_key
 from beaker_regions.errors import (
     CacheError,
     ConfigurationError,
-    Contended,
-    StoreUnavailable,
-    UnkeyableArgument,
+    ContendedError,
+    StoreUnavailableError,
+    UnkeyableArgumentError,
 )
 from beaker_regions.manager import CacheManager
 
@@ -27,19 +27,19 @@ __all__ = [
     "CachedFile",
     "CachedFunction",
     "ConfigurationError",
-    "Contended",
+    "ContendedError",
     "Content",
     "Counter",
     "Region",
     "Resumable",
-    "StoreUnavailable",
-    "UnkeyableArgument",
+    "StoreUnavailableError",
+    "UnkeyableArgumentError",
     "Values",
     "expiry_options",
-    "install",
     "memcached_options",
     "other_secret_keys",
     "parse_cache_config_options",
+    "patch_beaker",
     "register_key",
     "secret_key",
 ]

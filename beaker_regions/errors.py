@@ -19,15 +19,15 @@ class ConfigurationError(CacheError, ValueError):
     """A region, option or value that cannot be used; raised when the regions are configured."""
 
 
-class UnkeyableArgument(CacheError, TypeError):
+class UnkeyableArgumentError(CacheError, TypeError):
     """An argument of a cached function has no stable key."""
 
 
-class NotContent(CacheError, TypeError):
+class NotContentError(CacheError, TypeError):
     """An iterator of something else than bytes was returned: it can be read once, by one caller."""
 
 
-class StoreUnavailable(CacheError):
+class StoreUnavailableError(CacheError):
     """A store did not do what it was asked: away, hung, full, or answering nonsense.
 
     Never reaches the caller of a cached function: the region counts it, logs it, and lets the
@@ -39,7 +39,7 @@ class StoreUnavailable(CacheError):
         self.kind = kind
 
 
-class Contended(CacheError):
+class ContendedError(CacheError):
     """A value was changed by others as often as an update was tried."""
 
 

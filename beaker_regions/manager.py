@@ -17,11 +17,18 @@ from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.api.values import Values
 from beaker_regions.beaker_api.namespaces_registry import (
     LegacyCache,
+    anonymous_region,
     cache_options,
     open_region,
-    unnamed,
 )
-from beaker_regions.config.options import COMMON, OWN, RegionOptions, check, lifetime, shared_by
+from beaker_regions.config.options import (
+    BUILTIN_TYPES,
+    COMMON,
+    RegionOptions,
+    check,
+    lifetime,
+    shared_by,
+)
 from beaker_regions.engine.bypass import bypassed
 from beaker_regions.engine.invalidation import (
     deferred_invalidation,
@@ -78,7 +85,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         own = {
             each.name: cache_options(self._regions[each.name], each, self.functions.__contains__)
             for each in options
-            if each.type in OWN
+            if each.type in BUILTIN_TYPES
         }
         self.regions: dict[str, Any] = {**configured, **own}
         beaker.cache.cache_regions.update(own)
@@ -146,7 +153,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
     def cache(self, *names: str, **options: Any) -> RegionDecorator:
         """As `region`, for a function of no configured region: ``options`` are those of a region,
         on top of what is configured for all."""
-        where, own = unnamed(shared_by(self.kwargs, options))
+        where, own = anonymous_region(shared_by(self.kwargs, options))
         return self._decorator(where, own, FunctionOptions(names))
 
     def _decorator(
@@ -168,11 +175,11 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
     def get_cache(self, name: str, **kwargs: Any) -> beaker.cache.Cache:
         """Return one of Beaker's caches, by its name; ``kwargs`` are its options, on top of what
         is configured for all. The types ext:memcached and file are this library's."""
-        if kwargs.get("type", self.kwargs.get("type")) not in OWN:
+        if kwargs.get("type", self.kwargs.get("type")) not in BUILTIN_TYPES:
             return super().get_cache(name, **kwargs)
         given = dict(kwargs)
         beakers = {key: kwargs.pop(key) for key in ("starttime", "expiretime") if key in kwargs}
-        region, options = unnamed(shared_by(self.kwargs, kwargs))
+        region, options = anonymous_region(shared_by(self.kwargs, kwargs))
         made = cache_options(region, options, self.functions.__contains__)
         cache = LegacyCache._get_cache(name, made | beakers)
         cache.of_type = functools.partial(self._cache_of_type, name, given)

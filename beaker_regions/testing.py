@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.config import isolation
 from beaker_regions.config.isolation import isolate
 from beaker_regions.engine.bypass import bypassed
-from beaker_regions.engine.expiring_set import Lately
+from beaker_regions.engine.expiring_set import ExpiringSet
 from beaker_regions.engine.region import all_regions
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.stores.opening import forget_store, open_store
@@ -45,12 +45,12 @@ def _empty(region: Region, folder: Path) -> None:
     folder.mkdir(0o700, parents=True, exist_ok=True)
     region.options = replace(region.options, data_dir=folder, secret=(folder.name,))
     store = open_store(region.options)
-    store.authority.cover(region_scope(region.name))
+    store.generation_store.cover(region_scope(region.name))
     limit, next_limit = getattr(former, "size_limit", None), getattr(store, "size_limit", None)
     if limit is not None and next_limit is not None:
         next_limit.evicted = limit.evicted
     region.store = store
-    region.unstored, region.failed = Lately(), Lately()
+    region.unstored, region.failed = ExpiringSet(), ExpiringSet()
     forget_store(former)
 
 

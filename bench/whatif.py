@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beaker_regions import CacheManager, parse_cache_config_options
-from beaker_regions.entries.entry import Reading, address_of
+from beaker_regions.entries.entry import Lookup, address_of
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.reports import metrics
 from beaker_regions.telemetry.expiry_advice import predict
@@ -111,7 +111,7 @@ def predicted(events: Iterable[Event]) -> tuple[dict[float, float], float]:
         record = stored.get(key)
         address = address_of(key.encode())
         is_sampled = address < sampler.below or address[:KEY_SIZE] in sampler.hot
-        if is_sampled and sampler.note(at, address, Reading(record, (generation,))):
+        if is_sampled and sampler.note(at, address, Lookup(record, (generation,))):
             taken += sampler.take(at, calls)
         if record is None or not reading_matches(record, generation, at, today):
             stored[key] = Record((generation,), at, today, 0.0, Codec.PICKLE, b"")

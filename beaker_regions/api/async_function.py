@@ -18,7 +18,7 @@ from beaker_regions.telemetry import tracing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -75,7 +75,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             else value
         )
 
-    def _look(self, entries: list[Entry]) -> list[tuple[Reading | None, Any]]:
+    def _look(self, entries: list[Entry]) -> list[tuple[Lookup | None, Any]]:
         """Return what the store has of the entries, and the values that may be served."""
         region = self.region
         return [
@@ -86,7 +86,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
     async def _value(
         self,
         entry: Entry,
-        reading: Reading | None,
+        reading: Lookup | None,
         value: Any,
         call: tuple[Any, ...],
         kwargs: dict[str, Any],

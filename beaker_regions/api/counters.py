@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from beaker_regions.entries.entry import address_of
 from beaker_regions.entries.keys import encode
-from beaker_regions.errors import StoreUnavailable, UnkeyableArgument
+from beaker_regions.errors import StoreUnavailableError, UnkeyableArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Counter:
         try:
             encoded = encode((name, *key))
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(f"counter {name!r}: {key!r}: {error}") from error
+            raise UnkeyableArgumentError(f"counter {name!r}: {key!r}: {error}") from error
         self.region = region
         self.name = name
         self._expire = expire
@@ -70,6 +70,6 @@ class Counter:
             return None
         try:
             return ask(self.region.store.counters)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self.region.stats.fault(error.kind, f"counter {self.name!r}", error)
             return None

@@ -31,7 +31,7 @@ from beaker_regions.entries.entry import (
 from beaker_regions.entries.keys import Binder, encode, encode_apart
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
-from beaker_regions.errors import ConfigurationError, UnkeyableArgument
+from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.api.function_options import FunctionOptions
     from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Reading
+    from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.freshness import Policy
 
 P = ParamSpec("P")
@@ -149,7 +149,7 @@ class Cached(Generic[P]):
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry:
         """Return where the value of a call with these arguments is stored.
 
-        Raises UnkeyableArgument for an argument without a stable key, TypeError for arguments
+        Raises UnkeyableArgumentError for an argument without a stable key, TypeError for arguments
         that the function would not take.
         """
         return self._entry(self._prefix + args, kwargs)
@@ -169,7 +169,7 @@ class Cached(Generic[P]):
         if self._key is None:
             try:
                 key, places = self._binder.encode(arguments)
-            except UnkeyableArgument:
+            except UnkeyableArgumentError:
                 refuse_django()  # whose models are taught by the application that is missing
                 raise
         else:
@@ -185,7 +185,7 @@ class Cached(Generic[P]):
         try:
             return encode_apart(value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(
+            raise UnkeyableArgumentError(
                 f"{self.name}: key= returned {value!r}, which cannot be a key: {error}. Return "
                 f"what identifies the call, such as an id or a tuple of texts and numbers"
             ) from error
@@ -258,7 +258,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
     def beside(
         self, others: Sequence[Entry], *args: P.args, **kwargs: P.kwargs
-    ) -> tuple[R, list[Reading | None]]:
+    ) -> tuple[R, list[Lookup | None]]:
         """Return the value of a call, and what was seen of other entries of the region in the same
         round trip. Where the value had to be loaded that is nothing: it may be old by then."""
         region = self.region
@@ -272,7 +272,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
     def _beside(
         self, others: Sequence[Entry], call: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[R, list[Reading | None]]:
+    ) -> tuple[R, list[Lookup | None]]:
         entry = self._entry(call, kwargs)
         reading, *seen = self.region.look_many([entry, *others])
         value = self.region.fresh(entry, reading, self._policy)
@@ -291,7 +291,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
     def _value(
         self,
         entry: Entry,
-        reading: Reading | None,
+        reading: Lookup | None,
         call: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> R:
@@ -302,7 +302,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return run(loading.load(region, entry, reading, self._policy), load)  # type: ignore[no-any-return]
         return self._hit(entry, reading, value)
 
-    def _hit(self, entry: Entry, reading: Reading | None, value: Any) -> R:
+    def _hit(self, entry: Entry, reading: Lookup | None, value: Any) -> R:
         if reading is not None and reading.record is not None:
             self._stats.hit(entry, reading, reading.record, value)
         return value  # type: ignore[no-any-return]

@@ -32,14 +32,14 @@ from beaker_regions.entries.entry import (
 from beaker_regions.entries.keys import encode
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import Contended, StoreUnavailable, UnkeyableArgument
+from beaker_regions.errors import ContendedError, StoreUnavailableError, UnkeyableArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Watched
-    from beaker_regions.entries.entry import Reading
+    from beaker_regions.engine.store import LookupForUpdate
+    from beaker_regions.entries.entry import Lookup
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
@@ -73,7 +73,7 @@ class Values(Generic[K, V]):
         try:
             encoded = encode((self.name, key))
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(f"{self._subject}: {key!r}: {error}") from error
+            raise UnkeyableArgumentError(f"{self._subject}: {key!r}: {error}") from error
         # Region names have no space: no function has this address.
         address = address_of(b"a value", self.region.name.encode(), encoded)
         return Entry(self._subject, address, (entry_scope(address), *self._shared_scopes))
@@ -100,15 +100,15 @@ class Values(Generic[K, V]):
         }
         return {key: value for key, value in found.items() if value is not MISSING}
 
-    def _counted(self, entry: Entry, reading: Reading | None) -> Any:
+    def _counted(self, entry: Entry, reading: Lookup | None) -> Any:
         value = self._usable(entry, reading)
         self.region.stats.count("misses" if value is MISSING else "hits")
         return value
 
-    def _usable(self, entry: Entry, reading: Reading | None) -> Any:
+    def _usable(self, entry: Entry, reading: Lookup | None) -> Any:
         if reading is None or reading.record is None:
             return MISSING
-        found = self.region.usable(entry, reading, reading.record.expire)
+        found = self.region.value_if_younger(entry, reading, reading.record.expire)
         return MISSING if found is MISSING else found[0]
 
     # -- writing ---------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Values(Generic[K, V]):
         entry = self._entry(key)
         try:
             self._exchange(entry, value, self.region.store.begin(entry), life, None)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._failed(error)
             # What is there may be an older value.
             self.region.invalidate_now(entry.own_scope)
@@ -203,16 +203,16 @@ class Values(Generic[K, V]):
                     return (value,)
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self._failed(error)
             return None
-        raise Contended(
+        raise ContendedError(
             f"region {self.region.name!r}, {self._subject}: {key!r} was changed by others "
             f"{TRIES} times while it was being updated; let fewer update one key, or update less "
             f"often"
         )
 
-    def _present(self, entry: Entry, reading: Reading) -> tuple[Any, float]:
+    def _present(self, entry: Entry, reading: Lookup) -> tuple[Any, float]:
         """Return the value that is there, and when it ends in seconds since the epoch."""
         if reading.refused:
             self.region.stats.fault("refused", self._subject, "what is stored is no record of ours")
@@ -221,16 +221,16 @@ class Values(Generic[K, V]):
         return self._usable(entry, reading), ends
 
     def _exchange(
-        self, entry: Entry, value: V, reading: Reading, expire: float, seen: Watched | None
+        self, entry: Entry, value: V, reading: Lookup, expire: float, seen: LookupForUpdate | None
     ) -> bool:
         generations = tuple([each for each in reading.generations if each is not None])
         if len(generations) < len(entry.scopes):
-            raise StoreUnavailable("refused", "what is stored is no generation of ours")
+            raise StoreUnavailableError("refused", "what is stored is no generation of ours")
         record = Record(generations, time.time(), expire, 0.0, Codec.PICKLE, b"")
         try:
             # In a tuple, a path or a file is a value as any other, and no content to be copied.
             return self.region.store.exchange(entry, (value,), record, expire, seen)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             if error.kind == "unpicklable" and error.__cause__ is not None:
                 raise error.__cause__ from None
             raise
@@ -243,7 +243,7 @@ class Values(Generic[K, V]):
             raise ValueError(f"{self._subject}: expire = {expire!r}: give seconds above 0")
         return life
 
-    def _failed(self, error: StoreUnavailable) -> None:
+    def _failed(self, error: StoreUnavailableError) -> None:
         self.region.stats.fault(error.kind, self._subject, error)
 
     def delete(self, key: K) -> None:

@@ -24,14 +24,14 @@ from beaker_regions.api.function import arguments
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import CacheError, ConfigurationError, StoreUnavailable
+from beaker_regions.errors import CacheError, ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterator
 
     from beaker_regions.api.function import CachedFunction
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
 
     Function = CachedFunction[..., Any] | AsyncCachedFunction[..., Any]
     Call = tuple[Any, ...]
@@ -132,7 +132,7 @@ class Warming:
         while batch := list(itertools.islice(calls, AT_ONCE)):
             entries = [self._entry(call) for call in batch]
             for call, entry, reading in zip(batch, entries, self._read(entries), strict=True):
-                if isinstance(reading, StoreUnavailable):
+                if isinstance(reading, StoreUnavailableError):
                     # Not loaded: it could not be stored.
                     self._failed(call, reading)
                 elif self._is_stored(entry, reading):
@@ -141,7 +141,7 @@ class Warming:
                     self._missing.put((call, entry))
             yield
 
-    def _read(self, entries: list[Entry]) -> list[Reading | StoreUnavailable]:
+    def _read(self, entries: list[Entry]) -> list[Lookup | StoreUnavailableError]:
         found = self._region.store.read_many(entries)
         for _ in range(self._tries - 1):
             if not _is_away(found):
@@ -152,9 +152,9 @@ class Warming:
         self._tries = 1 if _is_away(found) else TRIES
         return found
 
-    def _is_stored(self, entry: Entry, reading: Reading) -> bool:
+    def _is_stored(self, entry: Entry, reading: Lookup) -> bool:
         expire = self._function.policy.expire
-        return self._region.usable(entry, reading, expire) is not MISSING
+        return self._region.value_if_younger(entry, reading, expire) is not MISSING
 
     def _pause(self) -> None:
         """Wait for longer than a server that did not answer is left alone."""
@@ -186,7 +186,7 @@ class Warming:
         for _ in range(self._tries - 1):
             try:
                 return self._try(call, entry)
-            except StoreUnavailable as error:
+            except StoreUnavailableError as error:
                 if error.kind != NOT_STORED:
                     self._pause()
         return self._try(call, entry)
@@ -206,7 +206,7 @@ class Warming:
             return "stored"
         worth_storing = policy.store_if is None or policy.store_if(value)
         if worth_storing and region.store.read(entry).record in (None, seen.record):
-            raise StoreUnavailable(NOT_STORED, "loaded, but not stored; the log says why")
+            raise StoreUnavailableError(NOT_STORED, "loaded, but not stored; the log says why")
         return "loaded"
 
     def _count(self, outcome: str) -> None:
@@ -243,8 +243,8 @@ class _Load:
             raise
 
 
-def _is_away(found: list[Reading | StoreUnavailable]) -> bool:
-    return any(isinstance(each, StoreUnavailable) for each in found)
+def _is_away(found: list[Lookup | StoreUnavailableError]) -> bool:
+    return any(isinstance(each, StoreUnavailableError) for each in found)
 
 
 def _shown(call: Call) -> str:

@@ -37,7 +37,7 @@ from beaker_regions.engine import transactions
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.entry import (
     Entry,
-    Reading,
+    Lookup,
     address_of,
     entry_scope,
     function_scope,
@@ -46,7 +46,7 @@ from beaker_regions.entries.entry import (
 from beaker_regions.entries.keys import encode
 from beaker_regions.entries.records import GENERATION_SIZE, Codec, Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import StoreUnavailable, UnkeyableArgument
+from beaker_regions.errors import StoreUnavailableError, UnkeyableArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class _ThreadState(threading.local):
         self.writers = 0
         self.seen: dict[bytes, Any] = {}
         """What it has looked up under its read lock, by address."""
-        self.creating: dict[bytes, Reading | None] = {}
+        self.creating: dict[bytes, Lookup | None] = {}
         """The entries whose creation lock it holds; with what it saw there first, if it looked."""
 
 
@@ -77,7 +77,7 @@ class _Locked(threading.local):
 
 
 _locked = _Locked()
-_NOT_LOOKED = Reading(None, ())
+_NOT_LOOKED = Lookup(None, ())
 _LOCK = ("lock",)
 """Of a session; no key of Beaker's, which are texts."""
 
@@ -114,13 +114,13 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
 
     def entry(self, key: Any) -> Entry:
         """Return where a key's value is stored; text and the bytes that `Cache` makes of it are
-        the same key. Raises UnkeyableArgument."""
+        the same key. Raises UnkeyableArgumentError."""
         if isinstance(key, str):
             key = key.encode("ascii", "backslashreplace")
         try:
             encoded = encode(key)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(
+            raise UnkeyableArgumentError(
                 f"{key!r} cannot be a key: {error}. Use a text, or what identifies it"
             ) from error
         # Region names have no space: no function has this address.
@@ -156,14 +156,14 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
             life = self._grace
             if reading is not None and reading.record is not None:
                 life += reading.record.expire
-            found = self.region.usable(entry, reading, life)
+            found = self.region.value_if_younger(entry, reading, life)
             value = (MISSING,) if found is MISSING else found
             self.region.stats.count("misses" if found is MISSING else "hits")
             if thread.readers:
                 thread.seen[entry.address] = value
         return value[0]
 
-    def _look(self, entry: Entry) -> Reading | None:
+    def _look(self, entry: Entry) -> Lookup | None:
         creating = self._thread.creating
         reading = self.region.look(entry)
         if creating.get(entry.address) is _NOT_LOOKED:
@@ -245,11 +245,11 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     def keys(self) -> Any:
         raise NotImplementedError("the store knows entries by their digests, not by their keys")
 
-    def _begin(self, entry: Entry) -> Reading | None:
+    def _begin(self, entry: Entry) -> Lookup | None:
         return self._ask(self.region.store.begin, entry)  # type: ignore[no-any-return]
 
     def _write(
-        self, entry: Entry, value: Any, reading: Reading | None, expiretime: float | None
+        self, entry: Entry, value: Any, reading: Lookup | None, expiretime: float | None
     ) -> None:
         self._thread.seen.clear()
         if reading is None or not _complete(reading):
@@ -272,7 +272,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         """Ask the store; None, counted and logged, when it is not to be had."""
         try:
             return ask(*args)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             self.region.stats.fault(error.kind, "a Beaker namespace", error)
             return None
 
@@ -299,7 +299,7 @@ class CreationLock:
         where a load would wait no more (`beaker_regions.engine.waiting`).
         """
         region, waiter = self._region, Waiter(self._region.lease)
-        before: Reading | None = None
+        before: Lookup | None = None
         while not (waiter.is_stuck or waiter.in_vain):
             self._lease = lease = self._namespace._ask(
                 region.store.acquire, self._entry, region.lease, waiter.over
@@ -326,6 +326,6 @@ class CreationLock:
             self._lease = None
 
 
-def _complete(reading: Reading) -> bool:
+def _complete(reading: Lookup) -> bool:
     """Whether a value may be stored under the generations of ``reading``."""
     return all(each is not None and len(each) == GENERATION_SIZE for each in reading.generations)

@@ -8,7 +8,8 @@ of its type, in one table for the whole process. What this module does to that t
   of these types have their options checked where their middleware is made.
 * Our manager hands Beaker's front its own ``ext:memcached`` and ``file`` regions and caches under
   that name; all other types go to Beaker as they are.
-* `install` is for the rest: caches and sessions made by stock Beaker, from its own configuration.
+* `patch_beaker` is for the rest: caches and sessions made by stock Beaker, from its own
+configuration.
   Only who calls it changes what ``ext:memcached`` and ``file`` mean, for the whole process.
 """
 
@@ -25,7 +26,7 @@ from beaker.middleware import SessionMiddleware
 from beaker.session import Session
 
 from beaker_regions.beaker_api.namespace import RegionNamespace
-from beaker_regions.config.options import COMMON, OWN, RegionOptions, check
+from beaker_regions.config.options import BUILTIN_TYPES, COMMON, RegionOptions, check
 from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.files import sweeping
@@ -65,24 +66,24 @@ class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
         return self.of_type(type=type, **given)._get_value(key, **call)
 
 
-class Unnamed(NamedTuple):
+class AnonymousRegion(NamedTuple):
     """A region that is known by its options alone."""
 
     region: Region
     options: RegionOptions
 
 
-_unnamed: dict[str, Unnamed] = {}
+_anonymous_regions: dict[str, AnonymousRegion] = {}
 
 
-def unnamed(options: Config) -> Unnamed:
+def anonymous_region(options: Config) -> AnonymousRegion:
     """Return the region of these options, made once. Raises ConfigurationError."""
     identity = repr(sorted(options.items()))
-    found = _unnamed.get(identity)
+    found = _anonymous_regions.get(identity)
     if found is None:
         checked = check(UNNAMED, options)
         region = open_region(checked)
-        found = _unnamed.setdefault(identity, Unnamed(region, checked))
+        found = _anonymous_regions.setdefault(identity, AnonymousRegion(region, checked))
     return found
 
 
@@ -117,7 +118,7 @@ def cache_options(
     }
 
 
-def install(**defaults: Any) -> None:
+def patch_beaker(**defaults: Any) -> None:
     """From now on the types ``ext:memcached`` and ``file`` of stock Beaker are this library's, in
     the whole process, for caches and sessions that are made later.
 
@@ -125,10 +126,12 @@ def install(**defaults: Any) -> None:
     A ``secret`` belongs here, since a session's own signs its cookies, and for memcached
     ``timeout``, the server's, since a session's own is how long it lives.
     """
-    unknown = [key for key in defaults if not any(key in own for own in (COMMON, *OWN.values()))]
+    unknown = [
+        key for key in defaults if not any(key in own for own in (COMMON, *BUILTIN_TYPES.values()))
+    ]
     if unknown:
-        raise ConfigurationError(f"install(): no such option: {', '.join(unknown)}")
-    for type_, own in OWN.items():
+        raise ConfigurationError(f"patch_beaker(): no such option: {', '.join(unknown)}")
+    for type_, own in BUILTIN_TYPES.items():
         fitting = {k: v for k, v in defaults.items() if k in COMMON or k in own}
         _types()[type_] = functools.partial(_namespace, {**fitting, "type": type_})
 
@@ -137,9 +140,11 @@ def _namespace(
     defaults: Config, namespace: str, timeout: float | None = None, **given: Any
 ) -> RegionNamespace:
     own = {k: v for k, v in _meant(given).items() if v is not None}
-    others = set().union(*OWN.values()) - OWN[defaults["type"]].keys()
+    others = set().union(*BUILTIN_TYPES.values()) - BUILTIN_TYPES[defaults["type"]].keys()
     # A cache of the other type that is given this one for a call has options of both.
-    region, options = unnamed({**defaults, **{k: v for k, v in own.items() if k not in others}})
+    region, options = anonymous_region(
+        {**defaults, **{k: v for k, v in own.items() if k not in others}}
+    )
     return RegionNamespace(
         namespace,
         region,

@@ -200,7 +200,7 @@ COMMON: dict[str, Check] = {
     "key_length": _anything,
     "log_file": _anything,
 }
-OWN: dict[str, dict[str, Check]] = {
+BUILTIN_TYPES: dict[str, dict[str, Check]] = {
     "ext:memcached": {
         "url": servers,
         "memcache_module": _client,
@@ -259,7 +259,7 @@ class RegionOptions:
 def shared_by(shared: Config, own: Config) -> dict[str, Any]:
     """Return a region's options with those that it inherits: every one that its type has."""
     type_ = own.get("type", shared.get("type", "memory"))
-    fitting = {*COMMON, *OWN.get(type_, {})}
+    fitting = {*COMMON, *BUILTIN_TYPES.get(type_, {})}
     return {"type": type_, **{k: v for k, v in shared.items() if k in fitting}, **own}
 
 
@@ -271,12 +271,12 @@ def check(name: str, options: Config) -> RegionOptions:
         here = {key: str(isolated) for key in ("data_dir", "file_dir") if options.get(key)}
         options = {**options, **here}
     type_ = options.get("type", "memory")
-    if type_ not in OWN and type_ not in FOREIGN_TYPES:
-        raise _error(name, "type", type_, nearest(str(type_), {*OWN, *FOREIGN_TYPES}))
-    checks = COMMON | OWN.get(type_, {})
+    if type_ not in BUILTIN_TYPES and type_ not in FOREIGN_TYPES:
+        raise _error(name, "type", type_, nearest(str(type_), {*BUILTIN_TYPES, *FOREIGN_TYPES}))
+    checks = COMMON | BUILTIN_TYPES.get(type_, {})
     values = {}
     for option, value in options.items():
-        if option not in checks and type_ in OWN:
+        if option not in checks and type_ in BUILTIN_TYPES:
             raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
         if value is None and checks.get(option) not in _NONE_SAYS_SOMETHING:
             continue

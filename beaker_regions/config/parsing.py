@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import beaker.util
 
-from beaker_regions.config.options import COMMON, OWN, check, shared_by
+from beaker_regions.config.options import BUILTIN_TYPES, COMMON, check, shared_by
 from beaker_regions.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def parse_cache_config_options(config: Config, include_defaults: bool = True) ->
         if prefix is not None:
             given[key[len(prefix) :]] = value
     names = _region_names(given.get("regions"))
-    known = {*COMMON, "regions", *(option for own in OWN.values() for option in own)}
+    known = {*COMMON, "regions", *(option for own in BUILTIN_TYPES.values() for option in own)}
     for key in given:
         region, dot, _ = key.partition(".")
         if dot and region not in names:

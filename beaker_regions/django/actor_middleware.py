@@ -1,7 +1,7 @@
 """Who invalidates, for the record of invalidations: the user of a request, or a command.
 
-``beaker_regions.django.actor_middleware.Acting`` belongs into MIDDLEWARE after Django's for
-authentication.
+``beaker_regions.django.actor_middleware.ActorMiddleware`` belongs into MIDDLEWARE after Django's
+for authentication.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _User:
         return "" if key is None else f"user {key}"
 
 
-class Acting:
+class ActorMiddleware:
     """Middleware that lets the record of invalidations say whose request it was."""
 
     sync_capable = True

@@ -231,7 +231,7 @@ class DatabaseTransactions:
         if left := deliver(each for hook in hooks for each in hook.invalidations):
             self.undelivered(left)
 
-    def informed(self) -> bool:
+    def is_caught_up(self) -> bool:
         return True
 
     def undelivered(self, invalidations: Sequence[Invalidation]) -> None:

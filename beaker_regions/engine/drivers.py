@@ -36,10 +36,10 @@ class Apart(functools.partial[Any]):
 
 
 Step = Wait | type[Load] | Callable[[], Any]
-Protocol = Generator[Step, Any, Any]
+LoadFlow = Generator[Step, Any, Any]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A StopIteration of the application's, on its way through a protocol: a generator that
     raised one would end, or fail (PEP 479)."""
 
@@ -55,7 +55,7 @@ class Closed(BaseException):
     """The coroutine was closed; as GeneratorExit, after which a protocol could do no step."""
 
 
-def run(protocol: Protocol, load: Callable[[], Any], error: BaseException | None = None) -> Any:
+def run(protocol: LoadFlow, load: Callable[[], Any], error: BaseException | None = None) -> Any:
     """Carry out a protocol's steps, and return its value; from an ``error`` on, if that is what
     the last step has raised."""
     answer: Any = None
@@ -64,7 +64,7 @@ def run(protocol: Protocol, load: Callable[[], Any], error: BaseException | None
             step = protocol.throw(error) if error is not None else protocol.send(answer)
         except StopIteration as stop:
             return stop.value
-        except Stopped as stopped:
+        except StoppedError as stopped:
             error = stopped.error
             break
         answer, error = None, None
@@ -76,13 +76,13 @@ def run(protocol: Protocol, load: Callable[[], Any], error: BaseException | None
             else:
                 answer = step()
         except StopIteration as stop:
-            error = Stopped(stop)
+            error = StoppedError(stop)
         except BaseException as raised:
             error = raised
     raise error
 
 
-async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> Any:
+async def run_async(protocol: LoadFlow, load: Callable[[], Awaitable[Any]]) -> Any:
     """As `run`, for a coroutine function; the event loop never waits for a store."""
     answer: Any = None
     error: BaseException | None = None
@@ -97,7 +97,7 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
             if cancelled is not None:
                 raise cancelled from None
             return stop.value
-        except Stopped as stopped:
+        except StoppedError as stopped:
             error = stopped.error
             break
         answer, error = None, None
@@ -112,7 +112,7 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
                 cancelled = await _end(done)
                 answer = _outcome(errand)
         except StopIteration as stop:
-            error = Stopped(stop)
+            error = StoppedError(stop)
         except GeneratorExit:
             # A closed coroutine can await nothing any more.
             rest = functools.partial(_finish, protocol, errand)
@@ -124,7 +124,7 @@ async def run_async(protocol: Protocol, load: Callable[[], Awaitable[Any]]) -> A
     raise error  # of which Python makes a RuntimeError, as in any coroutine
 
 
-def _finish(protocol: Protocol, errand: Errand | None) -> None:
+def _finish(protocol: LoadFlow, errand: Errand | None) -> None:
     """Let a protocol end whose coroutine was closed, once its last step is done."""
 
     def load() -> None:

@@ -6,7 +6,7 @@ import math
 import time
 
 
-class Lately:
+class ExpiringSet:
     """Which they are."""
 
     ROOM = 1024

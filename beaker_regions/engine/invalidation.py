@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.engine import transactions
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope, tag_scope
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def invalidate_tags(regions: Iterable[Target], tags: Sequence[str]) -> None:
         return
     wanted = frozenset(map(tag_scope, tags))
     # Regions that share a store share its generations.
-    by_store = {region.store.authority: region for region in regions}
+    by_store = {region.store.generation_store: region for region in regions}
     what = f"tags: {', '.join(tags)}"
     invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
 
@@ -89,7 +89,7 @@ def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
 def _owe(invalidations: Iterable[Invalidation]) -> None:
     """Let the stores keep what may not have been carried out; twice costs a load."""
     for each in invalidations:
-        each.region.store.authority.owe(each.scopes)
+        each.region.store.generation_store.keep_pending(each.scopes)
 
 
 def _deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
@@ -99,24 +99,26 @@ def _deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
         if what:
             region.stats.notes.invalidation(what)
         # Regions that share a store share its generations.
-        owed.setdefault(region.store.authority, set()).update(scopes)
+        owed.setdefault(region.store.generation_store, set()).update(scopes)
     # What several hosts use comes first: a server that hangs is waited for before a disk is told,
     # which stores nothing of whatever scope while it waits for others.
     failures = _tell(sorted(owed, key=lambda store: not store.is_shared), owed)
-    left = [each for each in invalidations if each.region.store.authority in failures]
+    left = [each for each in invalidations if each.region.store.generation_store in failures]
     for region in dict.fromkeys(each.region for each in left):
-        error = failures[region.store.authority]
+        error = failures[region.store.generation_store]
         region.stats.fault(error.kind, "an invalidation waits for the store", error)
     return left
 
 
-def _tell(stores: Sequence[Store], owed: Mapping[Store, Set[str]]) -> dict[Store, StoreUnavailable]:
+def _tell(
+    stores: Sequence[Store], owed: Mapping[Store, Set[str]]
+) -> dict[Store, StoreUnavailableError]:
     """Tell each store while the one before it has not come to an end; return which could not do
     it."""
     if not stores:
         return {}
     store, *others = stores
-    failures: dict[Store, StoreUnavailable] = {}
+    failures: dict[Store, StoreUnavailableError] = {}
     told = not others
 
     def tell_others() -> None:
@@ -126,7 +128,7 @@ def _tell(stores: Sequence[Store], owed: Mapping[Store, Set[str]]) -> dict[Store
 
     try:
         store.invalidate(owed[store], tell_others if others else None)
-    except StoreUnavailable as error:
+    except StoreUnavailableError as error:
         failures[store] = error
     if not told:
         tell_others()

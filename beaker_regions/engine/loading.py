@@ -13,18 +13,18 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine import transactions
-from beaker_regions.engine.drivers import Apart, Load, Protocol, Step, Stopped, Wait
+from beaker_regions.engine.drivers import Apart, Load, LoadFlow, Step, StoppedError, Wait
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.content import is_content, is_spent
 from beaker_regions.entries.records import NO_TURN, Codec, Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import NotContent
+from beaker_regions.errors import NotContentError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from beaker_regions.engine.region import Region
     from beaker_regions.engine.store import Lease
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
 
 SLOW = 0.05
@@ -41,16 +41,16 @@ Holds = Callable[[Any], bool]
 def load(
     region: Region,
     entry: Entry,
-    reading: Reading | None,
+    reading: Lookup | None,
     policy: Policy,
     holds: Holds | None = None,
-) -> Protocol:
+) -> LoadFlow:
     """After a look that found nothing fresh: load, or wait for who does. What is found of others'
     is asked with ``holds`` whether it counts."""
     return _Loading(region, entry, policy, holds).load(reading)
 
 
-def refresh(region: Region, entry: Entry, policy: Policy) -> Protocol:
+def refresh(region: Region, entry: Entry, policy: Policy) -> LoadFlow:
     """Load now and store. Loads that began earlier can no longer be stored over it."""
     return _Loading(region, entry, policy).refresh()
 
@@ -68,7 +68,7 @@ class _Loading:
         self._holds = holds
         self._stats = region.stats.of(entry.function)
 
-    def load(self, reading: Reading | None) -> Protocol:
+    def load(self, reading: Lookup | None) -> LoadFlow:
         """After a look that found nothing fresh: load, or wait for who does."""
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
         if reading is not None:
@@ -95,7 +95,7 @@ class _Loading:
             stats.count("waits")
             if not waiter.in_vain:
                 yield Wait(waiter.pause())
-            reading = yield functools.partial(region.read, entry, store.read_afresh)
+            reading = yield functools.partial(region.read, entry, store.read_uncached)
             value = yield self._found(reading, waiter)
             if value is not MISSING:
                 stats.count("hits")
@@ -106,7 +106,7 @@ class _Loading:
             if waiter.in_vain:
                 break
             if waiter.is_over and (
-                yield region.step(entry, store.is_arriving, entry, region.lease)
+                yield region.step(entry, store.is_progressing, entry, region.lease)
             ):
                 # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
                 waiter.renew()
@@ -114,7 +114,7 @@ class _Loading:
         stats.count("misses")
         return (yield from self._load_and_store(reading))
 
-    def refresh(self) -> Protocol:
+    def refresh(self) -> LoadFlow:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
         if (yield transactions.current.active):
@@ -123,7 +123,7 @@ class _Loading:
         reading = yield self._begin()
         return (yield from self._load_and_store(reading))
 
-    def _load_leased(self, looked: Reading | None, waiter: Waiter, lease: Lease) -> Protocol:
+    def _load_leased(self, looked: Lookup | None, waiter: Waiter, lease: Lease) -> LoadFlow:
         region, entry, stats = self._region, self._entry, self._stats
         try:
             reading = yield self._begin()
@@ -158,12 +158,12 @@ class _Loading:
         if seconds >= SLOW:
             self._region.failed.add(self._entry.address, PATIENCE * seconds)
 
-    def _load_alone(self) -> Protocol:
+    def _load_alone(self) -> LoadFlow:
         self._stats.count("misses")
         value, _ = yield from self._timed_load()
         return (yield from self._unstored(value))
 
-    def _load_and_store(self, reading: Reading | None, turn: bytes = NO_TURN) -> Protocol:
+    def _load_and_store(self, reading: Lookup | None, turn: bytes = NO_TURN) -> LoadFlow:
         region, policy = self._region, self._policy
         generations = () if reading is None else reading.generations
         value, seconds = yield from self._timed_load()
@@ -207,7 +207,7 @@ class _Loading:
         with self._named():
             return (self._store.write(self._entry, value, record, ttl),)
 
-    def _unstored(self, value: Any) -> Protocol:
+    def _unstored(self, value: Any) -> LoadFlow:
         return (yield Apart(self._kept_apart, value)) if is_content(value) else value
 
     def _kept_apart(self, content: Any) -> Any:
@@ -218,21 +218,21 @@ class _Loading:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except NotContent as error:
-            raise NotContent(f"{self._entry.function}: {error}") from None
+        except NotContentError as error:
+            raise NotContentError(f"{self._entry.function}: {error}") from None
 
     def _is_worth_storing(self, value: Any) -> bool:
         try:
             return self._policy.store_if is None or self._policy.store_if(value)
         except StopIteration as error:
-            raise Stopped(error) from None
+            raise StoppedError(error) from None
 
     # -- steps that look -------------------------------------------------------------------
 
     def _begin(self) -> Step:
         return functools.partial(self._region.read, self._entry, self._store.begin)
 
-    def _found(self, reading: Reading | None, waiter: Waiter) -> Step:
+    def _found(self, reading: Lookup | None, waiter: Waiter) -> Step:
         """What this caller may take of what was found while it waited."""
         waiter.saw(reading)
         holds = self._holds
@@ -243,13 +243,13 @@ class _Loading:
             reading = reading._replace(generations=reading.record.generations)
         return functools.partial(self._value, self._region.fresh, reading, holds)
 
-    def _old(self, reading: Reading | None) -> Step:
+    def _old(self, reading: Lookup | None) -> Step:
         return functools.partial(self._value, self._region.old, reading, self._holds)
 
     def _value(
         self,
-        look: Callable[[Entry, Reading | None, Policy], Any],
-        reading: Reading | None,
+        look: Callable[[Entry, Lookup | None, Policy], Any],
+        reading: Lookup | None,
         holds: Holds | None,
     ) -> Any:
         value = look(self._entry, reading, self._policy)

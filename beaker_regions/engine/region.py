@@ -28,13 +28,13 @@ from weakref import WeakSet
 
 from beaker_regions.engine import invalidation, transactions
 from beaker_regions.engine.bypass import block, is_bypassed
-from beaker_regions.engine.expiring_set import Lately
-from beaker_regions.engine.store import Gone, NoCounters
+from beaker_regions.engine.expiring_set import ExpiringSet
+from beaker_regions.engine.store import GoneError, NoCounters
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.entries.records import AHEAD
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry.recorder import Stats
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.config.options import RegionOptions
     from beaker_regions.engine.store import Store
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
 
 METRICS = ".metrics"
@@ -83,11 +83,11 @@ class Region:
         """Where all processes count what they do (`beaker_regions.reports.metrics`); None: each for
         itself."""
         self.stats = Stats(options.name, self.metrics)
-        self.unstored = Lately()
+        self.unstored = ExpiringSet()
         """Loaded here, and not stored: not worth it, too large, refused."""
-        self.failed = Lately()
+        self.failed = ExpiringSet()
         """Loaded here in vain, while there was an old value to serve."""
-        store.authority.cover(region_scope(options.name))
+        store.generation_store.cover(region_scope(options.name))
         _regions.add(self)
 
     @property
@@ -111,7 +111,7 @@ class Region:
 
     # -- looking ---------------------------------------------------------------------------
 
-    def look(self, entry: Entry) -> Reading | None:
+    def look(self, entry: Entry) -> Lookup | None:
         """Read an entry; None when the store cannot say, this thread is about to invalidate it, or
         may not know what others have: then nothing stored may be used, and nothing be stored."""
         if not self._may_be_read():
@@ -124,7 +124,7 @@ class Region:
             return None
         return self.read(entry, self.store.read)
 
-    def look_many(self, entries: Sequence[Entry]) -> list[Reading | None]:
+    def look_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
         """As `look`, for many entries: one round trip to each server."""
         if not self._may_be_read():
             for entry in entries:
@@ -136,9 +136,9 @@ class Region:
             wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
         if block.get() is not None:
             wanted = [entry for entry in wanted if not self._is_bypassed(entry)]
-        readings: dict[Entry, Reading | None] = {}
+        readings: dict[Entry, Lookup | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
-            if isinstance(found, StoreUnavailable):
+            if isinstance(found, StoreUnavailableError):
                 self.fault(entry, found.kind, found)
             else:
                 readings[entry] = self._checked(entry, found)
@@ -147,7 +147,7 @@ class Region:
     def _may_be_read(self) -> bool:
         # What another process of this host has left is looked for whatever the store is; only other
         # hosts' invalidations have to be known.
-        return transactions.current.informed() or not self.store.is_shared
+        return transactions.current.is_caught_up() or not self.store.is_shared
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
         if pending.isdisjoint(entry.scopes):
@@ -163,7 +163,7 @@ class Region:
         self.stats.count("bypassed", entry.function)
         return True
 
-    def usable(self, entry: Entry, reading: Reading | None, seconds: float) -> Any:
+    def value_if_younger(self, entry: Entry, reading: Lookup | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds``, else
         MISSING. One that was stored long after now is as old as nobody knows: a clock was set
         back."""
@@ -176,7 +176,7 @@ class Region:
             return MISSING
         try:
             return self.store.value(entry, record)
-        except Gone:
+        except GoneError:
             return MISSING
         except Exception as error:
             if is_interruption(error):
@@ -185,23 +185,23 @@ class Region:
             self.fault(entry, "unreadable", repr(error))
             return MISSING
 
-    def fresh(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
+    def fresh(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
-        return self.usable(
+        return self.value_if_younger(
             entry, reading, policy.fresh_for(None if reading is None else reading.record)
         )
 
-    def old(self, entry: Entry, reading: Reading | None, policy: Policy) -> Any:
+    def old(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
-        return self.usable(entry, reading, policy.usable_for)
+        return self.value_if_younger(entry, reading, policy.usable_for)
 
     # -- asking the store ------------------------------------------------------------------
 
-    def read(self, entry: Entry, read: Callable[[Entry], Reading]) -> Reading | None:
-        reading: Reading | None = self._ask(entry, read, entry)
+    def read(self, entry: Entry, read: Callable[[Entry], Lookup]) -> Lookup | None:
+        reading: Lookup | None = self._ask(entry, read, entry)
         return reading and self._checked(entry, reading)
 
-    def _checked(self, entry: Entry, reading: Reading) -> Reading:
+    def _checked(self, entry: Entry, reading: Lookup) -> Lookup:
         if reading.refused:
             self.fault(entry, "refused", "what is stored is no record of ours")
         return reading
@@ -210,7 +210,7 @@ class Region:
         """Ask the store; None, counted and logged, when it is not to be had."""
         try:
             return ask(*args)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             # On files a time limit may be an OSError: TimeoutError is one.
             if error.__cause__ is not None and is_interruption(error.__cause__):
                 raise error.__cause__ from None

@@ -20,24 +20,24 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.entries.records import Codec, Record, dump_value, load_value
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
 
 
 SETTLING = 0.0005, 0.001, 0.002, 0.004
 """Seconds between looks at generations that are being changed."""
 
 
-class Watched(NamedTuple):
+class LookupForUpdate(NamedTuple):
     """A reading, and what tells whether its record is still there."""
 
-    reading: Reading
+    reading: Lookup
     token: Any
     """The store's own."""
 
@@ -62,13 +62,13 @@ class Lease(NamedTuple):
     """Whether it was just taken."""
 
 
-class Gone(LookupError):
+class GoneError(LookupError):
     """A record's content went with it, after it was read."""
 
 
 class Counters(ABC):
     """Whole numbers that are counted up at once: of any number of callers each counts. They are
-    no entries: no generation covers them. Every method may raise StoreUnavailable."""
+    no entries: no generation covers them. Every method may raise StoreUnavailableError."""
 
     @abstractmethod
     def add(self, address: bytes, amount: int, seconds: float) -> int:
@@ -97,15 +97,15 @@ class NoCounters(Counters):
         raise _not_atomic()
 
 
-def _not_atomic() -> StoreUnavailable:
-    return StoreUnavailable(
+def _not_atomic() -> StoreUnavailableError:
+    return StoreUnavailableError(
         "not_atomic", "a store of this type only gets and sets; use 'file' or 'ext:memcached'"
     )
 
 
 class Store(ABC):
-    """A place for entries. Every method may raise StoreUnavailable; what else it may raise, its
-    description says.
+    """A place for entries. Every method may raise StoreUnavailableError; what else it may raise,
+    its description says.
 
     Instances are shared by threads and survive a fork.
     """
@@ -117,7 +117,7 @@ class Store(ABC):
     """The folder that the entries lie in; None where they lie in none."""
 
     @property
-    def authority(self) -> Store:
+    def generation_store(self) -> Store:
         """The store that says what is current: what is invalidated there, is here as well."""
         return self
 
@@ -128,26 +128,26 @@ class Store(ABC):
         return EVERYBODY
 
     @abstractmethod
-    def read(self, entry: Entry) -> Reading:
+    def read(self, entry: Entry) -> Lookup:
         """Look up an entry's record and generations, in one round trip."""
 
-    def read_afresh(self, entry: Entry) -> Reading:
+    def read_uncached(self, entry: Entry) -> Lookup:
         """As `read`, and nothing that this process remembers: somebody may just have stored it."""
         return self.read(entry)
 
-    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+    def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         """As `read` for each of ``entries``, in as few round trips as can be. What cannot be read
-        for now is a StoreUnavailable in its place, which is not raised."""
+        for now is a StoreUnavailableError in its place, which is not raised."""
         return [self._try_read(entry) for entry in entries]
 
-    def _try_read(self, entry: Entry) -> Reading | StoreUnavailable:
+    def _try_read(self, entry: Entry) -> Lookup | StoreUnavailableError:
         try:
             return self.read(entry)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             return error
 
     @abstractmethod
-    def begin(self, entry: Entry) -> Reading:
+    def begin(self, entry: Entry) -> Lookup:
         """As `read`, but make the generations that are missing: a load may begin now. Those that
         are still being changed after a moment are None: what is loaded is not to be stored."""
 
@@ -160,12 +160,12 @@ class Store(ABC):
         reading the content raises: that is the function's failure, not the store's.
         """
 
-    def watch(self, entry: Entry) -> Watched:
+    def watch(self, entry: Entry) -> LookupForUpdate:
         """As `begin`, to `exchange` what is there."""
         raise _not_atomic()
 
     def exchange(
-        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         """As `write`, if the entry's record, or its absence, is still the one that was seen; None:
         whatever is there. Returns False when it is another. No content.
@@ -175,22 +175,20 @@ class Store(ABC):
         raise _not_atomic()
 
     @abstractmethod
-    def invalidate(
-        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
-    ) -> None:
+    def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
         """Change the generations of ``scopes``. When this returns, no later read matches a
         record whose load began before the call, or that is made of such a record.
 
-        ``meanwhile`` is called, once or more often, when no record of before matches any more,
+        ``during`` is called, once or more often, when no record of before matches any more,
         and none is stored yet that is loaded from then on.
 
-        When it raises StoreUnavailable, the store has kept the invalidation, and will not answer
-        a read before it has been carried out. When a signal handler's exception ends it, the
-        caller lets the store `owe` it.
+        When it raises StoreUnavailableError, the store has kept the invalidation, and will not
+        answer a read before it has been carried out. When a signal handler's exception ends it, the
+        caller lets the store `keep_pending` it.
         """
 
     @abstractmethod
-    def owe(self, scopes: Iterable[str]) -> None:
+    def keep_pending(self, scopes: Iterable[str]) -> None:
         """Keep an invalidation that was interrupted: the store answers no read before it has been
         carried out. Waits for no server."""
 
@@ -210,7 +208,7 @@ class Store(ABC):
     def release(self, entry: Entry, lease: Lease) -> None:
         """Give back a lease of one's own."""
 
-    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+    def is_progressing(self, entry: Entry, seconds: float) -> bool:
         """Whether who has the lease is known to have got on in the last ``seconds``: content
         takes as long as it is large."""
         return False
@@ -226,10 +224,10 @@ class Store(ABC):
 
 
 def dump(value: Any) -> tuple[Codec, bytes]:
-    """As `dump_value`; raises StoreUnavailable for a value that cannot be pickled."""
+    """As `dump_value`; raises StoreUnavailableError for a value that cannot be pickled."""
     try:
         return dump_value(value)
     except Exception as error:
         if is_interruption(error):
             raise
-        raise StoreUnavailable("unpicklable", repr(error)) from error
+        raise StoreUnavailableError("unpicklable", repr(error)) from error

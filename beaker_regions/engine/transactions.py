@@ -70,7 +70,7 @@ class Transactions(Protocol):
     def collection(self) -> Kept | None:
         """Return where what is collected from now on is written down; None: nowhere."""
 
-    def informed(self) -> bool:
+    def is_caught_up(self) -> bool:
         """Whether this process knows of what others have invalidated and could not deliver; if
         not, no store that other hosts use is to be read."""
 
@@ -97,7 +97,7 @@ class NoTransactions:
     def collection(self) -> Kept | None:
         return None
 
-    def informed(self) -> bool:
+    def is_caught_up(self) -> bool:
         return True
 
     def undelivered(self, invalidations: Sequence[Invalidation]) -> None:

@@ -29,7 +29,7 @@ this way, and let the page be stored and be current after an invalidation that c
 load of the page took its generations after the change was over for all scopes of the invalidation,
 on all servers and in all stores (`beaker_regions.stores.memcached.generations`,
 `beaker_regions.stores.files.generations`, `beaker_regions.engine.invalidation`): until then it is
-given an announcement, or nothing, under which nothing is stored. It asked for the fragment after
+given an tombstone, or nothing, under which nothing is stored. It asked for the fragment after
 that. So the fragment's generations, which were current at a moment later still, are of after the
 change, and the argument above holds for the fragment's load, and for what that was made of. Who
 notes an entry's generations to find out later whether a value was invalidated has to read them
@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.engine.store import Lease
 
 if TYPE_CHECKING:
-    from beaker_regions.entries.entry import Reading
+    from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.records import Record
 
 FIRST_WAIT = 0.002
@@ -124,7 +124,7 @@ class Waiter:
         self._waited += self._pause
         return self._pause
 
-    def saw(self, reading: Reading | None) -> None:
+    def saw(self, reading: Lookup | None) -> None:
         """Learn what is current."""
         if reading is not None:
             self._seen.add(reading.generations)

@@ -14,7 +14,7 @@ from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from beaker_regions.errors import NotContent
+from beaker_regions.errors import NotContentError
 
 CHUNK = 1024 * 1024
 """Bytes copied at a time."""
@@ -190,7 +190,7 @@ def is_spent(value: object) -> bool:
 
 def content_chunks(value: Any) -> Iterator[bytes]:
     """Yield the bytes of content in chunks; an open file is read from its position on, and
-    closed. Raises OSError when it cannot be read, NotContent for chunks that are not bytes."""
+    closed. Raises OSError when it cannot be read, NotContentError for chunks that are not bytes."""
     if isinstance(value, Path):
         with open(value, "rb") as file:
             yield from read_chunks(file)
@@ -202,7 +202,7 @@ def content_chunks(value: Any) -> Iterator[bytes]:
     else:
         for chunk in value:
             if not isinstance(chunk, bytes | bytearray | memoryview):
-                raise NotContent(
+                raise NotContentError(
                     f"an iterator of {type(chunk).__name__} can be read once, by one caller; "
                     f"return a list instead, or yield bytes: content that a region of type 'file' "
                     f"keeps"

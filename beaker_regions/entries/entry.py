@@ -57,7 +57,7 @@ def tag_scope(tag: str) -> str:
     return f"t{address_of(tag.encode('utf-8', 'surrogatepass')).hex()}"
 
 
-class Reading(NamedTuple):
+class Lookup(NamedTuple):
     """What one look into the store saw, all of it at or after the look began."""
 
     record: Record | None

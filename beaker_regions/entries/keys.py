@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from beaker_regions.errors import ConfigurationError, UnkeyableArgument
+from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 
 Encoder = Callable[[Any], bytes]
 Places = list[bytes]
@@ -335,8 +335,8 @@ class Binder:
         return bound.arguments
 
     def encode(self, arguments: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """Encode what `bind` returned, as `encode_apart` does. Raises UnkeyableArgument, naming
-        the parameter."""
+        """Encode what `bind` returned, as `encode_apart` does. Raises UnkeyableArgumentError,
+        naming the parameter."""
         parts: list[bytes] = []
         places: Places = []
         for name, value in arguments.items():
@@ -348,9 +348,9 @@ class Binder:
                 if len(places) > before and f"_{name}".endswith(_IDS):
                     raise ValueError(f"it is a row, {value!r}, and not a row's id")
             except _Refused as error:
-                raise UnkeyableArgument(f"{self.name}: argument {name!r}: {error}") from None
+                raise UnkeyableArgumentError(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:
-                raise UnkeyableArgument(
+                raise UnkeyableArgumentError(
                     f"{self.name}: argument {name!r} cannot be part of a key: {error}. Pass what "
                     f"identifies it instead (an id, a tuple), leave it out with "
                     f"ignore=[{name!r}], give the decorator key=, or teach the keys its type "

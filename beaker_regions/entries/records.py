@@ -79,11 +79,11 @@ DEFLATE_FROM = 32 * 1024
 _CODECS = tuple(Codec)
 
 
-class RecordRefused(ValueError):
+class RecordRefusedError(ValueError):
     """Bytes that are no record of this application: foreign, forged, moved or cut short."""
 
 
-class OtherFormat(RecordRefused):
+class OtherFormatError(RecordRefusedError):
     """Bytes that another release may have stored, in its own format. Nothing of them is used."""
 
 
@@ -200,26 +200,26 @@ class Signer:
         return b"".join((MAGIC, _code(self._keyed[0], address, body), body))
 
     def open(self, address: bytes, sealed: bytes) -> Record:
-        """Authenticate and take apart. Raises RecordRefused, before anything is unpickled."""
+        """Authenticate and take apart. Raises RecordRefusedError, before anything is unpickled."""
         if sealed[: len(MAGIC)] != MAGIC:
             # Of a record that is cut within its first bytes no release is known.
             if sealed.startswith(_NAME) and len(sealed) > len(MAGIC):
-                raise OtherFormat("a record of another release")
-            raise RecordRefused("not a record")
+                raise OtherFormatError("a record of another release")
+            raise RecordRefusedError("not a record")
         if len(sealed) < _BODY + _HEADER.size:
-            raise RecordRefused("cut short")
+            raise RecordRefusedError("cut short")
         body = memoryview(sealed)[_BODY:]
         code = sealed[len(MAGIC) : _BODY]
         for keyed in self._keyed:
             if hmac.compare_digest(code, _code(keyed, address, body)):
                 break
         else:
-            raise RecordRefused("not sealed for this entry with a key of this application")
+            raise RecordRefusedError("not sealed for this entry with a key of this application")
         codec, count, size, stored_at, expire, load_seconds, turn = _HEADER.unpack_from(body)
         start = _BODY + _HEADER.size
         end = start + count * GENERATION_SIZE
         if codec >= len(_CODECS) or end + size > len(sealed):
-            raise RecordRefused("of a form that this release does not know")
+            raise RecordRefusedError("of a form that this release does not know")
         generations = tuple(
             [sealed[at : at + GENERATION_SIZE] for at in range(start, end, GENERATION_SIZE)]
         )
@@ -230,7 +230,7 @@ class Signer:
 
 def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:
     if len(address) != ADDRESS_SIZE:
-        raise RecordRefused(f"an address has {ADDRESS_SIZE} bytes, not {len(address)}")
+        raise RecordRefusedError(f"an address has {ADDRESS_SIZE} bytes, not {len(address)}")
     code = keyed.copy()
     code.update(address)
     code.update(body)

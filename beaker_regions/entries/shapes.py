@@ -16,14 +16,14 @@ from typing import Any
 
 
 def dumps(value: Any) -> bytes:
-    """As `pickle.dumps`; `pickle.loads` loads it, and raises ShapeChanged if a class has other
+    """As `pickle.dumps`; `pickle.loads` loads it, and raises ShapeChangedError if a class has other
     fields than now."""
     buffer = io.BytesIO()
     _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()
 
 
-class ShapeChanged(pickle.UnpicklingError):
+class ShapeChangedError(pickle.UnpicklingError):
     """A stored value is of a class that has other fields now."""
 
 
@@ -59,9 +59,11 @@ def _find(module: str, name: str) -> Any:
 
 
 def class_of(module: str, name: str, shape: str) -> Any:
-    """Return a class that a pickle refers to. Raises ShapeChanged if it has other fields, and
+    """Return a class that a pickle refers to. Raises ShapeChangedError if it has other fields, and
     what importing it raises."""
     found = _find(module, name)
     if _shape(found) != shape:
-        raise ShapeChanged(f"{module}.{name} has other fields than when this was stored: {shape}")
+        raise ShapeChangedError(
+            f"{module}.{name} has other fields than when this was stored: {shape}"
+        )
     return found

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.memcached.chunks import PART_SIZE
@@ -62,7 +62,7 @@ def cluster_of(region: Region) -> str | None:
 
 def statuses(
     wanted: Iterable[tuple[Region, str]],
-) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailable]:
+) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailableError]:
     """Ask servers, each of a region, for what they tell of themselves (`memcached_status.status`):
     all at once, so that many that hang cost no more than one. Never raises."""
     executor = ThreadPoolExecutor(MOST)
@@ -73,16 +73,16 @@ def statuses(
     return {
         (region, server): future.result()
         if future in done
-        else StoreUnavailable("server", f"memcached {server}: {late}")
+        else StoreUnavailableError("server", f"memcached {server}: {late}")
         for (region, server), future in asked.items()
     }
 
 
-def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailable:
+def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailableError:
     backend = region.options.memcached
     try:
         return status(server, backend.get("username"), backend.get("password"))
-    except StoreUnavailable as error:
+    except StoreUnavailableError as error:
         return error
 
 
@@ -188,8 +188,8 @@ def _files(region: Region) -> list[tuple[str, str, str]]:
     return [(str(store.folder), "error", message)]
 
 
-def _server(told: dict[str, str] | StoreUnavailable) -> list[tuple[str, str]]:
-    if isinstance(told, StoreUnavailable):
+def _server(told: dict[str, str] | StoreUnavailableError) -> list[tuple[str, str]]:
+    if isinstance(told, StoreUnavailableError):
         return [("error", str(told))]
     milliseconds = float(told["answered_in"]) * 1e3
     found = [("ok", f"memcached {told.get('version')} answers in {milliseconds:.1f} ms")]

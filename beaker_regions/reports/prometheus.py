@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beaker_regions.engine.region import all_regions
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.reports import health, metrics
 
 try:
@@ -88,7 +88,7 @@ def _servers() -> Iterator[Metric]:
     regions = {server: region for region in all_regions() for server in health.servers_of(region)}
     asked = health.statuses((region, server) for server, region in regions.items())
     for (_, server), answer in asked.items():
-        if isinstance(answer, StoreUnavailable):
+        if isinstance(answer, StoreUnavailableError):
             up.add_metric([server], 0)
         else:
             up.add_metric([server], 1)

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import IO, TYPE_CHECKING
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ def reported(kind: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(kind, str(error)) from error
+        raise StoreUnavailableError(kind, str(error)) from error
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def identity_of(folder: Path) -> bytes:
     """Return a folder's identity: a random number that is made once, and its file's, so that a copy
-    of the folder is another one. Raises OSError and StoreUnavailable."""
+    of the folder is another one. Raises OSError and StoreUnavailableError."""
     path = folder / "identity"
     with contextlib.suppress(FileNotFoundError):
         return _identity(path)

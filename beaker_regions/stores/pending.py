@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 DELIVERING = "delivering"
-"""The kind of StoreUnavailable while somebody else delivers."""
+"""The kind of StoreUnavailableError while somebody else delivers."""
 PATIENCE = 1.0
 """Seconds for which somebody else is left to deliver, who may have been stopped."""
 _TRIES = 100
@@ -37,7 +37,7 @@ _covering: dict[str, set[str]] = {}
 """By a journal's path: scopes that cover all that may be owed in it."""
 
 
-class Undelivered:
+class PendingInvalidations:
     """Scopes whose invalidation this process owes. While there are any, the store is not to be
     read."""
 
@@ -73,10 +73,10 @@ class Undelivered:
                     del self._owed[scope]
 
 
-class Journal(Undelivered):
-    """As `Undelivered`, for all processes of a host together, and past their end: in a folder
-    that is there as long as anything is owed. What cannot be written there is a name there, of a
-    link; what cannot be that either, this process remembers alone.
+class PersistentQueue(PendingInvalidations):
+    """As `PendingInvalidations`, for all processes of a host together, and past their end: in a
+    folder that is there as long as anything is owed. What cannot be written there is a name there,
+    of a link; what cannot be that either, this process remembers alone.
 
     Nobody waits for a lock: whoever has one may have been stopped, or have forked a child that has
     it too. Who owes something adds it to one file of the folder, a scope a line. Who delivers gives
@@ -142,8 +142,9 @@ class Journal(Undelivered):
             os.close(descriptor)
 
     def deliver(self, change: Callable[[Iterable[str]], None]) -> None:
-        """As `Undelivered.deliver`. Raises StoreUnavailable of kind `DELIVERING` while somebody
-        else does it; not for longer than `PATIENCE`: a process may be stopped in the middle."""
+        """As `PendingInvalidations.deliver`. Raises StoreUnavailableError of kind `DELIVERING`
+        while somebody else does it; not for longer than `PATIENCE`: a process may be stopped in the
+        middle."""
         super().deliver(change)
         try:
             try:
@@ -153,9 +154,11 @@ class Journal(Undelivered):
             with self._turn():
                 self._deliver(change)
         except BlockingIOError as error:
-            raise StoreUnavailable(DELIVERING, "invalidations are being delivered to it") from error
+            raise StoreUnavailableError(
+                DELIVERING, "invalidations are being delivered to it"
+            ) from error
         except OSError as error:
-            raise StoreUnavailable("server", f"invalidations wait for it: {error}") from error
+            raise StoreUnavailableError("server", f"invalidations wait for it: {error}") from error
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:

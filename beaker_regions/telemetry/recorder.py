@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.records import Record
     from beaker_regions.telemetry.maintenance import Choice
 
@@ -83,7 +83,7 @@ class FunctionStats:
             except ValueError:  # too large: somebody has damaged the file
                 numbers[at] = number
 
-    def hit(self, entry: Entry, reading: Reading, record: Record, value: Any) -> None:
+    def hit(self, entry: Entry, reading: Lookup, record: Record, value: Any) -> None:
         """Count a call that was served the value of a record, and sample it."""
         size = len(record.payload) if record.codec not in _ELSEWHERE else size_of(value)
         with self._lock:
@@ -115,13 +115,13 @@ class FunctionStats:
         self._largest = size
         self._stats.notes.value(self.name, size)
 
-    def sample(self, entry: Entry, reading: Reading) -> None:
+    def sample(self, entry: Entry, reading: Lookup) -> None:
         """Note a call in the sample, if its key is one of the sample."""
         address, sampler = entry.address, self._sampler
         if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
             self._sample(address, reading)
 
-    def _sample(self, address: bytes, reading: Reading) -> None:
+    def _sample(self, address: bytes, reading: Lookup) -> None:
         now = time.time()
         with self._lock:
             due = self._sampler.note(now, address, reading)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from beaker_regions.entries.entry import Reading
+    from beaker_regions.entries.entry import Lookup
 
 ALL = 1 << 16
 """The threshold under which every key lies."""
@@ -81,7 +81,7 @@ class Run:
 
     __slots__ = ("age", "at", "calls", "generations", "last")
 
-    def __init__(self, now: float, reading: Reading) -> None:
+    def __init__(self, now: float, reading: Lookup) -> None:
         self.at = self.last = now
         self.calls = 1
         self.generations = reading.generations
@@ -109,7 +109,7 @@ class FunctionSampler:
         self.hot: frozenset[bytes] = frozenset()
         """The first bytes of addresses that are sampled wherever they lie."""
 
-    def note(self, now: float, address: bytes, reading: Reading) -> bool:
+    def note(self, now: float, address: bytes, reading: Lookup) -> bool:
         """Note a call of a sampled key; whether it is time to `take` what was noted before."""
         run = self._runs.get(address)
         due = int(now) != self._second

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from beakercache import cache
 from tasks.sources.fetching.urls import is_url
 from tasks.sources.open_source import Opener, open_source
-from tasks.sources.source_file import NOBODY, Watch
+from tasks.sources.source_file import NO_PROGRESS, ProgressCallback
 
 if TYPE_CHECKING:
     from beaker_regions import CachedFile, Resumable
@@ -36,17 +36,17 @@ def read_file(
     source: str,
     size: int | None,
     version: str,
-    watch: Watch = NOBODY,
+    progress: ProgressCallback = NO_PROGRESS,
     opener: Opener = open_source,
 ) -> BinaryIO | Resumable:
     """Return the content of the file of the absolute name, or URL, ``source`` in this version
-    (`opening.open_source`), of ``size`` bytes if that is known; ``watch`` is told of the bytes
+    (`opening.open_source`), of ``size`` bytes if that is known; ``progress`` is told of the bytes
     read, and ``opener`` is a quicker way to the same file.
 
     A changed file is another entry, so whoever asks for the former version gets that or nothing.
     Raises OSError when the version is neither stored nor there any more.
     """
-    return opener(source, size, version, watch)
+    return opener(source, size, version, progress)
 
 
 def content_of(file: FileRow) -> CachedFile:

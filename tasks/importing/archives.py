@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.files.content import path_of
-from tasks.importing.sources import Found, Refused, SourceError
+from tasks.importing.sources import Skipped, SourceError, SourceFileInfo
 from tasks.sources.archives.damage import ArchiveError, MemberCut, Untrusted
 from tasks.sources.archives.formats import SEPARATOR, archive_version, open_archive
 from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.sources.archives.members import Archive, Member
-    from tasks.sources.source_file import Watch
+    from tasks.sources.source_file import ProgressCallback
 
 _LONGEST_CHAIN = 40
 """Links from link to link, as many as Linux follows."""
@@ -42,7 +42,7 @@ class ArchiveSource:
             reason = error.strerror or str(error)
             raise SourceError(f"{path_of(root)!r} cannot be imported: {reason}") from error
         self._limit = unpacked_limit(status.st_size)
-        self._listing: list[Found | Refused] | None = None
+        self._listing: list[SourceFileInfo | Skipped] | None = None
 
     @property
     def root(self) -> str:
@@ -51,7 +51,7 @@ class ArchiveSource:
     def covers(self, path: str) -> bool:
         return True
 
-    def walk(self) -> Iterator[Found | Refused]:
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the files of the archive in its order; then the links to them, each as a file
         under another name; then what it is damaged by.
 
@@ -67,9 +67,9 @@ class ArchiveSource:
     def close(self) -> None:
         self._archive.close()
 
-    def _list(self) -> list[Found | Refused]:
+    def _list(self) -> list[SourceFileInfo | Skipped]:
         members: list[Member] = []
-        damage: list[Refused] = []
+        damage: list[Skipped] = []
         try:
             for member in self._archive.members():
                 if len(members) == MEMBERS:
@@ -77,24 +77,24 @@ class ArchiveSource:
                 members.append(member)
             self._archive.verify()
         except OSError as error:
-            damage.append(Refused("", error.strerror or str(error), whole=True))
+            damage.append(Skipped("", error.strerror or str(error), whole=True))
             if isinstance(error, Untrusted):
                 members.clear()
             elif isinstance(error, MemberCut):
                 members.pop()
         return [*self._judge(members), *damage]
 
-    def _judge(self, members: list[Member]) -> Iterator[Found | Refused]:
+    def _judge(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
         named: dict[str, Member] = {}
         unpacked = 0
         for member in members:
             path = inner_path(member.name)
             if refusal := _refusal(member, path, named):
-                yield Refused(path_of(path or member.name), refusal)
+                yield Skipped(path_of(path or member.name), refusal)
             elif path is None or member.is_folder:
                 continue
             elif unpacked + member.size > self._limit:
-                yield Refused(path_of(path), f"would unpack to {member.size} bytes: too many")
+                yield Skipped(path_of(path), f"would unpack to {member.size} bytes: too many")
             else:
                 unpacked += member.size
                 named[path] = member
@@ -107,28 +107,30 @@ class ArchiveSource:
 
     def _linked(
         self, path: str, named: dict[str, Member], folders: set[str]
-    ) -> Found | Refused | None:
+    ) -> SourceFileInfo | Skipped | None:
         """Return what a link leads to; None for a folder."""
         target = path
         for _ in range(_LONGEST_CHAIN):
             member = named.get(target)
             if member is None:
                 reason = os.strerror(errno.ENOENT)
-                return None if target in folders else Refused(path_of(path), reason)
+                return None if target in folders else Skipped(path_of(path), reason)
             if member.link is None:
                 return self._found(path, target, member)
             leads_to = inner_path(member.link)
             if leads_to is None:
-                return Refused(path_of(path), "is a link out of the source")
+                return Skipped(path_of(path), "is a link out of the source")
             target = leads_to
-        return Refused(path_of(path), os.strerror(errno.ELOOP))
+        return Skipped(path_of(path), os.strerror(errno.ELOOP))
 
-    def _found(self, path: str, inside: str, member: Member) -> Found:
+    def _found(self, path: str, inside: str, member: Member) -> SourceFileInfo:
         source = f"{self._name}{SEPARATOR}{inside}"
-        return Found(path_of(path), source, member.size, self._version, partial(self._open, member))
+        return SourceFileInfo(
+            path_of(path), source, member.size, self._version, partial(self._open, member)
+        )
 
     def _open(
-        self, member: Member, name: str, size: int | None, version: str, watch: Watch
+        self, member: Member, name: str, size: int | None, version: str, watch: ProgressCallback
     ) -> BinaryIO:
         return cast("BinaryIO", MemberStream(self._archive, member, watch))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from beakercache import cache
 from tasks.files.content import path_of
-from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
+from tasks.importing.sources import MOST_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.sources.source_file import file_version, kind_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class FolderSource:
     def close(self) -> None:
         """Nothing is open."""
 
-    def walk(self) -> Iterator[Found | Refused]:
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield what the source holds, sorted by name within each folder.
 
         A link to a file within the source is that file under another name. A link to a folder
@@ -76,23 +76,23 @@ class FolderSource:
             elif not entry.is_dir():
                 yield _found(path, entry.path)
             elif entry.path in self.without:
-                yield Refused(path, "is where the regions keep their entries", whole=True)
+                yield Skipped(path, "is where the regions keep their entries", whole=True)
             else:
                 try:
                     open_folders.append(iter(_entries(entry.path)))
                 except OSError as error:
-                    yield Refused(path, error.strerror or str(error), whole=True)
+                    yield Skipped(path, error.strerror or str(error), whole=True)
 
-    def _linked(self, path: str, link: str) -> Found | Refused | None:
+    def _linked(self, path: str, link: str) -> SourceFileInfo | Skipped | None:
         """Return what a link leads to; None for a folder that is imported by its own name."""
         try:
             real = os.path.realpath(link, strict=True)
         except OSError as error:
-            return Refused(path, error.strerror or str(error))
+            return Skipped(path, error.strerror or str(error))
         if not _is_within(real, self.folder):
-            return Refused(path, "is a link out of the source")
+            return Skipped(path, "is a link out of the source")
         if any(_is_within(real, folder) for folder in self.without):
-            return Refused(path, "is a link to where the regions keep their entries")
+            return Skipped(path, "is a link to where the regions keep their entries")
         return None if os.path.isdir(real) else _found(path, real)
 
 
@@ -106,11 +106,11 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _found(path: str, real: str) -> Found | Refused:
+def _found(path: str, real: str) -> SourceFileInfo | Skipped:
     try:
         status = os.lstat(real)
     except OSError as error:
-        return Refused(path, error.strerror or str(error))
+        return Skipped(path, error.strerror or str(error))
     if not stat.S_ISREG(status.st_mode):
-        return Refused(path, f"is {kind_of(status.st_mode)}, not a file")
-    return Found(path, real, status.st_size, file_version(status))
+        return Skipped(path, f"is {kind_of(status.st_mode)}, not a file")
+    return SourceFileInfo(path, real, status.st_size, file_version(status))

@@ -30,9 +30,9 @@ from tasks.importing.index import (
 )
 from tasks.importing.jobs import done_by
 from tasks.importing.media_types import media_type
-from tasks.importing.progress import Reading, Summary, Told
+from tasks.importing.progress import FileProgress, Progress, Summary
 from tasks.importing.selection import Selection
-from tasks.importing.sources import Found, Refused, Source, SourceError
+from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NotStored(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class ImportOptions:
     """What an operator wants of a run, beyond the files that are new or changed."""
 
     selection: Selection = field(default_factory=Selection)
@@ -69,12 +69,14 @@ class Orders:
 class Importer:
     """One run over one source. ``summary`` holds what was done so far, however the run ends."""
 
-    def __init__(self, source: Source, reporter: Reporter, orders: Orders | None = None) -> None:
+    def __init__(
+        self, source: Source, reporter: Reporter, orders: ImportOptions | None = None
+    ) -> None:
         self.summary = Summary()
         self._source = source
-        self._orders = orders or Orders()
+        self._orders = orders or ImportOptions()
         self._jobs = self._orders.jobs or source.usual_jobs
-        self._told = Told(self.summary, reporter)
+        self._told = Progress(self.summary, reporter)
         self._index = IndexWriter()
         self._seen: set[str] = set()
         self._hidden: set[str] = set()
@@ -102,9 +104,9 @@ class Importer:
             self.summary.seconds = time.monotonic() - started
         return self.summary
 
-    def _walk(self) -> Iterator[Found | Refused]:
+    def _walk(self) -> Iterator[SourceFileInfo | Skipped]:
         for found in self._source.walk():
-            if isinstance(found, Refused) and found.whole:
+            if isinstance(found, Skipped) and found.whole:
                 # What is meant may be in it.
                 self._hidden.add(f"{found.path}/" if found.path else "")
                 if not self._orders.selection.excludes(found.path):
@@ -115,7 +117,7 @@ class Importer:
     def _count(self) -> None:
         files = size = refused = 0
         for found in self._walk():
-            if isinstance(found, Found):
+            if isinstance(found, SourceFileInfo):
                 files += 1
                 size += found.size or 0
             else:
@@ -125,14 +127,14 @@ class Importer:
             raise SourceError(f"{self._source.root!r} holds no files{meant}")
         self._told.begin(files + refused, size)
 
-    def _wanted(self) -> Iterator[Reading]:
+    def _wanted(self) -> Iterator[FileProgress]:
         """Yield the files that have to be read, and deal with all others."""
         for batch in _batches(self._walk()):
-            known = rows_of(found for found in batch if isinstance(found, Found))
+            known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
             for found in batch:
                 if self._orders.prune:
                     self._seen.add(path_digest(found.path))
-                if isinstance(found, Refused):
+                if isinstance(found, Skipped):
                     self._fail(found.path, found.reason)
                     continue
                 row = known.get(path_digest(found.path))
@@ -144,9 +146,9 @@ class Importer:
                     self._told.planned("import", found.path)
                     self._told.done(found.size or 0)
                 else:
-                    yield Reading(found, self._told)
+                    yield FileProgress(found, self._told)
 
-    def _read(self, wanted: Reading) -> CachedFile | OSError:
+    def _read(self, wanted: FileProgress) -> CachedFile | OSError:
         """Bring a file into the region, in any thread: nothing here asks the database."""
         found = wanted.found
         read = read_file.refresh if self._orders.force else read_file
@@ -164,7 +166,7 @@ class Importer:
             return OSError("could not be read again; what was stored is served for a while yet")
         return content
 
-    def _finish(self, wanted: Reading, result: CachedFile | OSError) -> None:
+    def _finish(self, wanted: FileProgress, result: CachedFile | OSError) -> None:
         if isinstance(result, OSError):
             self._fail(wanted.found.path, result.strerror or str(result), wanted.left)
             return
@@ -176,7 +178,7 @@ class Importer:
         self.summary.imported += 1
         self._told.done(wanted.left)
 
-    def _is_kept(self, found: Found, row: ImportedFile) -> bool:
+    def _is_kept(self, found: SourceFileInfo, row: ImportedFile) -> bool:
         """Whether the row describes a file as the source has it, and its content is stored."""
         name, size, version = version_of(row)
         if (name, version) != (found.source, found.version) or found.size not in (None, size):
@@ -211,7 +213,7 @@ class Importer:
         self._told.failed(path or self._source.root, reason, left)
 
 
-def _row(root: str, found: Found, content: CachedFile) -> ImportedFile:
+def _row(root: str, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
     return ImportedFile(
         path_digest=path_digest(found.path),
         path=found.path,
@@ -226,7 +228,7 @@ def _row(root: str, found: Found, content: CachedFile) -> ImportedFile:
     )
 
 
-def _batches(found: Iterable[Found | Refused]) -> Iterator[list[Found | Refused]]:
+def _batches(found: Iterable[SourceFileInfo | Skipped]) -> Iterator[list[SourceFileInfo | Skipped]]:
     iterator = iter(found)
     while batch := list(islice(iterator, BATCH)):
         yield batch

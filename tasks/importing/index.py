@@ -16,7 +16,7 @@ from tasks.models import ImportedFile
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from tasks.importing.sources import Found
+    from tasks.importing.sources import SourceFileInfo
 
 BATCH = 500
 """Rows that are read, or written, with one query."""
@@ -82,7 +82,7 @@ _UPDATED = [
 ]
 
 
-def rows_of(found: Iterable[Found]) -> dict[str, ImportedFile]:
+def rows_of(found: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
     """Return the rows that files of a source have already, by the digests of their paths."""
     digests = [path_digest(file.path) for file in found]
     rows = ImportedFile.objects.filter(path_digest__in=digests)

@@ -16,7 +16,7 @@ from beakercache import cache
 from tasks.sources.archives.limits import NAME
 from tasks.sources.fetching import versions
 from tasks.sources.fetching.downloads import TRIES, text_of
-from tasks.sources.source_file import NOBODY
+from tasks.sources.source_file import NO_PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ManifestEntry:
     """A file of a manifest."""
 
     name: str
@@ -62,7 +62,7 @@ def is_manifest_name(name: str) -> bool:
     return any(fnmatchcase(name.lower(), pattern) for pattern in _NAMES)
 
 
-def lines_at(url: str) -> list[Line]:
+def lines_at(url: str) -> list[ManifestEntry]:
     """Return what the manifest at a URL lists. It is sent only when it is not as it was the last
     time. Raises BadManifest, OSError."""
     return parse(_manifest.refresh(url, _manifest.peek(url)).text)
@@ -71,13 +71,13 @@ def lines_at(url: str) -> list[Line]:
 @cache.region("files", ignore=["held"])
 def _manifest(url: str, held: Manifest | None = None) -> Manifest:
     conditions = {} if held is None else versions.conditions(held.version)
-    response, text = text_of(url, conditions, _LARGEST, TRIES, NOBODY)
+    response, text = text_of(url, conditions, _LARGEST, TRIES, NO_PROGRESS)
     if held is not None and response.status == 304:
         return held
     return Manifest(versions.of_answer(response.headers), text)
 
 
-def parse(text: bytes) -> list[Line]:
+def parse(text: bytes) -> list[ManifestEntry]:
     """Return the lines of a manifest. Raises BadManifest when there is not one."""
     lines = [line for line in map(_parsed, _lines(_in_utf8(text))) if line is not None]
     if all(not line.digest for line in lines):
@@ -114,7 +114,7 @@ def _lines(text: bytes) -> Iterator[bytes]:
             yield line.removeprefix(b"- ") if signed else line
 
 
-def _parsed(line: bytes) -> Line | None:
+def _parsed(line: bytes) -> ManifestEntry | None:
     """Return what a line says; None when it is about a digest of another kind."""
     if told := _LINE.fullmatch(line):
         mark, digest, name = told.groups()
@@ -123,12 +123,12 @@ def _parsed(line: bytes) -> Line | None:
     elif _OTHER.fullmatch(line):
         return None
     else:
-        return Line(os.fsdecode(line[:80]), refusal="is no line of a manifest")
+        return ManifestEntry(os.fsdecode(line[:80]), refusal="is no line of a manifest")
     if mark:
         name = re.sub(rb"\\[\\nr]", lambda escape: _ESCAPES[escape[0]], name)
     # As "find . -type f" names files, which most manifests are made of.
     path = os.fsdecode(re.sub(rb"^(\./+)+", b"", name))
-    return Line(path, digest.decode().lower(), _refusal(path))
+    return ManifestEntry(path, digest.decode().lower(), _refusal(path))
 
 
 def _refusal(path: str) -> str:

@@ -7,10 +7,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.sources.source_file import Watch
+from tasks.sources.source_file import ProgressCallback
 
 if TYPE_CHECKING:
-    from tasks.importing.sources import Found
+    from tasks.importing.sources import SourceFileInfo
 
 
 class Reporter(Protocol):
@@ -54,11 +54,11 @@ class Summary:
         return self.imported + self.unchanged + self.failed
 
 
-class Over(Exception):
+class CancelledError(Exception):
     """The run has ended: nobody waits for the file any more."""
 
 
-class Told:
+class Progress:
     """A reporter, and the number of bytes read, for all threads of a run."""
 
     def __init__(self, summary: Summary, reporter: Reporter) -> None:
@@ -74,7 +74,7 @@ class Told:
     def read(self, size: int, unexpected: int) -> None:
         """So many bytes were read, of which some were not announced."""
         if self.over:
-            raise Over
+            raise CancelledError
         if size:
             with self._lock:
                 if unexpected:
@@ -102,10 +102,10 @@ class Told:
             self._reporter.planned(what, path)
 
 
-class Reading(Watch):
+class FileProgress(ProgressCallback):
     """A file that is read, and how far that is."""
 
-    def __init__(self, found: Found, told: Told) -> None:
+    def __init__(self, found: SourceFileInfo, told: Progress) -> None:
         self.found = found
         self._told = told
         self._announced = found.size or 0

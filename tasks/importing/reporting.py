@@ -13,7 +13,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.importing.importer import Orders
+    from tasks.importing.importer import ImportOptions
     from tasks.importing.progress import Summary
 
 INTERVAL = 5.0
@@ -155,7 +155,7 @@ def plan(what: str, path: str) -> str:
     return f"would {what} {printable(path)}"
 
 
-def result(summary: Summary, orders: Orders) -> str:
+def result(summary: Summary, orders: ImportOptions) -> str:
     """Return the line that ends a run."""
     forgotten = f", {summary.forgotten} forgotten" if orders.prune else ""
     return (
@@ -165,7 +165,7 @@ def result(summary: Summary, orders: Orders) -> str:
     )
 
 
-def result_json(summary: Summary, orders: Orders, error: str | None) -> str:
+def result_json(summary: Summary, orders: ImportOptions, error: str | None) -> str:
     """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
     the run was a rehearsal (``dry_run``), and in ``error`` why it ended before its end, or null."""
     return json.dumps(

@@ -20,7 +20,7 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceFileInfo:
     """A file that may be imported."""
 
     path: str
@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Skipped:
     """A name of the source that is not imported, and why."""
 
     path: str
@@ -57,7 +57,7 @@ class Source(Protocol):
     def root(self) -> str:
         """What its files are imported with: its absolute name (`files.path_of`), or its URL."""
 
-    def walk(self) -> Iterator[Found | Refused]:
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield what the source holds, the same at each walk as long as nobody changes it.
         Raises SourceError when the source cannot be read."""
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
 from tasks.importing.manifests import BadManifest, is_manifest_name, lines_at
-from tasks.importing.sources import MOST_JOBS, Found, Refused, SourceError
+from tasks.importing.sources import MOST_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.models import ImportedFile
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import BadUrl, beside, checked, name_in, shown
-from tasks.sources.source_file import NOBODY, Watch
+from tasks.sources.source_file import NO_PROGRESS, ProgressCallback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from urllib3 import BaseHTTPResponse
 
-    from tasks.importing.manifests import Line
+    from tasks.importing.manifests import ManifestEntry
     from tasks.importing.sources import Source
 
 _JOBS = 4
@@ -40,7 +40,11 @@ def source_at_url(name: str) -> Source:
 
 
 def _download(
-    response: BaseHTTPResponse | None, url: str, size: int | None, version: str, watch: Watch
+    response: BaseHTTPResponse | None,
+    url: str,
+    size: int | None,
+    version: str,
+    watch: ProgressCallback,
 ) -> Download:
     return Download(url, size, version, watch, tries=TRIES, response=response)
 
@@ -61,22 +65,22 @@ class UrlSource:
             row = None
         conditions = {} if row is None else versions.conditions(row.version)
         try:
-            response = until_done(partial(client.get, url, conditions), TRIES, NOBODY)
+            response = until_done(partial(client.get, url, conditions), TRIES, NO_PROGRESS)
         except OSError as error:
             raise SourceError(f"{self.root!r} cannot be imported: {error}") from error
         if row is not None and response.status == 304:
             client.discard(response)
-            self._found = Found(path, url, row.size, row.version, partial(_download, None))
+            self._found = SourceFileInfo(path, url, row.size, row.version, partial(_download, None))
             return
         self._response = response
         size = client.length_of(response)
         version = versions.of_answer(response.headers)
-        self._found = Found(path, url, size, version, self._open)
+        self._found = SourceFileInfo(path, url, size, version, self._open)
 
     def covers(self, path: str) -> bool:
         return True
 
-    def walk(self) -> Iterator[Found | Refused]:
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the file."""
         yield self._found
 
@@ -84,7 +88,7 @@ class UrlSource:
         if self._response is not None:
             self._response.close()
 
-    def _open(self, url: str, size: int | None, version: str, watch: Watch) -> Download:
+    def _open(self, url: str, size: int | None, version: str, watch: ProgressCallback) -> Download:
         # It can be read once; who asks again asks the server.
         response, self._response = self._response, None
         return _download(response, url, size, version, watch)
@@ -96,7 +100,7 @@ class ManifestSource:
     usual_jobs = _JOBS
     most_jobs = MOST_JOBS
 
-    def __init__(self, url: str, lines: list[Line]) -> None:
+    def __init__(self, url: str, lines: list[ManifestEntry]) -> None:
         self.root = path_of(url)
         self._url = url
         self._lines = lines
@@ -104,25 +108,25 @@ class ManifestSource:
     def covers(self, path: str) -> bool:
         return True
 
-    def walk(self) -> Iterator[Found | Refused]:
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the files in the manifest's order; of what it has twice, the first."""
         named = set()
         for line in self._lines:
             path = path_of(line.name)
             if line.refusal:
-                yield Refused(path, line.refusal)
+                yield Skipped(path, line.refusal)
                 continue
             if path in named:
-                yield Refused(path, "is in the manifest more than once; the first is taken")
+                yield Skipped(path, "is in the manifest more than once; the first is taken")
                 continue
             named.add(path)
             try:
                 url = beside(self._url, line.name)
             except BadUrl as error:
-                yield Refused(path, str(error))
+                yield Skipped(path, str(error))
                 continue
             version = versions.of_digest(line.digest)
-            yield Found(path, url, None, version, partial(_download, None))
+            yield SourceFileInfo(path, url, None, version, partial(_download, None))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -9,13 +9,15 @@ from beaker_regions import Resumable
 from tasks.sources.archives.formats import SEPARATOR, open_member
 from tasks.sources.fetching.downloads import Download
 from tasks.sources.fetching.urls import is_url
-from tasks.sources.source_file import SourceFile, Watch
+from tasks.sources.source_file import ProgressCallback, SourceFile
 
-Opener = Callable[[str, int | None, str, Watch], BinaryIO | Resumable]
+Opener = Callable[[str, int | None, str, ProgressCallback], BinaryIO | Resumable]
 """Opens a file by its name, size (bytes; None: any) and version."""
 
 
-def open_source(name: str, size: int | None, version: str, watch: Watch) -> BinaryIO | Resumable:
+def open_source(
+    name: str, size: int | None, version: str, watch: ProgressCallback
+) -> BinaryIO | Resumable:
     """Open the file ``name``, absolute and without links, of ``size`` bytes and in this version;
     or, as ``ARCHIVE//PATH``, one in an archive of this version; or the content of a URL. ``watch``
     is told of the bytes that are read. Raises OSError for what is not that any more."""

@@ -11,7 +11,7 @@ Advance = Callable[[int], None]
 """Is told of bytes that were read."""
 
 
-class Watch:
+class ProgressCallback:
     """Who waits for a file to be read. This one does not care."""
 
     def __call__(self, size: int) -> None:
@@ -21,7 +21,7 @@ class Watch:
         """So many bytes are there to read, all in all: of a file whose size was not known."""
 
 
-NOBODY = Watch()
+NO_PROGRESS = ProgressCallback()
 
 
 class SourceChanged(OSError):

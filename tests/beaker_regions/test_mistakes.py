@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from beaker_regions import (
     CacheManager,
     ConfigurationError,
-    UnkeyableArgument,
+    UnkeyableArgumentError,
     parse_cache_config_options,
 )
 from beaker_regions.entries.keys import Located, register
@@ -182,25 +182,29 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "many of too many": (lambda c: region(c).many([(1, 2, 3)]), TypeError, "load.*too many"),
     "an argument without a key": (
         lambda c: region(c)(object()),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         r"load: argument 'number'.*ignore=\['number'\].*key=",
     ),
-    "a function as an argument": (lambda c: region(c)(load), UnkeyableArgument, "'number'"),
-    "NaN": (lambda c: region(c)(float("nan")), UnkeyableArgument, "NaN is not equal to itself"),
-    "an unsaved row": (lambda c: region(c)(User()), UnkeyableArgument, "not saved"),
+    "a function as an argument": (lambda c: region(c)(load), UnkeyableArgumentError, "'number'"),
+    "NaN": (
+        lambda c: region(c)(float("nan")),
+        UnkeyableArgumentError,
+        "NaN is not equal to itself",
+    ),
+    "an unsaved row": (lambda c: region(c)(User()), UnkeyableArgumentError, "not saved"),
     "a key= without a key": (
         lambda c: region(c, key=lambda *_: object())(1),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "load: key= returned .*Return",
     ),
     "a row for its id": (
         lambda c: author(c).invalidate(User(pk=7)),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "of_author: argument 'author_id'.*it is a row.*not a row's id",
     ),
     "a call with a row for its id": (
         lambda c: author(c)(User(pk=7)),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "not a row's id",
     ),
     "a type that is known": (lambda c: register(int, str), ConfigurationError, "int has a key"),
@@ -227,7 +231,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "a counter of an object": (
         lambda c: c.counter("functions", "hits", object()),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "counter 'hits'",
     ),
     "counting down": (lambda c: c.counter("functions", "hits").add(-1), ValueError, "'hits': -1"),
@@ -238,7 +242,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "a value of an object": (
         lambda c: c.values("functions", "carts").get(object()),
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "values 'carts'",
     ),
     "a value that lives for -1 s": (
@@ -317,5 +321,5 @@ def test_a_place_is_no_identity_of_its_own(file_manager: Manager) -> None:
     """The parameter's name decides only for what is a row."""
     cached = author(file_manager())
     assert cached(7) == 7
-    with pytest.raises(UnkeyableArgument):
+    with pytest.raises(UnkeyableArgumentError):
         cached(Located(7, "there"))

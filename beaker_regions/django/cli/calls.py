@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Options = dict[str, Any]
-Said = tuple[Any, str]
+Output = tuple[Any, str]
 """What a subcommand has to say, as data and as text."""
 
 
-def get(options: Options) -> Iterator[Said]:
+def get(options: Options) -> Iterator[Output]:
     function = _decorated(options)
     # Without a wait, for coroutine functions too; and None is a value.
     value = _call(function, lambda *given, **named: function._peek(given, named), options)
@@ -41,7 +41,7 @@ def get(options: Options) -> Iterator[Said]:
     yield {"stored": True, "value": shown}, pprint.pformat(value)
 
 
-def invalidate(options: Options) -> Iterator[Said]:
+def invalidate(options: Options) -> Iterator[Output]:
     tags = options["tag"]
     if bool(tags) == bool(options["function"]):
         raise CommandError("Give a function, or tags (--tag), and not both")

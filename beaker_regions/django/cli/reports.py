@@ -44,7 +44,7 @@ class Function(NamedTuple):
     """The decorated function itself; None for what is called by requests alone."""
 
 
-class UnknownFunction(CacheError):
+class UnknownFunctionError(CacheError):
     """There is no function of this name, or more than one."""
 
 
@@ -69,7 +69,7 @@ def functions() -> list[Function]:
 
 
 def function_named(name: str) -> Function:
-    """Return a function by its name, or by the end of it. Raises UnknownFunction."""
+    """Return a function by its name, or by the end of it. Raises UnknownFunctionError."""
     known = {function.name: function for function in functions()}
     if name in known:
         return known[name]
@@ -77,9 +77,9 @@ def function_named(name: str) -> Function:
     if len(found) == 1:
         return known[found[0]]
     if found:
-        raise UnknownFunction(f"{name!r} may be {' or '.join(found)}")
+        raise UnknownFunctionError(f"{name!r} may be {' or '.join(found)}")
     ends = {full.rpartition(".")[2]: full for full in known}
-    raise UnknownFunction(f"there is no cached function {name!r}; {nearest(name, ends)}")
+    raise UnknownFunctionError(f"there is no cached function {name!r}; {nearest(name, ends)}")
 
 
 def regions() -> list[Report]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from beaker_regions.django.cli import reports, terminal
-from beaker_regions.django.cli.calls import Options, Said, function_of, get, invalidate
+from beaker_regions.django.cli.calls import Options, Output, function_of, get, invalidate
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health, metrics
@@ -92,14 +92,14 @@ _FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
 _NONE = "No function is cached that the pages, or a module named cached of an application, import."
 
 
-def functions() -> Said:
+def functions() -> Output:
     """Return every function with what it did."""
     found = reports.activity()
     rows = [_with_expiry(each) for each in found]
     return found, terminal.table(rows, _COLUMNS) if rows else _NONE
 
 
-def show(options: Options) -> Iterator[Said]:
+def show(options: Options) -> Iterator[Output]:
     function = function_of(options)
     found = reports.activity_of(function)
     signature = "" if function.decorated is None else inspect.signature(function.decorated)
@@ -117,7 +117,7 @@ def _with_expiry(report: reports.Report) -> reports.Report:
     return report | {"expire": math.inf} if is_known and report["expire"] is None else report
 
 
-def tune(options: Options) -> Iterator[Said]:
+def tune(options: Options) -> Iterator[Output]:
     reports.bring_up_to_date()
     if options["function"] is not None:
         function = function_of(options)
@@ -155,7 +155,7 @@ def _watched(prediction: metrics.Prediction) -> str:
     )
 
 
-def top(options: Options) -> Iterator[Said]:
+def top(options: Options) -> Iterator[Output]:
     before, seconds = metrics.all_counts(), options["interval"]
     while True:
         try:
@@ -194,7 +194,7 @@ def top(options: Options) -> Iterator[Said]:
             return
 
 
-def check(options: Options) -> Iterator[Said]:
+def check(options: Options) -> Iterator[Output]:
     name = options["region"]
     wanted = [region for region in all_regions() if name in (None, region.name)]
     if name is not None and not wanted:
@@ -209,7 +209,7 @@ def check(options: Options) -> Iterator[Said]:
         raise CommandError("Something is wrong; see above")
 
 
-COMMANDS: dict[str, Callable[[Options], Iterator[Said]]] = {
+COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {
     "show": show,
     "tune": tune,
     "top": top,

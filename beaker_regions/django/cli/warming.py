@@ -13,7 +13,7 @@ from django.db import connections
 
 from beaker_regions.api.warming import Warming
 from beaker_regions.django.cli import reports
-from beaker_regions.django.cli.calls import Options, Said, function_of
+from beaker_regions.django.cli.calls import Options, Output, function_of
 from beaker_regions.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
-def warm(options: Options) -> Iterator[Said]:
+def warm(options: Options) -> Iterator[Output]:
     done = []
     for warming in _warmings(options):
         said = time.monotonic()

@@ -15,7 +15,7 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from beaker_regions.django.outbox.poller import Lookout
+        from beaker_regions.django.outbox.poller import OutboxPoller
         from beaker_regions.django.outbox.transactions import OutboxTransactions
         from beaker_regions.engine import transactions
 
@@ -24,6 +24,6 @@ class OutboxConfig(AppConfig):
                 '"beaker_regions.django.outbox" needs "beaker_regions.django" in INSTALLED_APPS, '
                 "too"
             )
-        lookout = Lookout()
-        transactions.install(OutboxTransactions(lookout))
-        request_started.connect(lookout.at_request)
+        poller = OutboxPoller()
+        transactions.install(OutboxTransactions(poller))
+        request_started.connect(poller.at_request)

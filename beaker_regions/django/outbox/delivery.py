@@ -14,7 +14,7 @@ from beaker_regions.engine.invalidation import deliver
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.engine.store import EVERYBODY
 from beaker_regions.engine.transactions import Invalidation
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,12 +77,12 @@ def owner_of(region: Target) -> str | None:
     """Return whose rows are for a region (`Store.owner`); None if no other process can carry them
     out, or its folder cannot be read."""
     try:
-        return region.store.authority.owner()
-    except (OSError, StoreUnavailable):
+        return region.store.generation_store.owner()
+    except (OSError, StoreUnavailableError):
         return None
 
 
-def left(older_than: float = IN_FLIGHT, *, everybodys: bool = False) -> QuerySet[Owed]:
+def unclaimed(older_than: float = IN_FLIGHT, *, everybodys: bool = False) -> QuerySet[Owed]:
     """Return the rows for stores of this process, or for ``everybodys``, that are not their
     writer's any more, as it died, or could not deliver them and said so: those older than so many
     seconds, by the database's clock."""
@@ -116,9 +116,9 @@ class Delivery:
         self._tried: set[int] = set()
 
     def deliver(self, older_than: float = IN_FLIGHT) -> int:
-        """Deliver what is `left`. Returns the number of rows that were delivered. Raises
+        """Deliver what is `unclaimed`. Returns the number of rows that were delivered. Raises
         DatabaseError."""
-        owed = _by_region(left(older_than))
+        owed = _by_region(unclaimed(older_than))
         delivered = [pk for region in owed for pk in self._deliver(region, owed[region])]
         delete(delivered)
         self._tried = {pk for region in owed.values() for pk in region}.difference(delivered)
@@ -129,7 +129,7 @@ class Delivery:
     def deliver_latest(self) -> int:
         """As `deliver`, of what has not been tried before and was left `LATELY`."""
         latest = DatabaseNow() - timedelta(seconds=IN_FLIGHT + LATELY)
-        owed = _by_region(left().filter(created_at__gt=latest), self._tried)
+        owed = _by_region(unclaimed().filter(created_at__gt=latest), self._tried)
         taken = invalidate({region: rows.values() for region, rows in owed.items()})
         delivered = [pk for region in taken for pk in owed[region]]
         delete(delivered)
@@ -175,11 +175,11 @@ def invalidate(owed: Scopes) -> set[tuple[str, str]]:
         ]
         for (name, owner), rows in owed.items()
     }
-    left = {
+    unclaimed = {
         each.region for each in deliver(each for many in invalidations.values() for each in many)
     }
     return {
         key
         for key, many in invalidations.items()
-        if many and left.isdisjoint(each.region for each in many)
+        if many and unclaimed.isdisjoint(each.region for each in many)
     }

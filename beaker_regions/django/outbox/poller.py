@@ -1,11 +1,11 @@
 """When a process looks into the outbox.
 
 **Why a host that is cut off from a server makes no other one stale.** Nobody reads what other
-hosts use too unless a look of this process into the table is younger than `CALM`, or `ALARM` if
-there were rows left. A look delivers what it finds to the servers that can be reached, and what
-can not is owed here as well, and delivered before that server is read again. Who could not deliver
-leaves a row, and returns when another process has delivered it, or when every look that did not
-see it is too old to read by. It need not be told who the others are.
+hosts use too unless a look of this process into the table is younger than `POLL_IDLE`, or
+`POLL_BUSY` if there were rows left. A look delivers what it finds to the servers that can be
+reached, and what can not is owed here as well, and delivered before that server is read again. Who
+could not deliver leaves a row, and returns when another process has delivered it, or when every
+look that did not see it is too old to read by. It need not be told who the others are.
 
 A database that cannot be read is no reason not to read what is kept: hosts that are cut off from
 it go on with what they last knew, and are behind only if somebody else is cut off from a server
@@ -29,17 +29,17 @@ from beaker_regions.django.outbox.delivery import (
     alias,
     explained,
     give_up,
-    left,
     on_a_live_connection,
+    unclaimed,
 )
 from beaker_regions.django.outbox.models import Owed
 from beaker_regions.runtime.interruptions import is_interruption
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 
-CALM = 1.0
+POLL_IDLE = 1.0
 """Seconds for which a look counts that found nothing left."""
-ALARM = 0.1
+POLL_BUSY = 0.1
 """Seconds for which one counts that found something: some server is away, and changes wait."""
 AGAIN = 5.0
 """Seconds between two attempts to deliver what could not be delivered before, at least."""
@@ -60,7 +60,7 @@ class Sighting(NamedTuple):
     since: float
 
 
-class Lookout:
+class OutboxPoller:
     """What this process knows of the table; all of its threads share it."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Lookout:
             logger.warning("the outbox cannot be read: %s", explained(error))
             connection.close_if_unusable_or_obsolete()
             now = time.monotonic()
-            self._until = now + max(CALM, PATIENCE * (now - started))
+            self._until = now + max(POLL_IDLE, PATIENCE * (now - started))
         finally:
             connection.queries_log = log
         return True
@@ -118,9 +118,9 @@ class Lookout:
         if now >= self._tidied + TIDY:
             self._tidied = now
             give_up()
-        if not left().exists():
+        if not unclaimed().exists():
             self._sighting = None
-            return CALM
+            return POLL_IDLE
         self._sight()
         if now < self._again:
             delivered = self._delivery.deliver_latest()
@@ -129,12 +129,12 @@ class Lookout:
             delivered = self._delivery.deliver()
         if delivered:
             logger.warning("%d invalidations were left behind, and are delivered now", delivered)
-        return ALARM
+        return POLL_BUSY
 
     def _sight(self) -> Sighting | None:
         """Return a row for everybody that is left now, if there is one; while it is the same one,
         since when this process knows of it."""
-        rows = left(everybodys=True)
+        rows = unclaimed(everybodys=True)
         sighting = self._sighting
         if sighting is None or not rows.filter(**sighting.row).exists():
             row = rows.order_by("created_at").values("pk", "created_at").first()
@@ -147,8 +147,8 @@ class Lookout:
         process that reads. Raises DatabaseError."""
         started = time.monotonic()
         sighting = on_a_live_connection(self._sight)
-        alarmed = sighting is not None and sighting.since <= started - CALM
-        until = started + (ALARM if alarmed else CALM)
+        alarmed = sighting is not None and sighting.since <= started - POLL_IDLE
+        until = started + (POLL_BUSY if alarmed else POLL_IDLE)
         owed = Owed.objects.using(alias()).filter(pk__in=rows)
         while (now := time.monotonic()) < until and owed.exists():
             time.sleep(min(_STEP, until - now))

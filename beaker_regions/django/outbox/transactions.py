@@ -20,7 +20,7 @@ from beaker_regions.django.outbox.delivery import (
     owner_of,
 )
 from beaker_regions.django.outbox.models import DatabaseNow, Owed
-from beaker_regions.django.outbox.poller import Lookout
+from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.django.transactions import DatabaseTransactions, run_at_commit
 from beaker_regions.engine.invalidation import deliver
 from beaker_regions.engine.store import EVERYBODY
@@ -45,11 +45,11 @@ class OutboxTransactions(DatabaseTransactions):
     tried: once, however much it is.
     """
 
-    def __init__(self, lookout: Lookout) -> None:
+    def __init__(self, poller: OutboxPoller) -> None:
         super().__init__()
-        self._lookout = lookout
+        self._lookout = poller
 
-    def informed(self) -> bool:
+    def is_caught_up(self) -> bool:
         return self._lookout.is_current()
 
     def collection(self) -> Kept | None:

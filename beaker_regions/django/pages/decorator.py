@@ -29,8 +29,8 @@ from beaker_regions.config.options import lifetime, seconds
 from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.atomic_requests import call_in_transaction, take_over
 from beaker_regions.django.pages.dependencies import Found, fetch, judge
-from beaker_regions.django.pages.keys import Fields, Place, Places, Visit
-from beaker_regions.django.pages.rendering import Own, Rendering
+from beaker_regions.django.pages.keys import Fields, PageKey, PageKeys, Visit
+from beaker_regions.django.pages.rendering import Rendering, Uncacheable
 from beaker_regions.django.pages.responses import Page, sent
 from beaker_regions.django.pages.vary_by import asked_by
 from beaker_regions.engine.drivers import run, run_async
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from beaker_regions.django.pages.prefetch import Ahead
+    from beaker_regions.django.pages.prefetch import Prefetch
     from beaker_regions.django.pages.vary_by import By
-    from beaker_regions.engine.drivers import Protocol
+    from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Entry
 
@@ -97,7 +97,7 @@ def region_page(
         life, region.options.grace, region.options.early, lambda value: type(value) is Page
     )
     frozen = tags if callable(tags) else tuple(tags)
-    pages = Pages(Places(region, frozen, asked, str(version), params), asked, policy, age)
+    pages = Pages(PageKeys(region, frozen, asked, str(version), params), asked, policy, age)
 
     def decorate(view: View) -> View:
         name = _name(view)
@@ -124,7 +124,7 @@ class Pages:
     """The pages of one decorated view."""
 
     def __init__(
-        self, places: Places, by: By | None, policy: Policy, max_age: float | None
+        self, places: PageKeys, by: By | None, policy: Policy, max_age: float | None
     ) -> None:
         self.region = places.region
         self._places = places
@@ -178,18 +178,18 @@ class Pages:
     def _may_be_kept(self, request: HttpRequest) -> bool:
         return self.region.enabled and request.method in ("GET", "HEAD")
 
-    def _given(self, visit: Visit, page: Page | Own | None) -> Any:
+    def _given(self, visit: Visit, page: Page | Uncacheable | None) -> Any:
         """Return the response; MISSING where the view has to make it."""
         if page is None:
             return MISSING
-        if isinstance(page, Own):
+        if isinstance(page, Uncacheable):
             return page.given()
         try:
             return sent(visit.request, page)
         except TemplateDoesNotExist:
             return MISSING  # a page of an older release, with a hole that is gone
 
-    def _page(self, visit: Visit, place: Place) -> Protocol:
+    def _page(self, visit: Visit, place: PageKey) -> LoadFlow:
         """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.
 
         Which header fields a page varies on is known only when there is one: the first at an
@@ -203,38 +203,40 @@ class Pages:
             if found.value is MISSING and visit.request.method == "HEAD":
                 return None
             page = yield from fetch(self.region, entry, self._policy, found)
-            if isinstance(page, Own) or all(meta.get(key) == value for key, value in page.vary):
+            if isinstance(page, Uncacheable) or all(
+                meta.get(key) == value for key, value in page.vary
+            ):
                 place.looked.remember()
                 return page
             names = sorted({key for key, _ in (*fields, *page.vary)})
             fields = tuple((key, meta.get(key)) for key in names)
 
-    def _look(self, looked: Ahead, entry: Entry) -> Found:
+    def _look(self, looked: Prefetch, entry: Entry) -> Found:
         reading = looked.reading(entry) or self.region.look(entry)
         (found,) = judge(self.region, [entry], [reading], self._policy)
         return found
 
     # -- rendering -------------------------------------------------------------------------
 
-    def _load(self, visit: Visit, place: Place) -> Page | Own:
+    def _load(self, visit: Visit, place: PageKey) -> Page | Uncacheable:
         with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             response, rendering.rolled_back = call_in_transaction(visit)
             rendering.response = _rendered(response)
         outcome = rendering.outcome(self._max_age)
         if outcome is None:
-            outcome = Own(call_in_transaction(visit)[0], why=HIDDEN)
+            outcome = Uncacheable(call_in_transaction(visit)[0], why=HIDDEN)
         return self._made(visit, outcome)
 
-    async def _aload(self, visit: Visit, place: Place) -> Page | Own:
+    async def _aload(self, visit: Visit, place: PageKey) -> Page | Uncacheable:
         with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
-            outcome = Own(await visit.call(), why=HIDDEN)
+            outcome = Uncacheable(await visit.call(), why=HIDDEN)
         return self._made(visit, outcome)
 
-    def _made(self, visit: Visit, outcome: Page | Own) -> Page | Own:
-        if isinstance(outcome, Own):
+    def _made(self, visit: Visit, outcome: Page | Uncacheable) -> Page | Uncacheable:
+        if isinstance(outcome, Uncacheable):
             self.region.stats.count("not_kept", visit.name)
             logger.info("%s: the page is not kept: %s", visit.name, outcome.why or outcome.error)
         return outcome

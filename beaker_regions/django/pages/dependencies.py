@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from beaker_regions.django.manager import has_region, region_named
 from beaker_regions.engine import loading, transactions
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from beaker_regions.engine.drivers import Protocol
+    from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
 
 
@@ -78,7 +78,7 @@ def recorder() -> Recorder | None:
 class Found(NamedTuple):
     """What a look at an entry gave."""
 
-    reading: Reading | None
+    reading: Lookup | None
     value: Any
     """MISSING where it may not be used."""
 
@@ -90,7 +90,7 @@ def look(region: Region, entries: Sequence[Entry], policy: Policy) -> list[Found
 
 
 def judge(
-    region: Region, entries: Sequence[Entry], readings: Sequence[Reading | None], policy: Policy
+    region: Region, entries: Sequence[Entry], readings: Sequence[Lookup | None], policy: Policy
 ) -> list[Found]:
     """Return what was found by looking; asks for what the values need, if they need anything."""
     values = [
@@ -105,7 +105,7 @@ def judge(
     ]
 
 
-def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> Protocol:
+def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> LoadFlow:
     """Return the found value, or load it."""
     reading = found.reading
     if found.value is not MISSING:
@@ -131,7 +131,7 @@ def use(region: Region, entry: Entry, policy: Policy, found: Found) -> Need | No
         return None
     try:
         generations = region.store.begin(entry).generations
-    except StoreUnavailable:
+    except StoreUnavailableError:
         return None
     if None in generations:
         return None

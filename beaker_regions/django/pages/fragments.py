@@ -34,7 +34,7 @@ from beaker_regions.entries.entry import (
     tag_scope,
 )
 from beaker_regions.entries.freshness import Policy
-from beaker_regions.errors import UnkeyableArgument
+from beaker_regions.errors import UnkeyableArgumentError
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -112,14 +112,14 @@ class Block:
         return Place(self._identity + keys.encode(around), scopes)
 
     def entry(self, place: Place, context: Context) -> Entry:
-        """Return where one text is stored. Raises UnkeyableArgument."""
+        """Return where one text is stored. Raises UnkeyableArgumentError."""
         arguments = self._arguments
         given = [self._resolve(each, context) for each in arguments.keys]
         named = {name: self._resolve(each, context) for name, each in arguments.named.items()}
         try:
             key = keys.encode((given, named))
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(f"{self.title}: a key: {error}") from error
+            raise UnkeyableArgumentError(f"{self.title}: a key: {error}") from error
         address = address_of(place.identity, key)
         tags = map(tag_scope, self._tags(context, named))
         return Entry(self.name, address, (entry_scope(address), *place.scopes, *tags))

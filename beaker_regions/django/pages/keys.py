@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.http import HttpRequest
 
-from beaker_regions.django.pages.prefetch import Ahead, Shown, remembering
+from beaker_regions.django.pages.prefetch import LastShown, Prefetch, remembering
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.django.pages.vary_by import is_authenticated
 from beaker_regions.entries.entry import (
@@ -20,7 +20,7 @@ from beaker_regions.entries.entry import (
     tag_scope,
 )
 from beaker_regions.entries.keys import encode
-from beaker_regions.errors import ConfigurationError, UnkeyableArgument
+from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,17 +46,17 @@ Fields = tuple[tuple[str, str | None], ...]
 """Header fields that a page varies on: their keys in META, and their values."""
 
 
-class Place(NamedTuple):
+class PageKey(NamedTuple):
     """Where the page of a visit is kept."""
 
     entry_of: Callable[[Fields], Entry]
     """From the header fields that tell the page from others to its entry."""
-    looked: Ahead
+    looked: Prefetch
     nobody: bool
     """Whether it is for everybody, and so must not depend on who asks."""
 
 
-class Places:
+class PageKeys:
     """The places of the pages of one decorated view."""
 
     def __init__(
@@ -76,8 +76,9 @@ class Places:
         # A method is decorated at each call (`django.utils.decorators.method_decorator`).
         self._shared = functools.cache(self._make_shared)
 
-    def of(self, visit: Visit) -> Place | None:
-        """Return where the page of a visit is kept; None if it is not. Raises UnkeyableArgument."""
+    def of(self, visit: Visit) -> PageKey | None:
+        """Return where the page of a visit is kept; None if it is not. Raises
+        UnkeyableArgumentError."""
         request, name = visit.request, visit.name
         query = self._query(request)
         if query is None:
@@ -91,7 +92,7 @@ class Places:
         try:
             key = encode((url, query, _own_arguments(visit), by))
         except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgument(
+            raise UnkeyableArgumentError(
                 f"{name}: what by= gives, and what another view passes to this one, tells pages "
                 f"apart, and cannot be part of a key: {error}"
             ) from error
@@ -102,7 +103,7 @@ class Places:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return Place(entry_of, looked, by is None)
+        return PageKey(entry_of, looked, by is None)
 
     def _is_somebody(self, request: HttpRequest) -> bool:
         """Whether a request that ``by`` names nobody for says who asks all the same."""
@@ -122,12 +123,12 @@ class Places:
         names = {name for name, _ in pairs}
         return pairs if len(names) == len(pairs) and names <= self._params else None
 
-    def _who(self, request: HttpRequest, url: str) -> tuple[Ahead, Any]:
+    def _who(self, request: HttpRequest, url: str) -> tuple[Prefetch, Any]:
         """Return what ``by`` says, and what was looked up ahead with the session that told it."""
         session_key = getattr(getattr(request, "session", None), "session_key", None)
         if self._by is None or session_key is None:
-            return Ahead(self.region, Shown()), self._by and self._by(request)
-        looked = Ahead(self.region, self._shown(session_key, url))
+            return Prefetch(self.region, LastShown()), self._by and self._by(request)
+        looked = Prefetch(self.region, self._shown(session_key, url))
         with looked.looking():
             return looked, self._by(request)
 

@@ -60,7 +60,7 @@ class Pieces(NamedTuple):
     holes: tuple[str, ...]
 
 
-class OpenHoles:
+class OpenPlaceholders:
     """While in this block, what is rendered for ``request`` gets holes."""
 
     def __init__(self, request: HttpRequest, *, templates: bool = True) -> None:
@@ -216,7 +216,7 @@ def hole(request: HttpRequest, template: str) -> SafeString:
 
     The text must go into the page as it is.
     """
-    opened: OpenHoles | None = getattr(request, "_open_holes", None)
+    opened: OpenPlaceholders | None = getattr(request, "_open_holes", None)
     around = recorder()
     if around is not None:
         around.refused = around.refused or f'{{% hole "{template}" %}}'
@@ -226,6 +226,6 @@ def hole(request: HttpRequest, template: str) -> SafeString:
 
 
 def _rendered(request: HttpRequest, template: str, charset: str) -> Pieces:
-    with OpenHoles(request, templates=False) as opened:
+    with OpenPlaceholders(request, templates=False) as opened:
         text = loader.render_to_string(template, request=request)
     return opened.pieces(text.encode(charset))

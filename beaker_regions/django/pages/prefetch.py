@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.api.function import CachedFunction
     from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Reading
+    from beaker_regions.entries.entry import Entry, Lookup
 
 T = TypeVar("T")
 
@@ -27,24 +27,24 @@ REMEMBERED = 4096
 """Pairs of a session and an address, those that were asked for last."""
 
 
-class Shown:
+class LastShown:
     """The entries that a session was shown at an address."""
 
     entries: tuple[Entry, ...] = ()
 
 
-def remembering() -> Callable[[str, str], Shown]:
+def remembering() -> Callable[[str, str], LastShown]:
     """Return a function from a session's key and an address to what was shown."""
-    return functools.lru_cache(REMEMBERED)(lambda _session, _address: Shown())
+    return functools.lru_cache(REMEMBERED)(lambda _session, _address: LastShown())
 
 
-class Ahead:
+class Prefetch:
     """What one request looks up before it knows whether it wants it."""
 
-    def __init__(self, region: Region, shown: Shown) -> None:
+    def __init__(self, region: Region, shown: LastShown) -> None:
         self._region = region
         self._shown = shown
-        self._readings: dict[Entry, Reading | None] = {}
+        self._readings: dict[Entry, Lookup | None] = {}
         self._latest: object = None
         self._asked: list[Entry] = []
         self.is_looking = False
@@ -70,7 +70,7 @@ class Ahead:
         self._readings = dict(zip(entries, readings, strict=False))
         return value
 
-    def reading(self, entry: Entry) -> Reading | None:
+    def reading(self, entry: Entry) -> Lookup | None:
         """Return what was seen of an entry, unless this process has invalidated anything since."""
         self._asked.append(entry)
         seen = self._readings.get(entry)
@@ -81,7 +81,7 @@ class Ahead:
         self._shown.entries = tuple(self._asked)
 
 
-_ahead: ContextVar[Ahead | None] = ContextVar("_ahead", default=None)
+_ahead: ContextVar[Prefetch | None] = ContextVar("_ahead", default=None)
 
 
 def call(function: CachedFunction[..., T], *args: Any) -> T:

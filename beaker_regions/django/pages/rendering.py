@@ -10,7 +10,7 @@ from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOpera
 from django.http import Http404, HttpResponse, HttpResponseBase
 
 from beaker_regions.django.pages.dependencies import recording
-from beaker_regions.django.pages.placeholders import Filling, OpenHoles
+from beaker_regions.django.pages.placeholders import Filling, OpenPlaceholders
 from beaker_regions.django.pages.responses import CREDENTIALS, Page, kept, varies_on
 from beaker_regions.django.pages.vary_by import is_authenticated, known_user, refusal
 
@@ -26,7 +26,7 @@ ANSWERS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
 """Exceptions that are a view's answer to its visitor, and no failure."""
 
 
-class Own(NamedTuple):
+class Uncacheable(NamedTuple):
     """What a view answered to one visitor, and is for no other."""
 
     response: Any = None
@@ -56,7 +56,7 @@ class Rendering:
         self.rolled_back = False
         """Whether the transaction that the view answered in was rolled back."""
         self._blocks = ExitStack()
-        self.opened = OpenHoles(request)
+        self.opened = OpenPlaceholders(request)
         # What `by` has asked for is no sign of what the view did.
         self.watch = Watch(request, alone=by is not None)
 
@@ -73,18 +73,18 @@ class Rendering:
             return True
         return False
 
-    def outcome(self, max_age: float | None) -> Page | Own | None:
+    def outcome(self, max_age: float | None) -> Page | Uncacheable | None:
         """Return what is to be stored, or to be handed to this visitor alone and why; None if its
         holes are out of reach, and the view is to answer without any."""
         response, opened = self.response, self.opened
         if self.error is not None:
-            return Own(error=self.error)
+            return Uncacheable(error=self.error)
         if not isinstance(response, HttpResponseBase):
-            return Own(response)  # Django says what is wrong with that
+            return Uncacheable(response)  # Django says what is wrong with that
         pieces = opened.pieces(response.content if isinstance(response, HttpResponse) else b"")
         if opened.is_hidden(pieces, response.headers.values()):
             return None
-        why = complaint(response, self._nobody) or self.watch.complaint(self._nobody)
+        why = why_not_stored(response, self._nobody) or self.watch.why_not_stored(self._nobody)
         if not self._nobody:
             why = why or refusal(self._request, self._user)
         if self.rolled_back:
@@ -97,7 +97,7 @@ class Rendering:
             return kept(self._request, response, pieces, self.recorder.needs, self._by, max_age)
         if pieces.holes and isinstance(response, HttpResponse):
             response.content = Filling(self._request, pieces, response.charset).content()
-        return Own(response, why=why)
+        return Uncacheable(response, why=why)
 
 
 class Watch:
@@ -133,7 +133,7 @@ class Watch:
     def _notice(self) -> None:
         self._read = True
 
-    def complaint(self, nobody: bool) -> str:
+    def why_not_stored(self, nobody: bool) -> str:
         """Return why what came out is for this visitor alone; empty if it is not."""
         if self._changed:
             return "the view changed the session"
@@ -178,7 +178,7 @@ class _Noticing(dict[str, str]):
         return super().__iter__()
 
 
-def complaint(response: HttpResponseBase, nobody: bool) -> str:
+def why_not_stored(response: HttpResponseBase, nobody: bool) -> str:
     """Return why a response may not be kept for others, or for everybody where ``by`` has named
     nobody; empty if it may."""
     if response.status_code != 200:

@@ -19,22 +19,22 @@ from beaker.ext.sqla import SqlaNamespaceManager
 
 from beaker_regions.engine.store import EVERYBODY, MOST_LEVEL, Lease, Store, dump
 from beaker_regions.entries.content import is_content, keep_open
-from beaker_regions.entries.entry import Entry, Reading, address_of
+from beaker_regions.entries.entry import Entry, Lookup, address_of
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     TURN_SIZE,
-    OtherFormat,
+    OtherFormatError,
     Record,
-    RecordRefused,
+    RecordRefusedError,
     Signer,
 )
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import reported
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.beaker.database_row import FULL, Row
 from beaker_regions.stores.folder_identity import identity_of
-from beaker_regions.stores.pending import Journal, Undelivered
+from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -46,10 +46,10 @@ class BeakerStore(Store):
     def __init__(
         self, type_: str, namespace: str, options: Mapping[str, Any], signer: Signer
     ) -> None:
-        self._undelivered = Undelivered()
+        self._undelivered = PendingInvalidations()
         if folder := options.get("data_dir"):
             place = _place(type_, namespace, options)
-            self._undelivered = Journal(Path(folder, "undelivered", place))
+            self._undelivered = PersistentQueue(Path(folder, "undelivered", place))
         self.is_shared = type_.startswith("ext:")
         manager = beaker.cache.clsmap[type_]
         self._space: Row | _Locked
@@ -78,19 +78,19 @@ class BeakerStore(Store):
     def cover(self, scope: str) -> None:
         self._undelivered.cover(scope)
 
-    def read(self, entry: Entry) -> Reading:
+    def read(self, entry: Entry) -> Lookup:
         self._undelivered.deliver(self._change)
         with self._reading() as namespace:
             generations = tuple([_get(namespace, scope) for scope in entry.scopes])
             sealed = _get(namespace, entry.address.hex())
         if sealed is None:
-            return Reading(None, generations)
+            return Lookup(None, generations)
         try:
-            return Reading(self._signer.open(entry.address, sealed), generations)
-        except RecordRefused as error:
-            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
+            return Lookup(self._signer.open(entry.address, sealed), generations)
+        except RecordRefusedError as error:
+            return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
 
-    def begin(self, entry: Entry) -> Reading:
+    def begin(self, entry: Entry) -> Lookup:
         reading = self.read(entry)
         missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
         if not missing:
@@ -100,7 +100,9 @@ class BeakerStore(Store):
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
-            raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
+            raise StoreUnavailableError(
+                "content", "files and streams belong in a region of type 'file'"
+            )
         codec, payload = dump(value)
         sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
         with self._writing() as namespace:
@@ -111,21 +113,19 @@ class BeakerStore(Store):
     def unstored(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
-    def invalidate(
-        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
-    ) -> None:
+    def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
         owed = tuple(scopes)
         try:
             self._change(owed)
-            if meanwhile is not None:
+            if during is not None:
                 # Nothing here keeps what is loaded meanwhile from being stored; so it goes again.
-                meanwhile()
+                during()
                 self._change(owed)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             self._undelivered.keep(owed)
             raise
 
-    def owe(self, scopes: Iterable[str]) -> None:
+    def keep_pending(self, scopes: Iterable[str]) -> None:
         self._undelivered.keep(scopes)
 
     def _change(self, scopes: Iterable[str]) -> None:
@@ -133,7 +133,7 @@ class BeakerStore(Store):
             with self._writing() as namespace:
                 for scope in scopes:
                     namespace[scope] = os.urandom(GENERATION_SIZE)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             if error.kind != FULL:
                 raise
             # What has no generation matches nothing, so an empty namespace invalidates more than
@@ -213,10 +213,10 @@ def _get(namespace: Any, key: str) -> bytes | None:
 def _reported() -> Iterator[None]:
     try:
         yield
-    except StoreUnavailable:
+    except StoreUnavailableError:
         raise
     except Exception as error:
         if is_interruption(error):
             raise
         # Each backend has errors of its own; none is the caller's.
-        raise StoreUnavailable("backend", repr(error)) from error
+        raise StoreUnavailableError("backend", repr(error)) from error

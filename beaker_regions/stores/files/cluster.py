@@ -24,11 +24,11 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import Lease, Store, Watched
+from beaker_regions.engine.store import Lease, LookupForUpdate, Store
 from beaker_regions.entries.content import CachedFile, hold
-from beaker_regions.entries.entry import Entry, Reading, address_of
+from beaker_regions.entries.entry import Entry, Lookup, address_of
 from beaker_regions.entries.records import ADDRESS_SIZE, Codec, Record, Signer
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import make_folder, reported
 from beaker_regions.stores.files.lock_renewal import Held
 from beaker_regions.stores.files.store import FileStore
@@ -60,7 +60,7 @@ class ClusterFileStore(FileStore):
         self.counters = servers.counters
 
     @property
-    def authority(self) -> Store:
+    def generation_store(self) -> Store:
         return self._servers
 
     def owner(self) -> str | None:
@@ -68,25 +68,25 @@ class ClusterFileStore(FileStore):
 
     # -- records ---------------------------------------------------------------------------
 
-    def read(self, entry: Entry) -> Reading:
+    def read(self, entry: Entry) -> Lookup:
         return self._found(entry, self._servers.read(entry))
 
-    def read_afresh(self, entry: Entry) -> Reading:
+    def read_uncached(self, entry: Entry) -> Lookup:
         # What the folder's client remembers, who waits finds out when its turn comes, in `begin`.
         self._lately_read.forget(entry.address)
         return self.read(entry)
 
-    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+    def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
         found = self._servers.read_many(entries)
         return [self._try_found(*each) for each in zip(entries, found, strict=True)]
 
-    def begin(self, entry: Entry) -> Reading:
+    def begin(self, entry: Entry) -> Lookup:
         there = self._servers.begin(entry)
         self._ask_anew(entry.address)
         return self._found(entry, there)
 
-    def _found(self, entry: Entry, there: Reading) -> Reading:
+    def _found(self, entry: Entry, there: Lookup) -> Lookup:
         """Return what is here, or there if it was exchanged, beside the servers' generations."""
         here = self._reading(entry, there.generations)
         if there.record is not None and there.matches:
@@ -96,13 +96,13 @@ class ClusterFileStore(FileStore):
         return here._replace(refused=True) if there.refused and here.record is None else here
 
     def _try_found(
-        self, entry: Entry, there: Reading | StoreUnavailable
-    ) -> Reading | StoreUnavailable:
-        if isinstance(there, StoreUnavailable):
+        self, entry: Entry, there: Lookup | StoreUnavailableError
+    ) -> Lookup | StoreUnavailableError:
+        if isinstance(there, StoreUnavailableError):
             return there
         try:
             return self._found(entry, there)
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             return error
 
     def _ask_anew(self, address: bytes) -> None:
@@ -138,15 +138,15 @@ class ClusterFileStore(FileStore):
         scopes = tuple([_unpacked(record.scopes[start : start + _NAME_SIZE]) for start in at])
         try:
             found = self._servers.read(Entry("", bytes(ADDRESS_SIZE), scopes))
-        except StoreUnavailable:
+        except StoreUnavailableError:
             return True
         return found.generations == record.generations
 
-    def watch(self, entry: Entry) -> Watched:
+    def watch(self, entry: Entry) -> LookupForUpdate:
         return self._servers.watch(entry)
 
     def exchange(
-        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         return self._servers.exchange(entry, value, record, ttl, seen)
 
@@ -169,13 +169,11 @@ class ClusterFileStore(FileStore):
 
     # -- generations and leases ------------------------------------------------------------
 
-    def invalidate(
-        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
-    ) -> None:
-        self._servers.invalidate(scopes, meanwhile)
+    def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
+        self._servers.invalidate(scopes, during)
 
-    def owe(self, scopes: Iterable[str]) -> None:
-        self._servers.owe(scopes)
+    def keep_pending(self, scopes: Iterable[str]) -> None:
+        self._servers.keep_pending(scopes)
 
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         shared = self._of_folder(entry)
@@ -191,8 +189,8 @@ class ClusterFileStore(FileStore):
             del self._held[entry.address]
             self._servers.release(held.entry, held.lease)
 
-    def is_arriving(self, entry: Entry, seconds: float) -> bool:
-        return self._servers.leases.is_arriving(self._of_folder(entry))
+    def is_progressing(self, entry: Entry, seconds: float) -> bool:
+        return self._servers.leases.is_progressing(self._of_folder(entry))
 
     def _of_folder(self, entry: Entry) -> Entry:
         """Return the entry as its lease is named: another one in each folder."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import Watched
+from beaker_regions.engine.store import LookupForUpdate
 from beaker_regions.runtime.atomic_write import reported, unlinked
 from beaker_regions.runtime.flock import locked
 
@@ -26,11 +26,11 @@ class FileExchange:
         self._store = store
         self._folder = folder
 
-    def watch(self, entry: Entry, path: str) -> Watched:
+    def watch(self, entry: Entry, path: str) -> LookupForUpdate:
         """As `Store.watch`, of the record at ``path``."""
         # The bytes first: what changes after this, the exchange notices.
         sealed = _sealed(path)
-        return Watched(self._store.begin(entry), sealed)
+        return LookupForUpdate(self._store.begin(entry), sealed)
 
     def exchange(
         self,
@@ -39,7 +39,7 @@ class FileExchange:
         value: Any,
         record: Record,
         ttl: float,
-        seen: Watched | None,
+        seen: LookupForUpdate | None,
     ) -> bool:
         """As `Store.exchange`, of the record at ``path``."""
         with reported("write"), locked(f"{self._folder}/{entry.address.hex()[:2]}"):

@@ -102,14 +102,14 @@ class ContentFiles:
         name = digest.hex()
         return f"{self._equal}/{name[:2]}/{name[2:]}"
 
-    def is_arriving(self, address: bytes, seconds: float) -> bool:
+    def is_progressing(self, address: bytes, seconds: float) -> bool:
         """Whether some content of an entry has arrived in the last ``seconds``. Raises OSError."""
         return is_growing(self._incoming, address, seconds)
 
     def store(
         self, address: bytes, codec: Codec, chunks: Iterable[bytes] | Resumable
     ) -> Description:
-        """Store content that comes in chunks. Raises StoreUnavailable, and what the chunks
+        """Store content that comes in chunks. Raises StoreUnavailableError, and what the chunks
         raise."""
         with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
             # A name is used once: who has the former content open keeps it.

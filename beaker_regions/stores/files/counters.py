@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.engine.store import Counters
 from beaker_regions.entries.records import ADDRESS_SIZE
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import reported
 from beaker_regions.runtime.flock import locked
 
@@ -102,7 +102,7 @@ def _number(descriptor: int, data: bytes, at: int) -> _Number:
     number = _Number.unpack(data, at)
     if number is None:
         _write(descriptor, _NOTHING, at)
-        raise StoreUnavailable("refused", "a counter was damaged and begins anew")
+        raise StoreUnavailableError("refused", "a counter was damaged and begins anew")
     return number
 
 

@@ -127,14 +127,14 @@ class GenerationTable:
         file.known[places] = latest, found
         return found
 
-    def read_afresh(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
+    def read_uncached(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
         """As `read`, and what a process changed that was killed before it could say so."""
         file = self._opened()
         file.known.pop(places, None)
         return self._read(file, places)
 
     def read_settled(self, places: tuple[int, ...]) -> tuple[bytes | None, ...]:
-        """As `read_afresh`, when nobody changes the table: what begins to load after this finds
+        """As `read_uncached`, when nobody changes the table: what begins to load after this finds
         nothing older stored. None for each while somebody does not come to an end with it."""
         for pause in SETTLING:
             file = self._opened()
@@ -154,8 +154,8 @@ class GenerationTable:
         found[0] = own.to_bytes(GENERATION_SIZE, "little")
         return tuple(found)
 
-    def change(self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None) -> None:
-        """Give ``scopes`` new generations, on disk before this returns. ``meanwhile`` is called
+    def change(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
+        """Give ``scopes`` new generations, on disk before this returns. ``during`` is called
         before `read_settled` tells of them. Raises OSError.
 
         A reader that sees half of the eight bytes sees a number that was never current and never
@@ -165,7 +165,7 @@ class GenerationTable:
         try:
             for _ in range(_TRIES):
                 self._opened()
-                if self._change(at, meanwhile):
+                if self._change(at, during):
                     return
             raise OSError(errno.EBUSY, "others write to it and do not come to an end", self._path)
         except OSError:
@@ -176,7 +176,7 @@ class GenerationTable:
                 sync_folder(os.path.dirname(self._path))
             raise
 
-    def _change(self, at: tuple[int, ...], meanwhile: Callable[[], None] | None) -> bool:
+    def _change(self, at: tuple[int, ...], during: Callable[[], None] | None) -> bool:
         """Change what lies ``at`` some places. Returns False when the table is another one by now,
         or had to be removed."""
         # Of its own: a lock has no effect on who shares the open file.
@@ -196,10 +196,10 @@ class GenerationTable:
                     os.pwrite(descriptor, os.urandom(GENERATION_SIZE), place * GENERATION_SIZE)
                 os.pwrite(mark, _MARK.pack(_changed(descriptor)), 0)
                 _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, _WRITING)
-                if meanwhile is not None:
-                    meanwhile()
+                if during is not None:
+                    during()
                 if not self._is_in_place(descriptor):
-                    # What was loaded in the new one may be made of what ``meanwhile`` ended.
+                    # What was loaded in the new one may be made of what ``during`` ended.
                     return False
                 _unlock(descriptor)
                 # With its time, or a loss of power would cost all that is stored.

@@ -15,7 +15,7 @@ import time
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from beaker_regions.entries.content import Resumable, read_chunks
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import reported
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def received(
 ) -> Iterator[Received]:
     """Yield the content of an entry, in a file in ``folder`` that is gone afterwards unless it
     was moved. ``run`` tells the machine's runs apart: what a former one wrote may never have
-    reached the disk. Raises StoreUnavailable, and what the content raises."""
+    reached the disk. Raises StoreUnavailableError, and what the content raises."""
     with reported("write"):
         file = None
         if isinstance(content, Resumable):
@@ -51,7 +51,7 @@ def received(
     try:
         try:
             size, digest = _receive(content, file)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             raise
         except BaseException:
             keep = isinstance(content, Resumable)

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefused
+from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefusedError
 from beaker_regions.stores.files.content import Description
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Files(Protocol):
         """The content of entries."""
 
     def unseal(self, address: bytes, stored: bytes) -> Record:
-        """Return what was stored for an entry. Raises RecordRefused."""
+        """Return what was stored for an entry. Raises RecordRefusedError."""
 
     def is_current(self, record: Record) -> bool:
         """Whether a read can match a record."""
@@ -106,7 +106,7 @@ def stored_at(store: Files, path: str) -> Stored | None:
             os.close(descriptor)
     try:
         record = store.unseal(address, stored)
-    except RecordRefused:
+    except RecordRefusedError:
         return Stored(path, address, len(stored), file.st_mtime, None, None, False)
     content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
     size = len(stored) + (content.size if content else 0)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from beaker_regions.entries.content import Resumable
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ class Held:
         for chunk in chunks:
             if time.monotonic() >= self._renew_at:
                 self._renew_at = time.monotonic() + self._seconds / RENEWALS
-                with contextlib.suppress(StoreUnavailable):
+                with contextlib.suppress(StoreUnavailableError):
                     self.lease = self._leases.renew(self.entry, self.lease, self._seconds)
             yield chunk
 

@@ -31,7 +31,7 @@ class _Read(NamedTuple):
     record: Record
 
 
-class LatelyRead:
+class RecordCache:
     """Records by the addresses of their entries; all threads of the process use it."""
 
     def __init__(self) -> None:

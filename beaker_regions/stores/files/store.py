@@ -30,7 +30,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import Gone, Lease, Store, Watched, dump
+from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, dump
 from beaker_regions.entries.content import (
     CachedFile,
     Resumable,
@@ -38,9 +38,15 @@ from beaker_regions.entries.content import (
     is_content,
     keep_open,
 )
-from beaker_regions.entries.entry import Entry, Reading
-from beaker_regions.entries.records import Codec, OtherFormat, Record, RecordRefused, Signer
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.records import (
+    Codec,
+    OtherFormatError,
+    Record,
+    RecordRefusedError,
+    Signer,
+)
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import arriving, move, reported
 from beaker_regions.stores.files.compare_and_set import FileExchange
 from beaker_regions.stores.files.content import ContentFiles, Description
@@ -48,9 +54,9 @@ from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
 from beaker_regions.stores.files.generations import GenerationTable, places
 from beaker_regions.stores.files.locks import FileLeases
-from beaker_regions.stores.files.record_cache import LatelyRead
+from beaker_regions.stores.files.record_cache import RecordCache
 from beaker_regions.stores.folder_identity import identity_of
-from beaker_regions.stores.pending import Undelivered
+from beaker_regions.stores.pending import PendingInvalidations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,29 +99,29 @@ class FileStore(Store):
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
         self._identity: str | None = None
-        self._undelivered = Undelivered()
-        self._lately_read = LatelyRead()
+        self._undelivered = PendingInvalidations()
+        self._lately_read = RecordCache()
         self.counters = FileCounters(folder / "counters")
         self._exchange = FileExchange(self, str(folder / "locks"))
 
     def owner(self) -> str | None:
         try:
             self._identity = identity_of(self.folder).hex()
-        except (OSError, StoreUnavailable):
+        except (OSError, StoreUnavailableError):
             if self._identity is None:
                 raise
         return self._identity
 
     # -- records ---------------------------------------------------------------------------
 
-    def read(self, entry: Entry) -> Reading:
+    def read(self, entry: Entry) -> Lookup:
         return self._reading(entry, self._current(entry, self._generations.read))
 
-    def read_afresh(self, entry: Entry) -> Reading:
+    def read_uncached(self, entry: Entry) -> Lookup:
         self._lately_read.forget(entry.address)
-        return self._reading(entry, self._current(entry, self._generations.read_afresh))
+        return self._reading(entry, self._current(entry, self._generations.read_uncached))
 
-    def begin(self, entry: Entry) -> Reading:
+    def begin(self, entry: Entry) -> Lookup:
         # The table has a generation for every scope: there is none to be made.
         self._lately_read.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_settled))
@@ -127,22 +133,22 @@ class FileStore(Store):
             self._undelivered.deliver(self._generations.change)
             return read(places(entry.scopes))
         except OSError as error:
-            raise StoreUnavailable("read", str(error)) from error
+            raise StoreUnavailableError("read", str(error)) from error
 
-    def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Reading:
+    def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
         """Return an entry's record beside the current generations."""
         record = self._lately_read.get(entry.address, generations)
         if record is not None:
-            return Reading(record, generations)
+            return Lookup(record, generations)
         try:
-            return Reading(self._record(entry.address), generations)
+            return Lookup(self._record(entry.address), generations)
         except OSError as error:
-            raise StoreUnavailable("read", str(error)) from error
-        except RecordRefused as error:
-            return Reading(None, generations, refused=not isinstance(error, OtherFormat))
+            raise StoreUnavailableError("read", str(error)) from error
+        except RecordRefusedError as error:
+            return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
 
     def _record(self, address: bytes) -> Record | None:
-        """Return an entry's record, as it is stored. Raises OSError and RecordRefused."""
+        """Return an entry's record, as it is stored. Raises OSError and RecordRefusedError."""
         path = self._entry_path(address)
         try:
             if address in self._lately_read:
@@ -168,7 +174,8 @@ class FileStore(Store):
         return record
 
     def unseal(self, address: bytes, stored: bytes) -> Record:
-        """Return the record that was stored for the entry at ``address``. Raises RecordRefused."""
+        """Return the record that was stored for the entry at ``address``. Raises
+        RecordRefusedError."""
         return self._signer.open(address, stored)
 
     def _scopes(self, scopes: tuple[str, ...]) -> bytes:
@@ -184,7 +191,7 @@ class FileStore(Store):
             return False  # of a time when the region had a cluster
         found = struct.unpack(f"<{count}I", record.scopes)
         try:
-            return self._generations.read_afresh(found) == record.generations
+            return self._generations.read_uncached(found) == record.generations
         except OSError:
             return True
 
@@ -209,7 +216,7 @@ class FileStore(Store):
                 # Before eviction could take it.
                 opened = self._content_value(entry, record) if codec is Codec.FILE else None
             self._replace(entry, record, content)
-        except StoreUnavailable:
+        except StoreUnavailableError:
             self.content.remove(entry.address, content)
             raise
         return opened
@@ -244,11 +251,11 @@ class FileStore(Store):
         name = address.hex()
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
-    def watch(self, entry: Entry) -> Watched:
+    def watch(self, entry: Entry) -> LookupForUpdate:
         return self._exchange.watch(entry, self._entry_path(entry.address))
 
     def exchange(
-        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         path = self._entry_path(entry.address)
         return self._exchange.exchange(entry, path, value, record, ttl, seen)
@@ -271,7 +278,7 @@ class FileStore(Store):
             self._lately_read.forget(entry.address)
             if self._reading(entry, record.generations).record == record:
                 raise
-            raise Gone from error
+            raise GoneError from error
 
     def _content_value(self, entry: Entry, record: Record) -> Any:
         described = Description.unpack(record.payload)
@@ -293,17 +300,15 @@ class FileStore(Store):
 
     # -- generations and leases ------------------------------------------------------------
 
-    def invalidate(
-        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
-    ) -> None:
+    def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
         try:
             with reported("invalidate"):
-                self._generations.change(scopes, meanwhile)
-        except StoreUnavailable:
+                self._generations.change(scopes, during)
+        except StoreUnavailableError:
             self._undelivered.keep(scopes)
             raise
 
-    def owe(self, scopes: Iterable[str]) -> None:
+    def keep_pending(self, scopes: Iterable[str]) -> None:
         self._undelivered.keep(scopes)
         # Other processes do not know of it, and a disk is soon told.
         with contextlib.suppress(OSError):
@@ -313,9 +318,9 @@ class FileStore(Store):
         with reported("lease"):
             return self._leases.acquire(entry.address, over)
 
-    def is_arriving(self, entry: Entry, seconds: float) -> bool:
+    def is_progressing(self, entry: Entry, seconds: float) -> bool:
         with reported("lease"):
-            return self.content.is_arriving(entry.address, seconds)
+            return self.content.is_progressing(entry.address, seconds)
 
     def release(self, entry: Entry, lease: Lease) -> None:
         with reported("lease"):

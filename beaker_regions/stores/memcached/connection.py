@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,8 @@ Halves = Generator[None, None, T]
 """A request in two halves: it is sent, and after the ``yield`` its answer is taken, so that others
 can be asked in between. One that is large has several such pairs."""
 NOT_TAKEN = "not_taken"
-"""The kind of StoreUnavailable for what a server does not take that is well: too large, or it has
-no memory left."""
+"""The kind of StoreUnavailableError for what a server does not take that is well: too large, or it
+has no memory left."""
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
@@ -48,7 +48,7 @@ def exptime_of(seconds: float) -> int:
     return date if date <= _LAST_DATE else 0
 
 
-class NotANumber(ValueError):
+class NotANumberError(ValueError):
     """What is stored under a key cannot be counted up."""
 
 
@@ -65,9 +65,9 @@ class Item(NamedTuple):
 class Connection(ABC):
     """One thread's connection to one server. All times in seconds.
 
-    Every method raises StoreUnavailable when the server fails: refuses, does not answer in time,
-    closes, or answers nonsense; and of kind `NOT_TAKEN` when it is well, and has no memory left
-    for what it is asked for.
+    Every method raises StoreUnavailableError when the server fails: refuses, does not answer in
+    time, closes, or answers nonsense; and of kind `NOT_TAKEN` when it is well, and has no memory
+    left for what it is asked for.
     """
 
     @abstractmethod
@@ -89,7 +89,7 @@ class Connection(ABC):
     @abstractmethod
     def incr(self, key: str, amount: int) -> int | None:
         """Add to the decimal number under ``key``, at once; None when there is nothing. Raises
-        NotANumber when there is something else.
+        NotANumberError when there is something else.
 
         When the server closes the connection instead of answering, this is sent again.
         """
@@ -148,10 +148,10 @@ def whole(request: Halves[T]) -> T:
             return answer
 
 
-def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailable]:
+def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailableError]:
     """Return the answers to requests that are made at the same time: all are sent before the first
-    answer is taken. For one that fails, its StoreUnavailable, which is not raised."""
-    answers: dict[K, T | StoreUnavailable] = {}
+    answer is taken. For one that fails, its StoreUnavailableError, which is not raised."""
+    answers: dict[K, T | StoreUnavailableError] = {}
     running = list(requests.items())
     try:
         while running:
@@ -160,7 +160,7 @@ def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailable]:
                     next(request)
                 except StopIteration as end:
                     answers[name] = end.value
-                except StoreUnavailable as error:
+                except StoreUnavailableError as error:
                     # With its traceback it would keep this frame, and so a connection, alive.
                     answers[name] = error.with_traceback(None)
                 else:
@@ -176,7 +176,7 @@ def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailable]:
 def added(stored: bool, resent: bool) -> bool:
     """Return what an add says; one that was sent twice may have met what it stored itself."""
     if resent and not stored:
-        raise StoreUnavailable("server", "it closed the connection before it answered")
+        raise StoreUnavailableError("server", "it closed the connection before it answered")
     return stored
 
 

@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING
 
 from beaker_regions.engine.store import Counters
-from beaker_regions.errors import StoreUnavailable
-from beaker_regions.stores.memcached.connection import NotANumber, exptime_of
+from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.stores.memcached.connection import NotANumberError, exptime_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class MemcachedCounters(Counters):
                 try:
                     # Leaves the time to live as it is.
                     number = connection.incr(key, amount)
-                except NotANumber:
+                except NotANumberError:
                     connection.delete(key)
                     return None
                 if number is not None:
@@ -68,5 +68,5 @@ def _name(address: bytes) -> str:
 
 def _known(number: int | None) -> int:
     if number is None:
-        raise StoreUnavailable("refused", "what is stored is no counter of ours")
+        raise StoreUnavailableError("refused", "what is stored is no counter of ours")
     return number

@@ -3,28 +3,28 @@
 A value may be made of others, which lie on other servers: a page of fragments, these of what
 functions return. Were servers told of an invalidation one after the other, a page that begins to
 load on one that was told, and is made of a value on one that was not yet, would be old, stored,
-and current. So there are two rounds. The first puts an *announcement* in the place of every
+and current. So there are two rounds. The first puts an *tombstone* in the place of every
 generation: no record matches one, and no load that begins while it is there can be stored. The
-second puts a new generation in the place of every announcement.
+second puts a new generation in the place of every tombstone.
 
 **Why nothing that is stored is old, of however many values it is made.** A load that can be stored
 begins with new generations, so after the end of the first round. What it finds stored then, on
 whatever server, under whichever of the scopes, matches new generations too, and was begun no
 sooner; and so on, down to what was loaded from what has changed.
 
-An announcement may be gone before the second round: another invalidation of the same scope came
+An tombstone may be gone before the second round: another invalidation of the same scope came
 later and ended sooner, the server evicted it, or it ran out while this process was stopped. Who
-finds no announcement begins anew; who finds another's leaves it to the other, whose first round
+finds no tombstone begins anew; who finds another's leaves it to the other, whose first round
 ends after this one's. Who has begun anew often enough in vain deletes the generations instead: no
 record matches then.
 
-A server that fails in the second round may have lost its announcement before the first one had
+A server that fails in the second round may have lost its tombstone before the first one had
 ended on all others. So it owes the invalidation as one does that fails in the first: its
 generations are deleted before it is asked for anything else.
 
 All servers are told at the same time, each of all its generations in one message, so a round takes
 as long as its slowest server. The first round fetches what it has stored: so a compare-and-set in
-the second says whether an announcement has stayed.
+the second says whether an tombstone has stayed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.entry import is_entry_scope
 from beaker_regions.entries.records import GENERATION_SIZE
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.connection import at_once, exptime_of
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ _SIGN = b"!"
 _ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
 """Bytes; by its size everybody knows that it is no generation."""
 ANNOUNCED, FOR_EACH = 1.0, 0.001
-"""Seconds for which an announcement stays, at the least, of a process that does not come back, and
+"""Seconds for which an tombstone stays, at the least, of a process that does not come back, and
 as many more for each that is made: many times what both rounds take, time-outs included."""
 SLOWER = 3
-"""How many times the duration of both rounds is added when they are made again: announcements had
+"""How many times the duration of both rounds is added when they are made again: tombstones had
 ended before their time, as they do on a slow network."""
 TRIES = 10
 """Times that both rounds are made, at the most: each takes another invalidation of the same scope
 that began later and ended sooner."""
 
 
-class Announcement(NamedTuple):
+class Tombstone(NamedTuple):
     """What stands in the place of a generation between the two rounds; another one each time."""
 
     value: bytes
@@ -71,11 +71,11 @@ class Announcement(NamedTuple):
 
 
 def change(
-    spread: Mapping[Server, Sequence[str]], meanwhile: Callable[[], None] | None = None
-) -> dict[Server, StoreUnavailable]:
-    """Give names new generations on their servers; call ``meanwhile`` between the two rounds.
+    spread: Mapping[Server, Sequence[str]], during: Callable[[], None] | None = None
+) -> dict[Server, StoreUnavailableError]:
+    """Give names new generations on their servers; call ``during`` between the two rounds.
     Returns the servers that could not be told, and owe it."""
-    if meanwhile is None and _is_one_moment(spread):
+    if during is None and _is_one_moment(spread):
         failures, _ = _tell(spread, _delete)
         return failures
     failures = {}
@@ -83,15 +83,15 @@ def change(
     took = 0.0
     for _ in range(TRIES):
         exptime = exptime_of(seconds + SLOWER * took)
-        announcement = Announcement(_SIGN + os.urandom(GENERATION_SIZE), exptime)
+        tombstone = Tombstone(_SIGN + os.urandom(GENERATION_SIZE), exptime)
         started = time.monotonic()
-        failed, announced = _tell(spread, partial(_announce, announcement))
+        failed, announced = _tell(spread, partial(_announce, tombstone))
         failures |= failed
-        if meanwhile is not None:
-            meanwhile()
+        if during is not None:
+            during()
         failed, stayed = _answers(
             {
-                server: server.changing(spread[server], partial(_end, announcement, items))
+                server: server.changing(spread[server], partial(_end, tombstone, items))
                 for server, items in announced.items()
             }
         )
@@ -114,12 +114,12 @@ def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
 def _tell(
     spread: Mapping[Server, Sequence[str]],
     command: Callable[[list[str], Connection], Halves[T]],
-) -> tuple[dict[Server, StoreUnavailable], dict[Server, T]]:
+) -> tuple[dict[Server, StoreUnavailableError], dict[Server, T]]:
     """Do ``command`` with the keys of each server, on all at once. Returns the servers that failed,
     and owe it, and what it returned for the others."""
-    failures: dict[Server, StoreUnavailable] = {}
+    failures: dict[Server, StoreUnavailableError] = {}
     answers: dict[Server, T] = {}
-    # Those that are away first: nobody has to wait for an announcement while they time out.
+    # Those that are away first: nobody has to wait for an tombstone while they time out.
     away = [server for server in spread if server.is_away]
     for some in (away, [server for server in spread if server not in away]):
         failed, told = _answers(
@@ -137,12 +137,12 @@ def _tell(
 
 def _answers(
     requests: Mapping[Server, Halves[T]],
-) -> tuple[dict[Server, StoreUnavailable], dict[Server, T]]:
+) -> tuple[dict[Server, StoreUnavailableError], dict[Server, T]]:
     """Make requests at once. Returns how some failed, and what the others have returned."""
-    failures: dict[Server, StoreUnavailable] = {}
+    failures: dict[Server, StoreUnavailableError] = {}
     answers: dict[Server, T] = {}
     for server, answer in at_once(requests).items():
-        if isinstance(answer, StoreUnavailable):
+        if isinstance(answer, StoreUnavailableError):
             failures[server] = answer
         else:
             answers[server] = answer
@@ -155,21 +155,21 @@ def _delete(keys: list[str], connection: Connection) -> Halves[None]:
 
 
 def _announce(
-    announcement: Announcement, keys: list[str], connection: Connection
+    tombstone: Tombstone, keys: list[str], connection: Connection
 ) -> Halves[dict[str, Item | None]]:
-    """Put an announcement in the place of generations, or nothing where the server takes none.
+    """Put an tombstone in the place of generations, or nothing where the server takes none.
     Returns it by key; None where it does not lie there any more."""
-    found = yield from connection.setting(keys, *announcement)
+    found = yield from connection.setting(keys, *tombstone)
     return {
-        key: item if (item := found.get(key)) and item.value == announcement.value else None
+        key: item if (item := found.get(key)) and item.value == tombstone.value else None
         for key in keys
     }
 
 
 def _end(
-    announcement: Announcement, announced: Mapping[str, Item | None], connection: Connection
+    tombstone: Tombstone, announced: Mapping[str, Item | None], connection: Connection
 ) -> Halves[bool]:
-    """Put new generations in the place of an announcement; return whether it was still there."""
+    """Put new generations in the place of an tombstone; return whether it was still there."""
     ours = {key: item for key, item in announced.items() if item is not None}
     others = [key for key, item in announced.items() if item is None]
     if ours:
@@ -181,7 +181,7 @@ def _end(
         if found is None or len(found.value) == GENERATION_SIZE:
             connection.delete(key)
             stayed = False
-        elif found.value == announcement.value:
+        elif found.value == tombstone.value:
             connection.cas(key, os.urandom(GENERATION_SIZE), 0, found)
     return stayed
 

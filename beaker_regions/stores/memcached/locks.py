@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.connection import NOT_TAKEN, exptime_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
 
 class MemcachedLeases:
     """At most one an entry, on the server that ``server_of`` says. Times in seconds; every method
-    may raise StoreUnavailable."""
+    may raise StoreUnavailableError."""
 
     def __init__(self, server_of: Callable[[Entry], Server]) -> None:
         self._server_of = server_of
@@ -40,8 +40,8 @@ class MemcachedLeases:
         except BaseException as error:
             # A server that hung may give a lease that nobody waits for any more; and one that was
             # given is nobody's when a signal ends this process before it has the answer.
-            if not (isinstance(error, StoreUnavailable) and error.kind == NOT_TAKEN):
-                server.owe([name])
+            if not (isinstance(error, StoreUnavailableError) and error.kind == NOT_TAKEN):
+                server.keep_pending([name])
             raise
 
     def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:
@@ -63,7 +63,7 @@ class MemcachedLeases:
         taken = self.acquire(entry, seconds)
         return taken if taken.mine else lease
 
-    def is_arriving(self, entry: Entry) -> bool:
+    def is_progressing(self, entry: Entry) -> bool:
         """Whether content arrives for who has the lease: it was renewed, and has not run out."""
         server = self._server_of(entry)
         key = server.key_of(_name(entry))

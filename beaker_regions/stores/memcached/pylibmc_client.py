@@ -6,12 +6,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.errors import ConfigurationError, StoreUnavailable
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.stores.memcached.connection import (
     NOT_TAKEN,
     Connection,
     Item,
-    NotANumber,
+    NotANumberError,
     added,
 )
 from beaker_regions.stores.memcached.name_lookup import address_of, forget
@@ -72,7 +72,7 @@ class Pylibmc(Connection):
         try:
             address = address_of(self._server, self._timeout)
         except OSError as error:
-            raise StoreUnavailable("server", str(error)) from error
+            raise StoreUnavailableError("server", str(error)) from error
         milliseconds, microseconds = round(self._timeout * 1e3), round(self._timeout * 1e6)
         return self._client_class(
             [address],
@@ -109,7 +109,7 @@ class Pylibmc(Connection):
         """Return what the server says; None when it will not take the value."""
         try:
             return bool(self._ask(command, *args))
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             if error.kind == NOT_TAKEN:
                 return None
             raise
@@ -127,7 +127,7 @@ class Pylibmc(Connection):
         except self._not_found:
             return None
         except self._not_understood as error:
-            raise NotANumber(key) from error
+            raise NotANumberError(key) from error
 
     def gets(self, key: str) -> Item | None:
         # Bytes that live until it is done: of a text the library makes bytes of its own, which it
@@ -199,14 +199,14 @@ class Pylibmc(Connection):
         except self._error as error:
             if isinstance(error, self._too_big) or str(error).startswith(_NO_MEMORY_ERROR):
                 self._kept = True
-                raise StoreUnavailable(NOT_TAKEN, str(error)) from error
+                raise StoreUnavailableError(NOT_TAKEN, str(error)) from error
             self._disconnect()
             if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.
                 answer = self._ask(command, *args)
                 self._resent = True
                 return answer
-            raise StoreUnavailable("server", str(error) or repr(error)) from error
+            raise StoreUnavailableError("server", str(error) or repr(error)) from error
         except BaseException:
             # Interrupted: the rest of the answer would be taken for that to the next request.
             self._disconnect()

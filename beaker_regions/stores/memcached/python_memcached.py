@@ -10,13 +10,13 @@ import re
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.memcached.connection import (
     NOT_TAKEN,
     Connection,
     Item,
-    NotANumber,
+    NotANumberError,
     added,
 )
 from beaker_regions.stores.memcached.wire import LONGEST_LINE, Host
@@ -67,7 +67,7 @@ class PythonMemcached(Connection):
         if answer.isdigit():
             return int(answer)
         if answer == _NO_NUMBER:
-            raise NotANumber(key)
+            raise NotANumberError(key)
         self._meaning(answer, {b"NOT_FOUND": False})
         return None
 
@@ -223,7 +223,7 @@ class PythonMemcached(Connection):
             # The rest of the answer would be taken for that to the next request.
             host.close_socket()
             if _is_failure(error):
-                raise StoreUnavailable("server", str(error) or repr(error)) from error
+                raise StoreUnavailableError("server", str(error) or repr(error)) from error
             raise
 
     def _asking(self, request: bytes, read: Callable[[], T], *, resend: bool = True) -> Halves[T]:
@@ -248,7 +248,7 @@ class PythonMemcached(Connection):
             # The rest of the answer would be taken for that to the next request.
             host.close_socket()
             if _is_failure(error):
-                raise StoreUnavailable("server", str(error) or repr(error)) from error
+                raise StoreUnavailableError("server", str(error) or repr(error)) from error
             raise
 
 
@@ -262,9 +262,9 @@ def _is_closed(error: OSError) -> bool:
     return not isinstance(error, TimeoutError) and not is_interruption(error)
 
 
-def _unexpected(answer: bytes) -> StoreUnavailable:
+def _unexpected(answer: bytes) -> StoreUnavailableError:
     kind = NOT_TAKEN if _NOT_TAKEN.match(answer) else "server"
-    return StoreUnavailable(kind, f"it answers {answer[:80]!r}")
+    return StoreUnavailableError(kind, f"it answers {answer[:80]!r}")
 
 
 def _storing(command: bytes, key: str, value: bytes, exptime: int, *number: int) -> bytes:

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.stores.memcached.connection import NOT_TAKEN, Connections, whole
 from beaker_regions.stores.pending import DELIVERING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from beaker_regions.stores.memcached.connection import Connection, Halves
-    from beaker_regions.stores.pending import Undelivered
+    from beaker_regions.stores.pending import PendingInvalidations
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Server:
         name: str,
         connect: Callable[[], Connection],
         retry: float,
-        undelivered: Undelivered,
+        undelivered: PendingInvalidations,
         stem: str,
     ) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class Server:
         self._undelivered.cover(scope)
 
     def ask(self, command: Callable[[Connection], T]) -> T:
-        """Do ``command`` with this thread's connection. Raises StoreUnavailable."""
+        """Do ``command`` with this thread's connection. Raises StoreUnavailableError."""
         if self._failed:
             self._take_turn()
         return self._do(command)
@@ -77,7 +77,7 @@ class Server:
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:
             answer = command(self._ready())
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise self._told(error) from error
         self._failed = False
         return answer
@@ -85,7 +85,7 @@ class Server:
     def _doing(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
         try:
             answer = yield from command(self._ready())
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             raise self._told(error) from error
         self._failed = False
         return answer
@@ -98,23 +98,25 @@ class Server:
         self._undelivered.deliver(lambda names: self._delete(connection, names))
         return connection
 
-    def _told(self, error: StoreUnavailable) -> StoreUnavailable:
+    def _told(self, error: StoreUnavailableError) -> StoreUnavailableError:
         """Remember what the server is like that has failed so; return what to say of it."""
         if error.kind == NOT_TAKEN:
             # It answers: for all that it has it is as good as ever.
             self._failed = False
-            return StoreUnavailable(NOT_TAKEN, f"memcached {self.name}: {error}")
+            return StoreUnavailableError(NOT_TAKEN, f"memcached {self.name}: {error}")
         # Who delivers has reached it, and leaves nothing to wait for.
         reached = error.kind == DELIVERING
         self._next_try = time.monotonic() + (0.0 if reached else self._retry)
         self._failed = self._failed or not reached
-        return StoreUnavailable("server", f"memcached {self.name}: {error}")
+        return StoreUnavailableError("server", f"memcached {self.name}: {error}")
 
     def _take_turn(self) -> None:
         with self._lock:
             now = time.monotonic()
             if now < self._next_try:
-                raise StoreUnavailable("away", f"memcached {self.name} is left alone for a while")
+                raise StoreUnavailableError(
+                    "away", f"memcached {self.name} is left alone for a while"
+                )
             self._next_try = now + self._retry
 
     @property
@@ -126,26 +128,26 @@ class Server:
         self, names: Iterable[str], command: Callable[[Connection], Halves[T]]
     ) -> Halves[T]:
         """Do ``command``, which deletes or replaces what is kept under ``names``; or owe that they
-        are deleted, and raise StoreUnavailable.
+        are deleted, and raise StoreUnavailableError.
 
         Tried at once even when the server is left alone: others may be using it again already.
         """
         try:
             return (yield from self._doing(command))
-        except StoreUnavailable:
-            self.owe(names)
+        except StoreUnavailableError:
+            self.keep_pending(names)
             raise
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete what is kept under ``names``, or owe it and raise StoreUnavailable."""
+        """Delete what is kept under ``names``, or owe it and raise StoreUnavailableError."""
         names = list(names)
         try:
             self._do(lambda connection: self._delete(connection, names))
-        except StoreUnavailable:
-            self.owe(names)
+        except StoreUnavailableError:
+            self.keep_pending(names)
             raise
 
-    def owe(self, names: Iterable[str]) -> None:
+    def keep_pending(self, names: Iterable[str]) -> None:
         """Delete what is kept under ``names`` before anything else is asked of the server."""
         self._undelivered.keep(names)
 

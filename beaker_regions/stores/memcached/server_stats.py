@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.name_lookup import address_of, connect
 from beaker_regions.stores.memcached.sasl import mechanisms
 
@@ -16,7 +16,7 @@ PATIENCE = 1.0
 
 def status(server: str, username: str | None = None, password: str | None = None) -> dict[str, str]:
     """Return what ``stats`` and ``stats settings`` say, and ``answered_in`` (seconds). Raises
-    StoreUnavailable."""
+    StoreUnavailableError."""
     started = time.monotonic()
     try:
         if username is None:
@@ -24,7 +24,7 @@ def status(server: str, username: str | None = None, password: str | None = None
         else:
             found = _signed_in(server, username, password)
     except (OSError, ValueError) as error:
-        raise StoreUnavailable("server", f"memcached {server}: {error}") from error
+        raise StoreUnavailableError("server", f"memcached {server}: {error}") from error
     found["answered_in"] = f"{time.monotonic() - started:.6f}"
     return found
 

@@ -17,19 +17,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beaker_regions.engine.store import Lease, Store, Watched, dump
+from beaker_regions.engine.store import Lease, LookupForUpdate, Store, dump
 from beaker_regions.entries.content import is_content, keep_open
-from beaker_regions.entries.entry import Entry, Reading, is_entry_scope
+from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     Codec,
-    OtherFormat,
+    OtherFormatError,
     Record,
-    RecordRefused,
+    RecordRefusedError,
     Signer,
     deflated,
 )
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
 from beaker_regions.stores.memcached.connection import at_once, exptime_of
 from beaker_regions.stores.memcached.counters import MemcachedCounters
@@ -39,7 +39,7 @@ from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
 from beaker_regions.stores.memcached.python_memcached import PythonMemcached
 from beaker_regions.stores.memcached.rendezvous import choose, places
 from beaker_regions.stores.memcached.server import Server, stem_of
-from beaker_regions.stores.pending import Journal, Undelivered
+from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,7 +80,9 @@ class MemcachedStore(Store):
                 server,
                 _connector(server, memcache_module, timeout, username, password),
                 retry,
-                Journal(folder / quote(owed + server, safe="")) if folder else Undelivered(),
+                PersistentQueue(folder / quote(owed + server, safe=""))
+                if folder
+                else PendingInvalidations(),
                 self._stem,
             )
             for server in self._weights
@@ -96,12 +98,12 @@ class MemcachedStore(Store):
 
     # -- records ---------------------------------------------------------------------------
 
-    def read(self, entry: Entry) -> Reading:
+    def read(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(_fetching(wanted))
         return self._reading(entry, found.get(record), map(found.get, generations))
 
-    def read_many(self, entries: Iterable[Entry]) -> list[Reading | StoreUnavailable]:
+    def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
         spread: dict[Server, list[Entry]] = {}
         for entry in entries:
@@ -114,9 +116,9 @@ class MemcachedStore(Store):
         answers = at_once(
             {server: server.asking(partial(_getting, keys)) for server, keys in wanted.items()}
         )
-        readings: dict[Entry, Reading | StoreUnavailable] = {}
+        readings: dict[Entry, Lookup | StoreUnavailableError] = {}
         for server, found in answers.items():
-            if isinstance(found, StoreUnavailable):
+            if isinstance(found, StoreUnavailableError):
                 readings |= dict.fromkeys(spread[server], found)
                 continue
             for entry in spread[server]:
@@ -126,7 +128,7 @@ class MemcachedStore(Store):
                 )
         return [readings[entry] for entry in entries]
 
-    def begin(self, entry: Entry) -> Reading:
+    def begin(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(
             lambda connection: complete(connection, connection.get(wanted), generations)
@@ -135,7 +137,7 @@ class MemcachedStore(Store):
 
     def _beginning(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
-    ) -> Reading:
+    ) -> Lookup:
         reading = self._reading(entry, sealed, generations)
         # What somebody else keeps under our key is no generation.
         ours = [
@@ -145,17 +147,19 @@ class MemcachedStore(Store):
 
     def _reading(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
-    ) -> Reading:
+    ) -> Lookup:
         if sealed is None:
-            return Reading(None, tuple(generations))
+            return Lookup(None, tuple(generations))
         try:
-            return Reading(self._signer.open(entry.address, sealed), tuple(generations))
-        except RecordRefused as error:
-            return Reading(None, tuple(generations), refused=not isinstance(error, OtherFormat))
+            return Lookup(self._signer.open(entry.address, sealed), tuple(generations))
+        except RecordRefusedError as error:
+            return Lookup(None, tuple(generations), refused=not isinstance(error, OtherFormatError))
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         if is_content(value):
-            raise StoreUnavailable("content", "files and streams belong in a region of type 'file'")
+            raise StoreUnavailableError(
+                "content", "files and streams belong in a region of type 'file'"
+            )
         items, exptime = self._items(entry, value, record), exptime_of(ttl)
 
         def store(connection: Connection) -> bool:
@@ -177,7 +181,7 @@ class MemcachedStore(Store):
             raise _not_taken(items)
         return items
 
-    def watch(self, entry: Entry) -> Watched:
+    def watch(self, entry: Entry) -> LookupForUpdate:
         record, *generations = self._keys(entry)
 
         def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
@@ -187,10 +191,10 @@ class MemcachedStore(Store):
 
         item, found = self._server_of(entry).ask(look)
         reading = self._beginning(entry, item and item.value, map(found.get, generations))
-        return Watched(reading, item)
+        return LookupForUpdate(reading, item)
 
     def exchange(
-        self, entry: Entry, value: Any, record: Record, ttl: float, seen: Watched | None
+        self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         if seen is None:
             self.write(entry, value, record, ttl)
@@ -220,8 +224,8 @@ class MemcachedStore(Store):
             try:
                 server = self._servers[name]
                 server.ask(partial(_deleting, server.key_of(own)))
-            except StoreUnavailable:
-                self._servers[name].owe([own])
+            except StoreUnavailableError:
+                self._servers[name].keep_pending([own])
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:
@@ -239,17 +243,15 @@ class MemcachedStore(Store):
         for server in self._servers.values():
             server.cover(scope)
 
-    def invalidate(
-        self, scopes: Iterable[str], meanwhile: Callable[[], None] | None = None
-    ) -> None:
-        failures = change(self._spread(scopes), meanwhile)
+    def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
+        failures = change(self._spread(scopes), during)
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]
 
-    def owe(self, scopes: Iterable[str]) -> None:
+    def keep_pending(self, scopes: Iterable[str]) -> None:
         for server, names in self._spread(scopes).items():
-            server.owe(names)
+            server.keep_pending(names)
 
     def _spread(self, scopes: Iterable[str]) -> dict[Server, list[str]]:
         """Return which scopes have a generation on which server."""
@@ -288,9 +290,9 @@ def _connector(
     return lambda: PythonMemcached(server, timeout)
 
 
-def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailable:
+def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailableError:
     size = sum(map(len, items.values()))
-    return StoreUnavailable("not_taken", f"the server does not take {size} bytes")
+    return StoreUnavailableError("not_taken", f"the server does not take {size} bytes")
 
 
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:

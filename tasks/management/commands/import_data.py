@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.importing.importer import Importer, NotStored, Orders
+from tasks.importing.importer import Importer, ImportOptions, NotStored
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        orders = Orders(
+        orders = ImportOptions(
             Selection(tuple(options["include"]), tuple(options["exclude"])),
             force=options["force"],
             prune=options["prune"],

@@ -10,7 +10,7 @@ from beaker_regions import Resumable
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.client import FetchError, Temporary
 from tasks.sources.fetching.trying import Tries, until_done
-from tasks.sources.source_file import SourceChanged, Watch
+from tasks.sources.source_file import ProgressCallback, SourceChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Download(Resumable):
         url: str,
         size: int | None,
         version: str,
-        watch: Watch,
+        watch: ProgressCallback,
         *,
         tries: int = FEW_TRIES,
         response: BaseHTTPResponse | None = None,
@@ -150,7 +150,7 @@ class Download(Resumable):
 
 
 def text_of(
-    url: str, headers: dict[str, str], limit: int, tries: int, watch: Watch
+    url: str, headers: dict[str, str], limit: int, tries: int, watch: ProgressCallback
 ) -> tuple[BaseHTTPResponse, bytes]:
     """Return the answer for a URL and its whole content, of ``limit`` bytes at the most. Raises
     OSError."""

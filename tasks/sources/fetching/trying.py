@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasks.sources.fetching.client import Temporary
 
 if TYPE_CHECKING:
-    from tasks.sources.source_file import Watch
+    from tasks.sources.source_file import ProgressCallback
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Tries:
     left: int
     failed: int = 0
 
-    def pause(self, error: Temporary, watch: Watch) -> None:
+    def pause(self, error: Temporary, watch: ProgressCallback) -> None:
         """Let some time pass before the next try: twice as much each time, and not the same for
         all who wait for one server; or what the server has asked for. Raises ``error`` when there
         is no try left, and what ``watch`` raises."""
@@ -46,7 +46,7 @@ class Tries:
             time.sleep(min(left, _STEP))
 
 
-def until_done(request: Callable[[], T], tries: int, watch: Watch) -> T:
+def until_done(request: Callable[[], T], tries: int, watch: ProgressCallback) -> T:
     """Return what a request returns, made once more up to ``tries`` times. Raises OSError."""
     ahead = Tries(tries)
     while True:

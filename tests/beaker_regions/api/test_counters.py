@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions import ConfigurationError, UnkeyableArgument
+from beaker_regions import ConfigurationError, UnkeyableArgumentError
 from beaker_regions.stores.files.counters import FileCounters
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import make_manager
@@ -140,7 +140,7 @@ def _damage(cache: CacheManager) -> None:
         return
     from memcache import Client
 
-    (server,) = store.authority._servers
+    (server,) = store.generation_store._servers
     client = Client([server])
     address = cache.counter("functions", "downloads")._address
     client.set(f"brg1:c{address.hex()}", "no number")
@@ -191,7 +191,7 @@ def test_a_type_that_cannot_count_at_once_is_refused() -> None:
 def test_what_cannot_be_counted_is_refused(cache: CacheManager) -> None:
     with pytest.raises(ValueError, match="'downloads': 0 is not a number from 1"):
         cache.counter("functions", "downloads").add(0)
-    with pytest.raises(UnkeyableArgument, match="counter 'downloads'"):
+    with pytest.raises(UnkeyableArgumentError, match="counter 'downloads'"):
         cache.counter("functions", "downloads", object())
     with pytest.raises(ConfigurationError, match="counter 'downloads': expire = -1"):
         cache.counter("functions", "downloads", expire=-1)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from beaker_regions import CacheManager, ConfigurationError, UnkeyableArgument
+from beaker_regions import CacheManager, ConfigurationError, UnkeyableArgumentError
 from beaker_regions.entries import keys
 from tests.beaker_regions.conftest import Calls, Manager
 
@@ -76,7 +76,9 @@ def test_an_argument_without_a_stable_key_is_refused_by_name(cache: CacheManager
     @cache.region("functions")
     def load(first: int, handle: object) -> None: ...
 
-    with pytest.raises(UnkeyableArgument, match=r"load: argument 'handle'.*ignore=\['handle'\]"):
+    with pytest.raises(
+        UnkeyableArgumentError, match=r"load: argument 'handle'.*ignore=\['handle'\]"
+    ):
         load(1, object())
 
 

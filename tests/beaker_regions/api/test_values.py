@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions import Contended, UnkeyableArgument
+from beaker_regions import ContendedError, UnkeyableArgumentError
 from tests.beaker_regions.api.test_counters import PROCESSES, memcached_manager  # noqa: F401 a fixture
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import make_manager
@@ -147,7 +147,9 @@ def test_an_update_that_is_never_quick_enough_says_so(carts: Values[Any, Any]) -
         carts.set("one", number + 1)
         return 0
 
-    with pytest.raises(Contended, match="region 'functions', values 'carts': 'one' was changed"):
+    with pytest.raises(
+        ContendedError, match="region 'functions', values 'carts': 'one' was changed"
+    ):
         carts.update("one", change, default=0)
     assert carts.get("one") > 1
 
@@ -217,7 +219,7 @@ def test_a_region_that_is_turned_off_has_no_values(manager: Manager) -> None:
 
 
 def test_what_cannot_be_stored_is_refused(carts: Values[Any, Any]) -> None:
-    with pytest.raises(UnkeyableArgument, match="values 'carts'"):
+    with pytest.raises(UnkeyableArgumentError, match="values 'carts'"):
         carts.get(object())
     with pytest.raises(ValueError, match="expire = 0: give seconds above 0"):
         carts.set("one", 1, expire=0)

@@ -15,7 +15,7 @@ import pytest
 from beaker.cache import Cache
 from django.db import transaction
 
-from beaker_regions import UnkeyableArgument
+from beaker_regions import UnkeyableArgumentError
 from beaker_regions.stores.memcached.server import stem_of
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.beaker_regions.stores.proxies import Proxy
@@ -103,7 +103,7 @@ def test_values_by_key(namespaces: Any) -> None:
         assert key not in cache
         with pytest.raises(KeyError):
             cache[key]
-    with pytest.raises(UnkeyableArgument, match="cannot be a key"):
+    with pytest.raises(UnkeyableArgumentError, match="cannot be a key"):
         cache[object()]
 
 

@@ -16,7 +16,7 @@ from beaker.middleware import CacheMiddleware, SessionMiddleware
 
 from beaker_regions import CacheManager, ConfigurationError, parse_cache_config_options
 from beaker_regions.beaker_api.namespace import RegionNamespace
-from beaker_regions.beaker_api.namespaces_registry import install
+from beaker_regions.beaker_api.namespaces_registry import patch_beaker
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.beaker_regions.visitors import Visitor
 
@@ -47,23 +47,25 @@ def installed() -> Iterator[None]:
     """Beaker's own types mean ours, until the test is over."""
     table = beaker.cache.clsmap._clsmap
     before = dict(table)
-    install(secret="of the tests", timeout=5)
+    patch_beaker(secret="of the tests", timeout=5)
     yield
     table.clear()
     table.update(before)
 
 
-def unnamed(**shared: Any) -> CacheManager:
+def anonymous_region(**shared: Any) -> CacheManager:
     config = {f"cache.{option}": value for option, value in shared.items()}
     return CacheManager(**parse_cache_config_options({"cache.secret": "of the tests", **config}))
 
 
 def test_a_cache_of_the_manager_by_name(options: dict[str, Any], calls: Calls) -> None:
-    cache = unnamed().get_cache("numbers", expire=60, **options)
+    cache = anonymous_region().get_cache("numbers", expire=60, **options)
     assert isinstance(cache.namespace, RegionNamespace)
     assert (cache.get("one", createfunc=calls), cache["one"]) == (1, 1)
-    assert unnamed(**options).get_cache("numbers")["one"] == 1, "shared options serve as well"
-    assert "one" not in unnamed(**options).get_cache("others")
+    assert anonymous_region(**options).get_cache("numbers")["one"] == 1, (
+        "shared options serve as well"
+    )
+    assert "one" not in anonymous_region(**options).get_cache("others")
     cache.clear()
     assert "one" not in cache
 
@@ -84,7 +86,7 @@ def test_what_beakers_own_parser_returns_serves_as_well(
 
 @pytest.mark.parametrize("type_", ["memory", "dbm"])
 def test_every_other_type_is_beakers_own(type_: str, tmp_path: Path, calls: Calls) -> None:
-    cache = unnamed(type=type_, data_dir=str(tmp_path)).get_cache("numbers")
+    cache = anonymous_region(type=type_, data_dir=str(tmp_path)).get_cache("numbers")
     assert isinstance(cache.namespace, beaker.container.NamespaceManager)
     assert not isinstance(cache.namespace, RegionNamespace)
     assert (cache.get("one", createfunc=calls), cache["one"]) == (1, 1)
@@ -93,17 +95,17 @@ def test_every_other_type_is_beakers_own(type_: str, tmp_path: Path, calls: Call
 
 def test_a_mistyped_option_of_a_cache_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'expire'"):
-        unnamed(**options).get_cache("numbers", exipre=60)
+        anonymous_region(**options).get_cache("numbers", exipre=60)
     with pytest.raises(ConfigurationError, match="no such option: 'graze'"):
         Cache("numbers", type="regions", region="functions", graze=60)
     with pytest.raises(ConfigurationError, match="no region 'functoins'"):
         Cache("numbers", type="regions", region="functoins")
     with pytest.raises(ConfigurationError, match="no such option: secrets"):
-        install(secrets="of the tests")
+        patch_beaker(secrets="of the tests")
 
 
 def test_a_function_of_no_region(options: dict[str, Any], calls: Calls) -> None:
-    cache = unnamed(**options)
+    cache = anonymous_region(**options)
 
     @cache.cache("by name", expire=60)
     def load(*words: str) -> int:
@@ -171,7 +173,7 @@ def test_beakers_front_gets_whole_seconds(
 
 
 def test_who_does_not_install_keeps_stock_beaker(memcached: Memcached, tmp_path: Path) -> None:
-    unnamed(type="file", data_dir=str(tmp_path))
+    anonymous_region(type="file", data_dir=str(tmp_path))
     stock = Cache("numbers", type="ext:memcached", url=memcached.address)
     assert type(stock.namespace) is MemcachedNamespaceManager
     stock = Cache("numbers", type="file", data_dir=str(tmp_path))
@@ -185,7 +187,7 @@ def test_installed_the_types_of_stock_beaker_are_ours(
     one, two = Cache("one", expire=60, **options), Cache("two", **options)
     assert isinstance(one.namespace, RegionNamespace)
     assert (one.get("a", createfunc=calls), two.get("a", createfunc=calls)) == (1, 2)
-    assert unnamed(**options).get_cache("one")["a"] == 1, "the manager's are the same"
+    assert anonymous_region(**options).get_cache("one")["a"] == 1, "the manager's are the same"
     one.clear()
     assert ("a" in one, two["a"]) == (False, 2)
     with pytest.raises(ConfigurationError, match="did you mean 'grace'"):
@@ -265,7 +267,7 @@ def test_a_cache_whose_call_names_another_type(
         own: Any = {"type": "ext:memcached", "url": memcached.address, "data_dir": str(tmp_path)}
         cache = Cache("legacy", **own)
     else:
-        cache = unnamed(data_dir=tmp_path).get_cache(
+        cache = anonymous_region(data_dir=tmp_path).get_cache(
             "legacy", type="ext:memcached", url=memcached.address
         )
     for type_ in ("file", "memory"):

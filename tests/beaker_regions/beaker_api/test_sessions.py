@@ -17,7 +17,7 @@ import pytest
 from beaker.middleware import SessionMiddleware
 
 from beaker_regions import ConfigurationError
-from beaker_regions.beaker_api.namespaces_registry import install
+from beaker_regions.beaker_api.namespaces_registry import patch_beaker
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy
 from tests.beaker_regions.visitors import Visitor
@@ -51,7 +51,7 @@ def _types() -> Iterator[None]:
 def where(request: pytest.FixtureRequest, options: dict[str, Any]) -> dict[str, Any]:
     """What a session's configuration says of where it is kept."""
     if request.param == "installed":
-        install(secret="of the tests", timeout=5)
+        patch_beaker(secret="of the tests", timeout=5)
         return options
     patience = {"timeout": 5} if "url" in options else {}
     make_manager(secret="of the tests", **options, **patience)
@@ -168,7 +168,7 @@ def test_the_store_keeps_a_session_little_longer_than_its_timeout(where: dict[st
 
 def test_without_a_timeout_the_region_says_how_long_a_session_is_kept(tmp_path: Path) -> None:
     make_manager(type="file", data_dir=tmp_path / "one", expire=60, secret="of the tests")
-    install(secret="of the tests", data_dir=tmp_path / "two", expire=90)
+    patch_beaker(secret="of the tests", data_dir=tmp_path / "two", expire=90)
     named = middleware({"type": "regions", "region": "functions"})._get_session()
     installed = middleware({"type": "file"})._get_session()
     for session, seconds in ((named, 60), (installed, 90)):
@@ -238,7 +238,7 @@ def test_options_that_a_session_cannot_have_are_refused_at_start(
 
 
 def test_a_mistyped_option_of_an_installed_type_is_refused_at_start(tmp_path: Path) -> None:
-    install(secret="of the tests")
+    patch_beaker(secret="of the tests")
     with pytest.raises(ConfigurationError, match="size_limit"):
         middleware({"type": "file", "data_dir": str(tmp_path), "size_limt": 5})
     SessionMiddleware(app, {"session.type": "memory", "session.size_limt": 5})

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from beaker_regions.django.outbox.delivery import Delivery
 from beaker_regions.django.outbox.models import Owed
-from beaker_regions.django.outbox.poller import Lookout
+from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from beaker_regions.engine.store import EVERYBODY
 from beaker_regions.entries.entry import tag_scope
@@ -153,7 +153,7 @@ def far_outbox(proxy: LosingProxy, settings: Any, monkeypatch: pytest.MonkeyPatc
     ask("DROP TABLE IF EXISTS regions_outbox_owed")
     with connections[FAR].schema_editor() as editor:
         editor.create_model(Owed)
-    monkeypatch.setattr(transactions.current, "_lookout", Lookout())
+    monkeypatch.setattr(transactions.current, "_lookout", OutboxPoller())
 
 
 def die_idle() -> None:

@@ -11,7 +11,7 @@ from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from beaker_regions import CacheManager, UnkeyableArgument
+from beaker_regions import CacheManager, UnkeyableArgumentError
 from tests.beaker_regions.conftest import Calls
 
 
@@ -105,7 +105,7 @@ def test_an_instance_that_is_not_saved_is_refused(cache: CacheManager) -> None:
     def load(group: Group) -> str:
         return group.name
 
-    with pytest.raises(UnkeyableArgument, match=r"group.*not saved"):
+    with pytest.raises(UnkeyableArgumentError, match=r"group.*not saved"):
         load(Group(name="new"))
 
 
@@ -117,9 +117,11 @@ def test_a_request_is_refused_with_what_to_do(cache: CacheManager) -> None:
         return "a page"
 
     for request in (RequestFactory().get("/"), [HttpRequest()]):
-        with pytest.raises(UnkeyableArgument, match=r"view.*'request'.*region_page") as refused:
+        with pytest.raises(
+            UnkeyableArgumentError, match=r"view.*'request'.*region_page"
+        ) as refused:
             view(request)
         assert "ignore" not in str(refused.value)
-    with pytest.raises(UnkeyableArgument, match="session") as refused:
+    with pytest.raises(UnkeyableArgumentError, match="session") as refused:
         view(SessionStore())
     assert "ignore" not in str(refused.value)

@@ -155,7 +155,7 @@ class TestCases(TestCase):
         from beaker_regions.engine import transactions
         transactions.current._lookout._until = 0.0
         with self.assertNumQueries(0):
-            self.assertTrue(transactions.current.informed())
+            self.assertTrue(transactions.current.is_caught_up())
         with self.assertNumQueries(1):
             names()
             names()

@@ -10,7 +10,7 @@ import pytest
 from django.template import Context, engines
 
 from beaker_regions.django.pages.dependencies import recorder, recording
-from beaker_regions.django.pages.prefetch import Ahead, call, remembering
+from beaker_regions.django.pages.prefetch import Prefetch, call, remembering
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def test_what_is_looked_up_ahead_is_for_the_request_alone(
     shown = remembering()("session", "/")
     shown.entries = (load.entry(2),)
     load(1), load(2)
-    ahead = Ahead(cache["functions"], shown)
+    ahead = Prefetch(cache["functions"], shown)
     with ahead.looking():
         assert call(load, 1) == 1
         context = contextvars.copy_context()

@@ -80,7 +80,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(row: Row)
 def test_all_of_a_transaction_is_delivered_at_once(
     row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = row.cache["functions"].store.authority
+    store = row.cache["functions"].store.generation_store
     invalidate, delivered = store.invalidate, []
 
     def recorded(scopes: Any, *args: Any) -> None:

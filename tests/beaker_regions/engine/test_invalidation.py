@@ -86,7 +86,7 @@ def before_and_after_each_store(
 
         monkeypatch.setattr(store, "invalidate", disturbed)
 
-    for store in {manager[name].store.authority for name in manager.options}:
+    for store in {manager[name].store.generation_store for name in manager.options}:
         disturb(store)
 
 

@@ -27,7 +27,7 @@ from beaker_regions.entries.entry import Entry, address_of, entry_scope
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import GENERATION_SIZE, Signer
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import StoreUnavailable
+from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached import generations as memcached_generations
 from beaker_regions.stores.memcached import store as memcached
 from beaker_regions.stores.memcached.connection import Connection, Item
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from beaker_regions.engine.store import Lease
-    from beaker_regions.entries.entry import Reading
+    from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.records import Record
     from tests.beaker_regions.turns import Choose, Steps
 
@@ -63,7 +63,7 @@ class ModelConnection(Connection):
 
     def _at(self, key: str) -> str:
         if self._server in self._run.down:
-            raise StoreUnavailable("server", "it is down")
+            raise StoreUnavailableError("server", "it is down")
         return f"{self._server} {key}"
 
     def _item(self, value: bytes) -> Item:
@@ -300,7 +300,7 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
     taken = 0
 
     class Counting(Waiter):
-        def saw(self, reading: Reading | None) -> None:
+        def saw(self, reading: Lookup | None) -> None:
             super().saw(reading)
             self.latest = reading
 

@@ -20,9 +20,9 @@ from beaker_regions.entries import records
 from beaker_regions.entries.records import (
     ADDRESS_SIZE,
     Codec,
-    OtherFormat,
+    OtherFormatError,
     Record,
-    RecordRefused,
+    RecordRefusedError,
     Signer,
     dump_value,
     load_value,
@@ -157,7 +157,7 @@ def test_no_border_of_any_kind_of_record_can_be_moved(
                 (address[size:] + rest[:size], head + rest[size:] + address[:size]),
             ]
         for elsewhere, bytes_ in forged:
-            with pytest.raises(RecordRefused):
+            with pytest.raises(RecordRefusedError):
                 signer.open(elsewhere, bytes_)
 
 
@@ -170,7 +170,7 @@ def test_a_record_of_one_kind_of_store_is_none_of_another(
     signers = [cast("Any", cache["functions"].store)._signer for cache in caches]
     record = Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"payload")
     for one, other in itertools.permutations(signers, 2):
-        with pytest.raises(RecordRefused):
+        with pytest.raises(RecordRefusedError):
             other.open(bytes(ADDRESS_SIZE), one.seal(bytes(ADDRESS_SIZE), record))
 
 
@@ -191,7 +191,7 @@ def test_pieces_of_a_record_make_no_other(payload: bytes, cuts: list[int], rando
     for size in range(len(joined) + 1):
         forged = joined[:size], sealed[:SEALED] + joined[size:]
         if forged != (address, sealed):
-            with pytest.raises(RecordRefused):
+            with pytest.raises(RecordRefusedError):
                 signer.open(*forged)
 
 
@@ -200,7 +200,7 @@ def test_a_kind_is_told_from_every_other(one: str, other: str) -> None:
     record = Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"")
     sealed = Signer(["secret"], one).seal(bytes(ADDRESS_SIZE), record)
     if one != other:
-        with pytest.raises(RecordRefused):
+        with pytest.raises(RecordRefusedError):
             Signer(["secret"], other).open(bytes(ADDRESS_SIZE), sealed)
 
 
@@ -209,7 +209,7 @@ def test_a_codec_that_is_not_known_is_refused(codec: Any) -> None:
     """It is of a later release, which has the same secret."""
     signer = Signer(["secret"], "file")
     sealed = signer.seal(bytes(ADDRESS_SIZE), Record((), 1.0, 2.0, 0.0, codec, b""))
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         signer.open(bytes(ADDRESS_SIZE), sealed)
 
 
@@ -246,14 +246,14 @@ def test_a_record_that_is_cut_anywhere_is_not_taken_for_another_releases() -> No
     signer, address = Signer(["secret"], "file"), bytes(ADDRESS_SIZE)
     sealed = signer.seal(address, Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"value"))
     for size in range(len(sealed)):
-        with pytest.raises(RecordRefused) as refused:
+        with pytest.raises(RecordRefusedError) as refused:
             signer.open(address, sealed[:size])
-        assert not isinstance(refused.value, OtherFormat), size
+        assert not isinstance(refused.value, OtherFormatError), size
 
 
 def test_what_other_formats_hold_is_not_unpickled() -> None:
     signer = Signer(["secret"], "file")
-    with pytest.raises(OtherFormat):
+    with pytest.raises(OtherFormatError):
         signer.open(bytes(ADDRESS_SIZE), b"BRG\x01" + bytes(40) + pickle.dumps(Harmful()))
     assert not _ran
     with pytest.raises(ValueError, match="no value of its own"):

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beaker_regions import ConfigurationError, UnkeyableArgument
+from beaker_regions import ConfigurationError, UnkeyableArgumentError
 from beaker_regions.entries.keys import Binder, encode, register
 
 TWO_HOURS = datetime.timedelta(hours=2)
@@ -256,7 +256,9 @@ def test_an_argument_without_a_stable_key_is_refused_by_name(value: Any) -> None
     def report(year: int, source: Any) -> None: ...
 
     binder = Binder(report)
-    with pytest.raises(UnkeyableArgument, match=r"report: argument 'source'.*ignore=\['source'\]"):
+    with pytest.raises(
+        UnkeyableArgumentError, match=r"report: argument 'source'.*ignore=\['source'\]"
+    ):
         binder.encode(binder.bind((2026, value), {}))
 
 
@@ -271,7 +273,7 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
     binder = Binder(function)
-    with pytest.raises(UnkeyableArgument):
+    with pytest.raises(UnkeyableArgumentError):
         binder.encode(binder.bind((endless,), {}))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beaker_regions.entries.records import (
     Codec,
     Record,
-    RecordRefused,
+    RecordRefusedError,
     Signer,
     dump_value,
     load_value,
@@ -44,20 +44,20 @@ def test_a_changed_bit_is_refused(record: Record, data: st.DataObject) -> None:
     sealed = bytearray(SIGNER.seal(ADDRESS, record))
     at = data.draw(st.integers(0, len(sealed) - 1))
     sealed[at] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, bytes(sealed))
 
 
 @given(records, st.data())
 def test_a_record_cut_short_is_refused(record: Record, data: st.DataObject) -> None:
     sealed = SIGNER.seal(ADDRESS, record)
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, sealed[: data.draw(st.integers(0, len(sealed) - 1))])
 
 
 @given(st.binary(max_size=300))
 def test_foreign_bytes_are_refused(foreign: bytes) -> None:
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, foreign)
 
 
@@ -68,13 +68,13 @@ def record_of(value: Any) -> Record:
 
 def test_a_record_moved_to_another_entry_is_refused() -> None:
     sealed = SIGNER.seal(ADDRESS, record_of("mine"))
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(b"b" * 20, sealed)
 
 
 def test_a_record_of_another_secret_is_refused() -> None:
     sealed = Signer(["other"], "file").seal(ADDRESS, record_of("value"))
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, sealed)
 
 
@@ -82,7 +82,7 @@ def test_a_rotated_secret_still_opens() -> None:
     sealed = SIGNER.seal(ADDRESS, record_of("value"))
     rotated = Signer(["new", "secret"], "file")
     assert load_value(rotated.open(ADDRESS, sealed)) == "value"
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, rotated.seal(ADDRESS, record_of("value")))
 
 
@@ -95,7 +95,7 @@ def test_a_pickle_that_is_not_sealed_is_never_run() -> None:
     harmful = pickle.dumps(_Harmful())
     good = SIGNER.seal(ADDRESS, record_of(1))
     for forged in (harmful, good[:4] + harmful, good[:42] + harmful):
-        with pytest.raises(RecordRefused):
+        with pytest.raises(RecordRefusedError):
             SIGNER.open(ADDRESS, forged)
 
 

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beaker_regions import StoreUnavailable
+from beaker_regions import StoreUnavailableError
 from beaker_regions.entries.entry import region_scope, tag_scope
-from beaker_regions.stores.pending import Journal
+from beaker_regions.stores.pending import PersistentQueue
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, make_manager
 
@@ -89,7 +89,7 @@ class Server:
 
     def change(self, scopes: Iterable[str]) -> None:
         if not self.up:
-            raise StoreUnavailable("server", "away")
+            raise StoreUnavailableError("server", "away")
         self.invalidated += sorted(scopes)
 
 
@@ -104,11 +104,11 @@ def owed(path: Path) -> int:
 
 
 def test_what_is_owed_stays_owed_until_it_is_delivered(tmp_path: Path, server: Server) -> None:
-    one, other = (Journal(tmp_path / "folder" / "server") for _ in range(2))
+    one, other = (PersistentQueue(tmp_path / "folder" / "server") for _ in range(2))
     one.deliver(server.change)
     one.keep([A, B])
     server.up = False
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         other.deliver(server.change)
     one.keep([B, C])
     server.up = True
@@ -119,13 +119,13 @@ def test_what_is_owed_stays_owed_until_it_is_delivered(tmp_path: Path, server: S
 
 
 def test_what_is_owed_already_takes_no_more_room(tmp_path: Path, server: Server) -> None:
-    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A, B])
     size = owed(tmp_path / "server")
     server.up = False
     for _ in range(10):
         other.keep([B, A])
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             one.deliver(server.change)
     assert owed(tmp_path / "server") == size
     server.up = True
@@ -138,7 +138,7 @@ def test_what_is_owed_already_takes_no_more_room(tmp_path: Path, server: Server)
 def test_what_is_owed_while_it_is_being_delivered_is_delivered_again(
     tmp_path: Path, server: Server
 ) -> None:
-    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A, B])
 
     def change(scopes: Iterable[str]) -> None:
@@ -151,11 +151,11 @@ def test_what_is_owed_while_it_is_being_delivered_is_delivered_again(
 
 
 def test_while_one_process_delivers_the_others_do_not_read(tmp_path: Path, server: Server) -> None:
-    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A])
 
     def change(scopes: Iterable[str]) -> None:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             other.deliver(server.change)
         server.change(scopes)
 
@@ -165,7 +165,7 @@ def test_while_one_process_delivers_the_others_do_not_read(tmp_path: Path, serve
 
 def test_without_a_journal_the_process_itself_remembers(tmp_path: Path, server: Server) -> None:
     (tmp_path / "folder").touch()
-    journal = Journal(tmp_path / "folder" / "server")
+    journal = PersistentQueue(tmp_path / "folder" / "server")
     journal.keep([A])
     journal.deliver(server.change)
     assert server.invalidated == [A]
@@ -173,12 +173,12 @@ def test_without_a_journal_the_process_itself_remembers(tmp_path: Path, server: 
 
 def test_the_file_of_a_former_release_is_delivered(tmp_path: Path, server: Server) -> None:
     (tmp_path / "server").write_text(f"\n{A}\n\n{B}\n")
-    journal = Journal(tmp_path / "server")
+    journal = PersistentQueue(tmp_path / "server")
     journal.keep([C])
     journal.deliver(server.change)
     assert sorted(server.invalidated) == [A, B, C]
     journal.keep([D])
-    Journal(tmp_path / "server").deliver(server.change)
+    PersistentQueue(tmp_path / "server").deliver(server.change)
     assert server.invalidated[-1] == D
 
 
@@ -188,7 +188,7 @@ def test_while_another_process_delivers_nobody_takes_the_server_for_failing(
     load = read_only_by(memcached.address, tmp_path, calls, retry=600)
     assert (load(), load()) == (1, 1)
     path = tmp_path / "undelivered" / quote(memcached.address, safe="")
-    journal = Journal(path)
+    journal = PersistentQueue(path)
     journal.keep([A])
     with path.with_name(f"{path.name}.turn").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as that process does
@@ -202,12 +202,12 @@ def test_what_is_owed_while_others_deliver_is_found_by_them(tmp_path: Path, serv
     scopes = [tag_scope(str(number)) for number in range(1500)]
 
     def keep() -> None:
-        journal = Journal(path)
+        journal = PersistentQueue(path)
         for scope in scopes:
             journal.keep([scope])
 
     child = fork(keep)
-    journal = Journal(path)
+    journal = PersistentQueue(path)
     while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         journal.deliver(server.change)
     assert statuses([child]) == [0]
@@ -253,7 +253,7 @@ def test_a_damaged_journal_fails_nobody_and_nothing_that_it_may_have_named_is_se
     load = read_only_by(memcached.address, tmp_path, calls, client=client)
     assert (load(), load()) == (1, 1)
     path = tmp_path / "undelivered" / quote(memcached.address, safe="")
-    Journal(path).keep([A])
+    PersistentQueue(path).keep([A])
     with (path / "owed").open("ab") as file:
         file.write(damage)
     assert (load(), load()) == (2, 2)
@@ -267,7 +267,7 @@ def test_what_is_whole_of_a_damaged_journal_is_delivered(
 ) -> None:
     server = Server()
     with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "server")
+        journal = PersistentQueue(Path(folder) / "server")
         journal.cover(REGION)
         journal.keep(kept)
         file = Path(folder) / "server" / "owed"
@@ -292,7 +292,7 @@ def test_what_is_whole_of_a_damaged_journal_is_delivered(
 def test_a_child_forked_while_it_is_delivered_keeps_nothing_locked(
     tmp_path: Path, server: Server
 ) -> None:
-    one, other = (Journal(tmp_path / "server") for _ in range(2))
+    one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A])
     begun, proceed = threading.Event(), threading.Event()
 
@@ -322,7 +322,7 @@ def test_a_child_forked_while_a_process_remembers_can_remember_too(
     tmp_path: Path, server: Server
 ) -> None:
     (tmp_path / "folder").touch()
-    journal = Journal(tmp_path / "folder" / "server")
+    journal = PersistentQueue(tmp_path / "folder" / "server")
     taken, proceed = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -351,7 +351,7 @@ def test_whoever_stops_while_it_delivers_holds_up_nobody(
     tmp_path: Path, server: Server, what: str
 ) -> None:
     path = tmp_path / "server"
-    Journal(path).keep([A])
+    PersistentQueue(path).keep([A])
     told, tell = os.pipe()
 
     def deliver() -> None:
@@ -364,7 +364,7 @@ def test_whoever_stops_while_it_delivers_holds_up_nobody(
             os.write(tell, b"begun\n")
             signal.pause()
 
-        Journal(path).deliver(change)
+        PersistentQueue(path).deliver(change)
 
     child = fork(deliver)
     with open(told, "rb") as lines:
@@ -374,14 +374,14 @@ def test_whoever_stops_while_it_delivers_holds_up_nobody(
             lines.readline()
         os.kill(child, signal.SIGKILL if grandchild else signal.SIGSTOP)
         try:
-            other = Journal(path)
+            other = PersistentQueue(path)
             started = time.monotonic()
             other.keep([B])
             while time.monotonic() < started + 20:
                 try:
                     other.deliver(server.change)
                     break
-                except StoreUnavailable:
+                except StoreUnavailableError:
                     time.sleep(0.05)
             assert server.invalidated == [A, B]
         finally:

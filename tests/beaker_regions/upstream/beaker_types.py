@@ -19,7 +19,7 @@ import beaker.cache
 import beaker_tests  # type: ignore[import-not-found]
 import pytest
 
-from beaker_regions import install
+from beaker_regions import patch_beaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ TYPE = _REGION.pop("type")
 if TYPE != "file":
     LEFT_OUT["test_directory_goes_away"] = "removes the file type's folder"
 CACHE_ARGS = {"type": TYPE} | {k: v for k, v in _REGION.items() if k in ("url", "data_dir")}
-install(**_REGION)
+patch_beaker(**_REGION)
 _types = beaker.cache.clsmap._clsmap
 _ours: Callable[..., RegionNamespace] = _types[TYPE]
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from beaker_regions.django.outbox import delivery, poller
 from beaker_regions.django.outbox.models import Owed
-from beaker_regions.django.outbox.poller import Lookout
+from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from beaker_regions.entries.entry import tag_scope
 from tests.beaker_regions.conftest import make_manager
@@ -47,7 +47,7 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
     assert row.read() == "old"
 
     def write_and_die() -> None:
-        store = row.cache["functions"].store.authority
+        store = row.cache["functions"].store.generation_store
         monkeypatch.setattr(store, "invalidate", lambda *_: os._exit(9))
         with transaction.atomic():
             row.write("new")
@@ -107,7 +107,7 @@ def test_what_one_host_owes_its_own_folder_no_other_host_takes_for_its_own(
     assert one.read() == "old"
 
     def write_and_die() -> None:
-        store = one.cache["functions"].store.authority
+        store = one.cache["functions"].store.generation_store
         monkeypatch.setattr(store, "invalidate", lambda *_: os._exit(9))
         with transaction.atomic():
             one.write("new")
@@ -116,13 +116,13 @@ def test_what_one_host_owes_its_own_folder_no_other_host_takes_for_its_own(
     regions_of_one = list(region._regions)
     Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     host("another").read()
-    Lookout().at_request()
+    OutboxPoller().at_request()
     assert Owed.objects.count() == 1, "it is not for that folder"
     region._regions.clear()
     region._regions.update(regions_of_one)
-    monkeypatch.setattr(transactions.current, "_lookout", Lookout())
+    monkeypatch.setattr(transactions.current, "_lookout", OutboxPoller())
     if looks_at == "requests":
-        Lookout().at_request()
+        OutboxPoller().at_request()
     assert one.read() == "new"
     assert not Owed.objects.exists()
 
@@ -267,10 +267,10 @@ def test_requests_deliver_what_was_left(
 ) -> None:
     Owed.objects.create(region="functions", scopes="tag")
     Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    monkeypatch.setattr(poller, "ALARM", 60.0)
+    monkeypatch.setattr(poller, "POLL_BUSY", 60.0)
     # Signals reach the process's own, too, which is not to go by that afterwards.
     monkeypatch.setattr(transactions.current._lookout, "_until", 0.0)  # type: ignore[attr-defined]
-    look = Lookout().at_request
+    look = OutboxPoller().at_request
     request_started.connect(look)
     try:
         request_started.send(sender=None)
@@ -289,7 +289,7 @@ def test_a_database_that_is_away_is_said_and_harms_nobody(
     with connection.schema_editor() as editor:
         editor.delete_model(Owed)
     try:
-        Lookout().at_request()
+        OutboxPoller().at_request()
         assert "the outbox cannot be read" in caplog.text
     finally:
         with connection.schema_editor() as editor:

@@ -15,7 +15,7 @@ from django.db import connection, connections, transaction
 
 from beaker_regions.django.outbox import poller
 from beaker_regions.django.outbox.models import DatabaseNow, Owed
-from beaker_regions.django.outbox.poller import Lookout
+from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import Row
@@ -168,7 +168,7 @@ def test_a_transaction_waits_for_others_once(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    monkeypatch.setattr(Lookout, "wait_for_others", lambda _, rows: waited.append(len(rows)))
+    monkeypatch.setattr(OutboxPoller, "wait_for_others", lambda _, rows: waited.append(len(rows)))
     cache = manager(cut_off(memcached))
     with transaction.atomic():
         for number in range(10):
@@ -182,7 +182,7 @@ def test_a_transaction_waits_for_others_once(
 def test_what_is_delivered_waits_for_nobody(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(Lookout, "wait_for_others")
+    monkeypatch.delattr(OutboxPoller, "wait_for_others")
     cache = manager(memcached.address)
     with transaction.atomic():
         cache.invalidate_tags("tag")
@@ -192,7 +192,7 @@ def test_what_is_delivered_waits_for_nobody(
 def test_a_region_that_no_other_host_has_waits_for_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(Lookout, "wait_for_others")
+    monkeypatch.delattr(OutboxPoller, "wait_for_others")
     cache = make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests")
     cache.invalidate_region("functions")
     with transaction.atomic():
@@ -211,8 +211,8 @@ def test_in_a_transaction_that_outlasts_a_look_functions_run(
     own = Row(make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests"))
     row = Row(manager(memcached.address))
     assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
-    monkeypatch.setattr(poller, "CALM", 0.0)
-    monkeypatch.setattr(transactions.current, "_lookout", poller.Lookout())
+    monkeypatch.setattr(poller, "POLL_IDLE", 0.0)
+    monkeypatch.setattr(transactions.current, "_lookout", poller.OutboxPoller())
     with transaction.atomic():
         assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
     assert [row.loads, own.loads] == [3, 1]
@@ -228,7 +228,7 @@ def test_a_database_that_is_away_keeps_nobody_from_reading(
     with connection.schema_editor() as editor:
         editor.delete_model(Owed)
     try:
-        monkeypatch.setattr(transactions.current, "_lookout", poller.Lookout())
+        monkeypatch.setattr(transactions.current, "_lookout", poller.OutboxPoller())
         assert [row.read(), row.loads] == ["old", 1]
         assert "the outbox cannot be read" in caplog.text
         manager(away).invalidate_tags("tag")

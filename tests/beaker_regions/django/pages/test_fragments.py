@@ -19,7 +19,7 @@ from django.urls import path
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
-from beaker_regions import ConfigurationError, UnkeyableArgument
+from beaker_regions import ConfigurationError, UnkeyableArgumentError
 from beaker_regions.django import manager, region_page
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.pages.conftest import Site
@@ -301,7 +301,7 @@ WRONG = {
     '{% region "functions" usr.pk %}{% endregion %}': (VariableDoesNotExist, "usr"),
     '{% region "functons" %}{% endregion %}': (ConfigurationError, "functions"),
     '{% region "functions" request %}{% endregion %}': (
-        UnkeyableArgument,
+        UnkeyableArgumentError,
         "region.*one request is no other",
     ),
     '{% region "functions" pk=1 tags="a:{kp}" %}{% endregion %}': (TemplateSyntaxError, "kp.*pk"),

@@ -21,7 +21,7 @@ from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from django.views.generic import TemplateView
 
-from beaker_regions import ConfigurationError, UnkeyableArgument
+from beaker_regions import ConfigurationError, UnkeyableArgumentError
 from beaker_regions.django import region_page
 from tests.beaker_regions.conftest import Manager, make_manager
 from tests.beaker_regions.django.pages.conftest import Site
@@ -406,7 +406,7 @@ def test_pages_by_session(
 @on_files
 def test_pages_by_what_cannot_be_told_apart_are_refused(site: Site, browser: Client) -> None:
     site.show("", by=lambda request: object())
-    with pytest.raises(UnkeyableArgument, match="by="):
+    with pytest.raises(UnkeyableArgumentError, match="by="):
         browser.get("/page/")
 
 

@@ -106,6 +106,6 @@ def test_what_one_site_owes_a_server_is_not_delivered_for_another(
     owing = Site(shop)
     assert owing.number(1) == (1, b"x")
     (server,) = shop["functions"].store._servers.values()  # type: ignore[attr-defined]
-    server.owe([owing.number.entry(1).scopes[0]])
+    server.keep_pending([owing.number.entry(1).scopes[0]])
     assert Site(blog).number(1) == (1, b"x")
     assert owing.number(1) == (2, b"x")

@@ -244,7 +244,7 @@ def test_an_invalidation_is_two_messages_to_each_of_several_servers(
     for invalidate, requests in (
         (load.invalidate_all, [2, 2]),
         (lambda: cache.invalidate_tags("all"), [2, 2]),
-        # What is one entry needs no announcement.
+        # What is one entry needs no tombstone.
         (lambda: load.invalidate(1), [1, 1]),
     ):
         load(1)
