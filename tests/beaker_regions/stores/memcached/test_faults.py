@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.beaker_regions.conftest import Calls, Manager
-from tests.beaker_regions.stores.conftest import failures
+from tests.beaker_regions.conftest import Calls, Manager, failures
 from tests.beaker_regions.stores.proxies import Proxy, forward
 from tests.servers import Memcached
 
