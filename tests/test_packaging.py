@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("regions", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("beaker_regions", "pyproject.toml", "README.md", "LICENSE")
 
 CONSUMER = """\
 from beaker_regions import CacheManager, parse_cache_config_options
@@ -99,7 +99,7 @@ def test_the_wheel_has_all_that_the_library_is_and_nothing_else(wheel: Path) -> 
 def test_its_metadata_forces_no_framework_on_anybody(wheel: Path, tmp_path: Path) -> None:
     told = importlib.metadata.Distribution.at(_metadata(wheel, tmp_path))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (told.metadata["Name"], told.version) == ("regions", project["version"])
+    assert (told.metadata["Name"], told.version) == ("beaker-regions", project["version"])
     assert told.metadata["Requires-Python"] == ">=3.11"
     assert told.metadata["License-Expression"] == "MIT"
     assert "# Regions" in (told.read_text("METADATA") or "")

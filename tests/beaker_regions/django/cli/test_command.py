@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.servers import Memcached
 
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def regions(*arguments: str) -> tuple[str, str]:
@@ -136,7 +136,8 @@ def test_functions_that_no_page_imports_are_found_by_their_application(
     application.mkdir()
     (application / "__init__.py").touch()
     (application / "cached.py").write_text(
-        f"from regions.region import regions_named\nNAMES = regions_named({shelf!r})[0].functions\n"
+        "from beaker_regions.engine.region import regions_named\n"
+        f"NAMES = regions_named({shelf!r})[0].functions\n"
         "NAMES['shop_with_cached.prices'] = None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -156,7 +157,7 @@ def test_the_module_of_the_regions_is_imported(tmp_path: Path) -> None:
         "from beakercache import cache\n@cache.region('functions')\ndef prices(): ...\n"
     )
     (tmp_path / "beakercache.py").write_text(
-        "from regions import *\ncache = CacheManager(**parse_cache_config_options({"
+        "from beaker_regions import *\ncache = CacheManager(**parse_cache_config_options({"
         "'cache.regions': 'functions', 'cache.type': 'file', 'cache.secret': 's', "
         f"'cache.data_dir': {str(tmp_path / 'data')!r}}}))\n"
     )

@@ -15,7 +15,7 @@ from django.test import Client
 from tests.beaker_regions.conftest import make_manager
 from tests.servers import Memcached
 
-DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana-dashboard.json"
+DASHBOARD = Path(__file__).parents[4] / "deploy" / "grafana-dashboard.json"
 
 
 def scraped(token: str | None, client: Client | None = None) -> tuple[int, str]:

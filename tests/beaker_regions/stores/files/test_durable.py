@@ -52,7 +52,7 @@ def observe(folder: Path, durable: bool) -> list[Event]:
     calls = "rename,renameat,renameat2,link,linkat,fsync,fdatasync"
     strace = ["strace", "-f", "-y", "-qq", "-s", "999", "-e", f"trace={calls}", "-o", str(trace)]
     program = [sys.executable, "-c", PROGRAM, str(folder), str(durable)]
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     subprocess.run([*strace, *program], check=True, cwd=root)
     events = []
     begun: dict[str, str] = {}  # by thread: a call during which another thread's was noted
