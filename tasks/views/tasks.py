@@ -36,7 +36,7 @@ PART = "X-Part"
 # max_age=None, Back shows the page as it was.
 @region_page(
     "functions",
-    by=ownership.viewer,
+    vary_by=ownership.viewer,
     params=("show", "page"),
     tags=ownership.tags_of_pages,
     max_age=None,

@@ -1,10 +1,10 @@
 """Whole pages in a region: with their forms, for each who may see them, never an old one.
 
-    @region_page("functions", by=lists.list_id, tags=["list:{by}"])
+    @region_page("functions", vary_by=lists.list_id, tags=["list:{vary_by}"])
     def index(request): ...
 
 A page is stored by scheme, host, path and the parameters that ``params`` names, by language and
-time zone, by the header fields that it varies on, by what ``by`` says, and by the release of
+time zone, by the header fields that it varies on, by what ``vary_by`` says, and by the release of
 templates and static files. Django's middleware is around it as it is around the view. A browser
 that goes to the page asks whether the one it has still holds. One that goes *back* shows what it
 has without asking, here as anywhere, unless ``max_age`` is None. (Django's ``@never_cache`` around
@@ -18,7 +18,7 @@ import functools
 import inspect
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpResponseBase
@@ -37,7 +37,7 @@ from beaker_regions.engine.drivers import run, run_async
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import ConfigurationError
+from beaker_regions.errors import ConfigurationError, nearest
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ logger = logging.getLogger("beaker_regions.django")
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
+OPTIONS = ("tags", "vary_by", "params", "expire", "max_age", "version")
+"""What `region_page` takes beside the region."""
+
 HIDDEN = "a CSRF token or a hole is not in it as it is"
 
 
@@ -63,32 +66,49 @@ def region_page(
     region: Region | str,
     *,
     tags: Iterable[str] | Callable[..., Iterable[str]] = (),
-    by: str | By | None = None,
+    vary_by: str | By | None = None,
     params: Iterable[str] = (),
     expire: float | None = None,
     max_age: float | None = 0,
     version: int | str = 0,
+    **unknown: Never,
 ) -> Callable[[View], View]:
-    """Decorate a view so that its pages are kept in ``region``, or in the one of that name.
+    """Keep the pages of a view in a region.
 
-    ``tags`` are templates over what the URL gives the view and over ``by``, or a function of the
-    view's arguments. ``by`` is "user", "session", or a function of the request: who is told apart
-    by it gets pages of their own. Where it gives None, as "user" does for whoever has not logged
-    in, a page is for everybody, and kept only if the view asks neither session nor cookies.
+        @region_page("functions", vary_by="user", params=["page"], tags=["user:{vary_by}"])
+        def index(request): ...
 
-    ``params`` names the parameters of the query string that the page depends on. A request with
-    any other is answered by the view, and not kept: else each ``?x=random`` would be one more page
-    in the store. Pages expire after ``expire`` seconds (None: the region's);
-    browsers use theirs without asking for ``max_age`` seconds; None: they may not keep it, not
-    even for going back. Pages of another ``version`` are not looked at. Raises ConfigurationError.
+    Args:
+        region: The region, or the name of one that `use_manager` made known.
+        tags: Templates over the URL's arguments and ``{vary_by}``, or a function that takes the
+            view's arguments and returns the tags. `invalidate_tags` makes the pages stale.
+        vary_by: "user", "session", or a function of the request. Each value that it returns gets
+            pages of its own. Where it returns None, as "user" does for a visitor who has not
+            logged in, the page is shared, and stored only if the view reads neither the session
+            nor a cookie.
+        params: The query parameters that the page depends on. A request with another parameter
+            is answered by the view and not stored; otherwise each ``?x=random`` would add a page.
+        expire: Seconds until a page expires; None: the region's.
+        max_age: Seconds for which a browser shows its copy without asking. 0: it asks each time.
+            None: it may not keep a copy, not even for its Back button.
+        version: Pages that were stored under another version are misses.
+
+    Returns:
+        A decorator for views, synchronous or asynchronous.
+
+    Raises:
+        ConfigurationError: There is no such region or option, or an option has a wrong value.
     """
+    for option in unknown:
+        hint = "write vary_by=" if option == "by" else nearest(option, OPTIONS)
+        raise ConfigurationError(f"region_page: {option}: no such option; {hint}")
     for option, value in (("tags", tags), ("params", params)):
         if isinstance(value, str):
             raise ConfigurationError(f"region_page: {option}={value!r} is one string; give a list")
     if isinstance(region, str):
         region = region_named(region)
     try:
-        asked = asked_by(by)
+        asked = asked_by(vary_by)
         life = region.options.expire if expire is None else lifetime(expire)
         age = None if max_age is None else seconds(max_age)
     except ValueError as error:

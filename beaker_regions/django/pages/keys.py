@@ -93,8 +93,8 @@ class PageKeys:
             key = encode((url, query, _own_arguments(visit), by))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(
-                f"{name}: what by= gives, and what another view passes to this one, tells pages "
-                f"apart, and cannot be part of a key: {error}"
+                f"{name}: the value of vary_by=, or an argument from another view, cannot be part "
+                f"of a key: {error}"
             ) from error
         identity, *shared = self._shared(name)
         scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
@@ -141,7 +141,7 @@ class PageKeys:
     def _tags_of(self, visit: Visit, by: Any) -> Iterable[str]:
         if callable(self._tags):
             return self._tags(visit.request, *visit.args, **visit.kwargs)
-        values = {**visit.kwargs, "by": by}
+        values = {**visit.kwargs, "vary_by": by}
         try:
             return [tag.format_map(values) for tag in self._tags]
         except (LookupError, ValueError, AttributeError) as error:

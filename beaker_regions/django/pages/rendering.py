@@ -145,7 +145,7 @@ class Watch:
             return "it has a nonce"
         # A middleware that asked the session before may have told the view.
         if nobody and (self._read or is_authenticated(self._request)):
-            return "it may depend on who asks, and is not kept by= that"
+            return "it may depend on the visitor, and vary_by= does not name one"
         return ""
 
 
@@ -196,5 +196,5 @@ def why_not_stored(response: HttpResponseBase, nobody: bool) -> str:
     if "*" in vary:
         return "it varies on everything"
     if nobody and not vary.isdisjoint(CREDENTIALS):
-        return "it varies on who asks, and is not kept by= that"
+        return "it varies on the visitor, and vary_by= does not name one"
     return ""

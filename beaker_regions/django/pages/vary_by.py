@@ -21,7 +21,7 @@ def asked_by(by: str | By | None) -> By | None:
     if by is None or callable(by):
         return by
     if by not in _WHO:
-        raise ValueError(f"by={by!r}: {nearest(by, _WHO)}, or a function of the request")
+        raise ValueError(f"vary_by={by!r}: {nearest(by, _WHO)}, or a function of the request")
     return _WHO[by]
 
 

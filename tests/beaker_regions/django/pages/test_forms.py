@@ -147,7 +147,7 @@ def test_a_view_that_changes_the_secret(forms: Site, browser: Client) -> None:
 @on_files
 def test_a_secret_in_the_session(forms: Site, browser: Client, settings: Any) -> None:
     settings.CSRF_USE_SESSIONS = True
-    forms.show(FORM + "{{ renders }}", by=lambda request: 7)
+    forms.show(FORM + "{{ renders }}", vary_by=lambda request: 7)
     for _ in range(2):
         page = visit(browser)
         assert page[-1] == "1"

@@ -324,7 +324,7 @@ def test_what_is_written_wrongly_is_refused(site: Site, source: str) -> None:
 @on_files
 def test_templates_without_a_manager_say_what_to_do(site: Site) -> None:
     manager._manager = None
-    with pytest.raises(ConfigurationError, match="install"):
+    with pytest.raises(ConfigurationError, match="use_manager"):
         render(site, region(""))
 
 

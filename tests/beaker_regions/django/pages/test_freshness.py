@@ -57,7 +57,7 @@ def test_a_browser_asks_each_time_and_is_told_that_nothing_has_changed(
 def test_a_date_tells_of_a_page_only_when_no_other_can_have_it(site: Site, browser: Client) -> None:
     site.show("{{ renders }}", tags=["page"])
     site.show("{% csrf_token %}", "form/")
-    site.show("{{ renders }}", "keyed/", by=lambda request: 7)
+    site.show("{{ renders }}", "keyed/", vary_by=lambda request: 7)
     started = int(time.time())
     for url in ("/page/", "/form/", "/keyed/"):
         assert "Last-Modified" not in browser.get(url), "another may be made in this second"

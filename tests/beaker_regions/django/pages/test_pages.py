@@ -180,14 +180,14 @@ OF_ONE: dict[str, Callable[[Any], Any]] = {
 
 
 @on_files
-@pytest.mark.parametrize("by", [None, "session"])
+@pytest.mark.parametrize("vary_by", [None, "session"])
 @pytest.mark.parametrize("name", NEVER)
-def test_never_kept(site: Site, browser: Client, name: str, by: str | None) -> None:
+def test_never_kept(site: Site, browser: Client, name: str, vary_by: str | None) -> None:
     def view(request: HttpRequest) -> Any:
         site.renders()
         return NEVER[name](request)
 
-    site.page(view, by=by)
+    site.page(view, vary_by=vary_by)
     site.add(NEVER[name], "plain/")
     first, plain = browser.get("/page/"), browser.get("/plain/")
     assert first.status_code == plain.status_code
@@ -204,7 +204,7 @@ def test_kept_only_by_who_asks(site: Site, browser: Client, name: str) -> None:
         return OF_ONE[name](request)
 
     site.page(view)
-    site.page(view, "keyed/", by=lambda request: 7)
+    site.page(view, "keyed/", vary_by=lambda request: 7)
     for _ in range(2):
         browser.get("/page/")
     assert site.renders.count == 2
@@ -241,7 +241,7 @@ def test_pages_by_user_of_those_who_have_not_logged_in(
         response.set_cookie("name", "ann")
         return response
 
-    site.page(view, by="user")
+    site.page(view, vary_by="user")
     site.add(write, "write/")
     assert body(other_browser) == body(other_browser) == "none"
     browser.get("/write/")
@@ -257,7 +257,7 @@ def test_what_says_nobody_is_not_believed_of_a_user(
     users = [User.objects.create(username=name) for name in ("ann", "bob")]
     site.page(
         lambda request: HttpResponse(f"{request.user.username} {site.renders()}"),
-        by=lambda request: None if request.user.is_authenticated else 0,
+        vary_by=lambda request: None if request.user.is_authenticated else 0,
     )
     for client, user in zip((browser, other_browser), users, strict=True):
         client.force_login(user)
@@ -268,7 +268,7 @@ def test_what_says_nobody_is_not_believed_of_a_user(
 def test_pages_by_user_are_kept_for_each_and_for_those_who_have_not_logged_in(
     site: Site, browser: Client, other_browser: Client
 ) -> None:
-    site.page(lambda request: HttpResponse(f"{request.user} {site.renders()}"), by="user")
+    site.page(lambda request: HttpResponse(f"{request.user} {site.renders()}"), vary_by="user")
     browser.force_login(User.objects.create(username="ann"))
     for _ in range(2):
         assert body(browser) == "ann 1"
@@ -284,8 +284,8 @@ def test_a_user_who_is_refused_shares_no_page_with_others_of_that_name(
     tag = f"user:{user.pk}"
     site.page(
         lambda request: HttpResponse(f"{request.user} {request.session.get('list')}"),
-        by=lambda request: request.session.get("_auth_user_id"),
-        tags=["user:{by}"],
+        vary_by=lambda request: request.session.get("_auth_user_id"),
+        tags=["user:{vary_by}"],
     )
 
     def write(request: HttpRequest) -> HttpResponse:
@@ -320,14 +320,16 @@ def test_a_user_who_is_changed_before_the_page_is_rendered(site: Site, browser: 
             site.cache.invalidate_tags(f"user:{found}")
         return found
 
-    site.page(lambda request: HttpResponse(request.user.first_name), by=by, tags=["user:{by}"])
+    site.page(
+        lambda request: HttpResponse(request.user.first_name), vary_by=by, tags=["user:{vary_by}"]
+    )
     browser.force_login(user)
     body(browser)
     assert body(browser) == "new"
 
 
 def test_messages_within_the_page_are_for_one(site: Site, browser: Client) -> None:
-    site.show("{% for message in messages %}{{ message }}{% endfor %}{{ renders }}", by="user")
+    site.show("{% for message in messages %}{{ message }}{% endfor %}{{ renders }}", vary_by="user")
     assert [body(browser), body(browser)] == ["1", "2"]
 
 
@@ -336,7 +338,7 @@ def test_whoever_sends_credentials_gets_an_answer_of_their_own(site: Site, brows
     site.show(
         "{{ request.headers.authorization }} {{ renders }}",
         "keyed/",
-        by=lambda request: request.headers.get("Authorization"),
+        vary_by=lambda request: request.headers.get("Authorization"),
     )
     for renders, name in enumerate(["ann", "bob", "ann"], 1):
         assert body(browser, headers={"authorization": name}) == f"{name} {renders}"
@@ -392,7 +394,7 @@ def test_pages_by_session(
         return HttpResponse()
 
     site.add(write, "write/")
-    site.show("{{ request.session.name }} {{ renders }}", by="session")
+    site.show("{{ request.session.name }} {{ renders }}", vary_by="session")
     browser.get("/write/?name=ann")
     other_browser.get("/write/?name=bob")
     assert [body(browser), body(other_browser)] == ["ann 1", "bob 2"]
@@ -405,8 +407,8 @@ def test_pages_by_session(
 
 @on_files
 def test_pages_by_what_cannot_be_told_apart_are_refused(site: Site, browser: Client) -> None:
-    site.show("", by=lambda request: object())
-    with pytest.raises(UnkeyableArgumentError, match="by="):
+    site.show("", vary_by=lambda request: object())
+    with pytest.raises(UnkeyableArgumentError, match="vary_by="):
         browser.get("/page/")
 
 
@@ -448,7 +450,12 @@ def test_a_page_for_each_language(site: Site, browser: Client) -> None:
 
 
 def test_tags_are_filled_or_refused(site: Site, browser: Client) -> None:
-    site.show("{{ renders }}", "by/<slug:name>/", by=lambda request: 7, tags=["list:{by}:{name}"])
+    site.show(
+        "{{ renders }}",
+        "by/<slug:name>/",
+        vary_by=lambda request: 7,
+        tags=["list:{vary_by}:{name}"],
+    )
     site.show(
         "{{ renders }}", "made/<slug:name>/", tags=lambda request, name: [f"{request.path}{name}"]
     )
@@ -463,7 +470,13 @@ def test_tags_are_filled_or_refused(site: Site, browser: Client) -> None:
 @on_files
 @pytest.mark.parametrize(
     ("options", "hint"),
-    [({"by": "usr"}, "user"), ({"expire": 0}, "seconds"), ({"tags": "a"}, "list")],
+    [
+        ({"vary_by": "usr"}, "user"),
+        ({"by": "user"}, "vary_by"),
+        ({"tag": ["a"]}, "tags"),
+        ({"expire": 0}, "seconds"),
+        ({"tags": "a"}, "list"),
+    ],
 )
 def test_wrong_options_are_refused_at_once(site: Site, options: dict[str, Any], hint: str) -> None:
     with pytest.raises(ConfigurationError, match=hint):

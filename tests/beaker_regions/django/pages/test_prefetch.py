@@ -58,7 +58,7 @@ def test_a_page_and_its_session_are_one_request(site: Site, proxy: Proxy) -> Non
         patch_vary_headers(response, ["Accept-Language"])
         return response
 
-    site.page(view, by=by_name, tags=["name:{by}"])
+    site.page(view, vary_by=by_name, tags=["name:{vary_by}"])
     browser = named("one")
     for renders in (1, 1):
         assert browser.get("/page/").content == b"one, %d" % renders
@@ -73,8 +73,8 @@ def test_a_page_and_its_session_are_one_request(site: Site, proxy: Proxy) -> Non
 def test_whoever_the_session_belongs_to_by_now_sees_their_own(site: Site, proxy: Proxy) -> None:
     site.page(
         lambda request: HttpResponse(f"{by_name(request)}, {site.renders()}"),
-        by=by_name,
-        tags=["name:{by}"],
+        vary_by=by_name,
+        tags=["name:{vary_by}"],
     )
     browser = named("one")
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_who_invalidates_while_asking_who_it_is_sees_no_old_page(
             site.cache.invalidate_tags("name:one")
         return name
 
-    site.page(lambda _: HttpResponse(f"{site.renders()}"), by=by, tags=["name:{by}"])
+    site.page(lambda _: HttpResponse(f"{site.renders()}"), vary_by=by, tags=["name:{vary_by}"])
     browser = named("one")
     for _ in range(2):
         assert browser.get("/page/").content == b"1"
@@ -117,7 +117,9 @@ def test_who_invalidates_while_asking_who_it_is_sees_no_old_page(
 def test_a_server_that_is_gone_costs_neither_session_nor_page(
     site: Site, proxy: Proxy, memcached: Memcached
 ) -> None:
-    site.page(lambda request: HttpResponse(f"{by_name(request)}, {site.renders()}"), by=by_name)
+    site.page(
+        lambda request: HttpResponse(f"{by_name(request)}, {site.renders()}"), vary_by=by_name
+    )
     browser = named("one")
     for _ in range(2):
         assert browser.get("/page/").content == b"one, 1"
@@ -127,7 +129,7 @@ def test_a_server_that_is_gone_costs_neither_session_nor_page(
 
 
 def test_a_session_that_is_not_djangos_is_none_to_look_ahead_with(site: Site, proxy: Proxy) -> None:
-    @region_page(site.cache["functions"], by=by_name)
+    @region_page(site.cache["functions"], vary_by=by_name)
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(f"{by_name(request)}, {site.renders()}")
 
