@@ -150,13 +150,13 @@ def test_what_a_region_cannot_do_is_refused(
 def test_a_cache_that_was_opened_before_regions_were_known(
     cache: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", None)
+    monkeypatch.setattr("beaker_regions.django.manager._manager", None)
     # As packages do where their models are imported, before any application is ready.
     with of("functions"):
         opened = caches["default"]
         with pytest.raises(ConfigurationError, match="knows no region 'functions' yet"):
             opened.get("key")
-        monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+        monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
         opened.set("key", 1)
         assert opened.get("key") == caches["default"].get("key") == 1
 
@@ -166,9 +166,9 @@ def test_a_wrong_name_that_was_opened_before_regions_were_known(
 ) -> None:
     with of("wrong"):
         with monkeypatch.context() as before:
-            before.setattr("beaker_regions.django.pages.dependencies._manager", None)
+            before.setattr("beaker_regions.django.manager._manager", None)
             opened = caches["default"]
-        monkeypatch.setattr("beaker_regions.django.pages.dependencies._manager", cache)
+        monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
         assert [each.id for each in check_regions() if "'wrong'" in each.msg] == ["regions.E004"]
         with pytest.raises(ConfigurationError, match="'wrong'"):
             opened.get("key")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.django.pages import dependencies
+from beaker_regions.django import manager as known
 from beaker_regions.django.pages.dependencies import Need, fetch, judge
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries.freshness import Policy
@@ -43,7 +43,7 @@ def test_one_loads_it_when_a_part_was_invalidated(
     def whole() -> None:
         pass
 
-    monkeypatch.setattr(dependencies, "_manager", cache)
+    monkeypatch.setattr(known, "_manager", cache)
     region, entry, inner = cache["functions"], whole.entry(), part.entry()
 
     def load() -> Whole:
