@@ -3,7 +3,8 @@
 # make cluster-test   several hosts, as network namespaces of this machine, under faults
 
 PORT ?= 8000
-PYTHON ?= python3
+# Names a Python; without it, the newest that is here is taken.
+PYTHON ?=
 
 .PHONY: run test lint cluster-test
 
@@ -24,9 +25,10 @@ cluster-test: .venv/test
 	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e '.[tasks]'
 	@touch $@
 
-.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-upstream-tests.sh
+.venv/test: pyproject.toml requirements.txt scripts/install.sh scripts/install-servers.sh scripts/install-upstream-tests.sh scripts/install-django-5.2.sh
 	@scripts/install-servers.sh
 	@PYTHON=$(PYTHON) scripts/install.sh -r requirements.txt
 	@PYTHON=$(PYTHON) scripts/install.sh --no-deps -e .
 	@scripts/install-upstream-tests.sh
+	@scripts/install-django-5.2.sh
 	@touch $@

@@ -25,6 +25,8 @@ need nftables command -v nft
 need openssl command -v openssl
 need systemd command -v systemd-analyze
 need default-libmysqlclient-dev header mysql.h
+need libmemcached-dev header memcached.h
+need zlib1g-dev header zlib.h
 need pkg-config command -v pkg-config
 need gcc command -v gcc
 need libc6-dev header stdio.h

@@ -57,11 +57,11 @@ class Waiting:
         return True
 
     def __call__(self) -> None:
-        self.has_run = True
         if self.collected is None:
             self._committed.hooks.append(self)
         else:
             self.collected += self.kept
+        self.has_run = True
 
 
 class Committed(threading.local):
@@ -209,9 +209,11 @@ class DatabaseTransactions:
         return hook
 
     def _deliver(self) -> None:
-        hooks, self._committed.hooks = self._committed.hooks, []
+        hooks = list(self._committed.hooks)
         if hooks:
             self.deliver(hooks)
+            # After an exception, such as a time limit's, the next commit delivers them.
+            del self._committed.hooks[: len(hooks)]
 
     def _lost(self, hooks: Sequence[Any]) -> None:
         """Invalidate what may have been committed. What was written down stays, and is delivered

@@ -46,8 +46,10 @@ def test_django_caches_nothing() -> None:
     assert "cache" not in settings.SESSION_ENGINE
 
 
-def test_production_is_clean() -> None:
-    done = check("settings.production", "--deploy", "--fail-level", "DEBUG", **PRODUCTION)
+def test_production_is_clean(tmp_path: Path) -> None:
+    # From Django 6.0 on, the checks of models ask the database for its version.
+    variables = {**PRODUCTION, "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"}
+    done = check("settings.production", "--deploy", "--fail-level", "DEBUG", **variables)
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues" in done.stdout
 
