@@ -29,7 +29,7 @@ this way, and let the page be stored and be current after an invalidation that c
 load of the page took its generations after the change was over for all scopes of the invalidation,
 on all servers and in all stores (`beaker_regions.stores.memcached.generations`,
 `beaker_regions.stores.files.generations`, `beaker_regions.engine.invalidation`): until then it is
-given an tombstone, or nothing, under which nothing is stored. It asked for the fragment after
+given a tombstone, or nothing, under which nothing is stored. It asked for the fragment after
 that. So the fragment's generations, which were current at a moment later still, are of after the
 change, and the argument above holds for the fragment's load, and for what that was made of. Who
 notes an entry's generations to find out later whether a value was invalidated has to read them

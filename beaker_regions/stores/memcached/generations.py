@@ -3,7 +3,7 @@
 A value may be made of others, which lie on other servers: a page of fragments, these of what
 functions return. Were servers told of an invalidation one after the other, a page that begins to
 load on one that was told, and is made of a value on one that was not yet, would be old, stored,
-and current. So there are two rounds. The first puts an *tombstone* in the place of every
+and current. So there are two rounds. The first puts a *tombstone* in the place of every
 generation: no record matches one, and no load that begins while it is there can be stored. The
 second puts a new generation in the place of every tombstone.
 
@@ -12,19 +12,21 @@ begins with new generations, so after the end of the first round. What it finds 
 whatever server, under whichever of the scopes, matches new generations too, and was begun no
 sooner; and so on, down to what was loaded from what has changed.
 
-An tombstone may be gone before the second round: another invalidation of the same scope came
+A tombstone may be gone before the second round: another invalidation of the same scope came
 later and ended sooner, the server evicted it, or it ran out while this process was stopped. Who
 finds no tombstone begins anew; who finds another's leaves it to the other, whose first round
 ends after this one's. Who has begun anew often enough in vain deletes the generations instead: no
 record matches then.
 
-A server that fails in the second round may have lost its tombstone before the first one had
-ended on all others. So it owes the invalidation as one does that fails in the first: its
-generations are deleted before it is asked for anything else.
+A server that fails owes the invalidation: its generations are deleted before it is asked for
+anything else. It may be well again at once, and values be loaded there that are made of what the
+others have not been told of yet. So it owes the same once more, when all others have been told and
+before the second round. A server that fails in the second round may have lost its tombstone, and
+have been loaded from, before the first one had ended on all others. So these begin anew.
 
 All servers are told at the same time, each of all its generations in one message, so a round takes
 as long as its slowest server. The first round fetches what it has stored: so a compare-and-set in
-the second says whether an tombstone has stayed.
+the second says whether a tombstone has stayed.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ _SIGN = b"!"
 _ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
 """Bytes; by its size everybody knows that it is no generation."""
 ANNOUNCED, FOR_EACH = 1.0, 0.001
-"""Seconds for which an tombstone stays, at the least, of a process that does not come back, and
+"""Seconds for which a tombstone stays, at the least, of a process that does not come back, and
 as many more for each that is made: many times what both rounds take, time-outs included."""
 SLOWER = 3
 """How many times the duration of both rounds is added when they are made again: tombstones had
@@ -76,9 +78,9 @@ def change(
     """Give names new generations on their servers; call ``during`` between the two rounds.
     Returns the servers that could not be told, and owe it."""
     if during is None and _is_one_moment(spread):
-        failures, _ = _tell(spread, _delete)
-        return failures
-    failures = {}
+        return _tell(spread, _delete)[0]
+    failures: dict[Server, StoreUnavailableError] = {}
+    owing: dict[Server, Sequence[str]] = {}
     seconds = ANNOUNCED + FOR_EACH * sum(map(len, spread.values()))
     took = 0.0
     for _ in range(TRIES):
@@ -87,8 +89,10 @@ def change(
         started = time.monotonic()
         failed, announced = _tell(spread, partial(_announce, tombstone))
         failures |= failed
+        owing |= {server: spread[server] for server in failed}
         if during is not None:
             during()
+        _again(owing)
         failed, stayed = _answers(
             {
                 server: server.changing(spread[server], partial(_end, tombstone, items))
@@ -96,12 +100,21 @@ def change(
             }
         )
         failures |= failed
-        if all(stayed.values()):
+        if not failed and all(stayed.values()):
             return failures
+        owing |= {server: spread[server] for server in failed}
         spread = {server: spread[server] for server in stayed}
         took = time.monotonic() - started
     failed, _ = _tell(spread, _delete)
+    _again(owing)
     return failures | failed
+
+
+def _again(owing: Mapping[Server, Sequence[str]]) -> None:
+    """Let servers that failed owe it once more: what they owed may have been delivered already, and
+    values be loaded there since, made of what the others had not been told of yet."""
+    for server, names in owing.items():
+        server.keep_pending(names)
 
 
 def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
@@ -119,7 +132,7 @@ def _tell(
     and owe it, and what it returned for the others."""
     failures: dict[Server, StoreUnavailableError] = {}
     answers: dict[Server, T] = {}
-    # Those that are away first: nobody has to wait for an tombstone while they time out.
+    # Those that are away first: nobody has to wait for a tombstone while they time out.
     away = [server for server in spread if server.is_away]
     for some in (away, [server for server in spread if server not in away]):
         failed, told = _answers(
@@ -157,7 +170,7 @@ def _delete(keys: list[str], connection: Connection) -> Halves[None]:
 def _announce(
     tombstone: Tombstone, keys: list[str], connection: Connection
 ) -> Halves[dict[str, Item | None]]:
-    """Put an tombstone in the place of generations, or nothing where the server takes none.
+    """Put a tombstone in the place of generations, or nothing where the server takes none.
     Returns it by key; None where it does not lie there any more."""
     found = yield from connection.setting(keys, *tombstone)
     return {
@@ -169,7 +182,7 @@ def _announce(
 def _end(
     tombstone: Tombstone, announced: Mapping[str, Item | None], connection: Connection
 ) -> Halves[bool]:
-    """Put new generations in the place of an tombstone; return whether it was still there."""
+    """Put new generations in the place of a tombstone; return whether it was still there."""
     ours = {key: item for key, item in announced.items() if item is not None}
     others = [key for key, item in announced.items() if item is None]
     if ours:

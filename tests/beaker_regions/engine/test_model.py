@@ -36,7 +36,7 @@ from beaker_regions.stores.memcached.store import MemcachedStore
 from tests.beaker_regions.turns import Interruptions, Turns, every_order, random_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from beaker_regions.engine.store import Lease
     from beaker_regions.entries.entry import Lookup
@@ -377,6 +377,127 @@ def test_a_server_that_fails_in_the_second_round_keeps_nothing_old(
     assert run.down == {"a"}
     run.steps, run.down = Undisturbed(), set()
     run.call()
+
+
+class FailsInTheFirstRound:
+    """Lets server a fail when it is told, and be well again before b is told; somebody loads
+    then."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._pauses = 0
+
+    def pause(self, *, waiting: bool = False) -> None:
+        self._pauses += 1
+        if self._pauses == 2:  # the first is the writer's own
+            self._run.down = {"a"}
+        elif self._pauses == 3:
+            self._run.down = set()
+            self._run.steps = Undisturbed()
+            self._run.call()
+            self._run.steps = self
+
+
+def test_a_server_that_fails_in_the_first_round_keeps_nothing_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Run(
+        monkeypatch, [entry_on("b", "ab", 0, TAG), entry_on("a", "ab", 1, OTHER)], servers="ab"
+    )
+    run.call()
+    run.steps = steps = FailsInTheFirstRound(run)
+    run.write(frozenset((TAG, OTHER)))
+    assert steps._pauses > 3
+    run.steps = Undisturbed()
+    run.call()
+
+
+class FailsWhenAnotherHasEnded:
+    """Evicts what b was told, and lets it be loaded from before c is told. When a has ended, lets a
+    be loaded from b, and b fail."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._ways = self._go()
+
+    def pause(self, *, waiting: bool = False) -> None:
+        next(self._ways, None)
+
+    def _announced(self, server: str) -> list[str]:
+        return [
+            at
+            for at, item in self._run.held.items()
+            if at[0] == server and len(item.value) == ANNOUNCED
+        ]
+
+    def _call(self, number: int) -> None:
+        self._run.steps = Undisturbed()
+        self._run.call(number)
+        self._run.steps = self
+
+    def _go(self) -> Iterator[None]:
+        while len(self._announced("b")) < 2:
+            yield
+        yield  # b tells what it has stored
+        for at in self._announced("b"):
+            del self._run.held[at]
+        self._call(1)
+        while len(self._announced("c")) < 2:
+            yield
+        while self._announced("a"):
+            yield
+        self._call(2)
+        self._run.down = {"b"}
+
+
+def test_others_keep_nothing_of_a_server_that_fails_in_the_second_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = [
+        entry_on(server, "abc", number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate("cba")
+    ]
+    run = Run(monkeypatch, entries, servers="abc")
+    run.call()
+    run.steps = FailsWhenAnotherHasEnded(run)
+    run.write(frozenset((TAG, OTHER)))
+    assert run.down == {"b"}
+    run.steps, run.down = Undisturbed(), set()
+    run.call()
+
+
+def _play_while_servers_fail(layout: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """As above; servers fail too, each for some steps."""
+    servers = "".join(sorted(set(layout)))
+    entries = [
+        entry_on(server, servers, number, (TAG, OTHER)[number % 2])
+        for number, server in enumerate(layout)
+    ]
+    run = Run(monkeypatch, entries, servers=servers)
+    chance = random.Random(seed)
+
+    def fail() -> None:
+        run.down ^= {chance.choice(servers)}
+
+    run.steps = Interruptions(random.Random(seed), [*_others(run, chance), fail])
+    for _ in range(3):
+        run.write(frozenset((TAG, OTHER)))
+    run.steps, run.down = Undisturbed(), set()
+    for number in range(len(entries)):
+        run.call(number)
+    return run
+
+
+@pytest.mark.parametrize("layout", ["ba", "cba", "cbac"])
+def test_no_value_is_older_where_servers_fail(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [_play_while_servers_fail(layout, seed, monkeypatch) for seed in range(20)]
+    assert sum(run.served for run in runs) > 20, "the runs share values"
+
+
+def test_a_failed_server_that_is_told_too_soon_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memcached_generations, "_again", lambda owing: None)
+    with pytest.raises(AssertionError):
+        list(map(partial(_play_while_servers_fail, "cbac", monkeypatch=monkeypatch), range(40)))
 
 
 def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
