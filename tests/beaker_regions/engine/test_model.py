@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from beaker_regions.config.options import RegionOptions
-from beaker_regions.engine import loading
+from beaker_regions.engine import loading, waiting
 from beaker_regions.engine.drivers import Load, Wait
 from beaker_regions.engine.region import Region
 from beaker_regions.engine.waiting import Waiter
@@ -103,6 +103,19 @@ class ModelConnection(Connection):
         raise NotImplementedError
 
 
+class Clock:
+    """Stands still; who sleeps lets others come first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self._run.steps.pause(waiting=True)
+
+
 class Undisturbed:
     """Nothing comes between two steps."""
 
@@ -129,8 +142,10 @@ class Run:
         monkeypatch.setattr(memcached, "_connector", connector)
         # No time passes: the same choices are the same run.
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)
-        monkeypatch.setattr(time, "sleep", lambda _: self.steps.pause(waiting=True))
-        random.seed(0)  # the waits' jitter
+        # Of the protocol alone: another test's thread that sleeps is no step of this run, and what
+        # it draws is not taken from the waits' jitter.
+        monkeypatch.setattr(memcached_generations, "time", Clock(self))
+        monkeypatch.setattr(waiting, "random", random.Random(0))
         store = MemcachedStore(
             [(server, 1.0) for server in servers],
             Signer(["of the tests"], "ext:memcached"),
