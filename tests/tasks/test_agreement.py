@@ -347,7 +347,7 @@ def test_pages_parts_and_rows_agree_with_what_was_done_after_every_step(
     visitor, known = browser(), [browser(user), browser(user)]
     theirs, ours = Model(), Model()
     done: list[str] = []
-    for number in range(60):
+    for number in range(40):
         if number == 30:
             # What was deleted has no place among tasks of another list, until it comes back.
             for guest, model in ((visitor, theirs), (known[0], ours)):

@@ -254,7 +254,7 @@ def test_random_orders_with_any_number_of_disturbances(
 ) -> None:
     entry = entry_on("a", "a", 0, TAG)
     served = 0
-    for seed in range(2000):
+    for seed in range(800):
         run = Run(monkeypatch, [entry], policy=policy)
         run.play(random_order(seed), 1000, 3, frozenset((TAG,)))
         served += run.served
@@ -300,7 +300,7 @@ def test_a_wrong_rule_is_found(wrong: type[Waiter], monkeypatch: pytest.MonkeyPa
         run.play(random_order(seed), 1000, 3, frozenset((TAG,)), callers=3)
 
     with pytest.raises(AssertionError):
-        list(map(play, range(2000)))
+        list(map(play, range(800)))
 
 
 @pytest.mark.parametrize("servers", ["a", "ab"])
@@ -326,7 +326,7 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
             return may
 
     monkeypatch.setattr(loading, "Waiter", Counting)
-    for seed in range(300):
+    for seed in range(120):
         run = Run(monkeypatch, entries, servers=servers, lease=1.0)
         run.play(random_order(seed), 1000, 3, frozenset((TAG, OTHER)), callers=3)
     assert taken > 5, "who waits takes what is not current any more"
