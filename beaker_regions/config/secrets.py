@@ -23,7 +23,8 @@ def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
 
     The file is made at the first call, readable by its owner only; of any number of processes
     that make it at once, all return the same key. Raises ConfigurationError when the file can
-    neither be read nor made.
+    neither be read nor made. ``path`` may be a symbolic link: a deployment may keep its secrets
+    elsewhere.
     """
     if key := environ.get("SECRET_KEY"):
         return key

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from beaker_regions.errors import NotContentError
+from beaker_regions.runtime.atomic_write import unlinked
 
 CHUNK = 1024 * 1024
 """Bytes copied at a time."""
@@ -92,7 +93,7 @@ class CachedFile(os.PathLike[str]):
     def open(self) -> BufferedReader:
         """Open the content for reading from its start; each call has a position of its own."""
         if self.descriptor is None:
-            return open(self.path, "rb")
+            return open(self.path, "rb", opener=unlinked if self.stored else None)
         with contextlib.ExitStack() as failed:
             try:
                 # A new description of the very file that was found, even if its name is gone.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import IO, TYPE_CHECKING
 
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reported(kind: str) -> Iterator[None]:
-    """Report what the operating system refuses as the store's failure."""
+    """Raise StoreUnavailableError of a kind for an OSError. An exception of a signal handler, such
+    as a TimeoutError, passes through."""
     try:
         yield
     except OSError as error:
+        if is_interruption(error):
+            raise
         raise StoreUnavailableError(kind, str(error)) from error
 
 
@@ -78,13 +83,25 @@ def link(source: str, target: str) -> None:
 
 
 def unlinked(path: str, flags: int) -> int:
-    """Open a file that is no symbolic link: an opener for `open`."""
+    """Open a file that is no symbolic link: an opener for `open`. Raises OSError for a link."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
 
 
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes. Raises FileNotFoundError for a symbolic link, too."""
+    try:
+        with open(path, "rb", opener=unlinked) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(errno.ENOENT, "a symbolic link", str(path)) from error
+        raise
+
+
 def sync_folder(folder: str) -> None:
-    """Bring the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Bring the names in a folder to disk. Nothing is read or written, so the folder may be a link:
+    ``data_dir`` is allowed to be one."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from beaker_regions.runtime.atomic_write import arriving
+from beaker_regions.runtime.atomic_write import arriving, unlinked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,5 +30,5 @@ def identity_of(folder: Path) -> bytes:
 
 
 def _identity(path: Path) -> bytes:
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=unlinked) as file:
         return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino

@@ -22,6 +22,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.runtime import forking
+from beaker_regions.runtime.atomic_write import read_file, unlinked
 from beaker_regions.runtime.flock import take
 from beaker_regions.telemetry import shared_counters
 from beaker_regions.telemetry.shared_counters import Name
@@ -70,7 +71,7 @@ def added_up(folder: Path) -> Totals:
     for path in _files(folder):
         if path.name not in contained:
             with contextlib.suppress(FileNotFoundError):
-                _add(totals, path.read_bytes())
+                _add(totals, read_file(path))
     return totals
 
 
@@ -80,7 +81,10 @@ def fold(folder: Path) -> None:
     totals, contained = _totals(folder)
     dead = []
     for path in _files(folder):
-        with contextlib.suppress(BlockingIOError, FileNotFoundError), open(path, "rb") as file:
+        with (
+            contextlib.suppress(BlockingIOError, FileNotFoundError),
+            open(path, "rb", opener=unlinked) as file,
+        ):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             dead.append(path)
             if path.name not in contained:
@@ -102,7 +106,8 @@ def fold(folder: Path) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return list(folder.glob(f"*{shared_counters.SUFFIX}"))
+    found = folder.glob(f"*{shared_counters.SUFFIX}")
+    return [path for path in found if not path.is_symlink()]
 
 
 def _add(totals: Totals, content: bytes) -> None:
@@ -130,7 +135,8 @@ def replace_json(path: Path, value: Any) -> None:
 def replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        temporary.write_bytes(content)
+        with open(temporary, "xb") as file:
+            file.write(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -139,6 +145,6 @@ def replace(path: Path, content: bytes) -> None:
 def read_json(path: Path) -> Any:
     """Return what a file holds; an empty dictionary where there is none, or a damaged one."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except (OSError, ValueError):
         return {}

@@ -16,6 +16,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def highest(folder: Path, kind: str, most: int) -> list[Note]:
 def _read(folder: Path, kind: str) -> Iterator[Note]:
     for name in (f"notes.{kind}.old", f"notes.{kind}"):
         try:
-            lines = (folder / name).read_bytes().splitlines()
+            lines = read_file(folder / name).splitlines()
         except OSError:
             continue
         for line in lines:

@@ -87,7 +87,8 @@ def path_of_hour(folder: Path, hour: int) -> Path:
 def of_hour(folder: Path, hour: int) -> Iterator[tuple[int, list[Any]]]:
     """Yield the minutes of an hour, and what was counted in each: region, function, event and
     number. Of many functions that is megabytes."""
-    with contextlib.suppress(FileNotFoundError), open(path_of_hour(folder, hour), "rb") as file:
+    path = path_of_hour(folder, hour)
+    with contextlib.suppress(FileNotFoundError), open(path, "rb", opener=unlinked) as file:
         for line in file:
             with contextlib.suppress(ValueError, TypeError):
                 at, rows = json.loads(line)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate, history, sampling
 from beaker_regions.telemetry.simulation import Replay
 
@@ -121,7 +122,7 @@ def choices(folder: Path) -> dict[int, Choice]:
 def replayed(folder: Path, function: int) -> Replay:
     """Return the replay of a function, by its id, as far as it has got."""
     try:
-        return Replay.unpack(_path(folder, function).read_bytes())
+        return Replay.unpack(read_file(_path(folder, function)))
     except (FileNotFoundError, ValueError):
         return Replay()
 

@@ -17,6 +17,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def take(folder: Path) -> list[Sample]:
     """Return what the log holds, in the order of time, and empty it. The caller holds the lock."""
     log = folder / "samples"
     try:
-        content = log.read_bytes()
+        content = read_file(log)
     except FileNotFoundError:
         return []
     log.unlink()

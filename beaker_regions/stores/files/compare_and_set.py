@@ -42,9 +42,12 @@ class FileExchange:
         seen: LookupForUpdate | None,
     ) -> bool:
         """As `Store.exchange`, of the record at ``path``."""
-        with reported("write"), locked(f"{self._folder}/{entry.address.hex()[:2]}"):
+        with contextlib.ExitStack() as lock:
+            with reported("write"):
+                lock.enter_context(locked(f"{self._folder}/{entry.address.hex()[:2]}"))
             if seen is not None and _sealed(path) != seen.token:
                 return False
+            # Not in `reported`: an OSError while the value is pickled is the application's.
             self._store.write(entry, value, record, ttl)
         return True
 

@@ -12,6 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from beaker_regions.runtime.atomic_write import unlinked
 from beaker_regions.stores.files.layout import (
     Stored,
     files_in,
@@ -99,7 +100,14 @@ def verify(store: FileStore) -> Iterator[tuple[str, str]]:
             yield found.path, reason
     for named in files_in(store.folder / "equal"):
         shard, _, name = named.path.rpartition("/")
-        with contextlib.suppress(FileNotFoundError), open(named.path, "rb") as file:
+        if named.is_symlink():
+            os.unlink(named.path)
+            yield named.path, "it is a symbolic link"
+            continue
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(named.path, "rb", opener=unlinked) as file,
+        ):
             known = digests.get(os.fstat(file.fileno()).st_ino)
             if shard[-2:] + name != (known or hashlib.file_digest(file, "sha256").hexdigest()):
                 os.unlink(named.path)

@@ -48,6 +48,7 @@ from beaker_regions.entries.records import (
 )
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import arriving, move, reported
+from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.files.compare_and_set import FileExchange
 from beaker_regions.stores.files.content import ContentFiles, Description
 from beaker_regions.stores.files.counters import FileCounters
@@ -133,6 +134,8 @@ class FileStore(Store):
             self._undelivered.deliver(self._generations.change)
             return read(places(entry.scopes))
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise StoreUnavailableError("read", str(error)) from error
 
     def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
@@ -143,6 +146,8 @@ class FileStore(Store):
         try:
             return Lookup(self._record(entry.address), generations)
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise StoreUnavailableError("read", str(error)) from error
         except RecordRefusedError as error:
             return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))

@@ -99,3 +99,51 @@ def test_a_time_limit_while_a_file_is_read_reaches_the_caller(
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     with pytest.raises(limit, match="over"):
         load()
+
+
+class Slow:
+    """A value that takes long to pickle."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        time.sleep(5)
+        return Slow, ()
+
+
+@pytest.mark.parametrize("updates", [False, True], ids=["set", "update"])
+def test_a_time_limit_while_a_value_is_pickled_reaches_the_caller(
+    file_manager: Manager, limit: type[Exception], updates: bool
+) -> None:
+    values = file_manager().values("functions", "values", expire=60)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(limit, match="over"):
+        values.update("key", lambda _: Slow()) if updates else values.set("key", Slow())
+    assert values.set("key", "value"), "nothing is locked any more"
+
+
+class Unpicklable:
+    def __reduce__(self) -> str:
+        raise OSError("of the application")
+
+
+def broken() -> Iterator[bytes]:
+    yield b"some content"
+    raise OSError("of the application")
+
+
+def fail(_: object) -> object:
+    raise OSError("of the application")
+
+
+def test_an_oserror_of_the_application_is_no_failure_of_the_store(file_manager: Manager) -> None:
+    cache = file_manager()
+    load = cache.region("functions")(broken)
+    values = cache.values("functions", "values", expire=60)
+    for use in (
+        load,
+        lambda: values.set("key", Unpicklable()),
+        lambda: values.update("key", lambda _: Unpicklable()),
+        lambda: values.update("key", fail),
+    ):
+        with pytest.raises(OSError, match="of the application"):
+            use()
+    assert cache["functions"].stats.snapshot() == {"loads": 1, "misses": 1}

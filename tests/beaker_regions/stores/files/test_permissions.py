@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from beaker_regions import ConfigurationError
+from beaker_regions import CachedFile, ConfigurationError
+from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.telemetry import aggregate
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import make_manager
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from beaker_regions import CacheManager
 
 
@@ -95,6 +98,41 @@ def test_no_link_is_followed_to_another_file(tmp_path: Path, kind: str) -> None:
 
     assert statuses([fork(use)]) == [0]
     assert target.read_bytes() == before
+
+
+def test_no_link_is_followed_when_a_region_is_checked(tmp_path: Path) -> None:
+    managed = manager(tmp_path)
+    assert managed.region("functions")(value)(1) == value(1)
+    digest = hashlib.sha256(b"of another").hexdigest()
+    (tmp_path / "of another").write_bytes(b"of another")
+    link = tmp_path / "functions" / "equal" / digest[:2] / digest[2:]
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "of another")
+    store = managed["functions"].store
+    assert isinstance(store, FileStore)
+    assert [*maintenance.verify(store)] == [(str(link), "it is a symbolic link")]
+    assert not link.is_symlink()
+    assert (tmp_path / "of another").exists()
+
+
+def test_no_link_is_followed_to_a_folders_identity(tmp_path: Path) -> None:
+    identity_of(tmp_path)
+    (tmp_path / "identity").rename(tmp_path / "of another")
+    (tmp_path / "identity").symlink_to(tmp_path / "of another")
+    with pytest.raises(OSError, match="symbolic"):
+        identity_of(tmp_path)
+
+
+def test_a_closed_file_is_not_opened_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"content")
+    found = manager(tmp_path / "regions").region("functions")(Path)(tmp_path / "source")
+    assert isinstance(found, CachedFile)
+    found.close()
+    assert found.read_bytes() == b"content"
+    found.path.unlink()
+    found.path.symlink_to(tmp_path / "source")
+    with pytest.raises(OSError, match="symbolic"):
+        found.open()
 
 
 def test_what_is_counted_gets_its_folder_from_whoever_comes_first(tmp_path: Path) -> None:
