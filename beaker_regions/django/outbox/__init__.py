@@ -1,8 +1,9 @@
-"""Keeps invalidations in the database until they are delivered, and lets no host read past them.
+"""Pending invalidations in the database: they survive a crash, and no host reads stale data.
 
-With "beaker_regions.django.outbox" in INSTALLED_APPS an invalidation inside a transaction also
-writes a row, in the same transaction; the row goes when the invalidation is delivered. So a process
-that is killed between commit and delivery loses none: the next one that looks finds the row. One
-that cannot deliver leaves the row to the others, and waits until they know (`poller`). It costs an
-INSERT and a DELETE an invalidation, and a query a second in each process.
+With "beaker_regions.django.outbox" in INSTALLED_APPS, an invalidation inside a transaction also
+writes a row, in the same transaction. The row is deleted when the stores have applied the
+invalidation. If a process is killed between the commit and that moment, another process finds the
+row and applies it. A process that cannot reach a server leaves its row to the others, and waits
+until they know of it (`poller`). The cost is one INSERT and one DELETE for each invalidation, and
+one query a second in each process.
 """

@@ -1,7 +1,8 @@
-"""Rows for what is collected in a bulk change, and delivered at its end.
+"""Rows for invalidations that a bulk change collects and applies at its end.
 
-A transaction within the bulk change commits earlier than that. So the rows are written in it, and
-deleted when the bulk change has delivered; a process that is killed in between leaves them.
+A transaction inside the bulk change commits before that end. So the rows are written in the
+transaction, and deleted when the bulk change has applied its invalidations. If the process is
+killed in between, the rows stay for others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from django.db import connections
 
 from beaker_regions.django.coroutines import is_open
-from beaker_regions.django.outbox.delivery import alias, delete, on_a_live_connection
+from beaker_regions.django.outbox.applying import alias, delete, on_a_live_connection
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from beaker_regions.django.outbox.models import Owed
+    from beaker_regions.django.outbox.models import PendingInvalidation
     from beaker_regions.engine.transactions import Invalidation
 
-    Write = Callable[[BaseDatabaseWrapper, list[Owed], Sequence[Invalidation]], None]
+    Write = Callable[[BaseDatabaseWrapper, list[PendingInvalidation], Sequence[Invalidation]], None]
     """Writes rows for invalidations, and adds them to the list when they are committed."""
 
 logger = logging.getLogger("beaker_regions.django.outbox")
@@ -35,10 +36,10 @@ class CollectedRows:
 
     def __init__(self, write: Write) -> None:
         connection = connections[alias()]
-        # A transaction around all of it ends later, and gets its rows at the end.
+        # A transaction around the bulk change ends after it: its rows are written at that end.
         self._around = connection if is_open(connection) else None
         self._write = write
-        self._rows: list[Owed] = []
+        self._rows: list[PendingInvalidation] = []
 
     def keep(self, invalidations: Sequence[Invalidation]) -> None:
         connection = connections[alias()]
@@ -47,13 +48,13 @@ class CollectedRows:
 
     def settle(self, left: Sequence[Invalidation]) -> None:
         regions = {each.region.name for each in left}
-        done = [row.pk for row in self._rows if row.region not in regions]
-        if not done:
+        applied = [row.pk for row in self._rows if row.region not in regions]
+        if not applied:
             return
         try:
-            on_a_live_connection(partial(delete, done))
+            on_a_live_connection(partial(delete, applied))
         except Exception as error:
             if is_interruption(error):
                 raise
-            # They are delivered once more.
+            # The rows stay, and are applied once more.
             logger.warning("the outbox cannot be written: %s", error)

@@ -1,4 +1,4 @@
-"""Invalidations that outlive their process, and return when no host is behind."""
+"""Invalidations that survive their process, and return when every host knows of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
 
-from beaker_regions.django.outbox.collected import CollectedRows
-from beaker_regions.django.outbox.delivery import (
+from beaker_regions.django.outbox.applying import (
     IN_FLIGHT,
     alias,
+    apply_scopes,
     delete,
     explained,
-    invalidate,
     on_a_live_connection,
     owner_of,
 )
-from beaker_regions.django.outbox.models import DatabaseNow, Owed
+from beaker_regions.django.outbox.collected import CollectedRows
+from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.django.transactions import DatabaseTransactions, run_at_commit
 from beaker_regions.engine.invalidation import deliver
@@ -39,18 +39,18 @@ logger = logging.getLogger("beaker_regions.django.outbox")
 
 
 class OutboxTransactions(DatabaseTransactions):
-    """Transactions whose invalidations are rows until they are delivered.
+    """Transactions whose invalidations are rows until they are applied.
 
-    What cannot be delivered is left to who can, and waited for when all of a transaction has been
-    tried: once, however much it is.
+    An invalidation that this process cannot apply is left to other processes. The transaction
+    waits for them once, after it has tried all of its invalidations.
     """
 
     def __init__(self, poller: OutboxPoller) -> None:
         super().__init__()
-        self._lookout = poller
+        self._poller = poller
 
     def is_caught_up(self) -> bool:
-        return self._lookout.is_current()
+        return self._poller.is_current()
 
     def collection(self) -> Kept | None:
         return CollectedRows(self._collect)
@@ -58,7 +58,7 @@ class OutboxTransactions(DatabaseTransactions):
     def _collect(
         self,
         connection: BaseDatabaseWrapper,
-        rows: list[Owed],
+        rows: list[PendingInvalidation],
         invalidations: Sequence[Invalidation],
     ) -> None:
         hook = self._hook(connection, rows)
@@ -71,53 +71,54 @@ class OutboxTransactions(DatabaseTransactions):
             try:
                 row.save(using=alias_)
             except DatabaseError as error:
-                told = explained(error)
-                if told is error:
+                clearer = explained(error)
+                if clearer is error:
                     raise
-                raise told from error
+                raise clearer from error
             hook.kept.append(row)
 
     def deliver(self, hooks: Sequence[Waiting]) -> None:
         left = deliver(each for hook in hooks for each in hook.invalidations)
-        rows: list[Owed] = [row for hook in hooks for row in hook.kept]
+        rows: list[PendingInvalidation] = [row for hook in hooks for row in hook.kept]
         if not rows:
             self.undelivered(left)
             return
         regions = {each.region.name for each in left}
-        late = [row for row in rows if row.region in regions]
-        done = [row.pk for row in rows if row.region not in regions]
-        on_a_live_connection(partial(delete, done))
-        if late:
-            owed = Owed.objects.using(alias()).filter(pk__in=[row.pk for row in late])
-            on_a_live_connection(partial(owed.update, created_at=_overdue()))
-            self._wait([row for row in late if row.owner == EVERYBODY])
+        unclaimed = [row for row in rows if row.region in regions]
+        applied = [row.pk for row in rows if row.region not in regions]
+        on_a_live_connection(partial(delete, applied))
+        if unclaimed:
+            keys = [row.pk for row in unclaimed]
+            pending = PendingInvalidation.objects.using(alias()).filter(pk__in=keys)
+            on_a_live_connection(partial(pending.update, created_at=_unclaimed_since()))
+            self._wait([row for row in unclaimed if row.owner == EVERYBODY])
 
     def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
         rows = [row for row in _rows(invalidations) if row.owner == EVERYBODY]
         if not rows:
             return
         try:
-            on_a_live_connection(partial(_leave, rows))
+            on_a_live_connection(partial(_save_unclaimed, rows))
             connection = connections[alias()]
             if connection.in_atomic_block:
-                # Nobody sees the rows before.
+                # Other processes see the rows only after the commit.
                 run_at_commit(connection, partial(self._wait, rows))
             else:
                 self._wait(rows)
         except Exception as error:
             if is_interruption(error):
                 raise
-            # Of the database, which is not the caller's either.
-            logger.warning("other hosts cannot be told of an invalidation: %s", explained(error))
+            # A caller never gets an error of the database.
+            logger.warning("other hosts cannot know of an invalidation: %s", explained(error))
 
-    def _wait(self, rows: Sequence[Owed]) -> None:
+    def _wait(self, rows: Sequence[PendingInvalidation]) -> None:
         if not rows:
             return
-        self._lookout.wait_for_others([row.pk for row in rows])
-        # What others have made meanwhile of values that they had no business to read any more lies
-        # on servers that can be reached.
+        self._poller.wait_for_others([row.pk for row in rows])
+        # Until now, other hosts may have read old values and stored new ones that are made of
+        # them. Those are on servers that this process can reach: invalidate them too.
         regions = {row.region for row in rows}
-        invalidate(
+        apply_scopes(
             {
                 (name, EVERYBODY): [row.scopes for row in rows if row.region == name]
                 for name in regions
@@ -125,25 +126,25 @@ class OutboxTransactions(DatabaseTransactions):
         )
 
 
-def _leave(rows: Sequence[Owed]) -> None:
-    """Save rows that whoever looks next is to deliver: all, or none."""
+def _save_unclaimed(rows: Sequence[PendingInvalidation]) -> None:
+    """Save rows, all or none, that the next process to poll applies."""
     with transaction.atomic(using=alias()):
         for row in rows:
-            row.created_at = _overdue()
+            row.created_at = _unclaimed_since()
             row.save(using=alias())
 
 
-def _rows(invalidations: Iterable[Invalidation]) -> list[Owed]:
-    """Return the rows for some invalidations; none for what no other process can carry out."""
+def _rows(invalidations: Iterable[Invalidation]) -> list[PendingInvalidation]:
+    """Return rows for the invalidations that another process can apply."""
     rows = []
     for each in invalidations:
         owner = owner_of(each.region)
         if owner is not None:
             scopes = " ".join(sorted(each.scopes))
-            rows.append(Owed(region=each.region.name, scopes=scopes, owner=owner))
+            rows.append(PendingInvalidation(region=each.region.name, scopes=scopes, owner=owner))
     return rows
 
 
-def _overdue() -> Combinable:
-    """Return since when a row is written that whoever looks next is to deliver."""
+def _unclaimed_since() -> Combinable:
+    """Return the time for a row that the next process to poll applies."""
     return DatabaseNow() - timedelta(seconds=IN_FLIGHT)

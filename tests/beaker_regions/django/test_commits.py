@@ -8,8 +8,8 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from beaker_regions.django.outbox.delivery import Delivery
-from beaker_regions.django.outbox.models import Owed
+from beaker_regions.django.outbox.applying import Applier
+from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from beaker_regions.engine.store import EVERYBODY
@@ -141,7 +141,7 @@ class OutboxFarAway:
     """A router for the table of the outbox."""
 
     def db_for_write(self, model: Any, **hints: Any) -> str | None:
-        return FAR if model is Owed else None
+        return FAR if model is PendingInvalidation else None
 
     db_for_read = db_for_write
 
@@ -149,11 +149,11 @@ class OutboxFarAway:
 @pytest.fixture
 def far_outbox(proxy: LosingProxy, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATABASE_ROUTERS = [OutboxFarAway()]
-    assert router.db_for_write(Owed) == FAR
+    assert router.db_for_write(PendingInvalidation) == FAR
     ask("DROP TABLE IF EXISTS regions_outbox_owed")
     with connections[FAR].schema_editor() as editor:
-        editor.create_model(Owed)
-    monkeypatch.setattr(transactions.current, "_lookout", OutboxPoller())
+        editor.create_model(PendingInvalidation)
+    monkeypatch.setattr(transactions.current, "_poller", OutboxPoller())
 
 
 def die_idle() -> None:
@@ -173,7 +173,9 @@ def test_a_thread_whose_idle_connection_has_died_tells_others_all_the_same(
     ask("SELECT 1")
     die_idle()
     cache.invalidate_tags("names")
-    assert list(Owed.objects.values_list("scopes", "owner")) == [(tag_scope("names"), EVERYBODY)]
+    assert list(PendingInvalidation.objects.values_list("scopes", "owner")) == [
+        (tag_scope("names"), EVERYBODY)
+    ]
 
 
 @pytest.mark.usefixtures("far_outbox")
@@ -184,9 +186,11 @@ def test_a_thread_whose_idle_connection_has_died_reads_past_nothing(
     names = Names(make_manager(type="ext:memcached", url=memcached.address, secret="of the tests"))
     assert names.read() == "old"
     ask("UPDATE names SET name = 'new'")
-    Owed.objects.create(region="functions", scopes=tag_scope("names"), owner=EVERYBODY)
+    PendingInvalidation.objects.create(
+        region="functions", scopes=tag_scope("names"), owner=EVERYBODY
+    )
     ask("UPDATE regions_outbox_owed SET created_at = created_at - INTERVAL 1 MINUTE")
-    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
+    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
     die_idle()
     assert names.read() == "new"
-    assert Delivery().deliver(older_than=0) == 0
+    assert Applier().apply(older_than=0) == 0

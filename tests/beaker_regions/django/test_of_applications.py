@@ -153,7 +153,7 @@ class TestCases(TestCase):
 
     def test_looks_at_the_outbox_are_not_counted(self):
         from beaker_regions.engine import transactions
-        transactions.current._lookout._until = 0.0
+        transactions.current._poller._valid_until = 0.0
         with self.assertNumQueries(0):
             self.assertTrue(transactions.current.is_caught_up())
         with self.assertNumQueries(1):

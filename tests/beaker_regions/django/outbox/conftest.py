@@ -1,4 +1,4 @@
-"""What all tests of the outbox need."""
+"""Fixtures of the outbox's tests."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from beaker_regions.engine import region
 
 @pytest.fixture(autouse=True)
 def _no_regions_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row is for every region of its name, those on servers that are gone included."""
+    """A row is for each region of its name, also for those on stopped servers of other tests."""
     monkeypatch.setattr(region, "_regions", WeakSet())

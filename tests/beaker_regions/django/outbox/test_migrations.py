@@ -1,4 +1,4 @@
-"""A release that changes the outbox's table: what is owed stays owed, forth and back."""
+"""A release that changes the outbox's table: no pending row is lost, forwards and back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.test.utils import CaptureQueriesContext
 
-from beaker_regions.django.outbox.delivery import Delivery
-from beaker_regions.django.outbox.models import Owed
+from beaker_regions.django.outbox.applying import Applier
+from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.entries.entry import tag_scope
 
 if TYPE_CHECKING:
@@ -19,48 +20,72 @@ if TYPE_CHECKING:
     from tests.beaker_regions.django.conftest import Row
 
 pytestmark = [
-    pytest.mark.usefixtures("_as_it_was"),
+    pytest.mark.usefixtures("_restored_table"),
     pytest.mark.parametrize("manager", ["file_manager"], indirect=True),
 ]
 LABEL = "regions_outbox"
+LATEST = "0004_pending_invalidation"
 
 
-def migrate(name: str) -> Any:
-    """Migrate the table there; return its model as it is then."""
+def migrate(name: str, model: str = "Owed") -> Any:
+    """Migrate the table to a release; return the model of that release."""
     executor = MigrationExecutor(connection)
     target = (LABEL, name)
-    return executor.migrate([target]).apps.get_model(LABEL, "Owed")
+    return executor.migrate([target]).apps.get_model(LABEL, model)
 
 
 @pytest.fixture
-def _as_it_was(transactional_db: None) -> Iterator[None]:
+def _restored_table(transactional_db: None) -> Iterator[None]:
     yield
     executor = MigrationExecutor(connection)
     executor.migrate(executor.loader.graph.leaf_nodes(LABEL))
 
 
-def test_what_a_former_release_owed_is_delivered_by_the_next(row: Row) -> None:
+def test_a_row_of_a_former_release_is_applied(row: Row) -> None:
     former = migrate("0001_initial")
     assert row.read() == "old"
     User.objects.filter(pk=row.pk).update(first_name="new")
     written = former.objects.create(region="functions", scopes=tag_scope(f"user:{row.pk}"))
-    migrate("0003_owed_owner")
-    assert Owed.objects.values_list("pk", "created_at").get() == (written.pk, written.created_at)
+    migrate(LATEST, "PendingInvalidation")
+    kept = PendingInvalidation.objects.values_list("pk", "created_at").get()
+    assert kept == (written.pk, written.created_at)
     assert row.read() == "old"
-    # A row of this moment, too: the former release took the time from its host.
-    assert Delivery().deliver(older_than=-1) == 1
+    # With -1, a row of this moment too: the former release took the time from its host.
+    assert Applier().apply(older_than=-1) == 1
     assert row.read() == "new"
-    assert not Owed.objects.exists()
+    assert not PendingInvalidation.objects.exists()
 
 
-def test_what_a_release_owes_that_is_taken_back_is_still_owed(row: Row) -> None:
-    migrate("0003_owed_owner")
-    owed = Owed.objects.create(region="functions", scopes=tag_scope(f"user:{row.pk}"))
-    owed.refresh_from_db()
+def test_a_row_stays_when_a_release_is_rolled_back(row: Row) -> None:
+    migrate(LATEST, "PendingInvalidation")
+    pending = PendingInvalidation.objects.create(
+        region="functions", scopes=tag_scope(f"user:{row.pk}")
+    )
+    pending.refresh_from_db()
     former = migrate("0001_initial")
     kept = former.objects.get()
-    assert (kept.region, kept.scopes) == (owed.region, owed.scopes)
-    assert kept.created_at == owed.created_at
+    assert (kept.region, kept.scopes) == (pending.region, pending.scopes)
+    assert kept.created_at == pending.created_at
     former.objects.create(region="functions", scopes=tag_scope("other"))
-    migrate("0003_owed_owner")
-    assert Delivery().deliver(older_than=-1) == 2
+    migrate(LATEST, "PendingInvalidation")
+    assert Applier().apply(older_than=-1) == 2
+
+
+def test_processes_of_the_former_release_use_the_table_during_an_upgrade(row: Row) -> None:
+    former = migrate("0003_owed_owner")
+    assert row.read() == "old"
+    User.objects.filter(pk=row.pk).update(first_name="new")
+    written = former.objects.create(region="functions", scopes=tag_scope(f"user:{row.pk}"))
+    with CaptureQueriesContext(connection) as queries:
+        migrate(LATEST, "PendingInvalidation")
+    table = PendingInvalidation._meta.db_table
+    changes = [each["sql"] for each in queries if table in each["sql"]]
+    assert not changes, "the table and its rows stay as they are"
+    later = former.objects.create(region="functions", scopes=tag_scope("other"))
+    rows = PendingInvalidation.objects.order_by("pk")
+    assert list(rows.values_list("pk", flat=True)) == [written.pk, later.pk]
+    ours = PendingInvalidation.objects.create(region="another", scopes=tag_scope("third"))
+    assert former.objects.get(pk=ours.pk).scopes == tag_scope("third")
+    assert Applier().apply(older_than=-1) == 2
+    assert row.read() == "new"
+    assert list(former.objects.values_list("pk", flat=True)) == [ours.pk]

@@ -1,4 +1,4 @@
-"""What a host cannot deliver, no other host reads past, from the moment that it returns."""
+"""No host reads a value that a host without its server has invalidated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 
 from beaker_regions.django.outbox import poller
-from beaker_regions.django.outbox.models import DatabaseNow, Owed
+from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from tests.beaker_regions.conftest import make_manager
@@ -39,12 +39,12 @@ def manager(address: str, **options: Any) -> CacheManager:
 
 
 class AnotherHost:
-    """A process with nothing of this one's, that reaches memcached at another address; it does
-    something once, and says when that has returned."""
+    """A process without this one's state that reaches memcached at another address. It calls a
+    function once, and reports when the call has returned."""
 
     def __init__(self, address: str, folder: Path, do: Callable[[CacheManager], None]) -> None:
         connections.close_all()
-        self._over, theirs = processes.Pipe(duplex=False)
+        self._reports, theirs = processes.Pipe(duplex=False)
         self._child = os.fork()
         if self._child:
             theirs.close()
@@ -59,10 +59,10 @@ class AnotherHost:
 
     @property
     def has_returned(self) -> bool:
-        return bool(self._over.poll())
+        return bool(self._reports.poll())
 
     def wait(self) -> None:
-        assert self._over.recv() == "returned"
+        assert self._reports.recv() == "returned"
 
     def end(self) -> None:
         os.kill(self._child, signal.SIGKILL)
@@ -70,7 +70,7 @@ class AnotherHost:
 
 
 def cut_off(memcached: Memcached) -> str:
-    """Return an address of the server where nobody answers."""
+    """Return an address of the server that does not answer."""
     proxy = Proxy(memcached.port)
     proxy.close()
     return proxy.address
@@ -82,14 +82,14 @@ def in_a_transaction(row: Row, cache: CacheManager) -> None:
         cache.invalidate_tags(f"user:{row.pk}")
 
 
-def outside_of_any(row: Row, cache: CacheManager) -> None:
+def outside_of_a_transaction(row: Row, cache: CacheManager) -> None:
     User.objects.filter(pk=row.pk).update(first_name="new")
     cache.invalidate_tags(f"user:{row.pk}")
 
 
 @pytest.fixture
 def hosts(memcached: Memcached, tmp_path: Path) -> Iterator[Callable[..., AnotherHost]]:
-    """Make other hosts, which end with the test."""
+    """Make other hosts; they end with the test."""
     made: list[AnotherHost] = []
 
     def make(address: str, do: Callable[[CacheManager], None]) -> AnotherHost:
@@ -101,8 +101,8 @@ def hosts(memcached: Memcached, tmp_path: Path) -> Iterator[Callable[..., Anothe
         host.end()
 
 
-@pytest.mark.parametrize("change", [in_a_transaction, outside_of_any])
-def test_what_a_host_invalidates_that_is_cut_off_nobody_reads_past(
+@pytest.mark.parametrize("change", [in_a_transaction, outside_of_a_transaction])
+def test_an_invalidation_by_a_host_without_its_server_is_seen_by_all(
     memcached: Memcached,
     hosts: Callable[..., AnotherHost],
     change: Callable[[Row, CacheManager], None],
@@ -116,30 +116,32 @@ def test_what_a_host_invalidates_that_is_cut_off_nobody_reads_past(
         while not host.has_returned:
             row.read()
         assert row.read() == "new"
-    assert not Owed.objects.exists()
+    assert not PendingInvalidation.objects.exists()
 
 
 def after_a_long_transaction_of_another(row: Row, cache: CacheManager) -> None:
     with transaction.atomic():
-        owed = Owed.objects.create(region="another", scopes="tag")
-        Owed.objects.filter(pk=owed.pk).update(created_at=DatabaseNow() - timedelta(seconds=7))
+        row_of_another = PendingInvalidation.objects.create(region="another", scopes="tag")
+        PendingInvalidation.objects.filter(pk=row_of_another.pk).update(
+            created_at=DatabaseNow() - timedelta(seconds=7)
+        )
     in_a_transaction(row, cache)
 
 
-def test_a_row_that_is_old_when_it_appears_tells_nobody_that_others_know(
+def test_an_old_row_that_appears_late_is_no_sign_that_others_know_of_it(
     memcached: Memcached, hosts: Callable[..., AnotherHost]
 ) -> None:
     row = Row(manager(memcached.address))
     assert row.read() == row.read() == "old"
-    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
-    assert row.read() == "old", "this process has just looked, and found nothing"
+    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
+    assert row.read() == "old", "this process has just polled, and found no row"
     host = hosts(cut_off(memcached), lambda cache: after_a_long_transaction_of_another(row, cache))
     while not host.has_returned:
         row.read()
     assert row.read() == "new"
 
 
-def test_values_that_a_host_cannot_replace_nobody_reads_past(
+def test_a_value_that_a_host_cannot_replace_is_not_read(
     memcached: Memcached, hosts: Callable[..., AnotherHost]
 ) -> None:
     values = manager(memcached.address).values("functions", "values")
@@ -153,7 +155,7 @@ def test_values_that_a_host_cannot_replace_nobody_reads_past(
     assert values.get("key") is None
 
 
-def test_a_server_that_comes_back_is_read_past_no_change_by_who_did_not_make_it(
+def test_a_server_that_comes_back_has_no_stale_value_for_another_host(
     own_memcached: Memcached, hosts: Callable[..., AnotherHost]
 ) -> None:
     row = Row(manager(own_memcached.address, retry=0.01))
@@ -179,7 +181,7 @@ def test_a_transaction_waits_for_others_once(
     assert waited == [10]
 
 
-def test_what_is_delivered_waits_for_nobody(
+def test_an_applied_invalidation_does_not_wait_for_others(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(OutboxPoller, "wait_for_others")
@@ -189,7 +191,7 @@ def test_what_is_delivered_waits_for_nobody(
     cache.invalidate_tags("tag")
 
 
-def test_a_region_that_no_other_host_has_waits_for_nobody(
+def test_a_region_of_one_host_does_not_wait_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(OutboxPoller, "wait_for_others")
@@ -202,46 +204,46 @@ def test_a_region_that_no_other_host_has_waits_for_nobody(
     with transaction.atomic():
         cache.invalidate_tags("tag")
     cache.invalidate_tags("tag")
-    assert Owed.objects.count() == 1
+    assert PendingInvalidation.objects.count() == 1
 
 
-def test_in_a_transaction_that_outlasts_a_look_functions_run(
+def test_in_a_transaction_longer_than_a_poll_is_valid_functions_run(
     memcached: Memcached, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Row(make_manager(type="file", data_dir=tmp_path / "regions", secret="of the tests"))
     row = Row(manager(memcached.address))
     assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
     monkeypatch.setattr(poller, "POLL_IDLE", 0.0)
-    monkeypatch.setattr(transactions.current, "_lookout", poller.OutboxPoller())
+    monkeypatch.setattr(transactions.current, "_poller", poller.OutboxPoller())
     with transaction.atomic():
         assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
     assert [row.loads, own.loads] == [3, 1]
     assert [row.read(), row.loads] == ["old", 3]
 
 
-def test_a_database_that_is_away_keeps_nobody_from_reading(
+def test_an_unreadable_table_does_not_keep_a_process_from_reading(
     memcached: Memcached, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = Row(manager(memcached.address))
     assert row.read() == "old"
     away = cut_off(memcached)
     with connection.schema_editor() as editor:
-        editor.delete_model(Owed)
+        editor.delete_model(PendingInvalidation)
     try:
-        monkeypatch.setattr(transactions.current, "_lookout", poller.OutboxPoller())
+        monkeypatch.setattr(transactions.current, "_poller", poller.OutboxPoller())
         assert [row.read(), row.loads] == ["old", 1]
         assert "the outbox cannot be read" in caplog.text
         manager(away).invalidate_tags("tag")
-        assert "other hosts cannot be told of an invalidation" in caplog.text
+        assert "other hosts cannot know of an invalidation" in caplog.text
     finally:
         with connection.schema_editor() as editor:
-            editor.create_model(Owed)
+            editor.create_model(PendingInvalidation)
 
 
-def test_a_look_leaves_no_connection_behind(memcached: Memcached) -> None:
+def test_a_poll_leaves_no_open_connection(memcached: Memcached) -> None:
     row = Row(manager(memcached.address))
     assert row.read() == "old"
     connections.close_all()
-    transactions.current._lookout._until = 0.0  # type: ignore[attr-defined]
+    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
     assert [row.read(), row.loads] == ["old", 1]
     assert connection.connection is None

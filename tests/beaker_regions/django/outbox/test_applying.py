@@ -1,4 +1,4 @@
-"""Invalidations that outlive the process that owes them."""
+"""Invalidations that survive the process that made them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from beaker_regions.django.outbox import delivery, poller
-from beaker_regions.django.outbox.models import Owed
+from beaker_regions.django.outbox import poller
+from beaker_regions.django.outbox.applying import Applier
+from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.engine import region, transactions
 from beaker_regions.entries.entry import tag_scope
@@ -41,7 +42,7 @@ def in_a_child(function: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
+def test_a_crash_after_the_commit_loses_no_invalidation(
     row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert row.read() == "old"
@@ -53,13 +54,13 @@ def test_a_process_that_dies_between_commit_and_delivery_loses_nothing(
             row.write("new")
 
     assert in_a_child(write_and_die) == 9
-    assert row.read() == "old", "nobody has delivered it yet"
-    assert delivery.Delivery().deliver(older_than=0) == 1
+    assert row.read() == "old", "no process has applied it yet"
+    assert Applier().apply(older_than=0) == 1
     assert row.read() == "new"
-    assert delivery.Delivery().deliver(older_than=0) == 0
+    assert Applier().apply(older_than=0) == 0
 
 
-def test_a_process_that_dies_in_a_bulk_change_loses_nothing_it_has_committed(row: Row) -> None:
+def test_a_crash_in_a_bulk_change_loses_no_committed_invalidation(row: Row) -> None:
     other = Row(row.cache)
     assert (row.read(), other.read()) == ("old", "old")
 
@@ -73,9 +74,9 @@ def test_a_process_that_dies_in_a_bulk_change_loses_nothing_it_has_committed(row
             os._exit(9)
 
     assert in_a_child(write_and_die) == 9
-    assert row.read() == "old", "nobody has delivered it yet"
+    assert row.read() == "old", "no process has applied it yet"
     loads = other.loads
-    assert delivery.Delivery().deliver(older_than=0) == 1
+    assert Applier().apply(older_than=0) == 1
     assert (row.read(), other.read()) == ("new", "old")
     assert other.loads == loads
 
@@ -89,15 +90,15 @@ def test_a_bulk_change_leaves_no_row_behind(row: Row, around: str) -> None:
             for number in range(3):
                 with transaction.atomic() if around != "nothing" else contextlib.nullcontext():
                     row.write(f"name {number}")
-            assert Owed.objects.count() == (3 if around == "each change" else 0)
-    assert not Owed.objects.exists()
+            assert PendingInvalidation.objects.count() == (3 if around == "each change" else 0)
+    assert not PendingInvalidation.objects.exists()
     assert row.read() == "name 2"
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("looks_at", ["requests", "its own functions"])
-def test_what_one_host_owes_its_own_folder_no_other_host_takes_for_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_at: str
+@pytest.mark.parametrize("polled_by", ["a request", "a cached function"])
+def test_a_row_for_the_folder_of_a_host_is_not_applied_by_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, polled_by: str
 ) -> None:
     def host(name: str) -> Row:
         region._regions.clear()
@@ -114,20 +115,20 @@ def test_what_one_host_owes_its_own_folder_no_other_host_takes_for_its_own(
 
     assert in_a_child(write_and_die) == 9
     regions_of_one = list(region._regions)
-    Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    PendingInvalidation.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     host("another").read()
     OutboxPoller().at_request()
-    assert Owed.objects.count() == 1, "it is not for that folder"
+    assert PendingInvalidation.objects.count() == 1, "the row is for another folder"
     region._regions.clear()
     region._regions.update(regions_of_one)
-    monkeypatch.setattr(transactions.current, "_lookout", OutboxPoller())
-    if looks_at == "requests":
+    monkeypatch.setattr(transactions.current, "_poller", OutboxPoller())
+    if polled_by == "a request":
         OutboxPoller().at_request()
     assert one.read() == "new"
-    assert not Owed.objects.exists()
+    assert not PendingInvalidation.objects.exists()
 
 
-def test_a_process_that_dies_before_the_commit_leaves_nothing(row: Row) -> None:
+def test_a_crash_before_the_commit_leaves_no_row(row: Row) -> None:
     assert row.read() == "old"
 
     def write_and_die() -> None:
@@ -136,53 +137,55 @@ def test_a_process_that_dies_before_the_commit_leaves_nothing(row: Row) -> None:
             os._exit(9)
 
     assert in_a_child(write_and_die) == 9
-    assert not Owed.objects.exists()
+    assert not PendingInvalidation.objects.exists()
     loads = row.loads
     assert row.read() == "old"
     assert row.loads == loads
 
 
-def test_what_is_delivered_is_not_kept(row: Row) -> None:
+def test_an_applied_invalidation_leaves_no_row(row: Row) -> None:
     with transaction.atomic():
         row.write("new")
-        assert Owed.objects.count() == 1
-        assert elsewhere(Owed.objects.count) == 0
-    assert not Owed.objects.exists()
+        assert PendingInvalidation.objects.count() == 1
+        assert elsewhere(PendingInvalidation.objects.count) == 0
+    assert not PendingInvalidation.objects.exists()
 
 
-def test_what_is_invalidated_over_and_over_is_kept_once(row: Row) -> None:
+def test_a_repeated_invalidation_has_one_row(row: Row) -> None:
     with transaction.atomic():
         for number in range(20):
             row.write(f"name {number}")
-        assert Owed.objects.count() == 1
+        assert PendingInvalidation.objects.count() == 1
         with transaction.atomic():
             row.write("new")
             row.cache.invalidate_tags("another")
-            assert Owed.objects.count() == 3, "the savepoint of one may be rolled back"
-    assert not Owed.objects.exists()
+            assert PendingInvalidation.objects.count() == 3, (
+                "the savepoint of one may be rolled back"
+            )
+    assert not PendingInvalidation.objects.exists()
 
 
-def test_what_is_in_flight_is_left_to_its_process(row: Row) -> None:
-    Owed.objects.create(region="functions", scopes="tag")
-    assert delivery.Delivery().deliver() == 0
-    assert Owed.objects.exists()
+def test_a_new_row_is_left_to_its_process(row: Row) -> None:
+    PendingInvalidation.objects.create(region="functions", scopes="tag")
+    assert Applier().apply() == 0
+    assert PendingInvalidation.objects.exists()
 
 
-def test_a_region_that_nobody_here_has_is_left_to_others_for_some_days(
+def test_rows_of_an_unknown_region_are_discarded_after_some_days(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Owed.objects.create(region="another", scopes="tag")
-    assert delivery.Delivery().deliver(older_than=0) == 0
-    assert Owed.objects.exists()
-    Owed.objects.update(created_at=timezone.now() - timedelta(days=8))
-    assert delivery.Delivery().deliver(older_than=0) == 0
-    assert not Owed.objects.exists()
-    assert "given up" in caplog.text
+    PendingInvalidation.objects.create(region="another", scopes="tag")
+    assert Applier().apply(older_than=0) == 0
+    assert PendingInvalidation.objects.exists()
+    PendingInvalidation.objects.update(created_at=timezone.now() - timedelta(days=8))
+    assert Applier().apply(older_than=0) == 0
+    assert not PendingInvalidation.objects.exists()
+    assert "discarded" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("type_", ["ext:memcached", "file"])
-def test_what_a_server_could_not_take_stays_until_it_can(
+def test_a_row_stays_until_its_server_is_back(
     own_memcached: Memcached, tmp_path: Path, type_: str
 ) -> None:
     where: dict[str, Any] = {"url": own_memcached.address}
@@ -196,32 +199,32 @@ def test_what_a_server_could_not_take_stays_until_it_can(
 
     own_memcached.kill()
     invalidate()
-    assert delivery.Delivery().deliver(older_than=0) == 0
-    assert Owed.objects.count() == 1
+    assert Applier().apply(older_than=0) == 0
+    assert PendingInvalidation.objects.count() == 1
     own_memcached.start()
-    assert delivery.Delivery().deliver(older_than=0) == 1
+    assert Applier().apply(older_than=0) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_host_could_not_deliver_another_delivers_at_once_by_any_clock(
+def test_another_host_applies_a_row_at_once_whatever_the_clocks(
     own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = make_manager(
         "clocks", type="ext:memcached", url=own_memcached.address, secret="of the tests", timeout=1
     )
-    with monkeypatch.context() as ahead:
-        ahead.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(minutes=1))
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(minutes=1))
         own_memcached.kill()
         with transaction.atomic():
             cache.invalidate_tags("some")
-        Owed.objects.create(region="clocks", scopes=tag_scope("other"))
+        PendingInvalidation.objects.create(region="clocks", scopes=tag_scope("other"))
     own_memcached.start()
-    assert delivery.Delivery().deliver() == 1
-    assert delivery.Delivery().deliver(older_than=0) == 1
+    assert Applier().apply() == 1
+    assert Applier().apply(older_than=0) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_one_server_could_not_take_is_delivered_once_to_the_others(
+def test_while_one_server_is_away_the_others_are_invalidated_once(
     own_memcached: Memcached, memcached: Memcached
 ) -> None:
     servers = [memcached.address, own_memcached.address]
@@ -238,59 +241,61 @@ def test_what_one_server_could_not_take_is_delivered_once_to_the_others(
     def read_all() -> list[int]:
         return [load(number) for number in range(20)]
 
-    def go() -> None:
+    def run() -> None:
         assert read_all() == read_all() == [1] * 20
         own_memcached.kill()
         for number in range(20):
-            Owed.objects.create(region="partly", scopes=tag_scope(f"number:{number}"))
-        here = delivery.Delivery()
-        assert here.deliver(older_than=0) == 0
+            PendingInvalidation.objects.create(
+                region="partly", scopes=tag_scope(f"number:{number}")
+            )
+        here = Applier()
+        assert here.apply(older_than=0) == 0
         read_all()
         healthy = {number for number in range(20) if load.peek(number)}
         assert 0 < len(healthy) < 20
         before = [load(number) for number in sorted(healthy)]
         for _ in range(3):
-            assert here.deliver(older_than=0) == 0
+            assert here.apply(older_than=0) == 0
         after = [load(number) for number in sorted(healthy)]
-        assert sum(was != now for was, now in zip(before, after, strict=True)) <= 1
+        assert sum(old != new for old, new in zip(before, after, strict=True)) <= 1
         own_memcached.start()
-        assert here.deliver(older_than=0) == 20
+        assert here.apply(older_than=0) == 20
         assert min(read_all()) > 1
-        assert not Owed.objects.exists()
+        assert not PendingInvalidation.objects.exists()
 
-    # On a thread of its own, whose connections end with it.
-    elsewhere(go)
+    # On another thread: its connections end with it.
+    elsewhere(run)
 
 
-def test_requests_deliver_what_was_left(
+def test_a_request_applies_unclaimed_rows(
     row: Row, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Owed.objects.create(region="functions", scopes="tag")
-    Owed.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    PendingInvalidation.objects.create(region="functions", scopes="tag")
+    PendingInvalidation.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     monkeypatch.setattr(poller, "POLL_BUSY", 60.0)
-    # Signals reach the process's own, too, which is not to go by that afterwards.
-    monkeypatch.setattr(transactions.current._lookout, "_until", 0.0)  # type: ignore[attr-defined]
-    look = OutboxPoller().at_request
-    request_started.connect(look)
+    # The signal reaches the poller of this process, too: undo its poll afterwards.
+    monkeypatch.setattr(transactions.current._poller, "_valid_until", 0.0)  # type: ignore[attr-defined]
+    poll = OutboxPoller().at_request
+    request_started.connect(poll)
     try:
         request_started.send(sender=None)
-        assert not Owed.objects.exists()
-        assert "1 invalidations were left behind" in caplog.text
+        assert not PendingInvalidation.objects.exists()
+        assert "applied 1 pending invalidations" in caplog.text
         with CaptureQueriesContext(connection) as queries:
             request_started.send(sender=None)
         assert not queries.captured_queries, "not at every request"
     finally:
-        request_started.disconnect(look)
+        request_started.disconnect(poll)
 
 
-def test_a_database_that_is_away_is_said_and_harms_nobody(
+def test_an_unreadable_table_is_logged_and_harms_no_request(
     row: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connection.schema_editor() as editor:
-        editor.delete_model(Owed)
+        editor.delete_model(PendingInvalidation)
     try:
         OutboxPoller().at_request()
         assert "the outbox cannot be read" in caplog.text
     finally:
         with connection.schema_editor() as editor:
-            editor.create_model(Owed)
+            editor.create_model(PendingInvalidation)
