@@ -1,10 +1,10 @@
-"""Commits that end in a way that leaves open whether they have taken place.
+"""Commits whose outcome is unknown.
 
-When the answer to a COMMIT is lost, Django closes the connection and forgets the commit hooks; when
-the connection breaks between the commit and the next statement, it does so as well. What waits for
-such a commit is then invalidated: for nothing, perhaps, which costs a load. A commit that the
-database itself refuses, as for a constraint that is checked at its end, is a rollback, and
-invalidates nothing.
+If the answer to a COMMIT is lost, or the connection breaks between the commit and the next
+statement, Django closes the connection and forgets the commit hooks. The pending invalidations are
+then applied: if the commit did not take place, this costs a load. If the database itself refuses
+the commit, as for a constraint that is checked at its end, the transaction is rolled back, and
+nothing is invalidated.
 """
 
 from __future__ import annotations
@@ -22,35 +22,37 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions.django")
 
 _MYSQL_CLIENT = range(2000, 3000)
-"""Codes of MySQL's client: not the server has said so. A proxy that passes them on, as ProxySQL
-does, keeps its own connection."""
+"""Error codes of MySQL's client: they are no answer of the server. A proxy that passes them on, as
+ProxySQL does, keeps its own connection."""
 
 
-def watch_end(connection: BaseDatabaseWrapper, lost: Callable[[list[Any]], None]) -> None:
-    """Call ``lost`` with the hooks of the open transaction if they are not run although it may be
-    committed; twice, where a later statement may be what commits it."""
+def watch_commit(
+    connection: BaseDatabaseWrapper, commit_unknown: Callable[[list[Any]], None]
+) -> None:
+    """Call ``commit_unknown`` with the hooks of the open transaction if Django does not run them
+    although it may be committed; twice, if a later statement may be the one that commits."""
     if "commit" in vars(connection):
         return
-    own = type(connection)
+    backend = type(connection)
     unsure: list[Any] = []
 
     def commit() -> None:
         hooks = _hooks(connection)
         try:
-            own.commit(connection)
+            backend.commit(connection)
         except BaseException as error:
             if not _is_rolled_back(connection, error):
                 unsure.extend(hooks)
-                _tell(hooks, error)
+                report(hooks, error)
             raise
 
     def set_autocommit(autocommit: bool, *args: Any, **kwargs: Any) -> None:
         if autocommit:
-            # The end of the transaction, whatever it was.
+            # The end of the transaction, committed or not.
             del connection.commit, connection.set_autocommit
         hooks = unsure or _hooks(connection)
         try:
-            own.set_autocommit(connection, autocommit, *args, **kwargs)
+            backend.set_autocommit(connection, autocommit, *args, **kwargs)
         except BaseException as error:
             if not connection.autocommit and connection.run_commit_hooks_on_set_autocommit_on:
                 unsure[:] = hooks
@@ -58,12 +60,12 @@ def watch_end(connection: BaseDatabaseWrapper, lost: Callable[[list[Any]], None]
             raise
         finally:
             if unsure:
-                lost(unsure)
+                commit_unknown(unsure)
 
-    def _tell(hooks: list[Any], error: BaseException) -> None:
+    def report(hooks: list[Any], error: BaseException) -> None:
         if hooks:
-            logger.warning("whether a transaction was committed is not known: %r", error)
-            lost(hooks)
+            logger.warning("it is unknown whether a transaction was committed: %r", error)
+            commit_unknown(hooks)
 
     connection.commit = commit  # type: ignore[method-assign]
     connection.set_autocommit = set_autocommit  # type: ignore[method-assign]
@@ -74,9 +76,9 @@ def _hooks(connection: BaseDatabaseWrapper) -> list[Any]:
 
 
 def _is_rolled_back(connection: BaseDatabaseWrapper, error: BaseException) -> bool:
-    """Whether a commit that failed has certainly not taken place."""
+    """Whether it is certain that a failed commit did not take place."""
     if not isinstance(error, DatabaseError):
-        return False  # an exception of a signal handler, at whatever moment
+        return False  # an exception of a signal handler, which may come at any moment
     if connection.vendor == "mysql" and error.args and error.args[0] in _MYSQL_CLIENT:
         return False
     try:

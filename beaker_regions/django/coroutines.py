@@ -1,8 +1,8 @@
-"""The database transactions that a coroutine is part of, which are in other threads than its own.
+"""The database transactions that a coroutine is part of. They are open in other threads.
 
-Django's connections belong to threads, and a coroutine's synchronous code runs in one that asgiref
-chooses. What a coroutine does is part of a transaction there, of one of the thread that waits for
-it (`async_to_sync`), and of one around the event loop itself (`asyncio.run` within ``atomic()``).
+Django's connections belong to threads, and asgiref chooses the thread for a coroutine's synchronous
+code. A coroutine can be part of a transaction in that thread, in the thread that waits for the
+coroutine (`async_to_sync`), and around the event loop itself (`asyncio.run` within ``atomic()``).
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:
-    """Whether somebody will commit or roll back a transaction on it, other than a test case."""
+    """Whether a transaction is open on it that is not a test case's own."""
     if connection.in_atomic_block and is_test_cases(connection):
         return False
     return connection.in_atomic_block or bool(connection.connection and not connection.autocommit)
 
 
 def is_test_cases(connection: BaseDatabaseWrapper) -> bool:
-    """Whether all that is open on it are the blocks that Django's TestCase runs a test in, with
-    regions of its own: nobody else sees what is done, and at its end rows and entries go."""
+    """Whether only the blocks are open on it in which Django's TestCase runs a test, and the test
+    has regions of its own: no other process sees them, and rows and entries go at its end."""
     blocks = connection.atomic_blocks
     return (
         bool(blocks)
@@ -46,8 +46,8 @@ def is_test_cases(connection: BaseDatabaseWrapper) -> bool:
 
 
 def open_here() -> list[BaseDatabaseWrapper]:
-    """Return the connections of this thread with an open transaction; for one that is managed by
-    hand, Django refuses the commit hook."""
+    """Return the connections of this thread with an open transaction. If the application switched
+    autocommit off, Django refuses a commit hook for it."""
     return list(filter(is_open, connections.all(initialized_only=True)))
 
 
@@ -57,9 +57,9 @@ def has_loop() -> bool:
 
 
 @contextlib.contextmanager
-def outside_of_the_loop() -> Iterator[None]:
-    """Let this block have the connections of the thread, although an event loop is running in it:
-    they are those of the synchronous code that runs the loop."""
+def outside_the_loop() -> Iterator[None]:
+    """In this block, `connections` are those of the thread, although it runs an event loop: those
+    of the synchronous code that started the loop."""
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
@@ -69,14 +69,15 @@ def outside_of_the_loop() -> Iterator[None]:
 
 
 def is_waited_for() -> bool:
-    """Whether a thread waits for this coroutine and does what it is given (`async_to_sync`)."""
+    """Whether a thread in `async_to_sync` waits for this coroutine, and runs its synchronous
+    code."""
     if getattr(AsyncToSync.executors, "current", None) is not None:
         return True
     return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
 
 
-class Elsewhere:
-    """The thread that does a coroutine's synchronous code, and what is open in it."""
+class SyncThread:
+    """The thread that runs a coroutine's synchronous code, and its open transactions."""
 
     def __init__(self, executor: Executor, opened: list[BaseDatabaseWrapper]) -> None:
         self.executor = executor
@@ -84,12 +85,12 @@ class Elsewhere:
 
     @property
     def opened(self) -> list[BaseDatabaseWrapper]:
-        """Connections to look at, and nothing else: they are another thread's."""
+        """Connections of another thread: they may be inspected, and not used."""
         return list(filter(is_open, self._opened))
 
 
-def elsewhere() -> Elsewhere | None:
-    """Return where the synchronous code of this coroutine has a transaction open, if it has."""
+def sync_thread() -> SyncThread | None:
+    """Return the thread in which this coroutine has an open transaction, if it has one."""
     context = SyncToAsync.thread_sensitive_context.get(None)
     executor: Executor | None = SyncToAsync.single_thread_executor
     if context is not None:
@@ -98,20 +99,20 @@ def elsewhere() -> Elsewhere | None:
         return None
     threads = {each.ident for each in tuple(getattr(executor, "_threads", ()))}
     opened = [connection for thread, connection in open_anywhere() if thread in threads]
-    return Elsewhere(executor, opened) if opened else None
+    return SyncThread(executor, opened) if opened else None
 
 
 def open_anywhere() -> list[tuple[int, BaseDatabaseWrapper]]:
-    """Return the threads of this process that have a transaction open, and on which connections."""
+    """Return each open transaction of this process: its thread, and its connection."""
     return [
         (thread, connection)
-        for thread, known in _connections.known
-        if (connection := known()) is not None and is_open(connection)
+        for thread, reference in _connections.known
+        if (connection := reference()) is not None and is_open(connection)
     ]
 
 
 class Connections:
-    """Every connection, and the thread that it belongs to."""
+    """Every connection of this process, with its thread."""
 
     def __init__(self) -> None:
         self.known: tuple[tuple[int, weakref.ref[BaseDatabaseWrapper]], ...] = ()
@@ -125,7 +126,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def _know(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
-        if any(known() is connection for _, known in self.known):
+        if any(reference() is connection for _, reference in self.known):
             return
         with self._lock:
             alive = [each for each in self.known if each[1]() is not None]

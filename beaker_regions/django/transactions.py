@@ -1,9 +1,9 @@
 """Invalidations wait for the commit of the database transaction they are made in.
 
-What waits is kept nowhere but in Django's own list of commit hooks, so savepoints that are rolled
-back, nested blocks and failed commits take it away exactly as they take away the hooks. All of a
-transaction is delivered at once: nothing is stored that is made of one part of it as it was, and
-of another as it is.
+Pending invalidations are kept only in Django's own list of commit hooks. So a rolled back
+savepoint, a nested block or a failed commit discards them exactly as it discards other hooks. All
+invalidations of a transaction are applied at once: if they were applied one by one, a value could
+be made from one row before the change and another row after it, and be stored as current.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from beaker_regions.django import coroutines
-from beaker_regions.django.commits import watch_end
+from beaker_regions.django.commits import watch_commit
 from beaker_regions.engine.invalidation import deliver, invalidate
 from beaker_regions.runtime.threads import in_this_context
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions.django")
 
 
-class Waiting:
-    """A commit hook: what is invalidated with the commit, unless a savepoint is rolled back."""
+class PendingHook:
+    """A commit hook: the pending invalidations of one transaction or savepoint."""
 
-    def __init__(self, committed: Committed, collected: list[Any] | None = None) -> None:
+    def __init__(self, committed: CommittedHooks, collected: list[Any] | None = None) -> None:
         self._committed = committed
         self.collected = collected
-        """Where to tell what of it was written down, if something else delivers it later."""
+        """The list that gets the rows at the commit, if a bulk change applies them later."""
         self.invalidations: list[Invalidation] = []
         self.scopes: dict[Target, set[str]] = {}
-        self.kept: list[Any] = []
-        """Where it is written down, if it is."""
+        self.rows: list[Any] = []
+        """The outbox's rows for it, if there is an outbox."""
         self.has_run = False
 
     def add(self, invalidation: Invalidation) -> bool:
-        """Return whether it is one more than there was."""
+        """Add an invalidation; False if those before it cover it."""
         scopes = self.scopes.setdefault(invalidation.region, set())
         if invalidation.scopes <= scopes:
             return False
@@ -60,119 +60,120 @@ class Waiting:
         if self.collected is None:
             self._committed.hooks.append(self)
         else:
-            self.collected += self.kept
+            self.collected += self.rows
         self.has_run = True
 
 
-class Committed(threading.local):
-    """What this thread has committed and not delivered yet."""
+class CommittedHooks(threading.local):
+    """The hooks of commits of this thread that are not applied yet."""
 
     def __init__(self) -> None:
-        self.hooks: list[Waiting] = []
-        self.of_tests: list[tuple[BaseDatabaseWrapper, Waiting]] = []
-        """What waits within a test case's transaction, which is never committed."""
+        self.hooks: list[PendingHook] = []
+        self.in_tests: list[tuple[BaseDatabaseWrapper, PendingHook]] = []
+        """The hooks in the transaction of a test case, which is never committed."""
 
 
-PATIENCE = 1.0
-"""Seconds for which a coroutine waits until its invalidation waits for the commit. The thread that
-has the transaction may be waiting for the coroutine."""
+HOOK_TIMEOUT = 1.0
+"""Seconds that a coroutine waits for the thread with its transaction to add a commit hook there.
+Longer is no use: that thread may be waiting for the coroutine."""
 
 
-class Served(threading.local):
-    """The transactions of the coroutine that this thread does something for."""
+class ServedCoroutine(threading.local):
+    """The thread with the transactions of the coroutine that this thread works for."""
 
-    where: coroutines.Elsewhere | None = None
+    thread: coroutines.SyncThread | None = None
 
 
 class DatabaseTransactions:
     """The transactions of the calling thread, on all of its databases."""
 
     def __init__(self) -> None:
-        self._committed = Committed()
-        self._served = Served()
+        self._committed = CommittedHooks()
+        self._served = ServedCoroutine()
 
     def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
         if not coroutines.open_anywhere():
             return step
         if coroutines.is_waited_for():
-            # That thread does nothing else meanwhile, so this waits for nothing else.
+            # That thread only serves this coroutine, so there is nothing else to wait for.
             return sync_to_async(step)()
-        with coroutines.outside_of_the_loop():
+        with coroutines.outside_the_loop():
             if coroutines.open_here():
                 step()
                 return asyncio.sleep(0)
-        where = coroutines.elsewhere()
-        return step if where is None else partial(self._serve, where, step)
+        thread = coroutines.sync_thread()
+        return step if thread is None else partial(self._serve, thread, step)
 
-    def _serve(self, where: coroutines.Elsewhere, step: Callable[[], Any]) -> Any:
-        self._served.where = where
+    def _serve(self, thread: coroutines.SyncThread, step: Callable[[], Any]) -> Any:
+        self._served.thread = thread
         try:
             return step()
         finally:
-            self._served.where = None
+            self._served.thread = None
 
     def active(self) -> bool:
         return any(True for _ in self._opened())
 
     def pending(self) -> frozenset[str]:
-        waiting: set[str] = set()
+        scopes: set[str] = set()
         for connection in self._opened():
             for _, hook in _hooks(connection):
-                waiting.update(*hook.scopes.values())
-        return frozenset(waiting)
+                scopes.update(*hook.scopes.values())
+        return frozenset(scopes)
 
     def _opened(self) -> Iterator[BaseDatabaseWrapper]:
-        """Yield the connections with an open transaction that what is done here is part of."""
-        if self._committed.of_tests:
-            self._settle()
+        """Yield the connections whose open transactions the running code is part of."""
+        if self._committed.in_tests:
+            self._apply_ended_blocks()
         yield from coroutines.open_here()
-        where = self._served.where
+        thread = self._served.thread
         if coroutines.has_loop():
-            with coroutines.outside_of_the_loop():
+            with coroutines.outside_the_loop():
                 opened = coroutines.open_here()
             yield from opened
-            where = coroutines.elsewhere()
-        if where is not None:
-            yield from where.opened
+            thread = coroutines.sync_thread()
+        if thread is not None:
+            yield from thread.opened
 
-    def _settle(self) -> None:
-        """Deliver what an application's block within a test case's has left: its end is the commit
-        that the test never sees. The hooks stay in their places, where Django counts them."""
-        waiting, self._committed.of_tests = self._committed.of_tests, []
-        owed: list[Invalidation] = []
-        for connection, hook in waiting:
+    def _apply_ended_blocks(self) -> None:
+        """Apply the hooks of an application's blocks that ended inside the transaction of a test
+        case: the end of the block is the commit, for there is no other. The hooks stay in
+        Django's list, where the test counts them."""
+        hooks, self._committed.in_tests = self._committed.in_tests, []
+        due: list[Invalidation] = []
+        for connection, hook in hooks:
             if coroutines.is_open(connection):
-                self._committed.of_tests.append((connection, hook))
+                self._committed.in_tests.append((connection, hook))
             elif any(each is hook for _, each in _hooks(connection)):  # and not rolled back
-                owed += hook.invalidations
+                due += hook.invalidations
                 hook.invalidations, hook.scopes = [], {}
-        if owed:
-            deliver(owed)
+        if due:
+            deliver(due)
 
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = self._defer(invalidations)
-        where = self._served.where
+        thread = self._served.thread
         if has_loop := coroutines.has_loop():
-            with coroutines.outside_of_the_loop():
+            with coroutines.outside_the_loop():
                 deferred = self._defer(invalidations) or deferred
-            where = coroutines.elsewhere()
-        if where is not None and where.opened:
-            deferred = self._defer_there(where, invalidations, not has_loop) or deferred
+            thread = coroutines.sync_thread()
+        if thread is not None and thread.opened:
+            deferred = self._defer_in(thread, invalidations, not has_loop) or deferred
         return deferred
 
-    def _defer_there(
-        self, where: coroutines.Elsewhere, invalidations: Sequence[Invalidation], waits: bool
+    def _defer_in(
+        self, thread: coroutines.SyncThread, invalidations: Sequence[Invalidation], waits: bool
     ) -> bool:
-        """Let another thread defer, before what else this coroutine asks of it, such as to commit:
-        or at once, if it has committed by then."""
+        """Let the other thread defer before it does what this coroutine asks next, such as the
+        commit. If it has committed by then, it invalidates at once."""
         defer = in_this_context(partial(invalidate, invalidations))
         try:
-            future = where.executor.submit(defer)
+            future = thread.executor.submit(defer)
         except RuntimeError:
-            return False  # it has ended, and its transaction with it
+            return False  # the thread has ended, and its transaction with it
         try:
             if waits:
-                future.result(PATIENCE)
+                future.result(HOOK_TIMEOUT)
                 return True
         except TimeoutError:
             if future.done():
@@ -183,28 +184,30 @@ class DatabaseTransactions:
     def _defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = False
         for connection in coroutines.open_here():
-            # With several databases in a transaction nobody can say which holds the data: each
-            # commit delivers, and a delivery too many costs a load.
+            # With several databases in a transaction, the one with the data is not known: each
+            # commit invalidates, and one invalidation too many costs a load.
             hook = self._hook(connection)
             new = [each for each in invalidations if hook.add(each)]
             if is_of_a_test(connection):
-                self._committed.of_tests.append((connection, hook))
+                self._committed.in_tests.append((connection, hook))
             self.keep(connection.alias, hook, new)
             deferred = True
         return deferred
 
-    def _hook(self, connection: BaseDatabaseWrapper, collected: list[Any] | None = None) -> Waiting:
-        """Return the hook for what is done now."""
+    def _hook(
+        self, connection: BaseDatabaseWrapper, collected: list[Any] | None = None
+    ) -> PendingHook:
+        """Return the hook for the current savepoint."""
         savepoints = set(connection.savepoint_ids)
         for within, hook in _hooks(connection):
             if is_of_a_test(connection):
-                break  # which may run only the hooks that are made from now on
+                break  # the test may run only hooks that are added from now on
             if within == savepoints and hook.collected is collected:
                 return hook
-        watch_end(connection, self._lost)
-        hook = Waiting(self._committed, collected)
+        watch_commit(connection, self._commit_unknown)
+        hook = PendingHook(self._committed, collected)
         run_at_commit(connection, hook)
-        # Each has one behind it, as it may be the only one that is not rolled back.
+        # One for each hook: the others may be rolled back.
         run_at_commit(connection, self._deliver)
         return hook
 
@@ -215,21 +218,21 @@ class DatabaseTransactions:
             # After an exception, such as a time limit's, the next commit delivers them.
             del self._committed.hooks[: len(hooks)]
 
-    def _lost(self, hooks: Sequence[Any]) -> None:
-        """Invalidate what may have been committed. What was written down stays, and is delivered
-        once more: the commit may take place later than this."""
-        hooks = [hook for hook in hooks if isinstance(hook, Waiting) and hook.collected is None]
+    def _commit_unknown(self, hooks: Sequence[Any]) -> None:
+        """Invalidate what may have been committed. The outbox's rows stay, and are applied again:
+        the commit may take place later than this."""
+        hooks = [hook for hook in hooks if isinstance(hook, PendingHook) and hook.collected is None]
         deliver(each for hook in hooks for each in hook.invalidations)
 
     def collection(self) -> Kept | None:
         return None
 
-    def keep(self, alias: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
-        """Write down what is ``new`` in a hook, in the open transaction on the database ``alias``,
-        for the case that this process ends before it has delivered it."""
+    def keep(self, alias: str, hook: PendingHook, new: Sequence[Invalidation]) -> None:
+        """Write rows for the ``new`` invalidations of a hook, in the open transaction on the
+        database ``alias``, in case that this process ends before it has applied them."""
 
-    def deliver(self, hooks: Sequence[Waiting]) -> None:
-        """Invalidate what was committed."""
+    def deliver(self, hooks: Sequence[PendingHook]) -> None:
+        """Apply the hooks of a commit."""
         if left := deliver(each for hook in hooks for each in hook.invalidations):
             self.undelivered(left)
 
@@ -241,8 +244,8 @@ class DatabaseTransactions:
 
 
 def run_at_commit(connection: BaseDatabaseWrapper, function: Callable[[], None]) -> None:
-    """Call ``function`` at the commit of the open transaction, behind all `Waiting`, and before
-    what others want to be called: one of theirs that raises would end the run."""
+    """Call ``function`` at the commit of the open transaction: after each `PendingHook`, and before
+    the application's hooks, since one of those that raises ends the run."""
     transaction.on_commit(function, using=connection.alias, robust=True)
     if not is_of_a_test(connection):
         hook = connection.run_on_commit.pop()
@@ -250,19 +253,19 @@ def run_at_commit(connection: BaseDatabaseWrapper, function: Callable[[], None])
 
 
 def is_of_a_test(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the open transaction is that of a test case, which is never committed. Hooks of it
-    are run by who counts them: what comes after the first so many (`captureOnCommitCallbacks`)."""
+    """Whether the open transaction is that of a test case, which is never committed. Its hooks are
+    run by `captureOnCommitCallbacks`, which counts them: those after the first so many."""
     blocks = connection.atomic_blocks
     return bool(blocks) and getattr(blocks[0], "_from_testcase", False)
 
 
-def _hooks(connection: BaseDatabaseWrapper) -> Iterator[tuple[set[str], Waiting]]:
-    """Yield what waits, and within which savepoints."""
+def _hooks(connection: BaseDatabaseWrapper) -> Iterator[tuple[set[str], PendingHook]]:
+    """Yield the pending hooks, each with its savepoints."""
     for savepoints, hook, *_ in tuple(connection.run_on_commit):
-        if isinstance(hook, Waiting) and not hook.has_run:
+        if isinstance(hook, PendingHook) and not hook.has_run:
             yield savepoints, hook
 
 
 def _report(future: Future[Any]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        logger.error("an invalidation failed, of a coroutine that did not wait", exc_info=error)
+        logger.error("an invalidation of a coroutine failed in another thread", exc_info=error)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.expressions import Combinable
 
-    from beaker_regions.django.transactions import Waiting
+    from beaker_regions.django.transactions import PendingHook
     from beaker_regions.engine.transactions import Invalidation, Kept
 
 logger = logging.getLogger("beaker_regions.django.outbox")
@@ -64,7 +64,7 @@ class OutboxTransactions(DatabaseTransactions):
         hook = self._hook(connection, rows)
         self.keep(connection.alias, hook, [each for each in invalidations if hook.add(each)])
 
-    def keep(self, alias_: str, hook: Waiting, new: Sequence[Invalidation]) -> None:
+    def keep(self, alias_: str, hook: PendingHook, new: Sequence[Invalidation]) -> None:
         if alias_ != alias():
             return
         for row in _rows(new):
@@ -75,11 +75,11 @@ class OutboxTransactions(DatabaseTransactions):
                 if clearer is error:
                     raise
                 raise clearer from error
-            hook.kept.append(row)
+            hook.rows.append(row)
 
-    def deliver(self, hooks: Sequence[Waiting]) -> None:
+    def deliver(self, hooks: Sequence[PendingHook]) -> None:
         left = deliver(each for hook in hooks for each in hook.invalidations)
-        rows: list[PendingInvalidation] = [row for hook in hooks for row in hook.kept]
+        rows: list[PendingInvalidation] = [row for hook in hooks for row in hook.rows]
         if not rows:
             self.undelivered(left)
             return

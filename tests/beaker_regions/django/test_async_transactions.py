@@ -51,7 +51,7 @@ def test_nothing_of_an_open_transaction_is_stored(cache: CacheManager, calls: Ca
     assert async_to_sync(load)() == 3
 
 
-def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(
+def test_a_rolled_back_savepoint_discards_its_invalidations(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")
@@ -71,7 +71,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(
 
 
 class Names:
-    """The name of a user, read and changed as coroutines do it."""
+    """The name of a user, read and changed by coroutines."""
 
     def __init__(self, cache: CacheManager) -> None:
         self.cache = cache
@@ -98,7 +98,7 @@ class Names:
 
 @contextlib.asynccontextmanager
 async def place(kind: str) -> AsyncIterator[None]:
-    """As a script, or as a request of Django's ASGI handler, each of which has a thread."""
+    """Run as a script, or as a request of Django's ASGI handler, which has a thread of its own."""
     async with ThreadSensitiveContext() if kind == "request" else contextlib.nullcontext():
         try:
             yield
@@ -108,7 +108,7 @@ async def place(kind: str) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("rolls_back", [False, True])
 @pytest.mark.parametrize("kind", ["script", "request"])
-def test_a_transaction_that_is_begun_by_hand_counts_for_the_coroutine(
+def test_a_transaction_begun_by_hand_includes_the_coroutine(
     cache: CacheManager, kind: str, rolls_back: bool
 ) -> None:
     names = Names(cache)
@@ -131,7 +131,7 @@ def test_a_transaction_that_is_begun_by_hand_counts_for_the_coroutine(
 
 
 @pytest.mark.parametrize("kind", ["script", "request"])
-def test_synchronous_calls_in_a_coroutine_count_with_its_transaction(
+def test_synchronous_calls_in_a_coroutine_are_part_of_its_transaction(
     file_manager: Manager, calls: Calls, kind: str
 ) -> None:
     cache = file_manager()
@@ -209,7 +209,7 @@ def test_an_event_loop_within_a_transaction_is_part_of_it(
     assert (asyncio.run(load()), plain()) == (5, 6)
 
 
-def test_a_thread_that_waits_for_the_coroutine_in_a_transaction_locks_nothing(
+def test_a_thread_that_waits_for_a_coroutine_in_a_transaction_does_not_deadlock(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")
@@ -237,7 +237,9 @@ def test_a_thread_that_waits_for_the_coroutine_in_a_transaction_locks_nothing(
     asyncio.run(main())
 
 
-def test_a_task_that_outlives_async_to_sync_is_served(cache: CacheManager, calls: Calls) -> None:
+def test_a_task_that_outlives_async_to_sync_is_not_blocked(
+    cache: CacheManager, calls: Calls
+) -> None:
     @cache.region("functions")
     async def load() -> int:
         return calls()

@@ -26,7 +26,7 @@ def cache(tmp_path: Path, shelf: str) -> CacheManager:
     return make_manager(shelf, type="file", data_dir=tmp_path, secret="of the tests")
 
 
-def test_what_is_invalidated_in_a_block_is_invalidated_at_its_end(
+def test_an_invalidation_in_a_block_takes_effect_at_its_end(
     cache: CacheManager,
     shelf: str,
     calls: Calls,
@@ -37,7 +37,7 @@ def test_what_is_invalidated_in_a_block_is_invalidated_at_its_end(
         return calls()
 
     ran: list[str] = []
-    # What a test case sets up leaves hooks behind.
+    # The setup of a test case leaves hooks in the list.
     load.invalidate(1)
     transaction.on_commit(lambda: ran.append("early"))
     assert elsewhere(load, 1) == 1
@@ -45,7 +45,7 @@ def test_what_is_invalidated_in_a_block_is_invalidated_at_its_end(
         with django_capture_on_commit_callbacks(execute=True):
             load.invalidate(1)
             transaction.on_commit(lambda: ran.append("late"))
-            assert elsewhere(load, 1) == expected - 1, "not before"
+            assert elsewhere(load, 1) == expected - 1, "not before the end of the block"
         assert ran == ["late"] * (expected - 1), "each hook once, and none of before"
         assert elsewhere(load, 1) == expected
     with django_capture_on_commit_callbacks(execute=True):
@@ -63,7 +63,7 @@ def test_what_is_invalidated_in_a_block_is_invalidated_at_its_end(
     assert elsewhere(load, 1) == 4
 
 
-def test_what_has_run_is_not_waited_for_any_more(
+def test_a_hook_that_has_run_is_no_longer_pending(
     cache: CacheManager,
     shelf: str,
     calls: Calls,

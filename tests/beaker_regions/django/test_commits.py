@@ -1,4 +1,4 @@
-"""Databases that are cut off at the wrong moment, on a real MariaDB."""
+"""Commits whose outcome is unknown, on a real MariaDB."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def proxy(
     _mariadb: MariaDB, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LosingProxy]:
     """A second database "far", with a table "names", behind a proxy."""
-    # Tests may not connect to a database that was not announced.
+    # Tests may not connect to a database that they do not declare.
     monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", connected)
     proxy = LosingProxy(_mariadb.port)
     options = connections["default"].settings_dict | database(
@@ -104,7 +104,7 @@ def names(tmp_path: Path, proxy: LosingProxy) -> Names:
 @pytest.mark.parametrize(
     ("loses", "found"), [("answer", "new"), ("next", "new"), ("question", "old")]
 )
-def test_a_commit_that_nobody_knows_the_outcome_of_leaves_nothing_old(
+def test_a_commit_with_an_unknown_outcome_leaves_nothing_stale(
     names: Names, proxy: LosingProxy, loses: str, found: str
 ) -> None:
     assert names.read() == "old"
@@ -112,14 +112,14 @@ def test_a_commit_that_nobody_knows_the_outcome_of_leaves_nothing_old(
     with pytest.raises(OperationalError):
         names.write()
     proxy.loses = ""
-    connections[FAR].close()  # as the end of a request does with one that is broken
+    connections[FAR].close()  # Django does it at the end of a request if the connection is broken
     assert names.read() == names.read() == found
     assert names.loads == 2
     names.write()
     assert names.read() == "new"
 
 
-def test_a_commit_that_the_database_refuses_invalidates_nothing(names: Names) -> None:
+def test_a_refused_commit_invalidates_nothing(names: Names) -> None:
     assert names.read() == "old"
     with connection.schema_editor() as editor:
         editor.execute("CREATE TABLE over (pk INTEGER PRIMARY KEY)")
@@ -157,13 +157,13 @@ def far_outbox(proxy: LosingProxy, settings: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def die_idle() -> None:
-    """Let the server end this thread's connection, as after a time without use."""
+    """Let the server end this thread's connection, as it does after an idle time."""
     (number,) = ask("SELECT CONNECTION_ID()")
     elsewhere(ask, f"KILL {number}")
 
 
 @pytest.mark.usefixtures("far_outbox")
-def test_a_thread_whose_idle_connection_has_died_tells_others_all_the_same(
+def test_a_thread_with_a_dead_idle_connection_writes_its_row(
     own_memcached: Memcached,
 ) -> None:
     cache = make_manager(
@@ -179,7 +179,7 @@ def test_a_thread_whose_idle_connection_has_died_tells_others_all_the_same(
 
 
 @pytest.mark.usefixtures("far_outbox")
-def test_a_thread_whose_idle_connection_has_died_reads_past_nothing(
+def test_a_thread_with_a_dead_idle_connection_reads_nothing_stale(
     memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(region, "_regions", type(region._regions)())

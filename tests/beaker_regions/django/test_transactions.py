@@ -1,4 +1,4 @@
-"""Invalidations and transactions: together, or not at all."""
+"""An invalidation takes effect with its transaction, or not at all."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_an_invalidation_takes_effect_at_the_commit(row: Row) -> None:
     assert row.read() == "old"
     with transaction.atomic():
         row.write("new")
-        assert elsewhere(row.read) == "old", "what is committed, others see"
-        assert row.loads == 1, "and have not lost their entry"
+        assert elsewhere(row.read) == "old", "others see the committed value"
+        assert row.loads == 1, "and their entry is still valid"
         assert row.read() == "new", "the transaction itself sees what it wrote"
         assert elsewhere(row.read) == "old"
     assert (row.read(), elsewhere(row.read)) == ("new", "new")
 
 
-def test_what_is_rolled_back_invalidates_nothing_and_publishes_nothing(row: Row) -> None:
+def test_a_rolled_back_transaction_invalidates_and_stores_nothing(row: Row) -> None:
     assert row.read() == "old"
     with rolled_back():
         row.write("new")
@@ -62,7 +62,7 @@ def test_nothing_is_stored_from_within_a_transaction(row: Row) -> None:
     assert (row.read(), elsewhere(row.read)) == ("old", "old")
 
 
-def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(row: Row) -> None:
+def test_a_rolled_back_savepoint_discards_its_invalidations(row: Row) -> None:
     other = Row(row.cache)
     assert (row.read(), other.read()) == ("old", "old")
     with transaction.atomic():
@@ -77,14 +77,14 @@ def test_a_savepoint_that_is_rolled_back_takes_its_invalidations_along(row: Row)
     assert other.loads == loads
 
 
-def test_all_of_a_transaction_is_delivered_at_once(
+def test_all_invalidations_of_a_transaction_are_applied_at_once(
     row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = row.cache["functions"].store.generation_store
-    invalidate, delivered = store.invalidate, []
+    invalidate, applied = store.invalidate, []
 
     def recorded(scopes: Any, *args: Any) -> None:
-        delivered.append(set(scopes))
+        applied.append(set(scopes))
         invalidate(scopes, *args)
 
     monkeypatch.setattr(store, "invalidate", recorded)
@@ -96,12 +96,12 @@ def test_all_of_a_transaction_is_delivered_at_once(
         with transaction.atomic():
             other.write("new")
             row.write("new")
-    assert len(delivered) == 1
-    assert len(delivered[0]) == 2, "a tag for each row"
+    assert len(applied) == 1
+    assert len(applied[0]) == 2, "a tag for each row"
     assert (row.read(), other.read()) == ("new", "new")
 
 
-def test_a_savepoint_that_is_kept_keeps_its_invalidations(row: Row) -> None:
+def test_a_released_savepoint_keeps_its_invalidations(row: Row) -> None:
     assert row.read() == "old"
     with transaction.atomic():
         with transaction.atomic():
@@ -111,7 +111,7 @@ def test_a_savepoint_that_is_kept_keeps_its_invalidations(row: Row) -> None:
     assert elsewhere(row.read) == "new"
 
 
-def test_an_exception_after_a_savepoint_takes_everything_along(row: Row) -> None:
+def test_an_exception_after_a_savepoint_discards_all_invalidations(row: Row) -> None:
     assert row.read() == "old"
     with rolled_back(), transaction.atomic():
         row.write("new")
@@ -126,14 +126,14 @@ def write_before_a_hook_that_raises(row: Row) -> None:
         row.write("new")
 
 
-def test_a_commit_hook_of_somebody_else_that_raises_loses_no_invalidation(row: Row) -> None:
+def test_a_commit_hook_of_the_application_that_raises_loses_no_invalidation(row: Row) -> None:
     assert row.read() == "old"
     with pytest.raises(ZeroDivisionError):
         write_before_a_hook_that_raises(row)
     assert (row.read(), elsewhere(row.read)) == ("new", "new")
 
 
-def test_a_commit_hook_finds_the_invalidation_done(row: Row) -> None:
+def test_a_commit_hook_of_the_application_runs_after_the_invalidation(row: Row) -> None:
     assert row.read() == "old"
     seen = []
     with transaction.atomic():
@@ -143,7 +143,7 @@ def test_a_commit_hook_finds_the_invalidation_done(row: Row) -> None:
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read"])
-def test_a_snapshot_older_than_an_invalidation_is_never_published(
+def test_a_snapshot_older_than_an_invalidation_is_never_stored(
     row: Row, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor == "mysql":
@@ -160,7 +160,7 @@ def test_a_snapshot_older_than_an_invalidation_is_never_published(
     connection.close()
 
 
-def test_a_request_is_a_transaction_where_requests_are(
+def test_with_atomic_requests_a_request_is_a_transaction(
     row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
@@ -180,13 +180,13 @@ def test_a_request_is_a_transaction_where_requests_are(
 
 @pytest.fixture
 def other_database(transactional_db: None, tmp_path: Path) -> Iterator[str]:
-    """A second database, of which nothing is asked but transactions."""
+    """A second database, used for its transactions alone."""
     options = connections["default"].settings_dict | {
         "NAME": str(tmp_path / "other.sqlite3"),
         "OPTIONS": {},
     }
     other = DatabaseWrapper(options, "other")
-    # Tests may not connect to a database that was not announced, so it comes connected.
+    # Tests may not connect to a database that they do not declare, so it is connected here.
     other.connect()
     connections.databases["other"] = options
     connections["other"] = other
@@ -196,19 +196,17 @@ def other_database(transactional_db: None, tmp_path: Path) -> Iterator[str]:
     del connections.databases["other"]
 
 
-def test_with_several_databases_the_commit_that_counts_is_among_those_that_deliver(
-    row: Row, other_database: str
-) -> None:
+def test_with_several_databases_each_commit_invalidates(row: Row, other_database: str) -> None:
     assert row.read() == "old"
     with transaction.atomic(using=other_database):
         with transaction.atomic():
             row.write("new")
             assert elsewhere(row.read) == "old"
-        assert elsewhere(row.read) == "new", "committed where the row lies"
+        assert elsewhere(row.read) == "new", "the database with the row has committed"
     assert (row.read(), elsewhere(row.read)) == ("new", "new")
 
 
-def test_the_rollback_of_one_database_leaves_the_others_invalidation(
+def test_a_rollback_of_one_database_keeps_the_invalidation_of_the_other(
     row: Row, other_database: str
 ) -> None:
     assert row.read() == "old"
@@ -219,7 +217,7 @@ def test_the_rollback_of_one_database_leaves_the_others_invalidation(
 
 
 def test_manual_transactions_store_nothing_and_refuse_to_invalidate(row: Row) -> None:
-    """Nobody tells when they commit, so an invalidation cannot be right: better an error."""
+    """Django does not report when they commit, so an invalidation is an error."""
     assert row.read() == "old"
     row.cache.invalidate_tags(f"user:{row.pk}")
     transaction.set_autocommit(False)
@@ -234,7 +232,7 @@ def test_manual_transactions_store_nothing_and_refuse_to_invalidate(row: Row) ->
     assert row.read() == "old"
 
 
-def test_refresh_in_a_transaction_is_published_after_the_commit(row: Row) -> None:
+def test_a_refresh_in_a_transaction_is_seen_after_the_commit(row: Row) -> None:
     assert row.read() == "old"
     with transaction.atomic():
         User.objects.filter(pk=row.pk).update(first_name="new")
