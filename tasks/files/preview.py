@@ -127,8 +127,10 @@ def rows_of(file: FileRow, text: Text) -> Iterator[tuple[int, list[str]]]:
     return _rows(text.text, _delimiter(file, text), cut=text.partial)
 
 
-def _rows(text: str, delimiter: str, *, cut: bool) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+def _rows(
+    text: str, delimiter: str, *, cut: bool, strict: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     previous = None
     try:
         for row in reader:
@@ -145,20 +147,26 @@ def _rows(text: str, delimiter: str, *, cut: bool) -> Iterator[tuple[int, list[s
 
 def _delimiter(file: FileRow, text: Text) -> str:
     """Return the character that separates the columns: the one by which most rows have the same
-    number of cells, and more than one. Each is tried on a sample, which `csv.Sniffer` takes up to
-    the fourth power of the sample's length for."""
+    number of cells, and more than one. Rows whose quotes stand where this delimiter puts them count
+    first. Each is tried on a sample, which `csv.Sniffer` takes up to the fourth power of the
+    sample's length for."""
     sample = text.text[:_SAMPLE]
     cut = text.partial or len(sample) < len(text.text)
     usual = _TABLES[file.media_type]
-    return max(_DELIMITERS, key=lambda each: (*_agreement(sample, each, cut), each == usual))
+
+    def fitness(each: str) -> tuple[float, int, float, int, bool]:
+        strict = _agreement(sample, each, cut, strict=True)
+        return (*strict, *_agreement(sample, each, cut, strict=False), each == usual)
+
+    return max(_DELIMITERS, key=fitness)
 
 
-def _agreement(sample: str, delimiter: str, cut: bool) -> tuple[float, int]:
+def _agreement(sample: str, delimiter: str, cut: bool, *, strict: bool) -> tuple[float, int]:
     """Return the share of rows that have the most frequent number of cells, and that number; zeros
     when the delimiter separates nothing."""
     numbers: Counter[int] = Counter()
     with suppress(csv.Error):
-        for _, row in islice(_rows(sample, delimiter, cut=cut), _SAMPLE_ROWS):
+        for _, row in islice(_rows(sample, delimiter, cut=cut, strict=strict), _SAMPLE_ROWS):
             numbers[len(row)] += 1
     # Of numbers that are equally frequent, the larger one.
     rows, cells = max(((rows, cells) for cells, rows in numbers.items()), default=(0, 0))

@@ -82,11 +82,12 @@ class MemberStream(RawIOBase):
         """Open ``member``; ``advance`` is told of the bytes that are read, and ``done`` is called
         at the end of all. Raises ArchiveError."""
         super().__init__()
+        self._content: IO[bytes] | None = None  # for `close`, if it cannot be opened
         self._archive = archive
         self._left = member.size
         self._advance = advance
         self._done = done
-        self._content: IO[bytes] | None = archive.open(member)
+        self._content = archive.open(member)
 
     def readable(self) -> bool:
         return True

@@ -82,6 +82,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
         lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)
     ),
 )
+@example(",", [["", "|"], ["", "|"]])
 def test_a_table_is_read_as_it_was_written(delimiter: str, rows: list[list[str]]) -> None:
     written = io.StringIO()
     csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)

@@ -112,7 +112,7 @@ def test_a_source_that_moved_is_indexed_anew(source: Path) -> None:
         ("x" * 300, "File name too long"),
         ("nothing", "holds no files"),
         ("pipe", "is a pipe, neither a folder nor a file"),
-        ("nul\0", "embedded null byte"),
+        ("nul\0", "embedded null"),
     ],
 )
 def test_a_source_that_cannot_be_imported_is_named(source: Path, name: str, complaint: str) -> None:
