@@ -11,7 +11,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.management.base import CommandError
+from django.db import DatabaseError
 
 from beaker_regions.django.cli import reports, terminal
 from beaker_regions.django.cli.calls import Options, Output, function_of, get, invalidate
@@ -201,12 +203,26 @@ def check(options: Options) -> Iterator[Output]:
         names = {region.name for region in all_regions()}
         raise CommandError(f"There is no region {name!r}; {nearest(name, names)}")
     found = [finding for findings in health.check(wanted).values() for finding in findings]
+    if name is None and apps.is_installed("beaker_regions.django.outbox"):
+        found.append(_outbox())
     text = "\n".join(
         f"{each.level:<8} {each.region}: {each.subject}: {each.message}" for each in found
     )
     yield [each._asdict() for each in found], text
     if any(each.level == "error" for each in found):
         raise CommandError("Something is wrong; see above")
+
+
+def _outbox() -> health.Finding:
+    """Return whether the outbox's table can be read."""
+    from beaker_regions.django.outbox.applying import alias, explained, unclaimed
+
+    where = f"table in database {alias()!r}"
+    try:
+        waiting = unclaimed().count()
+    except DatabaseError as error:
+        return health.Finding("outbox", where, "error", str(explained(error)))
+    return health.Finding("outbox", where, "ok", f"{waiting} invalidations wait")
 
 
 COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {

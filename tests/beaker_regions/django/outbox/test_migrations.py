@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test.utils import CaptureQueriesContext
@@ -89,3 +91,16 @@ def test_processes_of_the_former_release_use_the_table_during_an_upgrade(row: Ro
     assert Applier().apply(older_than=-1) == 2
     assert row.read() == "new"
     assert list(former.objects.values_list("pk", flat=True)) == [ours.pk]
+
+
+def test_check_says_that_the_table_is_missing(row: Row) -> None:
+    out = io.StringIO()
+    call_command("regions", "check", stdout=out)
+    assert "ok       outbox: table in database 'default': 0 invalidations wait" in out.getvalue()
+    executor = MigrationExecutor(connection)
+    executor.migrate([(LABEL, None)])
+    out = io.StringIO()
+    with pytest.raises(CommandError):
+        call_command("regions", "check", stdout=out)
+    assert "error    outbox: table in database 'default': the outbox's table" in out.getvalue()
+    assert "run manage.py migrate" in out.getvalue()
