@@ -1,12 +1,13 @@
 # make run    the task list at http://127.0.0.1:8000 (PORT=8001 for another port)
 # make test   lint, types and tests, against a real memcached, MariaDB and browser
+# make docs   the documentation, as var/docs/html/index.html
 # make cluster-test   several hosts, as network namespaces of this machine, under faults
 
 PORT ?= 8000
 # Names a Python; without it, the newest that is here is taken.
 PYTHON ?=
 
-.PHONY: run test lint cluster-test
+.PHONY: run test lint docs cluster-test
 
 run: .venv/run
 	@exec .venv/bin/python scripts/serve.py $(PORT)
@@ -16,6 +17,9 @@ test: .venv/test
 
 lint: .venv/test
 	@scripts/lint.sh
+
+docs: .venv/test
+	@scripts/docs.sh
 
 cluster-test: .venv/test
 	@exec .venv/bin/python -m bench.cluster

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Lint, types, then all tests: everything on SQLite and the newest Django, and what uses the database
+# Lint, types, the documentation, then all tests: everything on SQLite and the newest Django, and what uses the database
 # on MariaDB and the oldest.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/lint.sh
+scripts/docs.sh
 # Most tests wait for something, so there are more processes than processors. What takes longest
 # begins first, so that no process has to end it alone.
 pytest=".venv/bin/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder"
