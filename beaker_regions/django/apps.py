@@ -17,7 +17,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from beaker_regions.api.function import Cached
 from beaker_regions.django.actor_middleware import name_program
 from beaker_regions.django.checks import TAG, check_regions, check_sessions
-from beaker_regions.django.pages.fingerprint import forget_release
+from beaker_regions.django.pages.fingerprint import forget_fingerprint
 from beaker_regions.django.sessions import forget_changed_rows
 from beaker_regions.django.test_cases import empty_regions_for_each_test
 from beaker_regions.django.tracing import watch_calls
@@ -79,7 +79,7 @@ class RegionsConfig(AppConfig):
             transactions.current, DatabaseTransactions
         ):  # the outbox's, if it is first
             transactions.install(DatabaseTransactions())
-        file_changed.connect(forget_release)
+        file_changed.connect(forget_fingerprint)
         register(check_regions, TAG)
         register(check_sessions, TAG)
         forget_changed_rows()

@@ -1,18 +1,18 @@
-"""Django's sessions in a region, and in the database: SESSION_ENGINE =
-"beaker_regions.django.sessions".
+"""Django's sessions in the database, and cached in a region::
 
-SESSION_REGION names the region, if it is not "functions".
+    SESSION_ENGINE = "beaker_regions.django.sessions"
+    SESSION_REGION = "functions"  # the default
 
-A session is a row of Django's own table; what a request reads of it is kept in the region (one
-load, then no SQL until it changes). So a region that is lost loses no session, and the rules of
-`beaker_regions.django.transactions` hold: a session saved in a transaction that is rolled back was
-not.
+A session is a row of Django's own table. The region keeps a copy: a request loads the row once, and
+needs no SQL until the row changes. So a region that is lost loses no session. The rules of
+`beaker_regions.django.transactions` apply: if the transaction is rolled back, so is the session.
 
-**Two requests of one session at once.** Django saves the whole session, so of two requests that
-change different keys the first to save loses its change. Here a save changes the keys that this
-request has changed: it replaces the row if that is still the one that was read, and else applies
-its changes to what is there now. Of changes to one key the last wins. A session that was deleted
-meanwhile, as by logging out, stays so: `save` raises UpdateError, as Django's does.
+**Simultaneous requests of one session.** Django saves the whole session. If two requests change
+different keys, the second save overwrites the change of the first. Here a save writes only the keys
+that its request changed: it replaces the row if the row is still the one that was read, and
+otherwise applies its changes to the current row. If two requests change the same key, the last one
+wins. If the session was deleted in the meantime, as by a logout, `save` raises UpdateError, as
+Django's does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from django.utils import timezone
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.django.manager import region_named
-from beaker_regions.django.pages import prefetch
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
 
@@ -43,43 +42,62 @@ if TYPE_CHECKING:
 
     from django.contrib.sessions.base_session import AbstractBaseSession
 
+    from beaker_regions.django.pages.prefetch import Prefetch
     from beaker_regions.engine.region import Region
 
     Rows = CachedFunction[..., "Row | None"]
 
 TRIES = 100
-"""How often a save is tried while others of the same session are quicker."""
+"""How often a save is tried while other requests save the same session."""
 BATCH = 1000
-"""Expired sessions that are deleted at once."""
+"""Expired sessions that are deleted in one statement."""
 
 
 class Row(NamedTuple):
-    """What is kept of a session."""
+    """A session as it is cached."""
 
     data: str
-    """As the database has it."""
+    """The encoded session, as in the database."""
     content: dict[str, Any]
-    """What that says: a record of a region is authenticated, so nobody need check it again."""
+    """The decoded session: a region authenticates its records, so its signature is not checked."""
     expires_at: float
     """Seconds since the epoch."""
     decoder: str = ""
-    """The name of the store that says so. Another may read the same data otherwise."""
+    """The name of the store that decoded it. Another store may decode it differently."""
 
 
 class SessionStore(db.SessionStore):
-    """One session. A subclass may name another region, or another model (`get_model_class`)."""
+    """One session of Django.
+
+    A subclass may use another region, or another model::
+
+        class SessionStore(sessions.SessionStore):
+            region = "sessions"
+
+            @classmethod
+            def get_model_class(cls):
+                return CustomSession
+
+    Args:
+        session_key: The key from the browser's cookie; None: a new session.
+    """
 
     region: str = getattr(settings, "SESSION_REGION", "functions")
 
     _stored: str | None = None
-    """The data of the row as this request knows it; None: what is there is replaced unseen."""
+    """The row's data that this request has read or written; None: a save replaces any row."""
+    prefetch: Prefetch | None = None
+    """Set while a page's ``vary_by`` runs: fetches the page together with the session."""
 
     # -- reading ---------------------------------------------------------------------------
 
     def load(self) -> dict[str, Any]:
         key = self.session_key
-        label = self.get_model_class()._meta.label
-        row = None if key is None else prefetch.call(self._rows(), label, key, self)
+        label, row = self.get_model_class()._meta.label, None
+        if key is not None and self.prefetch is not None:
+            row = self.prefetch.call(self._rows(), label, key, self)
+        elif key is not None:
+            row = self._rows()(label, key, self)
         if row is None or row.expires_at <= time.time():
             self._session_key = None
             return {}
@@ -92,8 +110,15 @@ class SessionStore(db.SessionStore):
 
     @classmethod
     def forget(cls, session_key: str) -> None:
-        """Let no later request see a session as it was; after a change that no signal tells of,
-        such as an update of many rows."""
+        """Invalidate a session's cached copy. Call it after a change without a signal, such as
+        ``QuerySet.update()``.
+
+        Args:
+            session_key: The session's key.
+
+        Raises:
+            ConfigurationError: There is no such region.
+        """
         cls._rows().invalidate(cls.get_model_class()._meta.label, session_key)
 
     # -- writing ---------------------------------------------------------------------------
@@ -133,10 +158,10 @@ class SessionStore(db.SessionStore):
             changed = _changes(data, {} if known is None else self.decode(known))
             self._session_cache = changed(self.decode(latest))
             self._stored = latest
-        raise UpdateError(f"others have saved the session {TRIES} times meanwhile")
+        raise UpdateError(f"other requests saved the session {TRIES} times during this save")
 
     def _replace(self, row: AbstractBaseSession, using: str) -> bool:
-        """Write a row if what is there is what this request knows; return whether it was."""
+        """Replace the row if it is still the one that this request read; return whether it was."""
         rows = self.model.objects.using(using).filter(session_key=row.session_key)
         if self._stored is not None:
             rows = rows.filter(session_data=self._stored)
@@ -155,7 +180,7 @@ class SessionStore(db.SessionStore):
             return
         using = router.db_for_write(self.model)
         with transaction.atomic(using=using):
-            # What is deleted is forgotten by its signal.
+            # The signal of a deleted row invalidates its copy.
             deleted, _ = self.model.objects.using(using).filter(session_key=key).delete()
             if not deleted:
                 self.forget(key)
@@ -166,7 +191,7 @@ class SessionStore(db.SessionStore):
         while keys := list(expired.values_list("pk", flat=True)[:BATCH]):
             expired.filter(pk__in=keys).delete()
 
-    # -- the same, awaited -----------------------------------------------------------------
+    # -- asynchronous ----------------------------------------------------------------------
 
     async def aload(self) -> dict[str, Any]:
         return await sync_to_async(self.load)()
@@ -183,16 +208,16 @@ class SessionStore(db.SessionStore):
 
 
 def stored_session(label: str, session_key: str, store: SessionStore | None = None) -> Row | None:
-    """Return a session's row of the model ``label``, if it has not expired; read by ``store``, or
-    by the one that the model names."""
+    """Return a session's row of the model ``label``, if it has not expired; decoded by ``store``,
+    or by the store of the model."""
     model: Any = apps.get_model(label)
-    # Not from a replica, which may lag behind what has been invalidated.
+    # Not from a replica, which may be older than the last invalidation.
     rows = model.objects.using(router.db_for_write(model)).filter(
         session_key=session_key, expire_date__gt=timezone.now()
     )
     row = rows.first()
-    # Some databases find a key whose letters differ in case. Under such a key a session would
-    # outlive its deletion.
+    # Some databases ignore the case of a key. A copy under a key in another case would not be
+    # invalidated when the session is deleted.
     if row is None or row.session_key != session_key:
         return None
     data, expires_at = row.session_data, row.expire_date.timestamp()
@@ -215,7 +240,7 @@ def _rows_in(region: Region) -> Rows:
 def _latest(row: AbstractBaseSession, using: str) -> str | None:
     rows = type(row).objects.using(using).filter(session_key=row.session_key)
     if transaction.get_connection(using).in_atomic_block:
-        # As it is now, not as it was when the transaction began.
+        # The current row, not the one of the transaction's snapshot.
         rows = rows.select_for_update()
     data: str | None = rows.values_list("session_data", flat=True).first()
     return data
@@ -224,15 +249,15 @@ def _latest(row: AbstractBaseSession, using: str) -> str | None:
 def _changes(
     after: dict[str, Any], before: dict[str, Any]
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return what makes of a session the one with these changes."""
+    """Return a function that applies the changes from ``before`` to ``after`` to a session."""
     written = {key: value for key, value in after.items() if before.get(key, _changes) != value}
     removed = before.keys() - after.keys()
     return lambda found: {k: v for k, v in found.items() if k not in removed} | written
 
 
 def forget_changed_rows() -> None:
-    """Let the region forget the sessions whose rows are deleted, or saved, by somebody else than
-    their store, if this is the store that the settings name."""
+    """Invalidate a session's copy when its row is saved or deleted by other code than the store,
+    if this is the store of the settings."""
     store = import_module(settings.SESSION_ENGINE).SessionStore
     if not issubclass(store, SessionStore):
         return

@@ -33,8 +33,9 @@ given a tombstone, or nothing, under which nothing is stored. It asked for the f
 that. So the fragment's generations, which were current at a moment later still, are of after the
 change, and the argument above holds for the fragment's load, and for what that was made of. Who
 notes an entry's generations to find out later whether a value was invalidated has to read them
-before it asks for the value (`beaker_regions.django.pages.dependencies.use`): for this reason
-nothing counts as seen that was read before `beaker_regions.engine.loading.Loading.load` was called.
+before it asks for the value (`beaker_regions.django.pages.dependencies.dependency_on`): for this
+reason nothing counts as seen that was read before `beaker_regions.engine.loading.Loading.load` was
+called.
 
 A value that names what it is made of, and counts only while that is current (pages, of fragments:
 `beaker_regions.django.pages.dependencies`), is asked for that as well when it was "seen": its load

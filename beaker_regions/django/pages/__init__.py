@@ -1,1 +1,1 @@
-"""Whole pages and fragments of pages in a region."""
+"""Pages of a view, and fragments of a template, in a region."""

@@ -1,8 +1,13 @@
-"""The transactions that ATOMIC_REQUESTS asks for, around views whose pages are kept.
+"""ATOMIC_REQUESTS: the transactions around views whose pages are stored.
 
-Django opens such a transaction around the whole view. Nothing that is loaded in a transaction is
-stored, so no page would be. These views open it themselves, around each call of the view: the
-generations are read before it begins, and the page is stored after it has ended.
+Django opens such a transaction around the whole view. A value that is loaded in a transaction is
+not stored, so no page would be. A decorated view therefore opens the transaction itself, around
+each call of the view: the generations are read before the transaction begins, and the page is
+stored after it has ended.
+
+A page that renders fragments in this transaction is not stored: which fragments it contains is
+known only then, and their generations would have to be read before the transaction. Decorate such
+a view with `django.db.transaction.non_atomic_requests`; its page and fragments are then stored.
 """
 
 from __future__ import annotations
@@ -20,25 +25,25 @@ if TYPE_CHECKING:
     from beaker_regions.django.pages.keys import Visit
 
 _NAME = "_non_atomic_requests"
-"""The attribute of a view in which Django looks for the databases to leave alone."""
+"""The attribute of a view that holds the databases on which Django opens no transaction."""
 
 
-class Taken(set[str]):
-    """It tells Django to open no transaction on any database. As a set it has the databases that
-    the application itself named, with `django.db.transaction.non_atomic_requests`."""
+class AllDatabases(set[str]):
+    """Contains every alias, so that Django opens no transaction. As a set it holds the aliases
+    that the application itself excluded with `django.db.transaction.non_atomic_requests`."""
 
     def __contains__(self, alias: object) -> bool:
         return True
 
 
 def take_over(view: Callable[..., Any]) -> None:
-    """Have ``view`` open its transactions itself; it calls `call_in_transaction` for that."""
-    view.__dict__[_NAME] = Taken(getattr(view, _NAME, ()))
+    """Keep Django from opening transactions around ``view``: it calls `call_in_transaction`."""
+    view.__dict__[_NAME] = AllDatabases(getattr(view, _NAME, ()))
 
 
 def call_in_transaction(visit: Visit) -> tuple[Any, bool]:
-    """Call the view of a visit as Django would. Returns the response, and whether what was
-    written to a database was rolled back."""
+    """Call a visit's view in the transactions that Django would open. Returns the response, and
+    whether one of them was rolled back."""
     request: Any = visit.request
     aliases = _aliases(request)
     if not aliases:
@@ -57,13 +62,13 @@ def call_in_transaction(visit: Visit) -> tuple[Any, bool]:
 def _aliases(request: HttpRequest) -> list[str]:
     """Return the databases on which to open a transaction, in Django's order."""
     match = request.resolver_match
-    taken = getattr(match and match.func, _NAME, None)
-    # Without a match, or below a view that is not taken over, Django has done what is to be done.
-    if not isinstance(taken, Taken) or getattr(request, "_regions_is_atomic", False):
+    excluded = getattr(match and match.func, _NAME, None)
+    # Without a match, or inside a view that is not taken over, Django has opened them itself.
+    if not isinstance(excluded, AllDatabases) or getattr(request, "_regions_is_atomic", False):
         return []
-    excluded = set(iter(taken))
+    named = set(iter(excluded))
     return [
         alias
         for alias in reversed(list(connections.settings))
-        if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in excluded
+        if connections.settings[alias]["ATOMIC_REQUESTS"] and alias not in named
     ]

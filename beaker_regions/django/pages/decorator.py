@@ -1,15 +1,15 @@
-"""Whole pages in a region: with their forms, for each who may see them, never an old one.
+"""Pages of a view in a region: with their forms, and never stale.
 
     @region_page("functions", vary_by=lists.list_id, tags=["list:{vary_by}"])
     def index(request): ...
 
-A page is stored by scheme, host, path and the parameters that ``params`` names, by language and
-time zone, by the header fields that it varies on, by what ``vary_by`` says, and by the release of
-templates and static files. Django's middleware is around it as it is around the view. A browser
-that goes to the page asks whether the one it has still holds. One that goes *back* shows what it
-has without asking, here as anywhere, unless ``max_age`` is None. (Django's ``@never_cache`` around
-this decorator says the same at each request anew; within it, it would keep the page out of the
-region.)
+The key of a page consists of scheme, host, path and the parameters in ``params``, language and
+time zone, the header fields that the page varies on, the value of ``vary_by``, and the fingerprint
+of templates and static files. Django's middleware runs around a stored page as around the view.
+
+A browser that opens the page asks whether its copy is still current. With the Back button it shows
+its copy without asking, as with any page, unless ``max_age`` is None. (Django's ``@never_cache``
+around this decorator has the same effect; inside it, no page is stored.)
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from django.utils.cache import add_never_cache_headers
 from beaker_regions.config.options import lifetime, seconds
 from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.atomic_requests import call_in_transaction, take_over
-from beaker_regions.django.pages.dependencies import Found, fetch, judge
+from beaker_regions.django.pages.dependencies import Found, check, fetch
 from beaker_regions.django.pages.keys import Fields, PageKey, PageKeys, Visit
 from beaker_regions.django.pages.rendering import Rendering, Uncacheable
-from beaker_regions.django.pages.responses import Page, sent
-from beaker_regions.django.pages.vary_by import asked_by
+from beaker_regions.django.pages.responses import Page, response_from
+from beaker_regions.django.pages.vary_by import vary_by_function
 from beaker_regions.engine.drivers import run, run_async
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from beaker_regions.django.pages.prefetch import Prefetch
-    from beaker_regions.django.pages.vary_by import By
+    from beaker_regions.django.pages.vary_by import VaryBy
     from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Entry
@@ -57,16 +57,16 @@ logger = logging.getLogger("beaker_regions.django")
 View = TypeVar("View", bound="Callable[..., Any]")
 
 OPTIONS = ("tags", "vary_by", "params", "expire", "max_age", "version")
-"""What `region_page` takes beside the region."""
+"""The options of `region_page`."""
 
-HIDDEN = "a CSRF token or a hole is not in it as it is"
+HIDDEN = "it has a CSRF token or a {% hole %} that was compressed, encoded or put in a header"
 
 
 def region_page(
     region: Region | str,
     *,
     tags: Iterable[str] | Callable[..., Iterable[str]] = (),
-    vary_by: str | By | None = None,
+    vary_by: str | VaryBy | None = None,
     params: Iterable[str] = (),
     expire: float | None = None,
     max_age: float | None = 0,
@@ -108,7 +108,7 @@ def region_page(
     if isinstance(region, str):
         region = region_named(region)
     try:
-        asked = asked_by(vary_by)
+        function = vary_by_function(vary_by)
         life = region.options.expire if expire is None else lifetime(expire)
         age = None if max_age is None else seconds(max_age)
     except ValueError as error:
@@ -117,7 +117,8 @@ def region_page(
         life, region.options.grace, region.options.early, lambda value: type(value) is Page
     )
     frozen = tags if callable(tags) else tuple(tags)
-    pages = Pages(PageKeys(region, frozen, asked, str(version), params), asked, policy, age)
+    keys = PageKeys(region, frozen, function, str(version), params)
+    pages = Pages(keys, function, policy, age)
 
     def decorate(view: View) -> View:
         name = _name(view)
@@ -126,12 +127,12 @@ def region_page(
 
             async def arespond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
                 visit = Visit(name, view, request, args, kwargs)
-                return pages.marked(await pages.arespond(visit))
+                return pages.with_cache_control(await pages.arespond(visit))
 
             return functools.wraps(view)(arespond)  # type: ignore[return-value]
 
         def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return pages.marked(pages.respond(Visit(name, view, request, args, kwargs)))
+            return pages.with_cache_control(pages.respond(Visit(name, view, request, args, kwargs)))
 
         functools.update_wrapper(respond, view)
         take_over(respond)
@@ -144,18 +145,18 @@ class Pages:
     """The pages of one decorated view."""
 
     def __init__(
-        self, places: PageKeys, by: By | None, policy: Policy, max_age: float | None
+        self, keys: PageKeys, vary_by: VaryBy | None, policy: Policy, max_age: float | None
     ) -> None:
-        self.region = places.region
-        self._places = places
-        self._by = by
+        self.region = keys.region
+        self._keys = keys
+        self._vary_by = vary_by
         self._policy = policy
         self._max_age = max_age
 
-    # -- asking ----------------------------------------------------------------------------
+    # -- responses -------------------------------------------------------------------------
 
     def respond(self, visit: Visit) -> Any:
-        if not self._may_be_kept(visit.request):
+        if not self._may_be_stored(visit.request):
             return call_in_transaction(visit)[0]
         if tracing.watchers:
             with tracing.call(self.region.name, visit.name):
@@ -163,15 +164,15 @@ class Pages:
         return self._response(visit)
 
     def _response(self, visit: Visit) -> Any:
-        place = self._places.of(visit)
-        if place is None:
+        key = self._keys.key_of(visit)
+        if key is None:
             return call_in_transaction(visit)[0]
-        page = run(self._page(visit, place), partial(self._load, visit, place))
-        given = self._given(visit, page)
-        return call_in_transaction(visit)[0] if given is MISSING else given
+        page = run(self._page(visit, key), partial(self._load, visit, key))
+        response = self._answer(visit, page)
+        return call_in_transaction(visit)[0] if response is MISSING else response
 
     async def arespond(self, visit: Visit) -> Any:
-        if not self._may_be_kept(visit.request):
+        if not self._may_be_stored(visit.request):
             return await visit.call()
         if tracing.watchers:
             with tracing.call(self.region.name, visit.name):
@@ -179,91 +180,95 @@ class Pages:
         return await self._aresponse(visit)
 
     async def _aresponse(self, visit: Visit) -> Any:
-        place = await sync_to_async(self._places.of)(visit)
-        if place is None:
+        key = await sync_to_async(self._keys.key_of)(visit)
+        if key is None:
             return await visit.call()
-        page = await run_async(self._page(visit, place), partial(self._aload, visit, place))
-        given = await sync_to_async(self._given)(visit, page)
-        return await visit.call() if given is MISSING else given
+        page = await run_async(self._page(visit, key), partial(self._aload, visit, key))
+        response = await sync_to_async(self._answer)(visit, page)
+        return await visit.call() if response is MISSING else response
 
-    def marked(self, response: Any) -> Any:
-        """Return the response, with word to browsers if they may not keep it. What is kept has
-        that in it, and what a view says itself stays."""
+    def with_cache_control(self, response: Any) -> Any:
+        """Return the response; if ``max_age`` is None, it forbids browsers to keep a copy. A
+        Cache-Control of a stored page, or of the view itself, stays."""
         if self._max_age is not None or not isinstance(response, HttpResponseBase):
             return response
         if "Cache-Control" not in response:
             add_never_cache_headers(response)
         return response
 
-    def _may_be_kept(self, request: HttpRequest) -> bool:
+    def _may_be_stored(self, request: HttpRequest) -> bool:
         return self.region.enabled and request.method in ("GET", "HEAD")
 
-    def _given(self, visit: Visit, page: Page | Uncacheable | None) -> Any:
-        """Return the response; MISSING where the view has to make it."""
+    def _answer(self, visit: Visit, page: Page | Uncacheable | None) -> Any:
+        """Return the response; MISSING if the view must make it."""
         if page is None:
             return MISSING
         if isinstance(page, Uncacheable):
-            return page.given()
+            return page.answer()
         try:
-            return sent(visit.request, page)
+            return response_from(visit.request, page)
         except TemplateDoesNotExist:
-            return MISSING  # a page of an older release, with a hole that is gone
+            return MISSING  # the template of a {% hole %} no longer exists
 
-    def _page(self, visit: Visit, place: PageKey) -> LoadFlow:
-        """Return the page, what is the visitor's own, or None for a HEAD of what is not stored.
+    def _page(self, visit: Visit, key: PageKey) -> LoadFlow:
+        """Return the page, or the answer for this visitor alone; None for a HEAD request whose
+        page is not stored.
 
-        Which header fields a page varies on is known only when there is one: the first at an
-        address tells, and others lie at addresses that name their values.
+        The header fields that a page varies on are known only from the page. So the first page of
+        a URL is stored without them; for other values of its fields, the fields are part of the
+        key.
         """
         meta = visit.request.META
         fields: Fields = ()
         while True:
-            entry = place.entry_of(fields)
-            found = yield partial(self._look, place.looked, entry)
+            entry = key.entry_of(fields)
+            found = yield partial(self._look_up, key.prefetch, entry)
             if found.value is MISSING and visit.request.method == "HEAD":
                 return None
             page = yield from fetch(self.region, entry, self._policy, found)
             if isinstance(page, Uncacheable) or all(
-                meta.get(key) == value for key, value in page.vary
+                meta.get(field) == value for field, value in page.vary
             ):
-                place.looked.remember()
+                key.prefetch.remember()
                 return page
-            names = sorted({key for key, _ in (*fields, *page.vary)})
-            fields = tuple((key, meta.get(key)) for key in names)
+            names = sorted({field for field, _ in (*fields, *page.vary)})
+            fields = tuple((field, meta.get(field)) for field in names)
 
-    def _look(self, looked: Prefetch, entry: Entry) -> Found:
-        reading = looked.reading(entry) or self.region.look(entry)
-        (found,) = judge(self.region, [entry], [reading], self._policy)
+    def _look_up(self, prefetch: Prefetch, entry: Entry) -> Found:
+        lookup = prefetch.lookup(entry) or self.region.look(entry)
+        (found,) = check(self.region, [entry], [lookup], self._policy)
         return found
 
     # -- rendering -------------------------------------------------------------------------
 
-    def _load(self, visit: Visit, place: PageKey) -> Page | Uncacheable:
-        with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
+    def _load(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
+        with Rendering(visit.request, self._vary_by, is_shared=key.is_shared) as rendering:
             response, rendering.rolled_back = call_in_transaction(visit)
             rendering.response = _rendered(response)
         outcome = rendering.outcome(self._max_age)
         if outcome is None:
-            outcome = Uncacheable(call_in_transaction(visit)[0], why=HIDDEN)
-        return self._made(visit, outcome)
+            outcome = Uncacheable(call_in_transaction(visit)[0], reason=HIDDEN)
+        return self._counted(visit, outcome)
 
-    async def _aload(self, visit: Visit, place: PageKey) -> Page | Uncacheable:
-        with Rendering(visit.request, self._by, nobody=place.nobody) as rendering:
+    async def _aload(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
+        with Rendering(visit.request, self._vary_by, is_shared=key.is_shared) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
-            outcome = Uncacheable(await visit.call(), why=HIDDEN)
-        return self._made(visit, outcome)
+            outcome = Uncacheable(await visit.call(), reason=HIDDEN)
+        return self._counted(visit, outcome)
 
-    def _made(self, visit: Visit, outcome: Page | Uncacheable) -> Page | Uncacheable:
+    def _counted(self, visit: Visit, outcome: Page | Uncacheable) -> Page | Uncacheable:
         if isinstance(outcome, Uncacheable):
             self.region.stats.count("not_kept", visit.name)
-            logger.info("%s: the page is not kept: %s", visit.name, outcome.why or outcome.error)
+            logger.info(
+                "%s: the page is not stored: %s", visit.name, outcome.reason or outcome.error
+            )
         return outcome
 
 
 def _name(view: Callable[..., Any]) -> str:
-    """Return what tells a view from others; methods and ``as_view()`` are named by their class."""
+    """Return a view's name; methods and ``as_view()`` are named by their class."""
     inner: Any = inspect.unwrap(view, stop=lambda each: isinstance(each, functools.partial))
     owner = getattr(view, "view_class", None)
     if owner is None and inspect.ismethod(getattr(inner, "func", None)):

@@ -1,12 +1,11 @@
 """Entries that contain other entries: pages and fragments with fragments in them.
 
-What is rendered of a fragment lies in the text of all that is around it, so each of these must be
-stale when the fragment is. Which fragments there are is known only when it has been rendered. So
-while something is rendered for the store, the fragments that it uses are recorded, each with the
-generations that held before it was read or rendered, and stored with the text; a hit asks for the
-current ones, all at once, and counts only if they are still the same. This is the promise of
-`regions.region` over again: those generations change when the fragment is invalidated, and never
-come back.
+The text of a fragment is part of every page and fragment around it. So these must become stale
+when the fragment does. Which fragments an entry contains is known only after its rendering. During
+the rendering, each fragment is recorded with the generations from before it was read or rendered,
+and stored with the entry. A hit reads the current generations of all of them at once, and is valid
+only if they are still the same. This is the promise of `beaker_regions.engine.region` once more:
+an invalidation changes a fragment's generations, and the old ones never come back.
 """
 
 from __future__ import annotations
@@ -30,28 +29,27 @@ if TYPE_CHECKING:
     from beaker_regions.entries.freshness import Policy
 
 
-class Need(NamedTuple):
-    """A fragment that something else contains."""
+class Dependency(NamedTuple):
+    """A fragment that another entry contains."""
 
     region: str
     entry: Entry
     generations: tuple[bytes | None, ...]
-    """Those that held when the fragment was read, or before it was rendered."""
+    """The generations when the fragment was read, or before it was rendered."""
     until: float
     """When the fragment expires, in seconds since the epoch."""
 
 
 class Recorder:
-    """What was used while one entry was rendered. What was begun then, and goes on afterwards, is
-    of no entry."""
+    """Records the fragments that one entry contains, as long as it is rendered."""
 
     def __init__(self) -> None:
         self.is_open = True
-        self.needs: dict[Need, None] = {}
-        self.unknown = False
-        """Whether something was used of which nobody can say later whether it is still right."""
-        self.refused = ""
-        """What was used that no fragment may contain, since it is of one request."""
+        self.dependencies: dict[Dependency, None] = {}
+        self.has_unknown = False
+        """Whether a fragment was used whose generations are unknown."""
+        self.of_request = ""
+        """A part that belongs to one request, and so may be in no fragment; empty: none."""
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("_recorder", default=None)
@@ -59,7 +57,8 @@ _recorder: ContextVar[Recorder | None] = ContextVar("_recorder", default=None)
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Record what is used in this block; what is around it learns only what it is told."""
+    """Record the fragments that this block uses; the recorder of an outer block does not see
+    them."""
     recorder = Recorder()
     token = _recorder.set(recorder)
     try:
@@ -69,65 +68,68 @@ def recording() -> Iterator[Recorder]:
         _recorder.reset(token)
 
 
-def recorder() -> Recorder | None:
-    """Return the recorder of what is being rendered for the store, if anything is."""
-    around = _recorder.get()
-    return around if around is not None and around.is_open else None
+def current_recorder() -> Recorder | None:
+    """Return the recorder of the innermost open block. Code that outlives its block has none."""
+    recorder = _recorder.get()
+    return recorder if recorder is not None and recorder.is_open else None
 
 
 class Found(NamedTuple):
-    """What a look at an entry gave."""
+    """The result of a lookup."""
 
-    reading: Lookup | None
+    lookup: Lookup | None
     value: Any
-    """MISSING where it may not be used."""
+    """MISSING if it may not be used."""
 
 
-def look(region: Region, entries: Sequence[Entry], policy: Policy) -> list[Found]:
-    """Look up entries whose values have ``needs``: one round trip to each server, and another one
-    if any of them needs something."""
-    return judge(region, entries, region.look_many(entries), policy)
+def look_up(region: Region, entries: Sequence[Entry], policy: Policy) -> list[Found]:
+    """Look up entries whose values have ``dependencies``: in one round trip to each server, and a
+    second one if any value has some."""
+    return check(region, entries, region.look_many(entries), policy)
 
 
-def judge(
-    region: Region, entries: Sequence[Entry], readings: Sequence[Lookup | None], policy: Policy
+def check(
+    region: Region, entries: Sequence[Entry], lookups: Sequence[Lookup | None], policy: Policy
 ) -> list[Found]:
-    """Return what was found by looking; asks for what the values need, if they need anything."""
+    """Return which of the values in ``lookups`` may be used; reads the current generations of
+    their dependencies, if they have any."""
     values = [
-        region.fresh(entry, reading, policy)
-        for entry, reading in zip(entries, readings, strict=True)
+        region.fresh(entry, lookup, policy) for entry, lookup in zip(entries, lookups, strict=True)
     ]
-    wanted = {need for value in values if value is not MISSING for need in value.needs}
-    held = _held(wanted) if wanted else wanted
+    wanted = {each for value in values if value is not MISSING for each in value.dependencies}
+    current = _current(wanted) if wanted else wanted
     return [
-        Found(reading, value if value is not MISSING and held.issuperset(value.needs) else MISSING)
-        for reading, value in zip(readings, values, strict=True)
+        Found(
+            lookup,
+            value if value is not MISSING and current.issuperset(value.dependencies) else MISSING,
+        )
+        for lookup, value in zip(lookups, values, strict=True)
     ]
 
 
 def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> LoadFlow:
     """Return the found value, or load it."""
-    reading = found.reading
+    lookup = found.lookup
     if found.value is not MISSING:
-        if reading is not None and reading.record is not None:
-            region.stats.of(entry.function).hit(entry, reading, reading.record, found.value)
+        if lookup is not None and lookup.record is not None:
+            region.stats.of(entry.function).hit(entry, lookup, lookup.record, found.value)
         return found.value
-    return (yield from loading.load(region, entry, reading, policy, _holds))
+    return (yield from loading.load(region, entry, lookup, policy, _is_current))
 
 
-def _holds(value: Any) -> bool:
-    """Whether nothing that a value contains was invalidated since."""
-    return not value.needs or _held(value.needs).issuperset(value.needs)
+def _is_current(value: Any) -> bool:
+    """Whether no dependency of a value was invalidated or has expired."""
+    return not value.dependencies or _current(value.dependencies).issuperset(value.dependencies)
 
 
-def use(region: Region, entry: Entry, policy: Policy, found: Found) -> Need | None:
-    """Return what needs this entry's value is to record; None if that cannot be known. To be
-    called before the value is loaded."""
-    reading, now = found.reading, time.time()
-    if found.value is not MISSING and reading is not None and reading.record is not None:
-        until = reading.record.stored_at + policy.expire
-        return Need(region.name, entry, reading.generations, until)
-    if reading is None or transactions.current.active():
+def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) -> Dependency | None:
+    """Return the dependency of an outer entry on this one; None if the generations are unknown.
+    Call it before the value is loaded."""
+    lookup, now = found.lookup, time.time()
+    if found.value is not MISSING and lookup is not None and lookup.record is not None:
+        until = lookup.record.stored_at + policy.expire
+        return Dependency(region.name, entry, lookup.generations, until)
+    if lookup is None or transactions.current.active():
         return None
     try:
         generations = region.store.begin(entry).generations
@@ -135,20 +137,20 @@ def use(region: Region, entry: Entry, policy: Policy, found: Found) -> Need | No
         return None
     if None in generations:
         return None
-    return Need(region.name, entry, generations, now + policy.expire)
+    return Dependency(region.name, entry, generations, now + policy.expire)
 
 
-def _held(needs: Iterable[Need]) -> set[Need]:
-    """Return those of ``needs`` that are as they were."""
-    by_region: dict[str, list[Need]] = {}
+def _current(dependencies: Iterable[Dependency]) -> set[Dependency]:
+    """Return those of ``dependencies`` that have not expired and have the current generations."""
+    by_region: dict[str, list[Dependency]] = {}
     now = time.time()
-    for need in needs:
-        if now < need.until and has_region(need.region):
-            by_region.setdefault(need.region, []).append(need)
-    held = set()
+    for each in dependencies:
+        if now < each.until and has_region(each.region):
+            by_region.setdefault(each.region, []).append(each)
+    current = set()
     for name, some in by_region.items():
-        readings = region_named(name).look_many([need.entry for need in some])
-        for need, reading in zip(some, readings, strict=True):
-            if reading is not None and reading.generations == need.generations:
-                held.add(need)
-    return held
+        lookups = region_named(name).look_many([each.entry for each in some])
+        for each, lookup in zip(some, lookups, strict=True):
+            if lookup is not None and lookup.generations == each.generations:
+                current.add(each)
+    return current

@@ -1,5 +1,5 @@
-"""What pages are made of beside data, and so what a deployment may change: templates, translations,
-and the names of static files."""
+"""A fingerprint of what a deployment may change in pages besides data: templates, translations, and
+the names of static files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def release() -> str:
-    """Return a digest of all templates and translations, and of the static files as far as their
-    names tell their content. Pages and fragments of another digest are not looked at: another
-    release has made them. Hosts of one release have one digest.
+def template_fingerprint() -> str:
+    """Return a digest of all templates and translations, and of the names of static files if these
+    contain a hash. It is part of the key of pages and fragments, so those of another release are
+    misses. All hosts with the same release have the same digest.
 
-    Of a template loader that is neither Django's nor has ``get_dirs``, nothing is known.
+    Templates of a loader that is not Django's and has no ``get_dirs`` are not part of it.
     """
     digest = hashlib.blake2b(django.__version__.encode(), digest_size=16)
     for engine in engines.all():
@@ -45,14 +45,14 @@ def release() -> str:
 
 
 def _loaders(loaders: Iterable[Any]) -> Iterator[Any]:
-    """Yield loaders of templates, and those that they ask."""
+    """Yield template loaders, and the loaders inside them."""
     for loader in loaders:
         yield loader
         yield from _loaders(getattr(loader, "loaders", ()))
 
 
 def _translations() -> Iterator[Path]:
-    """Yield the folders of translations but Django's own, which its version tells."""
+    """Yield the folders of translations, without Django's own: its version is in the digest."""
     yield from map(Path, settings.LOCALE_PATHS)
     for app in apps.get_app_configs():
         if not app.name.startswith("django.contrib."):
@@ -70,7 +70,7 @@ def _add(digest: hashlib.blake2b, name: str, content: bytes) -> None:
     digest.update(content)
 
 
-def forget_release(**_: object) -> None:
-    """Look at all of it again. A receiver of ``file_changed``: Django's development server
-    does not start anew for a template."""
-    release.cache_clear()
+def forget_fingerprint(**_: object) -> None:
+    """Compute the fingerprint again. A receiver of ``file_changed``: Django's development server
+    does not restart when a template changes."""
+    template_fingerprint.cache_clear()

@@ -1,10 +1,10 @@
-"""Parts of templates in a region, within each other as deep as you like.
+"""Fragments of templates in a region; a fragment may contain others, at any depth.
 
-The tags (`beaker_regions.django.templatetags.regions`) are read here into blocks, and their texts
-kept:
-by template and place in it, by the block's own source (a changed template starts anew), by the
-keys, by language and time zone, by what links are made of, by how the template around it escapes
-and writes numbers and times, and by what templates fill the ``{% block %}``s in it.
+A tag (`beaker_regions.django.templatetags.regions`) becomes a block here. The key of a fragment
+consists of the template and the block's number in it, the block's source (so that an edited one is
+a miss), the keys in the tag, language and time zone, the prefix and the module of the URLs, how the
+template around it escapes text and formats numbers and times, and the templates that fill the
+``{% block %}``s in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from django.utils.functional import SimpleLazyObject
 
 from beaker_regions.config.options import lifetime
 from beaker_regions.django.manager import region_named
-from beaker_regions.django.pages.dependencies import Need, fetch, look, recorder, recording, use
+from beaker_regions.django.pages.dependencies import (
+    Dependency,
+    current_recorder,
+    dependency_on,
+    fetch,
+    look_up,
+    recording,
+)
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries import keys
@@ -48,15 +55,15 @@ if TYPE_CHECKING:
 
 
 class Fragment(NamedTuple):
-    """A rendered block as it is stored."""
+    """A rendered block in the form in which it is stored."""
 
     text: str
-    needs: tuple[Need, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
     storable: bool = True
 
 
 class Arguments(NamedTuple):
-    """What a tag says, not yet resolved."""
+    """The arguments of a tag, not yet resolved."""
 
     tag: str
     region: FilterExpression
@@ -66,15 +73,15 @@ class Arguments(NamedTuple):
     expire: FilterExpression | None
 
 
-class Place(NamedTuple):
-    """Where the texts of a block lie, but for their keys."""
+class BlockKey(NamedTuple):
+    """The common part of the keys of a block's fragments."""
 
     identity: bytes
     scopes: tuple[str, ...]
 
 
 class Block:
-    """A part of a template whose text is kept."""
+    """A part of a template whose fragments are stored."""
 
     def __init__(self, template: str, number: int, source: str, arguments: Arguments) -> None:
         self.name = f"{template}#{number}"
@@ -82,7 +89,7 @@ class Block:
         digest = hashlib.blake2b(source.encode(), digest_size=16).digest()
         self._identity = keys.encode(("template", template, number, digest))
         self._arguments = arguments
-        # {% block %} and {{ block.super }} show what other templates have.
+        # {% block %} and {{ block.super }} show content of other templates.
         self._inherits = "block" in source
 
     def region(self, context: Context) -> Region:
@@ -98,21 +105,21 @@ class Block:
         region.policies[self.name] = policy
         return policy
 
-    def place(self, region: Region, context: Context) -> Place:
-        """Return what the entries of all texts of one rendering share."""
+    def key(self, region: Region, context: Context) -> BlockKey:
+        """Return the common part of the keys in one rendering."""
         around = (
             surroundings(),
             region.name,
             context.autoescape,
             context.use_l10n,
             context.use_tz,
-            _filled(context) if self._inherits else None,
+            _block_templates(context) if self._inherits else None,
         )
         scopes = (function_scope(region.name, self.name), region_scope(region.name))
-        return Place(self._identity + keys.encode(around), scopes)
+        return BlockKey(self._identity + keys.encode(around), scopes)
 
-    def entry(self, place: Place, context: Context) -> Entry:
-        """Return where one text is stored. Raises UnkeyableArgumentError."""
+    def entry(self, block_key: BlockKey, context: Context) -> Entry:
+        """Return the entry of one fragment. Raises UnkeyableArgumentError."""
         arguments = self._arguments
         given = [self._resolve(each, context) for each in arguments.keys]
         named = {name: self._resolve(each, context) for name, each in arguments.named.items()}
@@ -120,9 +127,9 @@ class Block:
             key = keys.encode((given, named))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(f"{self.title}: a key: {error}") from error
-        address = address_of(place.identity, key)
+        address = address_of(block_key.identity, key)
         tags = map(tag_scope, self._tags(context, named))
-        return Entry(self.name, address, (entry_scope(address), *place.scopes, *tags))
+        return Entry(self.name, address, (entry_scope(address), *block_key.scopes, *tags))
 
     def _tags(self, context: Context, named: Mapping[str, Any]) -> list[str]:
         if self._arguments.tags is None:
@@ -139,13 +146,13 @@ class Block:
 
     def _resolve(self, expression: FilterExpression, context: Context) -> Any:
         if isinstance(expression.var, Variable):
-            # A mistyped key would be nothing, and so one for all: better an error.
+            # Raises an error for a mistyped name, which would be the same empty key for all.
             expression.var.resolve(context)
         return expression.resolve(context)
 
 
-def _filled(context: Context) -> Any:
-    """Return which templates fill the blocks of the one that is being rendered."""
+def _block_templates(context: Context) -> Any:
+    """Return the templates that fill the ``{% block %}``s of the one that is rendered."""
     blocks = context.render_context.get(BLOCK_CONTEXT_KEY)
     if blocks is None:
         return None
@@ -154,7 +161,7 @@ def _filled(context: Context) -> Any:
     def template_of(node: Any) -> str:
         if name := node.origin.template_name:
             return str(name)
-        # Made of a text. One that is not the first has nothing that tells it from others.
+        # A template from a string has no name. Its source is known only if it is the top one.
         return top.source if top and node.origin is top.origin else secrets.token_hex()
 
     queues = sorted(blocks.blocks.items())
@@ -162,32 +169,32 @@ def _filled(context: Context) -> Any:
 
 
 class Part(NamedTuple):
-    """One text to be had: the context that is pushed for it, and where it is kept."""
+    """One fragment to return: the variables that are pushed for it, and its entry."""
 
     variables: dict[str, Any]
     entry: Entry
 
 
-def texts(
+def fragment_texts(
     block: Block, nodes: NodeList, context: Context, variables: Iterable[dict[str, Any]]
 ) -> list[str]:
-    """Return the block's text for each of ``variables``, which are pushed on the context: what is
-    stored is fetched in one round trip to each server, the rest is rendered."""
+    """Return the block's text for each of ``variables``, which are pushed on the context. Stored
+    fragments are fetched in one round trip to each server; the others are rendered."""
     parts = []
     region = block.region(context)
-    policy, place = block.policy(region, context), block.place(region, context)
+    policy, block_key = block.policy(region, context), block.key(region, context)
     for pushed in variables:
         with context.push(**pushed):
-            parts.append(Part(pushed, block.entry(place, context)))
-    around = recorder()
+            parts.append(Part(pushed, block.entry(block_key, context)))
+    recorder = current_recorder()
     if not region.enabled:
-        if around is not None:
-            around.unknown = True
+        if recorder is not None:
+            recorder.has_unknown = True
         return [_rendered(block, nodes, context, part.variables).text for part in parts]
     if tracing.watchers:
         with tracing.call(region.name, block.name, len(parts)):
-            return _texts(block, nodes, context, region, policy, parts, around)
-    return _texts(block, nodes, context, region, policy, parts, around)
+            return _texts(block, nodes, context, region, policy, parts, recorder)
+    return _texts(block, nodes, context, region, policy, parts, recorder)
 
 
 def _texts(
@@ -197,11 +204,11 @@ def _texts(
     region: Region,
     policy: Policy,
     parts: list[Part],
-    around: Recorder | None,
+    recorder: Recorder | None,
 ) -> list[str]:
-    found = look(region, [part.entry for part in parts], policy)
+    found = look_up(region, [part.entry for part in parts], policy)
     return [
-        _text(block, nodes, context, region, policy, part, each, around)
+        _text(block, nodes, context, region, policy, part, each, recorder)
         for part, each in zip(parts, found, strict=True)
     ]
 
@@ -214,63 +221,68 @@ def _text(
     policy: Policy,
     part: Part,
     found: Found,
-    around: Recorder | None,
+    recorder: Recorder | None,
 ) -> str:
-    need = None if around is None else use(region, part.entry, policy, found)
+    dependency = None
+    if recorder is not None:
+        dependency = dependency_on(region, part.entry, policy, found)
 
     def load() -> Fragment:
         return _rendered(block, nodes, context, part.variables)
 
     fragment: Fragment = run(fetch(region, part.entry, policy, found), load)
-    if around is not None:
-        around.needs |= dict.fromkeys(fragment.needs)
-        if need is None:
-            around.unknown = True
+    if recorder is not None:
+        recorder.dependencies |= dict.fromkeys(fragment.dependencies)
+        if dependency is None:
+            recorder.has_unknown = True
         else:
-            around.needs[need] = None
+            recorder.dependencies[dependency] = None
     return fragment.text
 
 
 def _rendered(
     block: Block, nodes: NodeList, context: Context, variables: dict[str, Any]
 ) -> Fragment:
-    around = recorder()
-    with recording() as used, _noticing_tokens(context, used), context.push(**variables):
+    outer = current_recorder()
+    with recording() as inner, _detecting_tokens(context, inner), context.push(**variables):
         text = nodes.render(context)
-    if used.refused:
+    if inner.of_request:
         if settings.DEBUG:
             raise TemplateSyntaxError(
-                f"{block.title} contains {used.refused}, which is of one request, and would be "
-                f"everybody's: put it outside"
+                f"{block.title} contains {inner.of_request}, which belongs to one request, and "
+                f"would be shown to all visitors: put it outside"
             )
-        if around is not None:
-            around.refused = around.refused or used.refused
-    if around is not None and used.unknown:
-        around.unknown = True
-    # The text alone, without Django's mark that it is safe: a template's always is.
-    return Fragment("".join([text]), tuple(used.needs), not used.refused and not used.unknown)
+        if outer is not None:
+            outer.of_request = outer.of_request or inner.of_request
+    if outer is not None and inner.has_unknown:
+        outer.has_unknown = True
+    is_storable = not inner.of_request and not inner.has_unknown
+    # The plain text, without Django's mark that it is safe: the text of a template always is.
+    return Fragment("".join([text]), tuple(inner.dependencies), is_storable)
 
 
 @contextmanager
-def _noticing_tokens(context: Context, used: Recorder) -> Iterator[None]:
-    """Notice in this block who asks for a CSRF token: the context, or ``get_token``."""
+def _detecting_tokens(context: Context, recorder: Recorder) -> Iterator[None]:
+    """Record whether this block uses a CSRF token, from the context or from ``get_token``."""
     request = getattr(context, "request", None) or context.get("request")
     meta = getattr(request, "META", {})
-    asked = meta.pop(_ASKED, None)
+    before = meta.pop(_NEEDS_COOKIE, None)
     token = context.get("csrf_token")
 
-    def notice() -> str:
-        used.refused = used.refused or "{% csrf_token %}"
+    def record_use() -> str:
+        recorder.of_request = recorder.of_request or "{% csrf_token %}"
         return str(token)
 
     try:
-        with context.push(**({} if token is None else {"csrf_token": SimpleLazyObject(notice)})):
+        with context.push(
+            **({} if token is None else {"csrf_token": SimpleLazyObject(record_use)})
+        ):
             yield
     finally:
-        if meta.get(_ASKED):
-            used.refused = used.refused or "{% csrf_token %}"
-        elif asked is not None:
-            meta[_ASKED] = asked
+        if meta.get(_NEEDS_COOKIE):
+            recorder.of_request = recorder.of_request or "{% csrf_token %}"
+        elif before is not None:
+            meta[_NEEDS_COOKIE] = before
 
 
-_ASKED = "CSRF_COOKIE_NEEDS_UPDATE"
+_NEEDS_COOKIE = "CSRF_COOKIE_NEEDS_UPDATE"

@@ -1,4 +1,4 @@
-"""Where the pages of a view are kept: by address, by who may see them, and under which scopes."""
+"""The keys of pages: address, ``vary_by`` and header fields; and the scopes that cover a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.http import HttpRequest
 
-from beaker_regions.django.pages.prefetch import LastShown, Prefetch, remembering
+from beaker_regions.django.pages.prefetch import LastShown, Prefetch, remember_shown
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.django.pages.vary_by import is_authenticated
 from beaker_regions.entries.entry import (
@@ -25,7 +25,7 @@ from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from beaker_regions.django.pages.vary_by import By
+    from beaker_regions.django.pages.vary_by import VaryBy
     from beaker_regions.engine.region import Region
 
 
@@ -47,73 +47,73 @@ Fields = tuple[tuple[str, str | None], ...]
 
 
 class PageKey(NamedTuple):
-    """Where the page of a visit is kept."""
+    """The key of a visit's page."""
 
     entry_of: Callable[[Fields], Entry]
-    """From the header fields that tell the page from others to its entry."""
-    looked: Prefetch
-    nobody: bool
-    """Whether it is for everybody, and so must not depend on who asks."""
+    """From the header fields that the page varies on to its entry."""
+    prefetch: Prefetch
+    is_shared: bool
+    """Whether all visitors get the page, so that it must not depend on the visitor."""
 
 
 class PageKeys:
-    """The places of the pages of one decorated view."""
+    """The keys of the pages of one decorated view."""
 
     def __init__(
         self,
         region: Region,
         tags: tuple[str, ...] | Callable[..., Iterable[str]],
-        by: By | None,
+        vary_by: VaryBy | None,
         version: str,
         params: Iterable[str],
     ) -> None:
         self.region = region
         self._tags = tags
-        self._by = by
+        self._vary_by = vary_by
         self._version = version
         self._params = frozenset(params)
-        self._shown = remembering()
+        self._last_shown = remember_shown()
         # A method is decorated at each call (`django.utils.decorators.method_decorator`).
-        self._shared = functools.cache(self._make_shared)
+        self._of_view = functools.cache(self._make_of_view)
 
-    def of(self, visit: Visit) -> PageKey | None:
-        """Return where the page of a visit is kept; None if it is not. Raises
+    def key_of(self, visit: Visit) -> PageKey | None:
+        """Return the key of a visit's page; None if the page is not stored. Raises
         UnkeyableArgumentError."""
         request, name = visit.request, visit.name
         query = self._query(request)
         if query is None:
             return None
-        # Of these only the path may have line breaks, and it is the last.
+        # Only the path may contain line breaks, and it is the last part.
         parts = (*surroundings(), request.scheme or "", request.get_host(), request.path)
         url = "\n".join(parts)
-        looked, by = self._who(request, f"{query}\n{url}")
-        if by is None and self._is_somebody(request):
+        prefetch, value = self._vary(request, f"{query}\n{url}")
+        if value is None and self._has_identity(request):
             return None
         try:
-            key = encode((url, query, _own_arguments(visit), by))
+            key = encode((url, query, _arguments_from_code(visit), value))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(
                 f"{name}: the value of vary_by=, or an argument from another view, cannot be part "
                 f"of a key: {error}"
             ) from error
-        identity, *shared = self._shared(name)
-        scopes = (*shared, *map(tag_scope, self._tags_of(visit, by)))
+        identity, *scopes_of_view = self._of_view(name)
+        scopes = (*scopes_of_view, *map(tag_scope, self._tags_of(visit, value)))
 
         def entry_of(fields: Fields) -> Entry:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return PageKey(entry_of, looked, by is None)
+        return PageKey(entry_of, prefetch, value is None)
 
-    def _is_somebody(self, request: HttpRequest) -> bool:
-        """Whether a request that ``by`` names nobody for says who asks all the same."""
+    def _has_identity(self, request: HttpRequest) -> bool:
+        """Whether the request names its visitor although ``vary_by`` returned None."""
         if "HTTP_AUTHORIZATION" in request.META:
             return True
-        return self._by is not None and is_authenticated(request)
+        return self._vary_by is not None and is_authenticated(request)
 
     def _query(self, request: HttpRequest) -> tuple[tuple[str, str], ...] | None:
-        """Return the parameters of the query string; None if there are others than those that the
-        page is told apart by. What a view makes of them is nobody else's page."""
+        """Return the parameters of the query string; None if one of them is not in ``params`` or
+        is given twice."""
         text = request.META.get("QUERY_STRING", "")
         if not text:
             return ()
@@ -123,25 +123,29 @@ class PageKeys:
         names = {name for name, _ in pairs}
         return pairs if len(names) == len(pairs) and names <= self._params else None
 
-    def _who(self, request: HttpRequest, url: str) -> tuple[Prefetch, Any]:
-        """Return what ``by`` says, and what was looked up ahead with the session that told it."""
-        session_key = getattr(getattr(request, "session", None), "session_key", None)
-        if self._by is None or session_key is None:
-            return Prefetch(self.region, LastShown()), self._by and self._by(request)
-        looked = Prefetch(self.region, self._shown(session_key, url))
-        with looked.looking():
-            return looked, self._by(request)
+    def _vary(self, request: HttpRequest, url: str) -> tuple[Prefetch, Any]:
+        """Return the value of ``vary_by``, and the lookups made while its session was loaded."""
+        session: Any = getattr(request, "session", None)
+        session_key = getattr(session, "session_key", None)
+        if self._vary_by is None or session_key is None:
+            return Prefetch(self.region, LastShown()), self._vary_by and self._vary_by(request)
+        prefetch = Prefetch(self.region, self._last_shown(session_key, url))
+        session.prefetch = prefetch
+        try:
+            return prefetch, self._vary_by(request)
+        finally:
+            session.prefetch = None
 
-    def _make_shared(self, name: str) -> tuple[bytes, str, str]:
-        """Return what all entries of a view begin with, and the scopes that cover all of them."""
+    def _make_of_view(self, name: str) -> tuple[bytes, str, str]:
+        """Return the start of all keys of a view, and the scopes that cover all its pages."""
         region = self.region.name
         identity = encode((region, "page", name, self._version))
         return identity, function_scope(region, name), region_scope(region)
 
-    def _tags_of(self, visit: Visit, by: Any) -> Iterable[str]:
+    def _tags_of(self, visit: Visit, value: Any) -> Iterable[str]:
         if callable(self._tags):
             return self._tags(visit.request, *visit.args, **visit.kwargs)
-        values = {**visit.kwargs, "vary_by": by}
+        values = {**visit.kwargs, "vary_by": value}
         try:
             return [tag.format_map(values) for tag in self._tags]
         except (LookupError, ValueError, AttributeError) as error:
@@ -150,8 +154,8 @@ class PageKeys:
             ) from error
 
 
-def _own_arguments(visit: Visit) -> Any:
-    """Return the view's arguments if they are not those that the address gives it."""
+def _arguments_from_code(visit: Visit) -> Any:
+    """Return the view's arguments if they are not those from the URL: another view called it."""
     match = visit.request.resolver_match
     if match is not None and match.kwargs == visit.kwargs and tuple(match.args) == visit.args:
         return None

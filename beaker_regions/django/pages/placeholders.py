@@ -1,17 +1,16 @@
-"""Holes in cached pages: the parts that every request fills with its own.
+"""Placeholders in stored pages: the parts that are filled for each request.
 
-A hole is where a CSRF token stands, or where ``{% hole "messages.html" %}`` puts a template that
-is rendered for the request at hand. While a page is rendered for the store:
+A placeholder stands for a CSRF token, or for a template that ``{% hole "messages.html" %}`` renders
+for each request. While a page is rendered for the store:
 
-* Django makes its tokens of a secret that is random, of this rendering, and nobody's. Whatever
-  asks for a token (``{% csrf_token %}``, ``get_token``, Jinja) gets one, and those in the finished
-  page are found by trying which 64 characters are a masked form of that secret. Nobody can write
-  such a text into a page without knowing the secret, and a token that the page carries in another
-  form is worth nothing.
-* A template's place is marked with a random text, of this rendering too.
+* Django makes the CSRF tokens from a random secret that is used for this rendering only. All ways
+  to get a token (``{% csrf_token %}``, ``get_token``, Jinja) return one. The tokens in the finished
+  page are found by testing which texts of 64 characters are a masked form of that secret. Without
+  the secret, such a text cannot be written into a page. A token in any other form is useless.
+* A random text, also of this rendering only, marks the position of a template.
 
-What is stored is the text between the holes, so that filling them is one join. The token is
-masked anew for each response (BREACH: https://breachattack.com).
+The texts between the placeholders are stored, so that a page is filled by one join. The token is
+masked differently in each response (BREACH: https://breachattack.com).
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from django.middleware.csrf import (
 from django.template import loader
 from django.utils.safestring import SafeString
 
-from beaker_regions.django.pages.dependencies import recorder
+from beaker_regions.django.pages.dependencies import current_recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,66 +37,67 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 TOKEN = ""
-"""The name of a hole for the CSRF token; others are named by their templates."""
+"""The name of a placeholder for the CSRF token; others are named by their templates."""
 
-_SECRET, _ASKED = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
-"""Where Django's CSRF protection keeps a request's secret, and whether a token was asked for."""
+_SECRET, _NEEDS_COOKIE = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
+"""Keys of Django's CSRF protection in META: the secret; whether a token was used, and so the
+cookie must be sent."""
 RENEWED = 1 / 32
-"""How many of the pages renew the cookie of a browser that has one. Django sends it with each page
-that has a token, which takes longer than filling in the token; it is to last for a year."""
+"""Share of responses that send the CSRF cookie to a browser that has one already. Django sends it
+with each page that has a token, which takes longer than filling in the token. It lasts a year."""
 _CHARACTERS = CSRF_ALLOWED_CHARS.encode()
 _RANDOM = bytes(_CHARACTERS[number % len(_CHARACTERS)] for number in range(256))
 _UNEVEN = bytes(range(256 - 256 % len(_CHARACTERS), 256))
-"""Bytes that would make some characters likelier than others."""
+"""Bytes that are left out: with them, some characters would be likelier than others."""
 _NUMBERS = {character: number for number, character in enumerate(_CHARACTERS)}
 _LONG_ENOUGH = re.compile(rb"[a-zA-Z0-9]{%d,}" % CSRF_TOKEN_LENGTH)
 
 
 class Pieces(NamedTuple):
-    """A text with holes: one more text than holes."""
+    """A text with placeholders: one more text than placeholders."""
 
     texts: tuple[bytes, ...]
-    holes: tuple[str, ...]
+    placeholders: tuple[str, ...]
 
 
 class OpenPlaceholders:
-    """While in this block, what is rendered for ``request`` gets holes."""
+    """In this block, a rendering for ``request`` gets placeholders."""
 
     def __init__(self, request: HttpRequest, *, templates: bool = True) -> None:
         self._request = request
         self._secret = _random(CSRF_SECRET_LENGTH)
         self._mark = f"hole{secrets.token_hex(16)}n" if templates else ""
         self._names: list[str] = []
-        self.token_asked = False
-        """Whether anything has asked for a token."""
+        self.token_used = False
+        """Whether the rendering used a token."""
         self.rotated = False
-        """Whether the request has got another secret, as at a login."""
+        """Whether the request got another secret, as at a login."""
 
     def __enter__(self) -> Self:
         meta = self._request.META
-        self._before = {key: meta.pop(key) for key in (_SECRET, _ASKED) if key in meta}
+        self._before = {key: meta.pop(key) for key in (_SECRET, _NEEDS_COOKIE) if key in meta}
         meta[_SECRET] = self._secret.decode()
-        self._outer = getattr(self._request, "_open_holes", None)
-        self._request._open_holes = self if self._mark else None  # type: ignore[attr-defined]
+        self._outer = getattr(self._request, "_open_placeholders", None)
+        self._request._open_placeholders = self if self._mark else None  # type: ignore[attr-defined]
         return self
 
     def __exit__(self, *_: object) -> None:
         meta = self._request.META
-        self._request._open_holes = self._outer  # type: ignore[attr-defined]
-        self.token_asked = bool(meta.get(_ASKED))
+        self._request._open_placeholders = self._outer  # type: ignore[attr-defined]
+        self.token_used = bool(meta.get(_NEEDS_COOKIE))
         self.rotated = meta.get(_SECRET) != self._secret.decode()
         if not self.rotated:
             del meta[_SECRET]
-            meta.pop(_ASKED, None)
+            meta.pop(_NEEDS_COOKIE, None)
             meta.update(self._before)
 
     def mark(self, template: str) -> str:
-        """Return a text that stands for a hole."""
+        """Return a text that marks the position of a template."""
         self._names.append(template)
         return f"{self._mark}{len(self._names) - 1}x"
 
     def pieces(self, content: bytes) -> Pieces:
-        """Return what was rendered, taken apart at its holes."""
+        """Split a rendered page at its placeholders."""
         found = [(at, CSRF_TOKEN_LENGTH, TOKEN) for at in self._tokens(content)]
         if self._names:
             marks = re.finditer(rb"%b(\d+)x" % self._mark.encode(), content)
@@ -110,18 +110,18 @@ class OpenPlaceholders:
         return Pieces(tuple(texts), tuple([name for _, _, name in sorted(found)]))
 
     def is_hidden(self, pieces: Pieces, headers: Iterable[str]) -> bool:
-        """Whether a token or a hole is elsewhere than in the pieces: compressed, in a header."""
-        if self.token_asked and TOKEN not in pieces.holes:
+        """Whether a placeholder is missing in the pieces: it was compressed, or is in a header."""
+        if self.token_used and TOKEN not in pieces.placeholders:
             return True
-        if not pieces.holes and not self._names:
+        if not pieces.placeholders and not self._names:
             return False
-        return not set(self._names) <= set(pieces.holes) or any(
-            self.pieces(value.encode()).holes for value in headers
+        return not set(self._names) <= set(pieces.placeholders) or any(
+            self.pieces(value.encode()).placeholders for value in headers
         )
 
     def _tokens(self, content: bytes) -> Iterator[int]:
-        """Yield where in the content a token of this rendering begins."""
-        if not self.token_asked:
+        """Yield the position of each token of this rendering in the content."""
+        if not self.token_used:
             return
         for run in _LONG_ENOUGH.finditer(content):
             at = run.start()
@@ -135,28 +135,28 @@ class OpenPlaceholders:
     def _is_token(self, text: bytes) -> bool:
         numbers, mask, cipher = _NUMBERS, text[:CSRF_SECRET_LENGTH], text[CSRF_SECRET_LENGTH:]
         return all(
-            (numbers[masked] - numbers[by] - numbers[plain]) % len(_CHARACTERS) == 0
-            for masked, by, plain in zip(cipher, mask, self._secret, strict=True)
+            (numbers[masked] - numbers[key] - numbers[plain]) % len(_CHARACTERS) == 0
+            for masked, key, plain in zip(cipher, mask, self._secret, strict=True)
         )
 
 
 class Filling:
-    """What a request puts into the holes of a page."""
+    """The content for a page's placeholders, for one request."""
 
     def __init__(self, request: HttpRequest, pieces: Pieces, charset: str) -> None:
         self._request = request
         self._pieces = pieces
         self._templates = {
             name: _rendered(request, name, charset)
-            for name in dict.fromkeys(pieces.holes)
+            for name in dict.fromkeys(pieces.placeholders)
             if name != TOKEN
         }
-        self._has_token = TOKEN in pieces.holes or any(
-            each.holes for each in self._templates.values()
+        self._has_token = TOKEN in pieces.placeholders or any(
+            each.placeholders for each in self._templates.values()
         )
 
     def identity(self) -> Iterator[bytes]:
-        """Yield what tells this filling from others, whatever the tokens' mask."""
+        """Yield texts that identify this content, whatever the masks of its tokens."""
         if self._has_token:
             yield self._secret().encode()
         for template in self._templates.values():
@@ -168,7 +168,7 @@ class Filling:
         if self._has_token:
             token = _masked(self._secret().encode())
             if random.random() < RENEWED:
-                self._request.META[_ASKED] = True
+                self._request.META[_NEEDS_COOKIE] = True
         filled = {name: token.join(each.texts) for name, each in self._templates.items()}
         filled[TOKEN] = token
         return join(self._pieces, filled)
@@ -176,14 +176,14 @@ class Filling:
     def _secret(self) -> str:
         meta = self._request.META
         if _SECRET not in meta:
-            # As Django's get_token makes one, which asks the system 32 times for randomness.
-            meta[_SECRET], meta[_ASKED] = _random(CSRF_SECRET_LENGTH).decode(), True
+            # The same as Django's get_token makes, which reads the system's randomness 32 times.
+            meta[_SECRET], meta[_NEEDS_COOKIE] = _random(CSRF_SECRET_LENGTH).decode(), True
         secret: str = meta[_SECRET]
         return secret
 
 
 def _masked(secret: bytes) -> bytes:
-    """Return a secret in the form that Django gives it in a page, in a fifth of the time."""
+    """Return a token for a secret, in a fifth of the time that Django takes."""
     mask = _random(len(secret))
     cipher = bytes(
         [
@@ -203,26 +203,34 @@ def _random(length: int) -> bytes:
 
 
 def join(pieces: Pieces, filled: dict[str, bytes]) -> bytes:
-    """Return the text with its holes filled, by their names."""
+    """Return the text with its placeholders filled; ``filled`` has their contents by name."""
     parts = [b""] * (2 * len(pieces.texts) - 1)
     parts[::2] = pieces.texts
-    parts[1::2] = [filled[name] for name in pieces.holes]
+    parts[1::2] = [filled[name] for name in pieces.placeholders]
     return b"".join(parts)
 
 
 def hole(request: HttpRequest, template: str) -> SafeString:
-    """Return ``template`` rendered for the request and with nothing but the request: what its
-    context processors give. In a page that is kept in a region this is done for each request.
+    """Render a template for each request, also inside a stored page: ``{% hole %}`` as a function.
 
-    The text must go into the page as it is.
+    Args:
+        request: The request that the page is rendered for.
+        template: The template's name. Its context is that of the context processors.
+
+    Returns:
+        The rendered template; while a page is rendered for the store, a placeholder for it. Put it
+        into the page unchanged: a page in which it was encoded or compressed is not stored.
+
+    Example:
+        ``hole(request, "messages.html")`` in the context of a Jinja template.
     """
-    opened: OpenPlaceholders | None = getattr(request, "_open_holes", None)
-    around = recorder()
-    if around is not None:
-        around.refused = around.refused or f'{{% hole "{template}" %}}'
-    if opened is None:
+    open_placeholders: OpenPlaceholders | None = getattr(request, "_open_placeholders", None)
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.of_request = recorder.of_request or f'{{% hole "{template}" %}}'
+    if open_placeholders is None:
         return loader.render_to_string(template, request=request)
-    return SafeString(opened.mark(template))
+    return SafeString(open_placeholders.mark(template))
 
 
 def _rendered(request: HttpRequest, template: str, charset: str) -> Pieces:

@@ -1,4 +1,4 @@
-"""The rendering of a page for the store, and what must not go there."""
+"""Renders a page for the store, and finds the reasons why a page may not be stored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from django.http import Http404, HttpResponse, HttpResponseBase
 
 from beaker_regions.django.pages.dependencies import recording
 from beaker_regions.django.pages.placeholders import Filling, OpenPlaceholders
-from beaker_regions.django.pages.responses import CREDENTIALS, Page, kept, varies_on
-from beaker_regions.django.pages.vary_by import is_authenticated, known_user, refusal
+from beaker_regions.django.pages.responses import CREDENTIALS, Page, page_from, varies_on
+from beaker_regions.django.pages.vary_by import is_authenticated, loaded_user, user_reason
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -23,46 +23,45 @@ _NOT_FOR_OTHERS = re.compile(
 )
 
 ANSWERS = (Http404, PermissionDenied, SuspiciousOperation, BadRequest)
-"""Exceptions that are a view's answer to its visitor, and no failure."""
+"""Exceptions that Django turns into a response: they are a view's answer, and no failure."""
 
 
 class Uncacheable(NamedTuple):
-    """What a view answered to one visitor, and is for no other."""
+    """A view's answer to one visitor, which is not stored."""
 
     response: Any = None
     error: Exception | None = None
-    why: str = ""
-    """What keeps it from being stored."""
+    reason: str = ""
 
-    def given(self) -> Any:
+    def answer(self) -> Any:
+        """Return the response, or raise the view's exception."""
         if self.error is not None:
             raise self.error
         return self.response
 
 
 class Rendering:
-    """While in this block a view answers for the store.
+    """In this block, a view answers for the store. ``is_shared``: the page is for all visitors."""
 
-    ``by`` is what tells visitors apart, ``nobody`` whether that has named none of them.
-    """
-
-    def __init__(self, request: HttpRequest, by: object = None, *, nobody: bool = True) -> None:
+    def __init__(
+        self, request: HttpRequest, vary_by: object = None, *, is_shared: bool = True
+    ) -> None:
         self._request = request
-        self._by = by
-        self._nobody = nobody
-        self._user = None if nobody else known_user(request)
+        self._vary_by = vary_by
+        self._is_shared = is_shared
+        self._user = None if is_shared else loaded_user(request)
         self.response: Any = None
         self.error: Exception | None = None
         self.rolled_back = False
-        """Whether the transaction that the view answered in was rolled back."""
+        """Whether the view's transaction was rolled back."""
         self._blocks = ExitStack()
-        self.opened = OpenPlaceholders(request)
-        # What `by` has asked for is no sign of what the view did.
-        self.watch = Watch(request, alone=by is not None)
+        self.placeholders = OpenPlaceholders(request)
+        # The view itself has not read what `vary_by` has read.
+        self.access = VisitorAccess(request, ignore_earlier=vary_by is not None)
 
     def __enter__(self) -> Self:
-        self._blocks.enter_context(self.opened)
-        self._blocks.enter_context(self.watch)
+        self._blocks.enter_context(self.placeholders)
+        self._blocks.enter_context(self.access)
         self.recorder = self._blocks.enter_context(recording())
         return self
 
@@ -74,46 +73,52 @@ class Rendering:
         return False
 
     def outcome(self, max_age: float | None) -> Page | Uncacheable | None:
-        """Return what is to be stored, or to be handed to this visitor alone and why; None if its
-        holes are out of reach, and the view is to answer without any."""
-        response, opened = self.response, self.opened
+        """Return the page to store, or the answer for this visitor alone. None if a placeholder
+        cannot be found in the response: the view then answers again, without placeholders."""
+        response, placeholders = self.response, self.placeholders
         if self.error is not None:
             return Uncacheable(error=self.error)
         if not isinstance(response, HttpResponseBase):
-            return Uncacheable(response)  # Django says what is wrong with that
-        pieces = opened.pieces(response.content if isinstance(response, HttpResponse) else b"")
-        if opened.is_hidden(pieces, response.headers.values()):
+            return Uncacheable(response)  # Django raises the right error
+        pieces = placeholders.pieces(
+            response.content if isinstance(response, HttpResponse) else b""
+        )
+        if placeholders.is_hidden(pieces, response.headers.values()):
             return None
-        why = why_not_stored(response, self._nobody) or self.watch.why_not_stored(self._nobody)
-        if not self._nobody:
-            why = why or refusal(self._request, self._user)
+        reason = uncacheable_reason(response, self._is_shared)
+        reason = reason or self.access.uncacheable_reason(self._is_shared)
+        if not self._is_shared:
+            reason = reason or user_reason(self._request, self._user)
         if self.rolled_back:
-            why = why or "its transaction was rolled back"
-        if opened.rotated:
-            why = why or "the view changed the CSRF secret"
-        if self.recorder.unknown:
-            why = why or "it has a fragment whose state is not known for now"
-        if not why and isinstance(response, HttpResponse):
-            return kept(self._request, response, pieces, self.recorder.needs, self._by, max_age)
-        if pieces.holes and isinstance(response, HttpResponse):
+            reason = reason or "its transaction was rolled back"
+        if placeholders.rotated:
+            reason = reason or "the view changed the CSRF secret"
+        if self.recorder.has_unknown:
+            reason = reason or (
+                "a fragment in it was rendered in a transaction, or its store is unavailable"
+            )
+        if not reason and isinstance(response, HttpResponse):
+            dependencies = self.recorder.dependencies
+            return page_from(self._request, response, pieces, dependencies, self._vary_by, max_age)
+        if pieces.placeholders and isinstance(response, HttpResponse):
             response.content = Filling(self._request, pieces, response.charset).content()
-        return Uncacheable(response, why=why)
+        return Uncacheable(response, reason=reason)
 
 
-class Watch:
-    """While in this block, notes what a view asks of its visitor, and does to them; ``alone``:
-    not what has been asked before."""
+class VisitorAccess:
+    """In this block, notes whether a view reads or changes data of its visitor.
+    ``ignore_earlier``: an earlier read of the session does not count."""
 
-    def __init__(self, request: HttpRequest, *, alone: bool) -> None:
+    def __init__(self, request: HttpRequest, *, ignore_earlier: bool) -> None:
         self._request = request
         self._session: Any = getattr(request, "session", None)
         self._messages: Any = getattr(request, "_messages", None)
         self._read = False
-        self._accessed = alone and getattr(self._session, "accessed", False)
+        self._accessed = ignore_earlier and getattr(self._session, "accessed", False)
 
     def __enter__(self) -> Self:
         self._cookies = self._request.COOKIES
-        self._request.COOKIES = _Noticing(self._cookies, self._notice)
+        self._request.COOKIES = _WatchedCookies(self._cookies, self._note_read)
         self._modified = getattr(self._session, "modified", False)
         if self._modified:
             self._session.modified = False
@@ -130,57 +135,59 @@ class Watch:
         if self._accessed:
             self._session.accessed = True
 
-    def _notice(self) -> None:
+    def _note_read(self) -> None:
         self._read = True
 
-    def why_not_stored(self, nobody: bool) -> str:
-        """Return why what came out is for this visitor alone; empty if it is not."""
+    def uncacheable_reason(self, is_shared: bool) -> str:
+        """Return the reason why the answer is for this visitor alone; empty if it is not."""
         if self._changed:
             return "the view changed the session"
-        # A template that finds no message has not used any, but looked.
+        # Also if there was no message: the template has looked for one.
         if hasattr(self._messages, "_loaded_data") or getattr(self._messages, "added_new", False):
-            return "it has messages outside of a hole, or makes some"
+            return "it shows messages outside of {% hole %}, or adds one"
         if getattr(self._request, "_csp_nonce", None):
-            # django-csp and Django 6 send it afterwards.
+            # django-csp and Django 6 send the nonce later.
             return "it has a nonce"
-        # A middleware that asked the session before may have told the view.
-        if nobody and (self._read or is_authenticated(self._request)):
-            return "it may depend on the visitor, and vary_by= does not name one"
+        # A user that a middleware loaded before counts too: the view may have used it.
+        if is_shared and (self._read or is_authenticated(self._request)):
+            return f"it may depend on the visitor, {_VARY_BY}"
         return ""
 
 
-class _Noticing(dict[str, str]):
-    """Cookies that notice when they are looked at."""
+_VARY_BY = "and vary_by= does not name one"
 
-    def __init__(self, cookies: dict[str, str], notice: Any) -> None:
+
+class _WatchedCookies(dict[str, str]):
+    """Cookies that report each read."""
+
+    def __init__(self, cookies: dict[str, str], note_read: Any) -> None:
         super().__init__(cookies)
-        self._notice = notice
+        self._note_read = note_read
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_"):
-            self._notice()
+            self._note_read()
         return super().__getattribute__(name)
 
     def __getitem__(self, key: str) -> str:
-        self._notice()
+        self._note_read()
         return super().__getitem__(key)
 
     def __len__(self) -> int:
-        self._notice()
+        self._note_read()
         return super().__len__()
 
     def __contains__(self, key: object) -> bool:
-        self._notice()
+        self._note_read()
         return super().__contains__(key)
 
     def __iter__(self) -> Any:
-        self._notice()
+        self._note_read()
         return super().__iter__()
 
 
-def why_not_stored(response: HttpResponseBase, nobody: bool) -> str:
-    """Return why a response may not be kept for others, or for everybody where ``by`` has named
-    nobody; empty if it may."""
+def uncacheable_reason(response: HttpResponseBase, is_shared: bool) -> str:
+    """Return the reason why a response may not be stored; empty if it may."""
     if response.status_code != 200:
         return f"its status is {response.status_code}"
     if response.streaming:
@@ -195,6 +202,6 @@ def why_not_stored(response: HttpResponseBase, nobody: bool) -> str:
     vary = varies_on(response)
     if "*" in vary:
         return "it varies on everything"
-    if nobody and not vary.isdisjoint(CREDENTIALS):
-        return "it varies on the visitor, and vary_by= does not name one"
+    if is_shared and not vary.isdisjoint(CREDENTIALS):
+        return f"it varies on the visitor, {_VARY_BY}"
     return ""

@@ -1,4 +1,4 @@
-"""Which responses may be kept for others, in what form, and how they are sent."""
+"""Responses as they are stored, and the responses that are made from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
-from beaker_regions.django.pages.dependencies import Need
+from beaker_regions.django.pages.dependencies import Dependency
 from beaker_regions.django.pages.placeholders import Filling, Pieces, join
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 CREDENTIALS = ("cookie", "authorization")
-"""Header fields that say who asks."""
+"""Header fields that identify the visitor."""
 _COMMAS = re.compile(r"\s*,\s*")
 _UNMODIFIED = ("Cache-Control", "Content-Location", "ETag", "Expires", "Last-Modified", "Vary")
-"""Header fields that a 304 has as the 200 would have them (RFC 9110, section 15.4.5)."""
+"""Header fields that a 304 has in common with the 200 (RFC 9110, section 15.4.5)."""
 
 
 class Page(NamedTuple):
@@ -33,34 +33,34 @@ class Page(NamedTuple):
     charset: str
     pieces: Pieces
     vary: tuple[tuple[str, str | None], ...]
-    """Of the header fields that the response varies on: the key in META, and the value that the
+    """The header fields that the response varies on: their keys in META, and the values that the
     page was made for."""
     digest: str
-    """Of the content, without what is in the holes."""
+    """Of the content without its placeholders."""
     made_at: float
     """Seconds since the epoch."""
     shared: bool
-    """Whether everybody gets the same, and so a date tells which."""
-    needs: tuple[Need, ...]
+    """Whether all visitors get the same content, so that its date identifies it."""
+    dependencies: tuple[Dependency, ...]
 
 
-def kept(
+def page_from(
     request: HttpRequest,
     response: HttpResponse,
     pieces: Pieces,
-    needs: Iterable[Need],
-    by: object,
+    dependencies: Iterable[Dependency],
+    vary_by: object,
     max_age: float | None,
 ) -> Page:
-    """Return a response as it is stored."""
-    shared = by is None and not pieces.holes
+    """Return the page to store for a response."""
+    shared = vary_by is None and not pieces.placeholders
     if "Cache-Control" not in response:
         if max_age is None:
             add_never_cache_headers(response)
         elif max_age:
             patch_cache_control(response, max_age=int(max_age))
         else:
-            # A browser asks again whenever it goes to the page; mostly nothing has changed.
+            # A browser asks each time it opens the page; mostly its copy is current.
             patch_cache_control(response, no_cache=True)
     if not shared:
         patch_cache_control(response, private=True)
@@ -77,23 +77,23 @@ def kept(
         digest.hexdigest(),
         time.time(),
         shared,
-        tuple(needs),
+        tuple(dependencies),
     )
 
 
-def sent(request: HttpRequest, page: Page) -> HttpResponse:
+def response_from(request: HttpRequest, page: Page) -> HttpResponse:
     """Return the response to one request for a stored page."""
-    filling = Filling(request, page.pieces, page.charset) if page.pieces.holes else None
+    filling = Filling(request, page.pieces, page.charset) if page.pieces.placeholders else None
     headers = dict(page.headers)
     age = max(0.0, time.time() - page.made_at)
     headers["Age"] = str(int(age))
     if filling is not None:
-        # Weak (RFC 9110, section 8.8.1): two that have one tag differ in their tokens' masks.
+        # Weak (RFC 9110, section 8.8.1): the masks of the tokens differ at each response.
         headers["ETag"] = f'W/"{_digest(page.digest, filling.identity())}"'
     elif "ETag" not in headers:
         headers["ETag"] = f'"{page.digest}"'
     if page.shared and age >= 1 and "Last-Modified" not in headers:
-        # Within the same second there may have been another page.
+        # There may have been another page within the same second.
         headers["Last-Modified"] = http_date(page.made_at)
     if _is_unmodified(request, headers):
         unmodified = HttpResponseNotModified()
@@ -115,7 +115,7 @@ def _is_unmodified(request: HttpRequest, headers: dict[str, str]) -> bool:
     since = request.META.get("HTTP_IF_MODIFIED_SINCE")
     if since is None or "Last-Modified" not in headers:
         return False
-    # The very date: of several hosts, one whose clock is slow may have made the later page.
+    # Only an equal date: a host with a slow clock may have made the later page.
     return parse_http_date_safe(since) == parse_http_date_safe(headers["Last-Modified"])
 
 

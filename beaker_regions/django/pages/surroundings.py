@@ -1,5 +1,4 @@
-"""What every template's text may depend on beside what it is given: part of the key of whatever
-is kept of it."""
+"""What a template depends on besides its context: part of each page's and fragment's key."""
 
 from __future__ import annotations
 
@@ -7,15 +6,15 @@ from django.conf import settings
 from django.urls import get_script_prefix, get_urlconf
 from django.utils import timezone, translation
 
-from beaker_regions.django.pages.fingerprint import release
+from beaker_regions.django.pages.fingerprint import template_fingerprint
 from beaker_regions.errors import ConfigurationError
 
 
 def surroundings() -> tuple[str, ...]:
-    """Return the release, what links are made of, the language and the time zone, each without a
-    line break. Raises ConfigurationError."""
+    """Return the fingerprint of the templates, the prefix and the module of the URLs, the language
+    and the time zone. None of them contains a line break. Raises ConfigurationError."""
     return (
-        release(),
+        template_fingerprint(),
         get_script_prefix(),
         _urlconf(),
         (translation.get_language() or "") if settings.USE_I18N else "",
@@ -28,7 +27,7 @@ def _urlconf() -> str:
     name = urlconf if isinstance(urlconf, str) else getattr(urlconf, "__name__", None)
     if name is None:
         raise ConfigurationError(
-            f"request.urlconf is a {type(urlconf).__name__}, which has no name to tell its pages "
-            f"from others: set it to a module, or to a module's name"
+            f"request.urlconf is a {type(urlconf).__name__}, and has no name that can be part of a "
+            f"page's key: set it to a module, or to a module's name"
         )
     return str(name)

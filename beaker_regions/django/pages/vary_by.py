@@ -1,4 +1,4 @@
-"""Who asks for a page, as far as a page is for some and not for others."""
+"""The ``vary_by`` of a page: it decides which visitors get pages of their own."""
 
 from __future__ import annotations
 
@@ -12,47 +12,49 @@ from django.utils.functional import LazyObject, empty
 
 from beaker_regions.errors import nearest
 
-By = Callable[[HttpRequest], Any]
-"""From a request to what tells its visitor, or a group of them, from others."""
+VaryBy = Callable[[HttpRequest], Any]
+"""From a request to a value that stands for its visitor, or for a group of visitors."""
 
 
-def asked_by(by: str | By | None) -> By | None:
-    """Return the function that tells visitors apart. Raises ValueError."""
-    if by is None or callable(by):
-        return by
-    if by not in _WHO:
-        raise ValueError(f"vary_by={by!r}: {nearest(by, _WHO)}, or a function of the request")
-    return _WHO[by]
+def vary_by_function(vary_by: str | VaryBy | None) -> VaryBy | None:
+    """Return the function that an application's ``vary_by`` means. Raises ValueError."""
+    if vary_by is None or callable(vary_by):
+        return vary_by
+    if vary_by not in _NAMED:
+        hint = nearest(vary_by, _NAMED)
+        raise ValueError(f"vary_by={vary_by!r}: {hint}, or a function of the request")
+    return _NAMED[vary_by]
 
 
 def is_authenticated(request: HttpRequest) -> bool:
-    """Whether the request's user has logged in, if that has been looked up already."""
+    """Whether the request's user has logged in, if the user is loaded already."""
     user = getattr(request, "user", None)
     if isinstance(user, LazyObject) and user._wrapped is empty:
         return False
     return bool(getattr(user, "is_authenticated", False))
 
 
-def refusal(request: HttpRequest, before: Any) -> str:
-    """Return why what was rendered for a user is not to be kept for that user; empty if it may be.
+def user_reason(request: HttpRequest, before: Any) -> str:
+    """Return the reason why a page that was rendered for a user may not be stored for that user;
+    empty if it may.
 
-    ``before`` is what `known_user` returned before the rendering began. A session goes on naming a
-    user who was deleted or may not log in any more; its pages are those of a visitor. And a page
-    of a user as it was read before the rendering may be older than an invalidation since.
+    ``before`` is the result of `loaded_user` before the rendering. The session may name a user who
+    was deleted or may no longer log in: the page is then that of an anonymous visitor. And if the
+    user was loaded before the rendering, the page may show fields from before an invalidation.
     """
     session: Any = getattr(request, "session", None)
     if getattr(session, "accessed", False) and SESSION_KEY in session:
         user = getattr(request, "user", None)
         if user is not None and not user.is_authenticated:
-            return "the session names a user who was not found, or is refused"
+            return "the session names a user who does not exist, or may not log in"
     if isinstance(before, Model) and _fields(before) != _fields(get_user(request)):
-        return "the user was changed meanwhile"
+        return "the user was changed during the rendering"
     return ""
 
 
-def known_user(request: HttpRequest) -> Any:
-    """Return the user that Django's authentication has fetched for the request; None if nobody
-    has asked for it yet."""
+def loaded_user(request: HttpRequest) -> Any:
+    """Return the user that Django's authentication has loaded for the request; None before the
+    first use of ``request.user``."""
     return getattr(request, "_cached_user", getattr(request, "_acached_user", None))
 
 
@@ -66,10 +68,10 @@ def _user(request: HttpRequest) -> Any:
 
 
 def _session(request: HttpRequest) -> Any:
-    # What is in a session belongs to its key: the page shows it. Looking loads the session, so
-    # that one that has ended, whose key a browser still sends, is none.
+    # A page shows the session's content, so that is part of its key. Reading it loads the session:
+    # if a browser still sends the key of one that has expired, the key is None afterwards.
     content = dict(request.session.items())
     return request.session.session_key, content
 
 
-_WHO = {"user": _user, "session": _session}
+_NAMED = {"user": _user, "session": _session}

@@ -21,7 +21,7 @@ from django.template import Library, Node, TemplateSyntaxError
 from django.template.base import token_kwargs
 
 from beaker_regions.django.pages import placeholders
-from beaker_regions.django.pages.fragments import Arguments, Block, texts
+from beaker_regions.django.pages.fragments import Arguments, Block, fragment_texts
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,7 +39,7 @@ class RegionNode(Node):
         self.nodelist = nodelist
 
     def render(self, context: Context) -> str:
-        (text,) = texts(self.block, self.nodelist, context, [{}])
+        (text,) = fragment_texts(self.block, self.nodelist, context, [{}])
         return text
 
 
@@ -64,7 +64,9 @@ class RegionForNode(Node):
         items = list(self.sequence.resolve(context, ignore_failures=True) or ())
         if not items:
             return "" if self.nodelist_empty is None else self.nodelist_empty.render(context)
-        return "".join(texts(self.block, self.nodelist, context, map(self._variables, items)))
+        return "".join(
+            fragment_texts(self.block, self.nodelist, context, map(self._variables, items))
+        )
 
     def _variables(self, item: Any) -> dict[str, Any]:
         if len(self.names) == 1:
@@ -74,11 +76,25 @@ class RegionForNode(Node):
 
 @register.tag("region")
 def do_region(parser: Parser, token: Token) -> RegionNode:
-    """Keep what stands between ``{% region NAME key … %}`` and ``{% endregion %}`` in a region.
+    """Store the text between ``{% region %}`` and ``{% endregion %}`` in a region.
 
-    Keys tell the texts apart; those with a name may stand in ``tags="list:{name} …"``. ``expire``
-    is seconds. A fragment is stale as soon as one that it contains is. What is set inside stays
-    inside.
+    Example::
+
+        {% region "functions" pk=task.pk tags="task:{pk}" expire=600 %}…{% endregion %}
+
+    Args:
+        region: The region's name, first.
+        key: Any number of values, with or without names. Each combination has its own text.
+        tags: Tags, separated by spaces; ``{name}`` stands for the key of that name. Or a list.
+        expire: Seconds until the text expires; without it, the region's.
+
+    A fragment becomes stale when a fragment inside it does. Variables that are set inside are not
+    visible outside.
+
+    Raises:
+        TemplateSyntaxError: The arguments are wrong, or in DEBUG the text belongs to one request.
+        ConfigurationError: There is no such region.
+        UnkeyableArgumentError: A value cannot be part of a key.
     """
     tag, *bits = token.split_contents()
     arguments = _arguments(parser, tag, bits)
@@ -88,8 +104,26 @@ def do_region(parser: Parser, token: Token) -> RegionNode:
 
 @register.tag("regionfor")
 def do_regionfor(parser: Parser, token: Token) -> RegionForNode:
-    """As ``{% for x in list %}…{% empty %}…{% endfor %}`` with a ``{% region %}`` around each
-    round, which all come in one round trip. There is no ``forloop``: it would be stored."""
+    """Loop over a list, with a ``{% region %}`` around the text of each item.
+
+    Example::
+
+        {% regionfor task in tasks "functions" pk=task.pk tags="task:{pk}" %}
+          …
+        {% empty %}
+          …
+        {% endregionfor %}
+
+    Args:
+        x in list: One or more variables, and a list, as in ``{% for %}``.
+        The other arguments are those of ``{% region %}``.
+
+    All stored texts are fetched in one round trip to each server. There is no ``forloop``: it
+    would be stored.
+
+    Raises:
+        TemplateSyntaxError, ConfigurationError, UnkeyableArgumentError: As ``{% region %}``.
+    """
     tag, *bits = token.split_contents()
     try:
         at = bits.index("in")
@@ -108,11 +142,24 @@ def do_regionfor(parser: Parser, token: Token) -> RegionForNode:
 
 @register.simple_tag(takes_context=True)
 def hole(context: Context, template: str) -> SafeString:
-    """Include a template that, in a page that is kept in a region, is rendered for each request.
-    It is given what the request's context processors give, and nothing of this template."""
+    """Include a template that is rendered for each request, also inside a stored page.
+
+    Example::
+
+        {% hole "messages.html" %}
+
+    Args:
+        template: The template's name. Its context is that of the context processors; it has no
+            variable of the including template.
+
+    Raises:
+        TemplateSyntaxError: The context has no request.
+    """
     request = getattr(context, "request", None) or context.get("request")
     if request is None:
-        raise TemplateSyntaxError(f'{{% hole "{template}" %}} needs a request in the context')
+        raise TemplateSyntaxError(
+            f'{{% hole "{template}" %}} needs a request: render the template with one'
+        )
     return placeholders.hole(request, template)
 
 
@@ -124,7 +171,7 @@ def _arguments(parser: Parser, tag: str, bits: list[str]) -> Arguments:
         if named.keys() & pair.keys():
             raise TemplateSyntaxError(f"{{% {tag} %}}: {bit} is given twice")
         if named and not pair:
-            raise TemplateSyntaxError(f"{{% {tag} %}}: put {bit} before what has a name")
+            raise TemplateSyntaxError(f"{{% {tag} %}}: put {bit} before the arguments with a name")
         named |= pair
         given += [] if pair else [parser.compile_filter(bit)]
     if not given:
@@ -134,8 +181,8 @@ def _arguments(parser: Parser, tag: str, bits: list[str]) -> Arguments:
 
 
 def _body(parser: Parser, end: str, *between: str) -> tuple[NodeList, NodeList | None, str]:
-    """Parse up to the ``end`` tag. Returns what stands before and after the tag ``between``, and
-    the source of it all."""
+    """Parse up to the ``end`` tag. Returns the nodes before and after the tag ``between``, and
+    the source of all of them."""
     tokens: Any = parser.tokens
     before = list(tokens)
     nodelist, second = parser.parse((*between, end)), None

@@ -1,4 +1,4 @@
-"""What contains other entries is loaded once for all, also when one of these has changed."""
+"""An entry that contains others is loaded once for all callers, also after one has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.django import manager as known
-from beaker_regions.django.pages.dependencies import Need, fetch, judge
+from beaker_regions.django.pages.dependencies import Dependency, check, fetch
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries.freshness import Policy
 
@@ -26,13 +26,13 @@ POLICY = Policy(expire=math.inf, grace=0.0)
 class Whole:
     """A value that contains another entry's."""
 
-    def __init__(self, number: int, needs: tuple[Need, ...]) -> None:
+    def __init__(self, number: int, dependencies: tuple[Dependency, ...]) -> None:
         self.number = number
-        self.needs = needs
+        self.dependencies = dependencies
 
 
 @pytest.mark.parametrize("while_loading", [False, True])
-def test_one_loads_it_when_a_part_was_invalidated(
+def test_one_caller_loads_it_after_an_invalidation_of_a_part(
     cache: CacheManager, calls: Calls, monkeypatch: pytest.MonkeyPatch, while_loading: bool
 ) -> None:
     @cache.region("functions")
@@ -48,14 +48,14 @@ def test_one_loads_it_when_a_part_was_invalidated(
 
     def load() -> Whole:
         number = calls()
-        need = Need(region.name, inner, region.store.begin(inner).generations, math.inf)
+        generations = region.store.begin(inner).generations
         time.sleep(0.3)
         if while_loading:
             part.invalidate()
-        return Whole(number, (need,))
+        return Whole(number, (Dependency(region.name, inner, generations, math.inf),))
 
     def call(_: Any = None) -> int:
-        (found,) = judge(region, [entry], [region.look(entry)], POLICY)
+        (found,) = check(region, [entry], [region.look(entry)], POLICY)
         number: int = run(fetch(region, entry, POLICY, found), load).number
         return number
 
@@ -69,5 +69,5 @@ def test_one_loads_it_when_a_part_was_invalidated(
 
     with ThreadPoolExecutor(CALLERS) as threads:
         numbers = set(threads.map(call_at_once, range(CALLERS)))
-    assert calls.count <= (4 if while_loading else 2), "not one each"
-    assert min(numbers) > 1, "what was stored before contains the old part"
+    assert calls.count <= (4 if while_loading else 2), "not once for each caller"
+    assert min(numbers) > 1, "the value that was stored before contains the old part"

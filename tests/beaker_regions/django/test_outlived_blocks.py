@@ -1,4 +1,4 @@
-"""What was begun within a request, a page or a call, and outlives it, is no part of it."""
+"""Code that outlives a request, a page or a call is no longer part of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from uuid import uuid4
 import pytest
 from django.template import Context, engines
 
-from beaker_regions.django.pages.dependencies import recorder, recording
-from beaker_regions.django.pages.prefetch import Prefetch, call, remembering
+from beaker_regions.django.pages.dependencies import current_recorder, recording
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -58,29 +57,9 @@ def test_a_fragment_after_a_page_is_not_in_it() -> None:
     with recording() as used:
         template.template.render(Context({"key": uuid4().hex}))
         context = contextvars.copy_context()
-        assert recorder() is used
-    needed = len(used.needs), used.unknown
-    assert needed != (0, False)
-    assert context.run(recorder) is None
+        assert current_recorder() is used
+    recorded = len(used.dependencies), used.has_unknown
+    assert recorded != (0, False)
+    assert context.run(current_recorder) is None
     context.run(template.template.render, Context({"key": uuid4().hex}))
-    assert (len(used.needs), used.unknown) == needed
-
-
-def test_what_is_looked_up_ahead_is_for_the_request_alone(
-    cache: CacheManager, calls: Calls
-) -> None:
-    @cache.region("functions")
-    def load(number: int) -> int:
-        return calls()
-
-    shown = remembering()("session", "/")
-    shown.entries = (load.entry(2),)
-    load(1), load(2)
-    ahead = Prefetch(cache["functions"], shown)
-    with ahead.looking():
-        assert call(load, 1) == 1
-        context = contextvars.copy_context()
-    seen = ahead.reading(load.entry(2))
-    assert seen is not None
-    context.run(call, load, 1)
-    assert ahead.reading(load.entry(2)) is seen
+    assert (len(used.dependencies), used.has_unknown) == recorded

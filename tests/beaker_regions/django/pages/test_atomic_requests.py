@@ -1,4 +1,4 @@
-"""Pages where every request is a transaction (ATOMIC_REQUESTS)."""
+"""Pages under ATOMIC_REQUESTS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def listing(site: Site) -> Callable[[HttpRequest], HttpResponse]:
     return view
 
 
-def test_a_page_is_kept_where_every_request_is_a_transaction(site: Site, browser: Client) -> None:
+def test_a_page_is_stored_after_its_transaction(site: Site, browser: Client) -> None:
     site.page(listing(site), tags=["users"])
     assert body(browser) == body(browser) == "[] 1"
     User.objects.create(username="ann")
@@ -50,7 +50,7 @@ def test_a_page_is_kept_where_every_request_is_a_transaction(site: Site, browser
     assert not connection.in_atomic_block
 
 
-def test_pages_of_a_class_are_kept_too(site: Site, browser: Client) -> None:
+def test_a_page_of_a_class_is_stored(site: Site, browser: Client) -> None:
     @method_decorator(region_page(site.cache["functions"]), name="dispatch")
     class Listing(View):
         def get(self, request: HttpRequest) -> HttpResponse:
@@ -63,7 +63,7 @@ def test_pages_of_a_class_are_kept_too(site: Site, browser: Client) -> None:
 
 @pytest.mark.parametrize("error", [Http404, ZeroDivisionError])
 @pytest.mark.parametrize("method", ["get", "post", "head"])
-def test_what_a_view_that_raises_has_written_is_rolled_back(
+def test_the_changes_of_a_view_that_raises_are_rolled_back(
     site: Site, method: str, error: type[Exception]
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -75,7 +75,7 @@ def test_what_a_view_that_raises_has_written_is_rolled_back(
     assert names() == []
 
 
-def test_what_a_view_writes_is_committed_and_invalidated(site: Site) -> None:
+def test_the_changes_of_a_view_are_committed_and_invalidate(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         if request.method == "POST":
             User.objects.create(username="ann")
@@ -90,7 +90,7 @@ def test_what_a_view_writes_is_committed_and_invalidated(site: Site) -> None:
     assert body(browser) == body(browser) == "['ann'] 3"
 
 
-def test_a_page_of_rows_that_were_rolled_back_is_not_kept(site: Site, browser: Client) -> None:
+def test_a_page_of_rolled_back_rows_is_not_stored(site: Site, browser: Client) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         User.objects.create(username="ann")
         shown = HttpResponse(f"{names()} {site.renders()}")
@@ -103,7 +103,7 @@ def test_a_page_of_rows_that_were_rolled_back_is_not_kept(site: Site, browser: C
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_a_view_that_is_not_to_be_atomic_is_not(
+def test_a_non_atomic_view_has_no_transaction(
     site: Site, browser: Client, *, outside: bool
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -115,6 +115,19 @@ def test_a_view_that_is_not_to_be_atomic_is_not(
         view = decorator(view)
     site.add(view)
     assert body(browser) == body(browser) == "1"
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_page_with_fragments_is_stored_if_its_view_is_not_atomic(
+    site: Site, browser: Client, caplog: pytest.LogCaptureFixture, *, atomic: bool
+) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return site.render(request, "{% region 'functions' 'a' %}a{% endregion %} {{ renders }}")
+
+    caplog.set_level("INFO", "beaker_regions.django")
+    site.page(view if atomic else transaction.non_atomic_requests(view))
+    assert [body(browser), body(browser)] == ["a 1", "a 2" if atomic else "a 1"]
+    assert ("rendered in a transaction" in caplog.text) is atomic
 
 
 def test_a_page_within_a_page_is_part_of_its_transaction(site: Site, browser: Client) -> None:
@@ -133,9 +146,7 @@ def test_a_page_within_a_page_is_part_of_its_transaction(site: Site, browser: Cl
     assert savepoints == []
 
 
-def test_what_changes_during_a_transaction_is_not_hidden_by_its_page(
-    site: Site, browser: Client
-) -> None:
+def test_a_change_during_the_transaction_makes_its_page_stale(site: Site, browser: Client) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         shown = HttpResponse(f"{names()} {site.renders()}")
         if "1" in shown.content.decode():
@@ -149,7 +160,7 @@ def test_what_changes_during_a_transaction_is_not_hidden_by_its_page(
     assert body(browser) == body(browser) == "[] 2"
 
 
-def test_an_asynchronous_view_is_refused_as_it_is_by_django(site: Site, browser: Client) -> None:
+def test_an_asynchronous_view_is_refused_as_by_django(site: Site, browser: Client) -> None:
     async def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse("shown")
 

@@ -9,7 +9,7 @@ from django.core.files.storage import storages
 from django.shortcuts import render
 from django.utils.autoreload import file_changed
 
-from beaker_regions.django.pages.fingerprint import release
+from beaker_regions.django.pages.fingerprint import template_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,9 @@ def templates(site: Site, settings: Any, tmp_path: Path) -> Iterator[Path]:
     settings.TEMPLATES = [
         {"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [tmp_path]}
     ]
-    release.cache_clear()
+    template_fingerprint.cache_clear()
     yield tmp_path
-    release.cache_clear()
+    template_fingerprint.cache_clear()
 
 
 def test_pages_and_fragments_are_those_of_the_templates(
@@ -62,21 +62,21 @@ def test_a_folder_that_only_the_loaders_know_is_part_of_the_release(
         loader = ("django.template.loaders.cached.Loader", [loader])
     backend = "django.template.backends.django.DjangoTemplates"
     settings.TEMPLATES = [{"BACKEND": backend, "OPTIONS": {"loaders": [loader]}}]
-    release.cache_clear()
-    before = release()
+    template_fingerprint.cache_clear()
+    before = template_fingerprint()
     (templates / "page.html").write_text("another")
-    release.cache_clear()
-    assert release() != before
+    template_fingerprint.cache_clear()
+    assert template_fingerprint() != before
 
 
 @on_files
 def test_templates_without_a_folder_are_part_of_the_release(site: Site) -> None:
     site.templates["page.html"] = "a page"
-    release.cache_clear()
-    before = release()
+    template_fingerprint.cache_clear()
+    before = template_fingerprint()
     site.templates["page.html"] = "another"
-    release.cache_clear()
-    assert release() != before
+    template_fingerprint.cache_clear()
+    assert template_fingerprint() != before
 
 
 @on_files
@@ -91,7 +91,7 @@ def test_a_translation_is_part_of_the_release(
     for text in (b"one", b"two"):
         file.write_bytes(text)
         file_changed.send(sender=None, file_path=file)
-        known.add(release())
+        known.add(template_fingerprint())
     assert len(known) == 2
 
 
@@ -102,6 +102,6 @@ def test_a_static_file_of_another_name_is_another_release(
     known = set()
     for manifest in ("one", "two"):
         monkeypatch.setattr(storages["staticfiles"], "manifest_hash", manifest, raising=False)
-        release.cache_clear()
-        known.add(release())
+        template_fingerprint.cache_clear()
+        known.add(template_fingerprint())
     assert len(known) == 2

@@ -1,4 +1,4 @@
-"""Pages that are fetched together with the session that tells which they are."""
+"""Pages that are fetched together with their session."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def rename(browser: Client, name: str) -> None:
 
 def test_a_page_and_its_session_are_one_request(site: Site, proxy: Proxy) -> None:
     def view(request: HttpRequest) -> HttpResponse:
+        assert request.session.prefetch is None, "it ends with vary_by"  # type: ignore[attr-defined]
         response = HttpResponse(f"{by_name(request)}, {site.renders()}")
         patch_vary_headers(response, ["Accept-Language"])
         return response
@@ -70,7 +71,7 @@ def test_a_page_and_its_session_are_one_request(site: Site, proxy: Proxy) -> Non
     assert browser.get("/page/").content == b"one, 1"
 
 
-def test_whoever_the_session_belongs_to_by_now_sees_their_own(site: Site, proxy: Proxy) -> None:
+def test_a_session_that_changes_gets_its_new_page(site: Site, proxy: Proxy) -> None:
     site.page(
         lambda request: HttpResponse(f"{by_name(request)}, {site.renders()}"),
         vary_by=by_name,
@@ -86,35 +87,37 @@ def test_whoever_the_session_belongs_to_by_now_sees_their_own(site: Site, proxy:
     for _ in range(2):
         assert browser.get("/page/").content == b"two, 3"
     browser.session.flush()
-    for renders in (4, 5):  # a page for nobody that looks at a session is not kept
+    for renders in (4, 5):  # a shared page that reads the session is not stored
         assert browser.get("/page/").content == b"None, %d" % renders
     rename(browser, "one")
     assert browser.get("/page/").content == b"one, 1"
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_who_invalidates_while_asking_who_it_is_sees_no_old_page(
+def test_an_invalidation_inside_vary_by_leaves_no_stale_page(
     site: Site, proxy: Proxy, deferred: bool
 ) -> None:
-    def by(request: HttpRequest) -> Any:
+    def changing(request: HttpRequest) -> Any:
         name = by_name(request)
         if request.headers.get("change"):
             site.cache.invalidate_tags("name:one")
         return name
 
-    site.page(lambda _: HttpResponse(f"{site.renders()}"), vary_by=by, tags=["name:{vary_by}"])
+    site.page(
+        lambda _: HttpResponse(f"{site.renders()}"), vary_by=changing, tags=["name:{vary_by}"]
+    )
     browser = named("one")
     for _ in range(2):
         assert browser.get("/page/").content == b"1"
-    changing = {"change": "1"}
+    headers = {"change": "1"}
     if deferred:
         with site.cache.deferred_invalidation():
-            assert browser.get("/page/", headers=changing).content == b"2"
+            assert browser.get("/page/", headers=headers).content == b"2"
     else:
-        assert browser.get("/page/", headers=changing).content == b"2"
+        assert browser.get("/page/", headers=headers).content == b"2"
 
 
-def test_a_server_that_is_gone_costs_neither_session_nor_page(
+def test_without_its_server_session_and_page_still_work(
     site: Site, proxy: Proxy, memcached: Memcached
 ) -> None:
     site.page(
@@ -128,7 +131,7 @@ def test_a_server_that_is_gone_costs_neither_session_nor_page(
     memcached.restart()
 
 
-def test_a_session_that_is_not_djangos_is_none_to_look_ahead_with(site: Site, proxy: Proxy) -> None:
+def test_a_session_that_is_not_djangos_has_no_prefetch(site: Site, proxy: Proxy) -> None:
     @region_page(site.cache["functions"], vary_by=by_name)
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse(f"{by_name(request)}, {site.renders()}")
