@@ -4,7 +4,7 @@ from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.counters import Counter
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.values import Values
-from beaker_regions.beaker_api.namespaces_registry import patch_beaker
+from beaker_regions.beaker_api.registry import patch_beaker
 from beaker_regions.config.environment import expiry_options, memcached_options
 from beaker_regions.config.parsing import parse_cache_config_options
 from beaker_regions.config.secrets import other_secret_keys, secret_key

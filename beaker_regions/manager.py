@@ -15,7 +15,7 @@ from beaker_regions.api.counters import Counter
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.api.values import Values
-from beaker_regions.beaker_api.namespaces_registry import (
+from beaker_regions.beaker_api.registry import (
     LegacyCache,
     anonymous_region,
     cache_options,

@@ -16,7 +16,7 @@ from beaker.middleware import CacheMiddleware, SessionMiddleware
 
 from beaker_regions import CacheManager, ConfigurationError, parse_cache_config_options
 from beaker_regions.beaker_api.namespace import RegionNamespace
-from beaker_regions.beaker_api.namespaces_registry import patch_beaker
+from beaker_regions.beaker_api.registry import patch_beaker
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.beaker_regions.visitors import Visitor
 

@@ -17,7 +17,7 @@ import pytest
 from beaker.middleware import SessionMiddleware
 
 from beaker_regions import ConfigurationError
-from beaker_regions.beaker_api.namespaces_registry import patch_beaker
+from beaker_regions.beaker_api.registry import patch_beaker
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy
 from tests.beaker_regions.visitors import Visitor
