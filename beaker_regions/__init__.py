@@ -8,6 +8,7 @@ from beaker_regions.beaker_api.registry import patch_beaker
 from beaker_regions.config.environment import expiry_options, memcached_options
 from beaker_regions.config.parsing import parse_cache_config_options
 from beaker_regions.config.secrets import other_secret_keys, secret_key
+from beaker_regions.engine.invalidation import NoTransactions, set_transactions
 from beaker_regions.engine.region import Region
 from beaker_regions.entries.content import CachedFile, Content, Resumable
 from beaker_regions.entries.keys import register as register_key
@@ -30,6 +31,7 @@ __all__ = [
     "ContendedError",
     "Content",
     "Counter",
+    "NoTransactions",
     "Region",
     "Resumable",
     "StoreUnavailableError",
@@ -42,4 +44,5 @@ __all__ = [
     "patch_beaker",
     "register_key",
     "secret_key",
+    "set_transactions",
 ]

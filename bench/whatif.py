@@ -111,8 +111,12 @@ def predicted(events: Iterable[Event]) -> tuple[dict[float, float], float]:
         record = stored.get(key)
         address = address_of(key.encode())
         is_sampled = address < sampler.below or address[:KEY_SIZE] in sampler.hot
-        if is_sampled and sampler.note(at, address, Lookup(record, (generation,))):
-            taken += sampler.take(at, calls)
+        if is_sampled:
+            run = sampler.runs.get(address)
+            if run and int(at) == sampler.second and run.generations == (generation,):
+                run.calls, run.last = run.calls + 1, at
+            elif sampler.begin_run(at, address, Lookup(record, (generation,))):
+                taken += sampler.take(at, calls)
         if record is None or not reading_matches(record, generation, at, today):
             stored[key] = Record((generation,), at, today, 0.0, Codec.PICKLE, b"")
         if at >= next_replay:

@@ -20,7 +20,7 @@ from typing import (
 from beaker_regions.api.naming import is_same, name_of, replaces
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
-from beaker_regions.engine.transactions import refuse_django
+from beaker_regions.engine.invalidation import refuse_django
 from beaker_regions.entries.entry import (
     Entry,
     address_of,

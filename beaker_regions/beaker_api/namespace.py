@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from beaker.container import NamespaceManager
 
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.entry import (
     Entry,
@@ -223,7 +223,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         reading = self._thread.creating.get(entry.address, _NOT_LOOKED)
         if reading is _NOT_LOOKED:
             self.region.invalidate(entry.own_scope)
-        if transactions.current.active():
+        if invalidation.transactions.active():
             return
         if reading is _NOT_LOOKED:
             reading = self._begin(entry)

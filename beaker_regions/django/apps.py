@@ -22,7 +22,7 @@ from beaker_regions.django.sessions import forget_changed_rows
 from beaker_regions.django.test_cases import empty_regions_for_each_test
 from beaker_regions.django.tracing import watch_calls
 from beaker_regions.django.transactions import DatabaseTransactions
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 from beaker_regions.entries import keys
 
 
@@ -76,9 +76,9 @@ class RegionsConfig(AppConfig):
         # Migrations refer to a default, or to choices, by name, as to any function.
         Serializer.register(Cached, FunctionTypeSerializer)
         if not isinstance(
-            transactions.current, DatabaseTransactions
+            invalidation.transactions, DatabaseTransactions
         ):  # the outbox's, if it is first
-            transactions.install(DatabaseTransactions())
+            invalidation.set_transactions(DatabaseTransactions())
         file_changed.connect(forget_fingerprint)
         register(check_regions, TAG)
         register(check_sessions, TAG)

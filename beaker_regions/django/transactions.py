@@ -19,7 +19,7 @@ from django.db import transaction
 
 from beaker_regions.django import coroutines
 from beaker_regions.django.commits import watch_commit
-from beaker_regions.engine.invalidation import deliver, invalidate
+from beaker_regions.engine.invalidation import apply, invalidate
 from beaker_regions.runtime.threads import in_this_context
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from beaker_regions.engine.transactions import Invalidation, Kept, Target
+    from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation, InvalidationLog
 
 
 logger = logging.getLogger("beaker_regions.django")
@@ -42,7 +42,7 @@ class PendingHook:
         self.collected = collected
         """The list that gets the rows at the commit, if a bulk change applies them later."""
         self.invalidations: list[Invalidation] = []
-        self.scopes: dict[Target, set[str]] = {}
+        self.scopes: dict[InvalidatedRegion, set[str]] = {}
         self.rows: list[Any] = []
         """The outbox's rows for it, if there is an outbox."""
         self.has_run = False
@@ -148,7 +148,7 @@ class DatabaseTransactions:
                 due += hook.invalidations
                 hook.invalidations, hook.scopes = [], {}
         if due:
-            deliver(due)
+            apply(due)
 
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
         deferred = self._defer(invalidations)
@@ -222,9 +222,9 @@ class DatabaseTransactions:
         """Invalidate what may have been committed. The outbox's rows stay, and are applied again:
         the commit may take place later than this."""
         hooks = [hook for hook in hooks if isinstance(hook, PendingHook) and hook.collected is None]
-        deliver(each for hook in hooks for each in hook.invalidations)
+        apply(each for hook in hooks for each in hook.invalidations)
 
-    def collection(self) -> Kept | None:
+    def invalidation_log(self) -> InvalidationLog | None:
         return None
 
     def keep(self, alias: str, hook: PendingHook, new: Sequence[Invalidation]) -> None:
@@ -233,13 +233,13 @@ class DatabaseTransactions:
 
     def deliver(self, hooks: Sequence[PendingHook]) -> None:
         """Apply the hooks of a commit."""
-        if left := deliver(each for hook in hooks for each in hook.invalidations):
-            self.undelivered(left)
+        if left := apply(each for hook in hooks for each in hook.invalidations):
+            self.share_pending(left)
 
     def is_caught_up(self) -> bool:
         return True
 
-    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
+    def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
         pass
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 from beaker_regions.runtime import threads
 from beaker_regions.runtime.threads import Errand
 
@@ -161,7 +161,7 @@ def _send(step: Callable[[], Any]) -> tuple[Errand, asyncio.Future[None]]:
     errand = Errand(step)
     errand.then(functools.partial(_wake, loop, done))
     do = threads.do_apart if isinstance(step, Apart) else threads.of_coroutines.do
-    carried = transactions.current.carry_out(errand)
+    carried = invalidation.transactions.carry_out(errand)
     if not isinstance(carried, Awaitable):
         do(threads.in_this_context(carried))
         return errand, done

@@ -1,65 +1,148 @@
 """Invalidations: of any scopes, in any regions, as if all at one moment.
 
-A value may be made of another region's: a function's of an imported file. So the stores of several
-regions are told one within the other: each lets nothing be stored that begins to load from when it
-was told until all others have been (`beaker_regions.engine.store.Store.invalidate`).
+A value may be made of another region's value: a page of what a function returns, a function's
+result of an imported file. So the stores of several regions are invalidated one inside the other
+(``during`` of `beaker_regions.engine.store.Store.invalidate`). A load that begins after the first
+store was invalidated is not stored before all of them are.
+
+An invalidation waits for the end of a bulk change (`deferred_invalidation`), then for the commit of
+the open database transaction. This library knows no database. An integration, such as
+`beaker_regions.django`, passes its `Transactions` to `set_transactions`. Without one, every
+invalidation takes effect at once. If a process uses Django's databases without the integration, its
+loads and invalidations are refused: it would store rows that are rolled back later.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine import transactions
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 
     from beaker_regions.engine.store import Store
-    from beaker_regions.engine.transactions import Target
+    from beaker_regions.engine.transactions import (
+        InvalidatedRegion,
+        InvalidationLog,
+        Transactions,
+    )
+
+
+# -- transactions --------------------------------------------------------------------------------
+
+
+class NoTransactions:
+    """The transactions of an application without a database."""
+
+    def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
+        return step
+
+    def active(self) -> bool:
+        return False
+
+    def pending(self) -> frozenset[str]:
+        return frozenset()
+
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        return False
+
+    def invalidation_log(self) -> InvalidationLog | None:
+        return None
+
+    def is_caught_up(self) -> bool:
+        return True
+
+    def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
+        pass
+
+
+class UnknownTransactions(NoTransactions):
+    """As `NoTransactions`, until it turns out that the process uses Django's databases."""
+
+    def active(self) -> bool:
+        refuse_django()
+        return False
+
+    def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        refuse_django()
+        return False
+
+
+transactions: Transactions = UnknownTransactions()
+"""The transactions that every region of this process asks."""
+
+
+def set_transactions(new: Transactions) -> None:
+    """Set the transactions that every region of this process asks."""
+    global transactions
+    transactions = new
+
+
+def refuse_django() -> None:
+    """Raise ConfigurationError if the process uses Django's databases without the integration. It
+    is called before a value is loaded or invalidated, not at a hit."""
+    apps = getattr(sys.modules.get("django.apps"), "apps", None)
+    # The integration sets its transactions while Django's applications become ready.
+    if not isinstance(transactions, UnknownTransactions) or apps is None or not apps.ready:
+        return
+    databases = sys.modules["django.conf"].settings.DATABASES.values()
+    no_database = "", "django.db.backends.dummy"
+    if all(each.get("ENGINE", "") in no_database for each in databases):
+        return
+    raise ConfigurationError(
+        "Django is set up without the application of beaker_regions, so rows that a transaction "
+        'rolls back would be stored: add "beaker_regions.django" to INSTALLED_APPS. If this '
+        "process has Django, and reads no database through it, call "
+        "beaker_regions.set_transactions(beaker_regions.NoTransactions())"
+    )
+
+
+# -- invalidating --------------------------------------------------------------------------------
 
 latest: object = object()
-"""Another one after each invalidation by this process, whatever the region."""
+"""A new object after each invalidation by this process, in any region."""
 
 
 def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     """Invalidate at the end of the bulk change, at the commit of the transaction, or now. Returns
-    what a store cannot do yet, and keeps."""
+    the invalidations that a store cannot apply yet and keeps as pending."""
     global latest
     latest = object()
     due = list(invalidations)
-    collected = _collected.get()
-    if collected is not None and collected.add(due):
+    bulk_change = _bulk_change.get()
+    if bulk_change is not None and bulk_change.add(due):
         return []
-    if due and not transactions.current.defer(due):
+    if due and not transactions.defer(due):
         return invalidate_now(due)
     return []
 
 
-def invalidate_tags(regions: Iterable[Target], tags: Sequence[str]) -> None:
-    """Invalidate what has one of ``tags`` in any of ``regions``. Raises ConfigurationError for a
-    tag that is no text."""
+def invalidate_tags(regions: Iterable[InvalidatedRegion], tags: Sequence[str]) -> None:
+    """Invalidate the entries of ``regions`` that have one of ``tags``. Raises ConfigurationError
+    for a tag that is not a string."""
     for tag in tags:
         if not isinstance(tag, str):
             many = isinstance(tag, list | tuple | set | frozenset)
-            mend = "write invalidate_tags(*tags)" if many else "give texts, as the templates make"
-            raise ConfigurationError(f"invalidate_tags: {tag!r} is no tag: {mend}")
+            mend = "write invalidate_tags(*tags)" if many else "pass strings, as tags= makes them"
+            raise ConfigurationError(f"invalidate_tags: {tag!r} is not a tag: {mend}")
     if not tags:
         return
-    wanted = frozenset(map(tag_scope, tags))
+    scopes = frozenset(map(tag_scope, tags))
     # Regions that share a store share its generations.
     by_store = {region.store.generation_store: region for region in regions}
     what = f"tags: {', '.join(tags)}"
-    invalidate([Invalidation(region, wanted, what) for region in by_store.values()])
+    invalidate([Invalidation(region, scopes, what) for region in by_store.values()])
 
 
-def invalidate_all(regions: Iterable[Target]) -> None:
+def invalidate_all(regions: Iterable[InvalidatedRegion]) -> None:
     """Invalidate every entry of ``regions``, at one moment."""
     invalidate(
         Invalidation(region, frozenset((region_scope(region.name),)), "the whole region")
@@ -69,84 +152,88 @@ def invalidate_all(regions: Iterable[Target]) -> None:
 
 def invalidate_now(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     """As `invalidate`, even inside a transaction."""
-    left = deliver(invalidations)
-    if left:
-        transactions.current.undelivered(left)
-    return left
+    pending = apply(invalidations)
+    if pending:
+        transactions.share_pending(pending)
+    return pending
 
 
-def deliver(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
-    """Let the stores invalidate. Returns what a store cannot do yet, and keeps. When a signal
-    handler's exception ends it, such as a job's time limit, all stores owe all of it."""
+def apply(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
+    """Let the stores invalidate. Returns the invalidations that a store cannot apply yet and keeps
+    as pending. If a signal handler raises in between, such as a job's time limit, every store keeps
+    all of its invalidations as pending."""
     invalidations = list(invalidations)
     try:
-        return _deliver(invalidations)
+        return _apply(invalidations)
     except BaseException:
-        _owe(invalidations)
+        _keep_pending(invalidations)
         raise
 
 
-def _owe(invalidations: Iterable[Invalidation]) -> None:
-    """Let the stores keep what may not have been carried out; twice costs a load."""
+def _keep_pending(invalidations: Iterable[Invalidation]) -> None:
+    """Let the stores keep invalidations that they may not have applied. If they did apply one, the
+    second time costs a load and nothing else."""
     for each in invalidations:
         each.region.store.generation_store.keep_pending(each.scopes)
 
 
-def _deliver(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
-    owed: dict[Store, set[str]] = {}
+def _apply(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
+    scopes_by_store: dict[Store, set[str]] = {}
     for region, scopes, what, function in invalidations:
         region.stats.count("invalidations", function)
         if what:
             region.stats.notes.invalidation(what)
         # Regions that share a store share its generations.
-        owed.setdefault(region.store.generation_store, set()).update(scopes)
-    # What several hosts use comes first: a server that hangs is waited for before a disk is told,
-    # which stores nothing of whatever scope while it waits for others.
-    failures = _tell(sorted(owed, key=lambda store: not store.is_shared), owed)
-    left = [each for each in invalidations if each.region.store.generation_store in failures]
-    for region in dict.fromkeys(each.region for each in left):
+        scopes_by_store.setdefault(region.store.generation_store, set()).update(scopes)
+    # Stores that other hosts use come first. A server may not answer for a while; a disk that was
+    # invalidated before it would store nothing, of any scope, during that time.
+    stores = sorted(scopes_by_store, key=lambda store: not store.is_shared)
+    failures = _invalidate_stores(stores, scopes_by_store)
+    pending = [each for each in invalidations if each.region.store.generation_store in failures]
+    for region in dict.fromkeys(each.region for each in pending):
         error = failures[region.store.generation_store]
         region.stats.fault(error.kind, "an invalidation waits for the store", error)
-    return left
+    return pending
 
 
-def _tell(
-    stores: Sequence[Store], owed: Mapping[Store, Set[str]]
+def _invalidate_stores(
+    stores: Sequence[Store], scopes: Mapping[Store, Set[str]]
 ) -> dict[Store, StoreUnavailableError]:
-    """Tell each store while the one before it has not come to an end; return which could not do
-    it."""
+    """Invalidate each store inside the invalidation of the one before it; return those that
+    failed."""
     if not stores:
         return {}
     store, *others = stores
     failures: dict[Store, StoreUnavailableError] = {}
-    told = not others
+    are_others_done = not others
 
-    def tell_others() -> None:
-        nonlocal told
-        told = True
-        failures.update(_tell(others, owed))
+    def invalidate_others() -> None:
+        nonlocal are_others_done
+        are_others_done = True
+        failures.update(_invalidate_stores(others, scopes))
 
     try:
-        store.invalidate(owed[store], tell_others if others else None)
+        store.invalidate(scopes[store], invalidate_others if others else None)
     except StoreUnavailableError as error:
         failures[store] = error
-    if not told:
-        tell_others()
+    if not are_others_done:
+        invalidate_others()
     return failures
 
 
-# -- bulk changes ------------------------------------------------------------------------------
+# -- bulk changes --------------------------------------------------------------------------------
 
 
-class Collection:
-    """What is invalidated at the end of a bulk change.
+class BulkChange:
+    """Collects invalidations, and applies them at its end.
 
-    Threads and tasks that begin within the block have it too. Those that outlive the block, and
-    the children that are forked within it, whom its end is no end for, invalidate at once.
+    Threads and tasks that begin within the block share it. If they outlive the block, they
+    invalidate at once from then on. A child that is forked within the block invalidates at once,
+    too: it never comes to the block's end.
     """
 
     def __init__(self) -> None:
-        self._kept = transactions.current.collection()
+        self._log = transactions.invalidation_log()
         self._begin(is_open=True)
         forking.tell(self)
 
@@ -154,20 +241,20 @@ class Collection:
         self._begin(is_open=False)
 
     def _begin(self, *, is_open: bool) -> None:
-        self._scopes: dict[Target, set[str]] = {}
+        self._scopes: dict[InvalidatedRegion, set[str]] = {}
         self._lock = threading.RLock()  # a signal handler may invalidate too
         self.is_open = is_open
-        """Whether this process will come to the end of the block, and has not yet."""
+        """Whether this process has not yet come to the end of the block, and will."""
 
     def add(self, invalidations: Sequence[Invalidation]) -> bool:
-        """Collect some more; False when it is too late."""
+        """Collect some more; False if the block has ended."""
         if not self.is_open:
             return False
         with self._lock:
             if not self.is_open:
                 return False
-            if self._kept is not None:
-                self._kept.keep(invalidations)
+            if self._log is not None:
+                self._log.keep(invalidations)
             for each in invalidations:
                 self._scopes.setdefault(each.region, set()).update(each.scopes)
         return True
@@ -179,10 +266,10 @@ class Collection:
         with self._lock:
             return frozenset().union(*self._scopes.values())
 
-    def invalidate(self) -> None:
-        """Invalidate what was collected, when no more is."""
+    def end(self) -> None:
+        """Invalidate the collected scopes, and collect no more."""
         if not self.is_open:
-            # In a child that was forked within the block, whose parent does it.
+            # This is a child that was forked within the block. Its parent invalidates.
             return
         with self._lock:
             self.is_open = False
@@ -191,40 +278,41 @@ class Collection:
             for region, scopes in self._scopes.items()
         ]
         try:
-            left = invalidate(due)
+            pending = invalidate(due)
         except BaseException:
-            # It may have been interrupted before any store was reached.
-            _owe(due)
+            # It may have been interrupted before it reached any store.
+            _keep_pending(due)
             raise
         finally:
-            # Who outlives the block has used none of it until now.
+            # Until now, threads that outlive the block used no entry of these scopes.
             self._scopes = {}
-        if self._kept is not None:
-            self._kept.settle(left)
+        if self._log is not None:
+            self._log.settle(pending)
 
 
-_collected: ContextVar[Collection | None] = ContextVar("_collected", default=None)
+_bulk_change: ContextVar[BulkChange | None] = ContextVar("_bulk_change", default=None)
 
 
 @contextmanager
 def deferred_invalidation() -> Iterator[None]:
-    """Collect the invalidations of this thread or task until the outermost such block ends,
-    however it ends: a bulk change that failed half way has changed something."""
-    around = _collected.get()
+    """Collect the invalidations of this thread or task until the outermost such block ends. They
+    are applied even if it ends with an exception: a bulk change that failed half way has changed
+    something."""
+    around = _bulk_change.get()
     if around is not None and around.is_open:
         yield
         return
-    collected = Collection()
-    token = _collected.set(collected)
+    bulk_change = BulkChange()
+    token = _bulk_change.set(bulk_change)
     try:
         yield
     finally:
-        _collected.reset(token)
-        collected.invalidate()
+        _bulk_change.reset(token)
+        bulk_change.end()
 
 
 def pending() -> frozenset[str]:
     """Return the scopes that this thread or task is about to invalidate."""
-    collected = _collected.get()
-    waiting = transactions.current.pending()
-    return waiting | collected.pending() if collected else waiting
+    bulk_change = _bulk_change.get()
+    uncommitted = transactions.pending()
+    return uncommitted | bulk_change.pending() if bulk_change else uncommitted

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 from beaker_regions.engine.drivers import Apart, Load, LoadFlow, Step, StoppedError, Wait
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.content import is_content, is_spent
@@ -73,7 +73,7 @@ class _Loading:
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
         if reading is not None:
             stats.sample(entry, reading)
-        if reading is None or (yield transactions.current.active):
+        if reading is None or (yield invalidation.transactions.active):
             return (yield from self._load_alone())
         if entry.address in region.failed:
             old = yield self._old(reading)
@@ -117,7 +117,7 @@ class _Loading:
     def refresh(self) -> LoadFlow:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
-        if (yield transactions.current.active):
+        if (yield invalidation.transactions.active):
             value, _ = yield from self._timed_load()
             return (yield from self._unstored(value))
         reading = yield self._begin()

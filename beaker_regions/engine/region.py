@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from beaker_regions.engine import invalidation, transactions
+from beaker_regions.engine import invalidation
 from beaker_regions.engine.bypass import block, is_bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
 from beaker_regions.engine.store import GoneError, NoCounters
@@ -147,7 +147,7 @@ class Region:
     def _may_be_read(self) -> bool:
         # What another process of this host has left is looked for whatever the store is; only other
         # hosts' invalidations have to be known.
-        return transactions.current.is_caught_up() or not self.store.is_shared
+        return invalidation.transactions.is_caught_up() or not self.store.is_shared
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
         if pending.isdisjoint(entry.scopes):
@@ -170,7 +170,7 @@ class Region:
         if reading is None:
             return MISSING
         record = reading.record
-        if record is None or not reading.matches:
+        if record is None or record.generations != reading.generations:
             return MISSING
         if not -AHEAD <= time.time() - record.stored_at < seconds:
             return MISSING
@@ -187,9 +187,10 @@ class Region:
 
     def fresh(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
-        return self.value_if_younger(
-            entry, reading, policy.fresh_for(None if reading is None else reading.record)
-        )
+        seconds = policy.expire
+        if policy.early and reading is not None and reading.record is not None:
+            seconds -= policy.head_start(reading.record)
+        return self.value_if_younger(entry, reading, seconds)
 
     def old(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""

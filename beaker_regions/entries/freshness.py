@@ -32,25 +32,18 @@ class Policy:
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
 
-    def fresh_for(self, record: Record | None) -> float:
-        """Return how many seconds after it was stored a record may be served as it is: what
-        counts now, less its head start."""
-        if record is None or not self.early:
-            return self.expire
-        return self.expire - _head_start(record.load_seconds, self.early)
-
     @property
     def usable_for(self) -> float:
         """How many seconds after it was stored a record may be served while, or because, no new
         value is to be had."""
         return self.expire + self.grace
 
+    def head_start(self, record: Record) -> float:
+        """Return how many seconds before its expiry a value counts as expired, this once. The
+        number is random, and rarely large. So one of many callers renews the value in time, and the
+        others are served as before.
 
-def _head_start(load_seconds: float, early: float) -> float:
-    """Return how many seconds before its expiry a value counts as expired, this once: rarely
-    many, so that of all who ask one renews it, in time, and the others go on being served.
-
-    XFetch: Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
-    Prevention", PVLDB 8(8), 2015.
-    """
-    return -load_seconds * early * math.log(1.0 - random.random())
+        XFetch: Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede
+        Prevention", PVLDB 8(8), 2015.
+        """
+        return -record.load_seconds * self.early * math.log(1.0 - random.random())

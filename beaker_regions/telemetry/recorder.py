@@ -122,10 +122,15 @@ class FunctionStats:
             self._sample(address, reading)
 
     def _sample(self, address: bytes, reading: Lookup) -> None:
-        now = time.time()
+        now, sampler = time.time(), self._sampler
         with self._lock:
-            due = self._sampler.note(now, address, reading)
-            records = self._sampler.take(now, self.calls()) if due else b""
+            run = sampler.runs.get(address)
+            if run and int(now) == sampler.second and run.generations == reading.generations:
+                run.calls += 1
+                run.last = now
+                return
+            due = sampler.begin_run(now, address, reading)
+            records = sampler.take(now, self.calls()) if due else b""
         if records:
             self._stats.write_samples(records)
 

@@ -97,35 +97,33 @@ class FunctionSampler:
     """The sample of one function's calls in this process. Its caller sees to it that one thread
     at a time uses it."""
 
-    __slots__ = ("_done", "_function", "_noted", "_runs", "_second", "below", "hot", "threshold")
+    __slots__ = ("_done", "_function", "_noted", "below", "hot", "runs", "second", "threshold")
 
     def __init__(self, region: str, function: str) -> None:
         self._function = function_id(region, function)
-        self._runs: dict[bytes, Run] = {}
+        self.runs: dict[bytes, Run] = {}
+        """Those that go on, by address."""
         self._done: list[tuple[bytes, Run]] = []
-        self._second = 0
+        self.second = 0
+        """The one in which they have begun."""
         self._noted = 0
         self.threshold = ALL
         self.below = below(ALL)
         self.hot: frozenset[bytes] = frozenset()
         """The first bytes of addresses that are sampled wherever they lie."""
 
-    def note(self, now: float, address: bytes, reading: Lookup) -> bool:
-        """Note a call of a sampled key; whether it is time to `take` what was noted before."""
-        run = self._runs.get(address)
-        due = int(now) != self._second
-        if run is not None and not due and run.generations == reading.generations:
-            run.calls += 1
-            run.last = now
-            return False
+    def begin_run(self, now: float, address: bytes, reading: Lookup) -> bool:
+        """Begin a run of a sampled key; whether it is time to `take` the runs that have ended."""
+        run = self.runs.get(address)
+        due = int(now) != self.second
         if due:
-            self._done += self._runs.items()
-            self._runs.clear()
-            self._second = int(now)
+            self._done += self.runs.items()
+            self.runs.clear()
+            self.second = int(now)
         elif run is not None:
             self._done.append((address, run))
-        self._runs[address] = Run(now, reading)
-        if len(self._runs) - len(self.hot) > RUNS:
+        self.runs[address] = Run(now, reading)
+        if len(self.runs) - len(self.hot) > RUNS:
             self.use(self.threshold // 2, self.hot)
         return due
 
@@ -139,8 +137,8 @@ class FunctionSampler:
         """Return the records of what was noted; ``calls`` is how many calls the function has had
         in this process, sampled or not."""
         if all_of_it:
-            self._done += self._runs.items()
-            self._runs.clear()
+            self._done += self.runs.items()
+            self.runs.clear()
         samples = [
             Sample(
                 run.at,

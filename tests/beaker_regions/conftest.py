@@ -12,8 +12,8 @@ import beaker.cache
 import pytest
 
 from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.engine import invalidation
 from beaker_regions.engine import region as region_module
-from beaker_regions.engine import transactions
 from beaker_regions.engine.region import all_regions
 from beaker_regions.stores import opening
 from tests.beaker_regions.stores.proxies import Proxy
@@ -45,7 +45,7 @@ def _without_django(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Tests that use no database test the library as it is without Django."""
     uses_database = request.node.get_closest_marker("django_db")
     if not uses_database and {"db", "transactional_db"}.isdisjoint(request.fixturenames):
-        monkeypatch.setattr(transactions, "current", transactions.NoTransactions())
+        monkeypatch.setattr(invalidation, "transactions", invalidation.NoTransactions())
 
 
 @pytest.fixture

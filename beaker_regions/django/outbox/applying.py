@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import InterfaceError, OperationalError, connections, router
 
 from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
-from beaker_regions.engine.invalidation import deliver
+from beaker_regions.engine.invalidation import apply
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.engine.store import EVERYBODY
 from beaker_regions.engine.transactions import Invalidation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from beaker_regions.engine.transactions import Target
+    from beaker_regions.engine.transactions import InvalidatedRegion
 
     Scopes = Mapping[tuple[str, str], Iterable[str]]
     """Scopes by region and owner; each text is from one row."""
@@ -73,7 +73,7 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-def owner_of(region: Target) -> str | None:
+def owner_of(region: InvalidatedRegion) -> str | None:
     """Return the owner of a region's store (`Store.owner`). None if no other process can apply
     its invalidations, or its folder cannot be read."""
     try:
@@ -179,9 +179,7 @@ def apply_scopes(pending: Scopes) -> set[tuple[str, str]]:
         ]
         for (name, owner), rows in pending.items()
     }
-    left = {
-        each.region for each in deliver(each for many in invalidations.values() for each in many)
-    }
+    left = {each.region for each in apply(each for many in invalidations.values() for each in many)}
     return {
         key
         for key, many in invalidations.items()

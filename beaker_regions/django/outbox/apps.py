@@ -17,7 +17,7 @@ class OutboxConfig(AppConfig):
     def ready(self) -> None:
         from beaker_regions.django.outbox.poller import OutboxPoller
         from beaker_regions.django.outbox.transactions import OutboxTransactions
-        from beaker_regions.engine import transactions
+        from beaker_regions.engine import invalidation
 
         if not apps.is_installed("beaker_regions.django"):
             raise ConfigurationError(
@@ -25,5 +25,5 @@ class OutboxConfig(AppConfig):
                 "too"
             )
         poller = OutboxPoller()
-        transactions.install(OutboxTransactions(poller))
+        invalidation.set_transactions(OutboxTransactions(poller))
         request_started.connect(poller.at_request)

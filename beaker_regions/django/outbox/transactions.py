@@ -22,7 +22,7 @@ from beaker_regions.django.outbox.collected import CollectedRows
 from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
 from beaker_regions.django.transactions import DatabaseTransactions, run_at_commit
-from beaker_regions.engine.invalidation import deliver
+from beaker_regions.engine.invalidation import apply
 from beaker_regions.engine.store import EVERYBODY
 from beaker_regions.runtime.interruptions import is_interruption
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from django.db.models.expressions import Combinable
 
     from beaker_regions.django.transactions import PendingHook
-    from beaker_regions.engine.transactions import Invalidation, Kept
+    from beaker_regions.engine.transactions import Invalidation, InvalidationLog
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 
@@ -52,7 +52,7 @@ class OutboxTransactions(DatabaseTransactions):
     def is_caught_up(self) -> bool:
         return self._poller.is_current()
 
-    def collection(self) -> Kept | None:
+    def invalidation_log(self) -> InvalidationLog | None:
         return CollectedRows(self._collect)
 
     def _collect(
@@ -78,10 +78,10 @@ class OutboxTransactions(DatabaseTransactions):
             hook.rows.append(row)
 
     def deliver(self, hooks: Sequence[PendingHook]) -> None:
-        left = deliver(each for hook in hooks for each in hook.invalidations)
+        left = apply(each for hook in hooks for each in hook.invalidations)
         rows: list[PendingInvalidation] = [row for hook in hooks for row in hook.rows]
         if not rows:
-            self.undelivered(left)
+            self.share_pending(left)
             return
         regions = {each.region.name for each in left}
         unclaimed = [row for row in rows if row.region in regions]
@@ -93,7 +93,7 @@ class OutboxTransactions(DatabaseTransactions):
             on_a_live_connection(partial(pending.update, created_at=_unclaimed_since()))
             self._wait([row for row in unclaimed if row.owner == EVERYBODY])
 
-    def undelivered(self, invalidations: Sequence[Invalidation]) -> None:
+    def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
         rows = [row for row in _rows(invalidations) if row.owner == EVERYBODY]
         if not rows:
             return

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.django.manager import has_region, region_named
-from beaker_regions.engine import loading, transactions
+from beaker_regions.engine import invalidation, loading
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import StoreUnavailableError
 
@@ -129,7 +129,7 @@ def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) ->
     if found.value is not MISSING and lookup is not None and lookup.record is not None:
         until = lookup.record.stored_at + policy.expire
         return Dependency(region.name, entry, lookup.generations, until)
-    if lookup is None or transactions.current.active():
+    if lookup is None or invalidation.transactions.active():
         return None
     try:
         generations = region.store.begin(entry).generations

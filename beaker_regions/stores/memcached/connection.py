@@ -8,8 +8,6 @@ Connections belong to one thread of one process: no library lets two callers sha
 from __future__ import annotations
 
 import math
-import os
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -178,22 +176,3 @@ def added(stored: bool, resent: bool) -> bool:
     if resent and not stored:
         raise StoreUnavailableError("server", "it closed the connection before it answered")
     return stored
-
-
-class Connections:
-    """A server's connections: one a thread, none kept over a fork."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
-        self._local = threading.local()
-
-    def mine(self) -> Connection:
-        """Return the calling thread's connection."""
-        local = self._local
-        if getattr(local, "process", None) != os.getpid():
-            # A connection that a fork has copied stays unused, and is kept: giving it up could
-            # say goodbye on a socket that the parent goes on using.
-            local.inherited = getattr(local, "connection", None)
-            local.connection, local.process = self._connect(), os.getpid()
-        connection: Connection = local.connection
-        return connection

@@ -2,10 +2,14 @@
 
 The library's own commands take a failure for a miss and look for other servers. So of it the
 connection is used, and requests are written and answers are read here.
+
+A server that does not get on costs a time-out, one that sends rubbish, or sends for ever, not much
+more: what can be no line of the protocol ends the connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +23,7 @@ from beaker_regions.stores.memcached.connection import (
     NotANumberError,
     added,
 )
-from beaker_regions.stores.memcached.wire import LONGEST_LINE, Host
+from beaker_regions.stores.memcached.wire import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +35,14 @@ T = TypeVar("T")
 BATCH = 500
 """Keys of one message; its answer has room in the system's buffers, so that nobody waits for
 somebody who waits."""
+_RECEIVE = 64 * 1024
+"""Bytes asked of a socket at once."""
+_MOST = 1 << 20
+_LONGEST_LINE = 2048
+"""Bytes; a key has 250 at the most."""
+_PATIENCE, _SLOWEST = 20, 100_000
+"""For how many times the time-out an answer may take that comes in pieces, and from then on how
+many bytes a second it must have brought."""
 _VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
 _END = b"END\r\n"
 _STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
@@ -149,10 +161,18 @@ class PythonMemcached(Connection):
     # -- reading answers -------------------------------------------------------------------
 
     def _line(self) -> bytes:
-        return self._host.readline()
+        """Return the next line of the answer, without its end."""
+        host = self._host
+        while (end := host.buffer.find(b"\r\n")) < 0:
+            if len(host.buffer) > _LONGEST_LINE:
+                raise ValueError(f"the server answers {host.buffer[:80]!r}")
+            host.buffer += self._receive()
+        line: bytes = host.buffer[:end]
+        host.buffer = host.buffer[end + 2 :]
+        return line
 
     def _lines(self, count: int) -> list[bytes]:
-        return [self._host.readline() for _ in range(count)]
+        return [self._line() for _ in range(count)]
 
     def _items(self) -> dict[str, Item]:
         numbers: dict[str, bytes] = {}
@@ -166,20 +186,20 @@ class PythonMemcached(Connection):
         # One read takes the whole answer, as a rule.
         host = self._host
         found: dict[str, bytes] = {}
-        answer, at = host.buffer or host.receive(), 0
+        answer, at = host.buffer or self._receive(), 0
         host.buffer = b""
         while not answer.startswith(_END, at):
             value = _VALUE.match(answer, at)
             if value is None:
-                if answer.find(b"\r\n", at) >= 0 or len(answer) - at > LONGEST_LINE:
+                if answer.find(b"\r\n", at) >= 0 or len(answer) - at > _LONGEST_LINE:
                     raise _unexpected(answer[at:].partition(b"\r\n")[0])
-                answer, at = answer[at:] + host.receive(), 0
+                answer, at = answer[at:] + self._receive(), 0
                 continue
             key, flags, size, number = value.groups()
             start = value.end()
             end = start + int(size)
             if len(answer) < end + 2:
-                answer = answer[start:] + host.receive(end + 2 - len(answer))
+                answer = answer[start:] + self._receive(end + 2 - len(answer))
                 start, end = 0, end - start
             at = end + 2
             # Only bytes are ours; what else it may be is no record.
@@ -210,14 +230,14 @@ class PythonMemcached(Connection):
         kept, self._sent = host.socket is not None, 1
         try:
             try:
-                host.send(request)
+                self._send(request)
                 return read()
             except OSError as error:
                 if not (kept and resend and _is_closed(error)):
                     raise
             host.close_socket()
             self._sent = 2
-            host.send(request)
+            self._send(request)
             return read()
         except BaseException as error:
             # The rest of the answer would be taken for that to the next request.
@@ -232,17 +252,17 @@ class PythonMemcached(Connection):
         kept, self._sent = host.socket is not None, 1
         try:
             try:
-                host.send(request)
+                self._send(request)
                 sent_at = time.monotonic()
                 yield
-                with host.waiting_since(sent_at):
+                with self._waiting_since(sent_at):
                     return read()
             except OSError as error:
                 if not (kept and resend and _is_closed(error)):
                     raise
             host.close_socket()
             self._sent = 2
-            host.send(request)
+            self._send(request)
             return read()
         except BaseException as error:
             # The rest of the answer would be taken for that to the next request.
@@ -250,6 +270,56 @@ class PythonMemcached(Connection):
             if _is_failure(error):
                 raise StoreUnavailableError("server", str(error) or repr(error)) from error
             raise
+
+    # -- the socket ------------------------------------------------------------------------
+
+    def _send(self, request: bytes) -> None:
+        """Send a request; connect first where there is no connection."""
+        host = self._host
+        if host.socket is None:
+            host.connect_anew()
+        assert host.socket is not None
+        try:
+            host.socket.sendall(request)
+        except BlockingIOError:
+            raise TimeoutError("timed out") from None
+
+    def _receive(self, size: int = 1) -> bytes:
+        """Return what the server sends, ``size`` bytes at least."""
+        chunk = self._received(size)
+        if len(chunk) >= size:
+            return chunk
+        chunks, received, started = [chunk], len(chunk), time.monotonic()
+        while received < size:
+            chunks.append(chunk := self._received(size - received))
+            received += len(chunk)
+            took = time.monotonic() - started
+            if took > _PATIENCE * self._host.socket_timeout and received < took * _SLOWEST:
+                raise TimeoutError(f"{received} bytes in {took:.1f} s")
+        return b"".join(chunks)
+
+    def _received(self, size: int) -> bytes:
+        socket = self._host.socket
+        try:
+            chunk = socket and socket.recv(min(max(_RECEIVE, size), _MOST))
+        except BlockingIOError:
+            raise TimeoutError("timed out") from None
+        if not chunk:
+            raise ConnectionResetError("the server closed the connection")
+        return chunk
+
+    @contextlib.contextmanager
+    def _waiting_since(self, sent_at: float) -> Iterator[None]:
+        """Let what is received in this block be waited for no longer than from ``sent_at`` on, by
+        ``time.monotonic()``: the caller has waited for others."""
+        socket, limit = self._host.socket, self._host.socket_timeout
+        left = limit - (time.monotonic() - sent_at)
+        if socket is None or left > limit / 2:
+            yield
+            return
+        socket.limit(max(left, 0.0))
+        yield
+        socket.limit(limit)
 
 
 def _is_failure(error: BaseException) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.stores.memcached.connection import NOT_TAKEN, Connections, whole
+from beaker_regions.stores.memcached.connection import NOT_TAKEN, whole
 from beaker_regions.stores.pending import DELIVERING
 from beaker_regions.telemetry import tracing
 
@@ -24,6 +25,25 @@ T = TypeVar("T")
 def stem_of(prefix: str) -> str:
     """Return what all keys of a store begin with that has this prefix."""
     return f"{prefix}:brg1:" if prefix else "brg1:"
+
+
+class Connections:
+    """A server's connections: one a thread, none kept over a fork."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._local = threading.local()
+
+    def mine(self) -> Connection:
+        """Return the calling thread's connection."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            # A connection that a fork has copied stays unused, and is kept: giving it up could
+            # say goodbye on a socket that the parent goes on using.
+            local.inherited = getattr(local, "connection", None)
+            local.connection, local.process = self._connect(), os.getpid()
+        connection: Connection = local.connection
+        return connection
 
 
 class Server:

@@ -28,6 +28,7 @@ from beaker_regions.entries.records import (
     RecordRefusedError,
     Signer,
     deflated,
+    load_value,
 )
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
@@ -232,7 +233,7 @@ class MemcachedStore(Store):
             wanted = keys(self._stem, entry, record.payload)
             found = self._server_of(entry).ask(_fetching(wanted))
             record = joined(wanted, record, found)
-        return super().value(entry, record)
+        return load_value(record)
 
     def unstored(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value

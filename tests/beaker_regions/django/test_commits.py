@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from beaker_regions.django.outbox.applying import Applier
 from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
-from beaker_regions.engine import region, transactions
+from beaker_regions.engine import invalidation, region
 from beaker_regions.engine.store import EVERYBODY
 from beaker_regions.entries.entry import tag_scope
 from settings.databases import database
@@ -153,7 +153,7 @@ def far_outbox(proxy: LosingProxy, settings: Any, monkeypatch: pytest.MonkeyPatc
     ask("DROP TABLE IF EXISTS regions_outbox_owed")
     with connections[FAR].schema_editor() as editor:
         editor.create_model(PendingInvalidation)
-    monkeypatch.setattr(transactions.current, "_poller", OutboxPoller())
+    monkeypatch.setattr(invalidation.transactions, "_poller", OutboxPoller())
 
 
 def die_idle() -> None:
@@ -190,7 +190,7 @@ def test_a_thread_with_a_dead_idle_connection_reads_nothing_stale(
         region="functions", scopes=tag_scope("names"), owner=EVERYBODY
     )
     ask("UPDATE regions_outbox_owed SET created_at = created_at - INTERVAL 1 MINUTE")
-    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
+    invalidation.transactions._poller._valid_until = 0.0  # type: ignore[attr-defined]
     die_idle()
     assert names.read() == "new"
     assert Applier().apply(older_than=0) == 0

@@ -25,8 +25,9 @@ django.setup()
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import transaction
+import beaker_regions
 from beaker_regions import CacheManager, ConfigurationError, parse_cache_config_options
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 
 cache = CacheManager(**parse_cache_config_options(
     {{"cache.regions": "functions", "cache.functions.type": "file", "cache.secret": "x",
@@ -81,12 +82,12 @@ def test_a_project_with_the_application_works(run: Run) -> None:
 
 def test_a_process_that_only_has_django_works(run: Run) -> None:
     assert run("print(name(1))", databases="{}") == "1"
-    said = "transactions.install(transactions.NoTransactions())\nprint(name(1))"
+    said = "beaker_regions.set_transactions(beaker_regions.NoTransactions())\nprint(name(1))"
     assert run(said) == "1"
 
 
 def test_the_outbox_works_wherever_it_stands(run: Run) -> None:
-    program = "print(type(transactions.current).__name__)"
+    program = "print(type(invalidation.transactions).__name__)"
     assert (
         run(program, '"beaker_regions.django.outbox", "beaker_regions.django"')
         == "OutboxTransactions"

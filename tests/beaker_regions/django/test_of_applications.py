@@ -152,10 +152,10 @@ class TestCases(TestCase):
         self.assertEqual(names(), ["ann", "bob"])
 
     def test_looks_at_the_outbox_are_not_counted(self):
-        from beaker_regions.engine import transactions
-        transactions.current._poller._valid_until = 0.0
+        from beaker_regions.engine import invalidation
+        invalidation.transactions._poller._valid_until = 0.0
         with self.assertNumQueries(0):
-            self.assertTrue(transactions.current.is_caught_up())
+            self.assertTrue(invalidation.transactions.is_caught_up())
         with self.assertNumQueries(1):
             names()
             names()

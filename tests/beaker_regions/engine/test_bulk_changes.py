@@ -100,7 +100,7 @@ def test_a_child_that_is_forked_within_the_block_has_nothing_that_waits(
 
     with cache.deferred_invalidation():
         load.invalidate()
-        collected = invalidation._collected.get()
+        collected = invalidation._bulk_change.get()
         assert collected is not None
         taken, proceed = threading.Event(), threading.Event()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.engine import transactions
+from beaker_regions.engine import invalidation
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 
 if TYPE_CHECKING:
@@ -218,11 +218,11 @@ def test_who_waits_takes_what_was_current_during_its_call(
 def test_who_has_a_transaction_open_takes_nothing_that_is_not_current(
     options: dict[str, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class InTransaction(transactions.NoTransactions):
+    class InTransaction(invalidation.NoTransactions):
         def active(self) -> bool:
             return threading.current_thread() is threading.main_thread()
 
-    monkeypatch.setattr(transactions, "current", InTransaction())
+    monkeypatch.setattr(invalidation, "transactions", InTransaction())
     loading, proceed = threading.Event(), threading.Event()
 
     def load() -> int:

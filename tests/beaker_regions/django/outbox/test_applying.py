@@ -18,7 +18,7 @@ from beaker_regions.django.outbox import poller
 from beaker_regions.django.outbox.applying import Applier
 from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
-from beaker_regions.engine import region, transactions
+from beaker_regions.engine import invalidation, region
 from beaker_regions.entries.entry import tag_scope
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import Row, elsewhere
@@ -121,7 +121,7 @@ def test_a_row_for_the_folder_of_a_host_is_not_applied_by_another_host(
     assert PendingInvalidation.objects.count() == 1, "the row is for another folder"
     region._regions.clear()
     region._regions.update(regions_of_one)
-    monkeypatch.setattr(transactions.current, "_poller", OutboxPoller())
+    monkeypatch.setattr(invalidation.transactions, "_poller", OutboxPoller())
     if polled_by == "a request":
         OutboxPoller().at_request()
     assert one.read() == "new"
@@ -274,7 +274,7 @@ def test_a_request_applies_unclaimed_rows(
     PendingInvalidation.objects.update(created_at=timezone.now() - timedelta(minutes=1))
     monkeypatch.setattr(poller, "POLL_BUSY", 60.0)
     # The signal reaches the poller of this process, too: undo its poll afterwards.
-    monkeypatch.setattr(transactions.current._poller, "_valid_until", 0.0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(invalidation.transactions._poller, "_valid_until", 0.0)  # type: ignore[attr-defined]
     poll = OutboxPoller().at_request
     request_started.connect(poll)
     try:

@@ -16,7 +16,7 @@ from django.db import connection, connections, transaction
 from beaker_regions.django.outbox import poller
 from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
-from beaker_regions.engine import region, transactions
+from beaker_regions.engine import invalidation, region
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import Row
 from tests.beaker_regions.stores.proxies import Proxy
@@ -133,7 +133,7 @@ def test_an_old_row_that_appears_late_is_no_sign_that_others_know_of_it(
 ) -> None:
     row = Row(manager(memcached.address))
     assert row.read() == row.read() == "old"
-    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
+    invalidation.transactions._poller._valid_until = 0.0  # type: ignore[attr-defined]
     assert row.read() == "old", "this process has just polled, and found no row"
     host = hosts(cut_off(memcached), lambda cache: after_a_long_transaction_of_another(row, cache))
     while not host.has_returned:
@@ -214,7 +214,7 @@ def test_in_a_transaction_longer_than_a_poll_is_valid_functions_run(
     row = Row(manager(memcached.address))
     assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
     monkeypatch.setattr(poller, "POLL_IDLE", 0.0)
-    monkeypatch.setattr(transactions.current, "_poller", poller.OutboxPoller())
+    monkeypatch.setattr(invalidation.transactions, "_poller", poller.OutboxPoller())
     with transaction.atomic():
         assert [row.read(), own.read()] == [row.read(), own.read()] == ["old", "old"]
     assert [row.loads, own.loads] == [3, 1]
@@ -230,7 +230,7 @@ def test_an_unreadable_table_does_not_keep_a_process_from_reading(
     with connection.schema_editor() as editor:
         editor.delete_model(PendingInvalidation)
     try:
-        monkeypatch.setattr(transactions.current, "_poller", poller.OutboxPoller())
+        monkeypatch.setattr(invalidation.transactions, "_poller", poller.OutboxPoller())
         assert [row.read(), row.loads] == ["old", 1]
         assert "the outbox cannot be read" in caplog.text
         manager(away).invalidate_tags("tag")
@@ -244,6 +244,6 @@ def test_a_poll_leaves_no_open_connection(memcached: Memcached) -> None:
     row = Row(manager(memcached.address))
     assert row.read() == "old"
     connections.close_all()
-    transactions.current._poller._valid_until = 0.0  # type: ignore[attr-defined]
+    invalidation.transactions._poller._valid_until = 0.0  # type: ignore[attr-defined]
     assert [row.read(), row.loads] == ["old", 1]
     assert connection.connection is None
