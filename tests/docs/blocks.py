@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ _BLOCK = re.compile(
     r"(?:\{code-block\}[ ]*)?(?P<language>[\w-]+)[ ]*\n(?P<body>.*?)^(?P=indent)(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
+ROOT = Path(__file__).parents[2]
+
 _OPTION = re.compile(r"^:(?P<name>[\w-]+):[ ]*(?P<value>.*)\n", re.MULTILINE)
 
 
@@ -68,23 +71,26 @@ def matches(expected: str, printed: str) -> bool:
 class Reader:
     """Follows a document in a folder: writes its files, runs its commands and its sessions."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], settings: str) -> None:
         self.folder = folder
         self._environ = dict(environ)
+        self._settings = settings
 
     def follow(self, document: Path) -> None:
         """Do what each block says, in order. Raises AssertionError where it is not true."""
         for block in blocks(document):
             where = f"{document.name}, line {block.line}"
             if "caption" in block.options:
-                path = self.folder / block.options["caption"]
+                name, _, place = block.options["caption"].partition(", ")
+                path = self.folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(block.text)
+                with path.open("a" if place == "at its end" else "w") as file:
+                    file.write(block.text)
             elif block.language == "console":
                 for command in commands(block):
                     self._run(command, where)
             elif block.language == "pycon":
-                self._converse(block, where)
+                self.converse(block, where)
 
     def _run(self, command: Command, where: str) -> None:
         done = subprocess.run(
@@ -101,12 +107,16 @@ class Reader:
             f"{where}: {command.command} printed\n{printed}\nand not\n{command.output}"
         )
 
-    def _converse(self, block: Block, where: str) -> None:
-        program = f"from tests.docs.blocks import converse; converse({block.text!r})"
+    def converse(self, block: Block, where: str) -> None:
+        """Have an interactive session. Raises AssertionError if it shows something else."""
+        program = (
+            f"import sys; sys.path.append({str(ROOT)!r}); "
+            f"from tests.docs.blocks import converse; converse({block.text!r})"
+        )
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=self.folder,
-            env=self._environ,
+            env=self._environ | {"DJANGO_SETTINGS_MODULE": self._settings},
             capture_output=True,
             text=True,
             timeout=120,
@@ -115,11 +125,14 @@ class Reader:
 
 
 def converse(session: str) -> None:
-    """Run an interactive session under Django, in a process of its own. Exits with status 1 where
-    something else is printed."""
-    import django
+    """Run an interactive session in a process of its own, under Django if there are settings. Exits
+    with status 1 if something else is printed."""
+    if os.environ["DJANGO_SETTINGS_MODULE"]:
+        import django
 
-    django.setup()
+        django.setup()
+    else:
+        del os.environ["DJANGO_SETTINGS_MODULE"]
     test = doctest.DocTestParser().get_doctest(
         session.replace("…", "..."), {"__name__": "__console__"}, "session", None, 0
     )
