@@ -15,7 +15,6 @@ from django.utils.autoreload import file_changed
 from django.utils.functional import LazyObject, Promise, empty
 
 from beaker_regions.api.function import Cached
-from beaker_regions.django.actor_middleware import name_program
 from beaker_regions.django.checks import TAG, check_regions, check_sessions
 from beaker_regions.django.pages.fingerprint import forget_fingerprint
 from beaker_regions.django.sessions import forget_changed_rows
@@ -83,6 +82,5 @@ class RegionsConfig(AppConfig):
         register(check_regions, TAG)
         register(check_sessions, TAG)
         forget_changed_rows()
-        name_program()
         watch_calls()
         empty_regions_for_each_test()

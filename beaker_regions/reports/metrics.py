@@ -19,10 +19,8 @@ from beaker_regions.telemetry import (
     recorder,
     sampling,
 )
-from beaker_regions.telemetry import history as _history
-from beaker_regions.telemetry.event_log import Note, acting
+from beaker_regions.telemetry.event_log import Note
 from beaker_regions.telemetry.expiry_advice import Point, Prediction, duration
-from beaker_regions.telemetry.history import Minute
 from beaker_regions.telemetry.shared_counters import Name
 
 if TYPE_CHECKING:
@@ -31,12 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activity",
-    "Minute",
     "Name",
     "Note",
     "Point",
     "Prediction",
-    "acting",
     "activities",
     "activity",
     "all_counts",
@@ -44,7 +40,6 @@ __all__ = [
     "collect",
     "counts",
     "duration",
-    "history",
     "invalidations",
     "largest_values",
     "predict",
@@ -129,7 +124,7 @@ def all_counts() -> Counter[Name]:
 
 
 def activities(counts: Counter[Name]) -> list[Activity]:
-    """Return counts, such as those of a `Minute`, by region and function."""
+    """Return counts by region and function."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for (region, function, event), number in counts.items():
         found.setdefault((region, function), {})[event] = number
@@ -159,12 +154,6 @@ def _activity(region: str, function: str, events: dict[str, int]) -> Activity:
         refused=failures.get("refused", 0),
         failures=tuple(failures.items()),
     )
-
-
-def history(folder: Path, minutes: int) -> list[Minute]:
-    """Return what was counted in each of the last ``minutes`` (at most 1440), the oldest first,
-    the present one last. Raises OSError."""
-    return _history.read(folder, minutes)
 
 
 def slowest_loads(folder: Path, most: int = 10) -> list[Note]:
@@ -199,5 +188,4 @@ def bring_up_to_date(folder: Path) -> None:
     if folder.is_dir():
         with aggregate.locked(folder, fcntl.LOCK_EX):
             aggregate.fold(folder)
-            _history.note(folder)
             maintenance.replay(folder)

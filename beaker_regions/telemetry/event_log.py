@@ -13,7 +13,6 @@ import heapq
 import json
 import os
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.runtime.atomic_write import read_file
@@ -33,12 +32,6 @@ HOUR = 60 * 60
 LONGEST = 200
 """Characters of a description."""
 
-acting: ContextVar[object] = ContextVar("acting", default=None)
-"""Who invalidates, for the record: ``str`` of what a web request sets here, and is asked for when
-it is written down. None: `program`."""
-program = ""
-"""What this process is, where that is worth a note: the command that runs."""
-
 
 class Note(NamedTuple):
     """Something that happened."""
@@ -52,8 +45,6 @@ class Note(NamedTuple):
     """The function; of an invalidation, what it covered."""
     number: float
     """Seconds of a load, bytes of a value."""
-    by: str
-    """Who did it, where that is known."""
 
 
 class Notes:
@@ -88,9 +79,8 @@ class Notes:
     def _write(self, kind: str, what: str, number: float) -> None:
         if self._folder is None:
             return
-        who = acting.get()
-        what, by = what[:LONGEST], (program if who is None else str(who))[:LONGEST]
-        line = json.dumps(Note(kind, round(time.time(), 3), self._region, what, number, by))
+        note = Note(kind, round(time.time(), 3), self._region, what[:LONGEST], number)
+        line = json.dumps(note)
         # A folder that cannot be used costs the notes and nothing else.
         with contextlib.suppress(OSError):
             append(self._folder, f"notes.{kind}", line.encode() + b"\n")
@@ -139,4 +129,5 @@ def _read(folder: Path, kind: str) -> Iterator[Note]:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):
                 fields: Any = json.loads(line)
-                yield Note(*fields)
+                # A former release noted who did it, too.
+                yield Note(*fields[: len(Note._fields)])

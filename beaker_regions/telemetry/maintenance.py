@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.runtime.atomic_write import read_file
-from beaker_regions.telemetry import aggregate, history, sampling
+from beaker_regions.telemetry import aggregate, sampling
 from beaker_regions.telemetry.simulation import Replay
 
 if TYPE_CHECKING:
@@ -66,7 +66,6 @@ def _do(folder: Path, adopt: Adopt, tidy: Tidy) -> None:
             aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB),
         ):
             aggregate.fold(folder)
-            history.note(folder)
             if _replay_due(folder):
                 replay(folder)
         adopt(folder, choices(folder))

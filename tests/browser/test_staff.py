@@ -61,7 +61,7 @@ def test_the_staff_looks_at_the_regions_and_invalidates_one(
     page.get_by_role("button", name="Yes, invalidate").click()
     expect(page.get_by_text("Invalidated: tasks.lists.queries.page_of")).to_be_visible()
     row = page.get_by_role("row", name=re.compile("all calls of tasks.lists.queries.page_of"))
-    expect(row.first).to_contain_text(user)
+    expect(row.first).to_be_visible()
     assert heard == []
 
 

@@ -6,16 +6,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
-
-from django.utils.dateformat import format as formatted
-from django.utils.timezone import localtime
 
 from beaker_regions.reports.metrics import duration
 
 if TYPE_CHECKING:
-    from beaker_regions.django.staff.timelines import Span
     from beaker_regions.reports.metrics import Prediction
 
 WIDTH, HEIGHT = 400, 170
@@ -62,11 +57,9 @@ class Chart:
     """What it shows, in words, for who does not see it."""
     levels: tuple[Tick, ...]
     ticks: tuple[Tick, ...]
-    bars: tuple[Bar, ...] = ()
     lines: tuple[str, ...] = ()
     """Paths."""
     guesses: tuple[str, ...] = ()
-    dots: tuple[tuple[float, float], ...] = ()
     marks: tuple[Mark, ...] = ()
     hovers: tuple[Bar, ...] = ()
     width: int = WIDTH
@@ -76,108 +69,6 @@ class Chart:
     floor: int = FLOOR
     empty: str = field(default="")
     """What to say where there is nothing to draw."""
-
-
-# -- over time ---------------------------------------------------------------------------------
-
-
-def over_time(span: Span, slug: str) -> list[Chart]:
-    """Return the charts of the hit ratio, the calls and the loads of a span of time."""
-    calls, loads = sum(span.calls), sum(span.loads)
-    known = [(ratio, at) for at, ratio in enumerate(span.ratios) if ratio is not None]
-    ratio = f"{sum(span.served) / calls:.1%} of {calls:,} calls were hits" if calls else ""
-    if known:
-        least, at = min(known)
-        ratio += f"; {least:.1%} at the least, at {clock(span.times[at])}"
-    return [
-        _ratios(span, f"{slug}-ratio", ratio or "There were no calls"),
-        _counts(span, f"{slug}-calls", "Calls", span.calls),
-        _counts(span, f"{slug}-loads", "Loads", span.loads, f"{loads:,} loads"),
-    ]
-
-
-def _ratios(span: Span, slug: str, description: str) -> Chart:
-    points: list[tuple[float, float] | None] = [
-        None if ratio is None else (_middle(span, at), _y(ratio, 1))
-        for at, ratio in enumerate(span.ratios)
-    ]
-    lines, dots = [], []
-    for known, run in itertools.groupby(points, key=lambda point: point is not None):
-        run_ = [point for point in run if point is not None]
-        if known and len(run_) > 1:
-            lines.append(_path(run_))
-        elif known:
-            dots += run_
-    return Chart(
-        slug,
-        "Hit ratio",
-        description,
-        tuple(Tick(_y(level, 1), f"{level:.0%}") for level in (0, 0.5, 1)),
-        _times(span),
-        lines=tuple(lines),
-        dots=tuple(dots),
-        hovers=_hovers(span, [None if r is None else f"{r:.1%}" for r in span.ratios]),
-        empty="" if any(points) else "No calls",
-    )
-
-
-def _counts(span: Span, slug: str, title: str, numbers: Sequence[int], told: str = "") -> Chart:
-    top = nice(max(numbers, default=0))
-    width = (RIGHT_END - LEFT) / len(numbers)
-    bars = tuple(
-        Bar(
-            round(LEFT + at * width + width * 0.1, 2),
-            _y(number, top),
-            round(width * 0.8, 2),
-            round(FLOOR - _y(number, top), 2),
-        )
-        for at, number in enumerate(numbers)
-        if number
-    )
-    most = max(numbers, default=0)
-    description = told or f"{sum(numbers):,} {title.lower()}"
-    if most:
-        at = clock(span.times[numbers.index(most)])
-        description += f"; {most:,} at the most in {duration(span.seconds)}, at {at}"
-    return Chart(
-        slug,
-        f"{title} in {duration(span.seconds)}",
-        description,
-        tuple(Tick(_y(level, top), short(level)) for level in (0, top / 2, top)),
-        _times(span),
-        bars=bars,
-        hovers=_hovers(span, [f"{number:,}" for number in numbers]),
-        empty="" if most else f"No {title.lower()}",
-    )
-
-
-def _middle(span: Span, at: int) -> float:
-    return round(LEFT + (at + 0.5) * (RIGHT_END - LEFT) / len(span.times), 2)
-
-
-def _times(span: Span) -> tuple[Tick, ...]:
-    last = len(span.times) - 1
-    ends = ((0, "start"), (last // 2, "middle"), (last, "end"))
-    places = {0: LEFT, last // 2: _middle(span, last // 2), last: RIGHT_END}
-    return tuple(Tick(places[at], clock(span.times[at]), anchor) for at, anchor in ends)
-
-
-def _hovers(span: Span, told: Sequence[str | None]) -> tuple[Bar, ...]:
-    width = (RIGHT_END - LEFT) / len(told)
-    return tuple(
-        Bar(
-            round(LEFT + at * width, 2),
-            TOP,
-            round(width, 2),
-            FLOOR - TOP,
-            f"{clock(span.times[at])}: {text}",
-        )
-        for at, text in enumerate(told)
-        if text is not None
-    )
-
-
-# -- what if -----------------------------------------------------------------------------------
 
 
 def what_if(prediction: Prediction) -> list[Chart]:
@@ -289,7 +180,3 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"
-
-
-def clock(at: float) -> str:
-    return formatted(localtime(datetime.fromtimestamp(at, UTC)), "H:i")

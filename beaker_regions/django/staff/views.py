@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from beaker_regions.django.cli import reports
-from beaker_regions.django.staff import charts, timelines
+from beaker_regions.django.staff import charts
 from beaker_regions.django.staff.access import staff_only
 from beaker_regions.django.staff.models import INVALIDATE
 from beaker_regions.django.staff.targets import is_function, target
@@ -59,7 +59,6 @@ def index(request: HttpRequest) -> HttpResponse:
         each["here"] = bool(regions_named(each["region"]))
     shown = [each for each in functions if wanted.lower() in each["function"].lower()]
     order = order if order in COLUMNS else "calls"
-    hour, day = timelines.spans()
     return _page(
         request,
         "index",
@@ -70,9 +69,8 @@ def index(request: HttpRequest) -> HttpResponse:
         columns=COLUMNS,
         order=order,
         wanted=wanted,
-        last_hour={"calls": sum(hour.calls), "served": sum(hour.served), "loads": sum(hour.loads)},
+        sums={what: sum(each[what] for each in functions) for what in ("calls", "hits", "loads")},
         seconds_saved=sum(each["seconds_saved"] for each in functions),
-        spans=_spans(hour, day),
         slowest=_highest(metrics.slowest_loads),
         largest=_highest(metrics.largest_values),
         invalidations=_invalidations(),
@@ -84,13 +82,6 @@ def _sorted(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
     if order in TEXTS:
         return sorted(rows, key=lambda row: row[order])
     return sorted(rows, key=lambda row: -math.inf if row[order] is None else row[order])[::-1]
-
-
-def _spans(hour: timelines.Span, day: timelines.Span) -> list[dict[str, Any]]:
-    return [
-        {"title": "The last hour", "charts": charts.over_time(hour, "hour")},
-        {"title": "The last day", "charts": charts.over_time(day, "day")},
-    ]
 
 
 def _regions() -> list[dict[str, Any]]:
@@ -125,9 +116,9 @@ def _highest(asked: Callable[[Path, int], list[Note]]) -> list[Note]:
 
 def _invalidations() -> list[Note]:
     """Return the last invalidations; one of a tag, which every store is told, is one."""
-    found: dict[tuple[str, str, int], Note] = {}
+    found: dict[tuple[str, int], Note] = {}
     for note in sorted(_notes(metrics.invalidations, 4 * NOTES), key=lambda note: -note.at):
-        same = note.what, note.by, round(note.at)
+        same = note.what, round(note.at)
         before = found.get(same)
         named = [] if before is None else before.region.split(", ")
         found[same] = note._replace(region=", ".join(sorted({*named, note.region})))
@@ -150,14 +141,12 @@ def function(request: HttpRequest) -> HttpResponse:
         for each in reports.activity()
         if (each["region"], each["function"]) == (region_name, name)
     )
-    hour, day = timelines.spans((region_name, name))
     prediction = _predicted(region, name)
     return _page(
         request,
         "function",
         title=name,
         report=report,
-        spans=_spans(hour, day),
         prediction=prediction,
         what_if=charts.what_if(prediction) if prediction and prediction.points else [],
         known=name in region.policies,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
@@ -23,10 +18,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-import beakercache
 from beaker_regions import CacheManager
 from beaker_regions.django.tracing import watch_calls
-from beaker_regions.reports import metrics
 from beaker_regions.telemetry import opentelemetry, tracing
 from tests.beaker_regions.conftest import Calls, Manager
 
@@ -238,61 +231,3 @@ def test_calls_are_spans_within_those_that_load_them(
     assert (nested.name, failed.name) == (inner.name, inner.name)
     assert not failed.status.is_ok
     assert failed.events[0].name == "exception"
-
-
-# -- who invalidates -------------------------------------------------------------------------
-
-
-def last_by(manager: CacheManager) -> str:
-    folder = manager["functions"].metrics
-    assert folder is not None
-    return metrics.invalidations(folder)[0].by
-
-
-def test_the_record_says_whose_request_invalidated_without_a_query(
-    site: Site, cache: CacheManager, django_assert_num_queries: Any
-) -> None:
-    def seen(request: HttpRequest) -> HttpResponse:
-        name = request.user.username
-        with django_assert_num_queries(0):
-            cache.invalidate_tags("seen")
-        return HttpResponse(name)
-
-    def blind(request: HttpRequest) -> HttpResponse:
-        request.session.get("something")
-        with django_assert_num_queries(0):
-            cache.invalidate_tags("blind")
-        return HttpResponse()
-
-    async def awaited(request: HttpRequest) -> HttpResponse:
-        await request.auser()
-        await asyncio.to_thread(cache.invalidate_tags, "awaited")
-        return HttpResponse()
-
-    for view in (seen, blind, awaited):
-        site.add(f"{view.__name__}/", view)
-    user = User.objects.create_user(uuid4().hex)
-    known = Client()
-    known.force_login(user)
-    for client, route, by in (
-        (Client(), "seen", ""),
-        (Client(), "blind", ""),
-        (known, "blind", f"user {user.pk}"),
-        (known, "awaited", user.username),
-        (known, "seen", user.username),
-    ):
-        assert client.get(f"/{route}/").status_code == 200
-        assert last_by(cache) == by
-    cache.invalidate_tags("after the request")
-    assert last_by(cache) == ""
-
-
-def test_the_record_says_which_command_invalidated() -> None:
-    subprocess.run(
-        [sys.executable, "manage.py", "regions", "clear", "functions"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "settings.development"},
-        check=True,
-        capture_output=True,
-    )
-    assert last_by(beakercache.cache) == "command regions"

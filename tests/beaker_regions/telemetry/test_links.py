@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.telemetry import aggregate, event_log, history, maintenance, sampling
+from beaker_regions.telemetry import aggregate, event_log, maintenance, sampling
 from beaker_regions.telemetry.sampling import Sample
 from beaker_regions.telemetry.shared_counters import Cells, Name
 
@@ -17,12 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-HOUR = int(time.time()) // history.HOUR
 ROW = ["functions", "f", "hits", 7]
 READERS: dict[str, tuple[Any, Callable[[Path], object]]] = {
     "totals": ({"contained": [], "totals": [ROW]}, lambda folder: dict(aggregate.read(folder))),
-    "counted": ({"at": 1.0, "totals": [ROW]}, lambda folder: history._last(folder)[0]),
-    f"history/{HOUR}": ([HOUR * 3600, [ROW]], lambda folder: [*history.of_hour(folder, HOUR)]),
     "choices": ({"1": [2, [3]]}, maintenance.choices),
     "notes.load": (["load", 1.0, "functions", "f", 2.0, "t"], lambda f: event_log.read(f, "load")),
 }

@@ -131,7 +131,7 @@ def test_invalidating_is_asked_for_done_and_recorded(
     said = done.content.decode()
     assert f"Invalidated: {entry.object_repr.removeprefix('Invalidated: ')}" in said
     what = {"function": f"all calls of {books.name}", "tag": "tags: owner:1"}
-    row = f'<td class="text">{what.get(kind, "the whole region")}</td><td>{user.username}</td>'
+    row = f'<td class="text">{what.get(kind, "the whole region")}</td></tr>'
     assert row in said
 
 
@@ -222,23 +222,6 @@ def test_a_page_is_shown_with_its_own_expiry(
     assert "expires after <b>2 min</b>" in read(staff, "function/", region=shelf, name=name)
 
 
-def test_charts_show_what_was_called(staff: Client, books: Any, shelf: str) -> None:
-    def told(chart: str) -> list[int]:
-        """Return the calls and the loads that a chart tells of; from its first look on minutes
-        are noted."""
-        shown = read(staff, "function/", region=shelf, name=books.name)
-        found = dict(re.findall(rf'id="{chart}-(calls|loads)-desc">(\d+) ', shown))
-        assert not found or re.search(r"<title>\d\d:\d\d: \d+\.\d%</title>", shown)
-        return [int(found.get(what, 0)) for what in ("calls", "loads")]
-
-    books(1)
-    hour, day = told("hour"), told("day")
-    for owner in (1, 1, 2, 3):
-        books(owner)
-    assert told("hour") == [hour[0] + 4, hour[1] + 2]
-    assert told("day") == [day[0] + 4, day[1] + 2]
-
-
 def test_the_curve_says_what_another_expiry_would_do(staff: Client, books: Any, shelf: str) -> None:
     for _ in range(150):
         books(1)
@@ -252,7 +235,6 @@ def test_the_curve_says_what_another_expiry_would_do(staff: Client, books: Any, 
 def test_what_was_never_called_has_empty_charts(staff: Client, books: Any, shelf: str) -> None:
     shown = read(staff, "function/", region=shelf, name=books.name)
     assert "Only 0 calls were seen: too few to say anything." in shown
-    assert shown.count('<p class="empty">No calls</p>') == 4
     assert "<svg viewBox" not in shown.replace('svg xmlns="', "")
     assert "No function has “no such name” in its name." in read(staff, q="no such name")
 
