@@ -7,15 +7,20 @@
         }
     }
 
-``LOCATION`` is a region's name. Every method is Django's, with what a region adds: values are
-authenticated before they are unpickled; `add`, `incr`, `decr` and `touch` are atomic, and these
-three leave or set the time to live as memcached does; `get_many` is one round trip to each server;
-a store that is away is an empty one, and says so in the log; what could not be deleted is deleted
-before the store is asked again. ``clear()`` empties what this API has in the region and nothing
-else. As everywhere in Django, what is set takes effect at once, transaction or not.
+``LOCATION`` is a region's name. The methods are Django's. A region adds:
 
-How much there may be is the region's affair (``size_limit`` of files, a server's memory); so
-MAX_ENTRIES and CULL_FREQUENCY are refused.
+- Values are authenticated before they are unpickled.
+- `add`, `incr`, `decr` and `touch` are atomic. `incr` and `decr` keep the time to live, and `touch`
+  sets it, as memcached does.
+- `get_many` is one round trip to each server.
+- An unavailable store behaves like an empty one, and is logged. A key that could not be deleted is
+  deleted before the store is read again.
+- ``clear()`` removes the values of this API from the region, and no others.
+
+As in all of Django's caches, a change takes effect at once, also inside a transaction.
+
+The region limits the size (``size_limit`` of files, or the server's memory), so MAX_ENTRIES and
+CULL_FREQUENCY are refused.
 """
 
 from __future__ import annotations
@@ -36,32 +41,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NAME = "Django's cache API"
-"""Of its values in a region; aliases of one region share them, as Django's backends do."""
+"""The name of its values in a region. Aliases of one region share them, as in Django's backends."""
 
 
 class RegionCache(BaseCache):
-    """A region as one of Django's caches. Raises ConfigurationError."""
+    """A region as one of Django's caches: ``django.core.cache.caches["default"]``.
+
+    Args:
+        location: The region's name.
+        params: TIMEOUT (seconds; default 300, None: never), KEY_PREFIX, VERSION and KEY_FUNCTION,
+            as in Django. OPTIONS must be empty.
+
+    Raises:
+        ConfigurationError: There is no such region, its store cannot hold values, or OPTIONS is not
+            empty.
+    """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         super().__init__(params)
         for option in params.get("OPTIONS", {}):
             raise ConfigurationError(
-                f"CACHES, LOCATION {location!r}: there is no option {option!r}; how much it may "
-                f"hold is said where the region is configured (size_limit, or the server's memory)"
+                f"CACHES, LOCATION {location!r}: there is no option {option!r}; set the size "
+                f"where the region is configured (size_limit, or the server's memory)"
             )
         self._location = location
         if is_installed():
-            # A wrong name is refused here, not at the first call.
+            # A wrong name is an error here, and not only at the first call.
             self._values  # noqa: B018
 
     @cached_property
     def _values(self) -> Values[str, Any]:
-        # Packages open their cache where their models are imported, before any application is
-        # ready and regions are known.
+        # Packages open their cache when their models are imported: before `use_manager` is called.
         return Values(region_named(self._location), NAME, math.inf)
 
     def _life(self, timeout: Any) -> float:
-        """Return seconds; 0 or less: expired at once."""
+        """Return the time to live in seconds; 0 or less: already expired."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         return math.inf if timeout is None else float(timeout)
@@ -77,7 +91,7 @@ class RegionCache(BaseCache):
         self._set(key, value, timeout, version)
 
     def _set(self, key: Any, value: Any, timeout: Any, version: int | None) -> bool:
-        """As `set`; return whether the store has done it."""
+        """As `set`; returns whether the store was available."""
         made, life = self.make_and_validate_key(key, version), self._life(timeout)
         if life > 0:
             return self._values.set(made, value, life)
@@ -114,7 +128,7 @@ class RegionCache(BaseCache):
 
         added: int | None = self._values.update(made, add, default=MISSING)
         if added is None:
-            # The store is away, and so an empty one.
+            # An unavailable store behaves like an empty one.
             raise _not_found(key)
         return added
 
@@ -136,7 +150,7 @@ class RegionCache(BaseCache):
     def clear(self) -> None:
         self._values.clear()
 
-    # -- awaited: what Django does in several steps ----------------------------------------
+    # -- asynchronous: methods that Django makes of several steps ---------------------------
 
     async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         return await sync_to_async(self.incr)(key, delta, version)

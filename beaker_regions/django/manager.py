@@ -1,4 +1,4 @@
-"""Which manager's regions templates, sessions and Django's own cache API name."""
+"""The manager whose regions Django uses: templates, sessions and Django's cache API name them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _manager: CacheManager | None = None
 
 
 def use_manager(manager: CacheManager) -> None:
-    """Tell Django the regions of ``manager``.
+    """Let Django use the regions of ``manager``.
 
     Call it once, in the ``ready()`` of one of the project's applications::
 
@@ -45,7 +45,7 @@ def use_manager(manager: CacheManager) -> None:
 
 
 def is_installed() -> bool:
-    """Whether Django has been told the regions."""
+    """Whether `use_manager` was called."""
     return _manager is not None
 
 

@@ -1,4 +1,4 @@
-"""What Django's cache API gains on a region; that it is Django's, `test_upstream` says."""
+"""Django's cache API on a region. Django's own tests of it run in `test_upstream`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_no_count_is_lost(api: BaseCache) -> None:
     assert api.get("hits") == 8 * 50
 
 
-def test_no_awaited_count_is_lost(api: BaseCache) -> None:
+def test_no_asynchronous_count_is_lost(api: BaseCache) -> None:
     api.set("hits", 0)
 
     async def count() -> None:
@@ -68,7 +68,7 @@ def test_no_awaited_count_is_lost(api: BaseCache) -> None:
     assert api.get("hits") == 80
 
 
-def test_counting_leaves_the_end_where_it_is(api: BaseCache) -> None:
+def test_counting_keeps_the_expiry(api: BaseCache) -> None:
     api.set("hits", 1, timeout=0.3)
     api.incr("hits")
     time.sleep(0.35)
@@ -90,7 +90,7 @@ def test_many_are_one_round_trip(memcached: Memcached, monkeypatch: pytest.Monke
     proxy.close()
 
 
-def test_clearing_leaves_the_rest_of_the_region(
+def test_clear_removes_only_the_values_of_this_api(
     api: BaseCache, cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")
@@ -108,7 +108,7 @@ def test_clearing_leaves_the_rest_of_the_region(
     assert (load(), carts.get("one")) == (2, None)
 
 
-def test_a_store_that_is_away_is_an_empty_one(
+def test_an_unavailable_store_behaves_like_an_empty_one(
     own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager = make_manager(
@@ -140,18 +140,18 @@ def test_a_store_that_is_away_is_an_empty_one(
         ("functions", {"MAX_ENTRIES": 9}, "no option 'MAX_ENTRIES'.*size_limit"),
     ],
 )
-def test_what_a_region_cannot_do_is_refused(
+def test_options_that_a_region_does_not_have_are_an_error(
     api: BaseCache, location: str, options: dict[str, int], mend: str
 ) -> None:
     with of(location, OPTIONS=options), pytest.raises(ConfigurationError, match=mend):
         caches["default"].get("key")
 
 
-def test_a_cache_that_was_opened_before_regions_were_known(
+def test_a_cache_opened_before_use_manager(
     cache: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("beaker_regions.django.manager._manager", None)
-    # As packages do where their models are imported, before any application is ready.
+    # Packages do this when their models are imported, before any application is ready.
     with of("functions"):
         opened = caches["default"]
         with pytest.raises(ConfigurationError, match="knows no region 'functions' yet"):
@@ -161,7 +161,7 @@ def test_a_cache_that_was_opened_before_regions_were_known(
         assert opened.get("key") == caches["default"].get("key") == 1
 
 
-def test_a_wrong_name_that_was_opened_before_regions_were_known(
+def test_a_wrong_name_opened_before_use_manager(
     cache: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with of("wrong"):
@@ -174,7 +174,7 @@ def test_a_wrong_name_that_was_opened_before_regions_were_known(
             opened.get("key")
 
 
-def test_a_region_that_only_gets_and_sets_is_refused_at_start(
+def test_a_region_without_values_is_found_by_the_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cache = make_manager(type="memory", secret="of the tests")

@@ -16,7 +16,7 @@ from tests.beaker_regions.conftest import Calls
 
 
 @pytest.mark.django_db
-def test_instances_are_told_apart_by_model_and_primary_key(cache: CacheManager) -> None:
+def test_the_key_of_an_instance_is_its_model_and_primary_key(cache: CacheManager) -> None:
     @cache.region("functions")
     def load(subject: object) -> object:
         return object.__repr__(subject)
@@ -38,12 +38,12 @@ class Member(User):
 
 
 def lazy(user: object) -> object:
-    """As Django's ``request.user``."""
+    """A lazy user, as Django's ``request.user``."""
     return SimpleLazyObject(lambda: user)
 
 
 @pytest.mark.parametrize("key", [None, lambda user: user, lambda user: {"by": [user]}])
-def test_the_forms_of_one_row_are_one_argument(
+def test_different_objects_of_one_row_are_one_argument(
     cache: CacheManager, calls: Calls, key: object
 ) -> None:
     @cache.region("functions", key=key)  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def test_the_forms_of_one_row_are_one_argument(
     assert load(row) == 3
 
 
-def test_rows_of_other_databases_are_other_entries_and_invalidated_together(
+def test_one_row_in_two_databases_is_two_entries_invalidated_together(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")
@@ -77,7 +77,7 @@ def test_rows_of_other_databases_are_other_entries_and_invalidated_together(
     assert load(here, frozenset({there})) == 7
 
 
-def test_nobody_is_one_argument(cache: CacheManager, calls: Calls) -> None:
+def test_the_anonymous_user_is_one_argument(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions")
     def load(user: object) -> int:
         return calls()
@@ -86,9 +86,7 @@ def test_nobody_is_one_argument(cache: CacheManager, calls: Calls) -> None:
     assert load(User(pk=1)) == 2
 
 
-def test_a_lazy_text_is_what_it_is_in_the_current_language(
-    cache: CacheManager, calls: Calls
-) -> None:
+def test_the_key_of_a_lazy_text_is_its_translation(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions")
     def load(text: object) -> int:
         return calls()
@@ -100,7 +98,7 @@ def test_a_lazy_text_is_what_it_is_in_the_current_language(
         assert load(text) == load("Montag") == 2
 
 
-def test_an_instance_that_is_not_saved_is_refused(cache: CacheManager) -> None:
+def test_an_unsaved_instance_is_an_error(cache: CacheManager) -> None:
     @cache.region("functions")
     def load(group: Group) -> str:
         return group.name
@@ -109,8 +107,8 @@ def test_an_instance_that_is_not_saved_is_refused(cache: CacheManager) -> None:
         load(Group(name="new"))
 
 
-def test_a_request_is_refused_with_what_to_do(cache: CacheManager) -> None:
-    """Without a word of leaving it out: then one user's page would be another's."""
+def test_a_request_is_an_error_that_names_the_mend(cache: CacheManager) -> None:
+    """The message does not say to ignore it: then users would share a page."""
 
     @cache.region("functions")
     def view(request: object, number: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""Django's sessions in a region: nothing read is old, nothing written is lost."""
+"""Django's sessions in a region: no read is stale, and no change is lost."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stored(**data: Any) -> str:
 
 
 def seen(key: str) -> dict[str, Any]:
-    """Return what another request sees of a session."""
+    """Return a session's data as another request reads it."""
     return elsewhere(lambda: dict(SessionStore(key).items()))  # type: ignore[no-any-return]
 
 
@@ -70,13 +70,13 @@ def test_a_session_is_read_once_and_then_without_sql(
     assert SessionStore(key)["name"] == "two"
 
 
-def test_a_region_that_is_lost_loses_no_session(cache: CacheManager) -> None:
+def test_a_lost_region_loses_no_session(cache: CacheManager) -> None:
     key = stored(name="one")
     cache.invalidate_region("functions")
     assert seen(key) == {"name": "one"}
 
 
-def test_requests_of_one_session_keep_each_others_keys() -> None:
+def test_two_requests_of_a_session_both_save_their_keys() -> None:
     key = stored(kept=1, removed=1, changed=1, both=1)
     one, other = SessionStore(key), SessionStore(key)
     assert one["kept"] == other["kept"]
@@ -89,7 +89,7 @@ def test_requests_of_one_session_keep_each_others_keys() -> None:
     other.save()
     expected = {"kept": 1, "changed": 2, "new": 2, "both": "other"}
     assert seen(key) == dict(other.items()) == expected
-    # What a save has learnt of others' changes is none of its own.
+    # A save has read the changes of another request; they are not its own.
     one["last"] = 1
     one.save()
     assert seen(key) == {**expected, "last": 1}
@@ -126,7 +126,7 @@ def test_eight_requests_at_once_lose_no_key() -> None:
 
 
 class PlainStore(SessionStore):
-    """Writes what it is given in the clear, for others to read."""
+    """A store that writes its data in plain text."""
 
     def encode(self, session_dict: dict[str, Any]) -> str:
         return json.dumps(session_dict)
@@ -137,11 +137,11 @@ class PlainStore(SessionStore):
 
 
 class RenamedStore(SessionStore):
-    """The name of a store is part of what signs its data."""
+    """A store whose name is part of the signature of its data."""
 
 
 @pytest.mark.parametrize("store", [PlainStore, RenamedStore])
-def test_a_store_of_another_kind_reads_what_it_has_written(store: type[SessionStore]) -> None:
+def test_another_store_class_reads_its_own_data(store: type[SessionStore]) -> None:
     session = store()
     session.update({"one": 1, "two": 2})
     session.save()
@@ -153,7 +153,7 @@ def test_a_store_of_another_kind_reads_what_it_has_written(store: type[SessionSt
     assert dict(store(session.session_key).items()) == {"one": 1, "two": 2, "three": 3}
 
 
-def test_stores_that_read_one_row_otherwise_do_not_read_each_others() -> None:
+def test_a_row_is_decoded_for_each_store_class() -> None:
     key = stored(name="one")
     assert dict(SessionStore(key).items()) == {"name": "one"}
     assert dict(RenamedStore(key).items()) == {}, "as in Django: it was signed for another"
@@ -172,7 +172,7 @@ def test_the_region_of_sessions_is_an_option() -> None:
 
 
 @pytest.mark.parametrize("engine", ["beaker_regions.django.sessions", CACHE_ENGINE])
-def test_sessions_that_cannot_be_kept_are_found_at_start(
+def test_the_check_finds_sessions_without_a_right_region(
     cache: CacheManager, settings: Any, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     settings.SESSION_ENGINE = engine
@@ -194,7 +194,7 @@ def test_sessions_that_cannot_be_kept_are_found_at_start(
     assert hint in f"{error.msg}{error.hint}"
 
 
-def test_a_session_that_was_flushed_stays_so() -> None:
+def test_a_flushed_session_stays_deleted() -> None:
     key = stored(name="one")
     slow = SessionStore(key)
     slow["name"] = "two"
@@ -205,7 +205,7 @@ def test_a_session_that_was_flushed_stays_so() -> None:
     assert not Session.objects.exists()
 
 
-def test_a_row_that_somebody_else_deletes_or_saves_is_not_served_as_it_was() -> None:
+def test_a_row_that_other_code_deletes_or_saves_is_invalidated() -> None:
     deleted, saved = stored(name="one"), stored(name="one")
     assert seen(deleted) == seen(saved) == {"name": "one"}
     Session.objects.filter(session_key=deleted).delete()
@@ -225,7 +225,7 @@ def test_logging_out_ends_a_session_whose_row_was_deleted_in_sql() -> None:
     assert seen(key) == {}
 
 
-def test_a_save_that_is_rolled_back_was_none() -> None:
+def test_a_rolled_back_save_changes_nothing() -> None:
     key = stored(name="one")
     assert seen(key) == {"name": "one"}
     with transaction.atomic():
@@ -240,14 +240,14 @@ def test_a_save_that_is_rolled_back_was_none() -> None:
     assert seen(key) == {"name": "one"}
 
 
-def test_no_other_spelling_of_its_key_is_a_session() -> None:
-    """MySQL finds the row all the same; kept under that spelling it would outlive its deletion."""
+def test_a_key_in_another_case_is_no_session() -> None:
+    """MySQL finds the row anyway; a copy under that key would remain after the deletion."""
     key = stored(name="one")
     assert seen(key.upper()) == {}
     assert seen(f"{key} ") == {}
 
 
-def test_an_expired_session_is_served_no_more_and_cleared() -> None:
+def test_an_expired_session_is_not_read_and_is_deleted() -> None:
     session = SessionStore(stored(name="one"))
     session.set_expiry(timedelta(seconds=0.5))
     session.save()
@@ -260,7 +260,7 @@ def test_an_expired_session_is_served_no_more_and_cleared() -> None:
     assert [row.session_key for row in Session.objects.all()] == [lasting]
 
 
-def test_its_key_is_another_after_logging_in_and_worthless_after_logging_out(
+def test_a_login_changes_the_key_and_a_logout_makes_it_invalid(
     django_user_model: type[User],
 ) -> None:
     user = django_user_model.objects.create_user("user", password="secret of the tests")

@@ -1,4 +1,4 @@
-"""A small site of the tests: its views and templates are made by each test."""
+"""A small site for the tests: each test makes its views and templates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Site:
-    """Views at their paths, all kept in one region."""
+    """Views at their paths; their pages are all in one region."""
 
     def __init__(self, cache: CacheManager, templates: dict[str, str]) -> None:
         self.cache = cache
@@ -39,16 +39,16 @@ class Site:
         self.urlconf.urlpatterns.append(path(route, view, kwargs))
 
     def page(self, view: Callable[..., Any], route: str = "page/", **options: Any) -> None:
-        """Publish a view whose pages are kept."""
+        """Publish a view whose pages are stored."""
         self.add(region_page(self.cache["functions"], **options)(view), route)
 
     def render(self, request: HttpRequest, source: str, **context: Any) -> HttpResponse:
-        """Render a template, given as a text; ``{{ renders }}`` is how often that was done."""
+        """Render a template from a string; ``{{ renders }}`` counts the renderings."""
         template = engines["django"].from_string("{% load regions %}" + source)
         return HttpResponse(template.render({"renders": self.renders(), **context}, request))
 
     def show(self, source: str, route: str = "page/", **options: Any) -> None:
-        """Publish a template as a page that is kept."""
+        """Publish a template as a page that is stored."""
 
         def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             return self.render(request, source, **kwargs)

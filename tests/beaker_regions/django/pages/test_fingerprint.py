@@ -1,4 +1,4 @@
-"""A deployment changes templates and static files; what the release before it kept is not used."""
+"""After a deployment with other templates or static files, pages of the old release are misses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def templates(site: Site, settings: Any, tmp_path: Path) -> Iterator[Path]:
     template_fingerprint.cache_clear()
 
 
-def test_pages_and_fragments_are_those_of_the_templates(
+def test_a_changed_template_changes_pages_and_fragments(
     site: Site, browser: Client, templates: Path
 ) -> None:
     def view(request: HttpRequest) -> HttpResponse:
@@ -53,7 +53,7 @@ def test_pages_and_fragments_are_those_of_the_templates(
 
 @on_files
 @pytest.mark.parametrize("cached", [False, True])
-def test_a_folder_that_only_the_loaders_know_is_part_of_the_release(
+def test_a_folder_of_a_loader_is_part_of_the_fingerprint(
     templates: Path, settings: Any, cached: bool
 ) -> None:
     (templates / "page.html").write_text("a page")
@@ -70,7 +70,7 @@ def test_a_folder_that_only_the_loaders_know_is_part_of_the_release(
 
 
 @on_files
-def test_templates_without_a_folder_are_part_of_the_release(site: Site) -> None:
+def test_templates_without_a_folder_are_part_of_the_fingerprint(site: Site) -> None:
     site.templates["page.html"] = "a page"
     template_fingerprint.cache_clear()
     before = template_fingerprint()
@@ -80,7 +80,7 @@ def test_templates_without_a_folder_are_part_of_the_release(site: Site) -> None:
 
 
 @on_files
-def test_a_translation_is_part_of_the_release(
+def test_a_translation_is_part_of_the_fingerprint(
     templates: Path, settings: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("locale")
@@ -95,7 +95,7 @@ def test_a_translation_is_part_of_the_release(
     assert len(known) == 2
 
 
-def test_a_static_file_of_another_name_is_another_release(
+def test_another_name_of_a_static_file_is_another_fingerprint(
     templates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (templates / "page.html").write_text("a page")

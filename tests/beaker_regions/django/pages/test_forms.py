@@ -1,4 +1,4 @@
-"""Pages with forms and other holes: kept for all, and filled for each."""
+"""Pages with forms and other placeholders: stored once, and filled for each request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def post(client: Client, token: str) -> int:
 
 @pytest.fixture
 def forms(site: Site) -> Site:
-    """A site that takes posts."""
+    """A site whose pages accept POST requests."""
     site.add(lambda request: HttpResponse(), "post/")
     return site
 
@@ -62,26 +62,24 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_each_browser_gets_a_token_that_is_its_own(
+def test_each_browser_gets_its_own_token(
     forms: Site, browser: Client, other_browser: Client, way: str
 ) -> None:
     forms.templates["form.html"] = FORM
     forms.show(WAYS[way])
     pages = [visit(client) for client in (browser, other_browser, browser, other_browser)]
-    assert {page[-1] for page in pages} == {"1"}, "one rendering for all"
+    assert {page[-1] for page in pages} == {"1"}, "one rendering for all browsers"
     if way == "between letters":
         tokens = [page[1:65] for page in pages]
     else:
         tokens = [token_in(page) for page in pages]
-    assert len(set(tokens)) == 4, "masked anew each time"
+    assert len(set(tokens)) == 4, "each has another mask"
     assert [post(browser, tokens[0]), post(browser, tokens[2])] == [200, 200]
     assert [post(other_browser, tokens[1]), post(other_browser, tokens[3])] == [200, 200]
     assert [post(browser, tokens[1]), post(other_browser, tokens[0])] == [403, 403]
 
 
-def test_a_token_that_the_view_asked_for(
-    forms: Site, browser: Client, other_browser: Client
-) -> None:
+def test_a_token_from_the_view(forms: Site, browser: Client, other_browser: Client) -> None:
     forms.page(lambda request: JsonResponse({"token": get_token(request), "n": forms.renders()}))
     for client in (browser, other_browser, browser):
         given = client.get("/page/").json()
@@ -108,7 +106,7 @@ WHERE: dict[str, Callable[[Any], Any]] = {
 
 @on_files
 @pytest.mark.parametrize("where", WHERE)
-def test_a_token_out_of_reach_is_right_and_the_page_is_not_kept(
+def test_a_page_with_an_encoded_token_is_right_and_not_stored(
     forms: Site, browser: Client, where: str
 ) -> None:
     def view(request: HttpRequest) -> Any:
@@ -121,7 +119,7 @@ def test_a_token_out_of_reach_is_right_and_the_page_is_not_kept(
     for _ in range(2):
         before = forms.renders.count
         response = browser.get("/page/")
-        assert forms.renders.count > before, "not kept"
+        assert forms.renders.count > before, "not stored"
         assert response.cookies["csrftoken"].value == browser.cookies["csrftoken"].value
         if where in ("backwards", "in another alphabet", "in a header", "in a stream"):
             text = response.getvalue().decode(response.charset)
@@ -154,7 +152,7 @@ def test_a_secret_in_the_session(forms: Site, browser: Client, settings: Any) ->
         assert post(browser, token_in(page)) == 200
 
 
-def test_a_login_changes_the_token_and_what_the_browser_knows(forms: Site, browser: Client) -> None:
+def test_a_login_changes_the_token_and_the_etag(forms: Site, browser: Client) -> None:
     user = User.objects.create(username="ann")
 
     def enter(request: HttpRequest) -> HttpResponse:
@@ -174,7 +172,7 @@ def test_a_login_changes_the_token_and_what_the_browser_knows(forms: Site, brows
     assert post(browser, token_in(again.content.decode())) == 200
 
 
-def test_messages_are_shown_once_and_to_one(
+def test_messages_are_shown_once_and_to_one_visitor(
     forms: Site, browser: Client, other_browser: Client
 ) -> None:
     def say(request: HttpRequest) -> HttpResponse:
@@ -196,7 +194,7 @@ def test_messages_are_shown_once_and_to_one(
     assert browser.get("/page/", headers={"if-none-match": pending["ETag"]}).status_code == 200
 
 
-def test_the_users_menu_is_a_hole(forms: Site, browser: Client, other_browser: Client) -> None:
+def test_a_users_menu_as_a_hole(forms: Site, browser: Client, other_browser: Client) -> None:
     user = User.objects.create(username="ann")
 
     def enter(request: HttpRequest) -> HttpResponse:
@@ -237,13 +235,13 @@ def test_the_users_menu_is_a_hole(forms: Site, browser: Client, other_browser: C
         browser.get("/logout/")
 
 
-def test_a_hole_in_a_page_that_is_not_kept_is_filled_at_once(site: Site, browser: Client) -> None:
+def test_a_hole_in_an_unstored_page_is_filled_at_once(site: Site, browser: Client) -> None:
     site.templates["name.html"] = "{{ request.GET.name }}"
     site.add(lambda request: site.render(request, '<{% hole "name.html" %}>'))
-    site.page(lambda request: site.render(request, '<{% hole "name.html" %}>{{ user }}'), "unkept/")
+    site.page(lambda request: site.render(request, '<{% hole "name.html" %}>{{ user }}'), "unstored/")
     assert visit(browser, "/page/?name=&") == "<>"
     assert visit(browser, "/page/?name=ann") == "<ann>"
-    assert visit(browser, "/unkept/?name=ann") == "<ann>AnonymousUser"
+    assert visit(browser, "/unstored/?name=ann") == "<ann>AnonymousUser"
 
 
 texts = st.one_of(
@@ -256,9 +254,9 @@ texts = st.one_of(
 
 
 @on_files
-def test_filling_the_holes_gives_what_the_view_would_have_given(site: Site) -> None:
-    """Byte for byte but for the mask; also with texts that look like tokens and marks, those of
-    an earlier rendering among them."""
+def test_a_filled_page_equals_the_response_of_the_view(site: Site) -> None:
+    """Byte for byte except for the mask; also with texts that look like tokens and marks, and with
+    tokens and marks of an earlier rendering."""
     site.templates["name.html"] = "<b>{{ request.GET.name }}</b>{% csrf_token %}"
     parts: list[Any] = []
     marks: list[str] = []
@@ -318,7 +316,7 @@ def test_filling_the_holes_gives_what_the_view_would_have_given(site: Site) -> N
 
 
 def unmasked(text: str, secret: str) -> str:
-    """Return a text with every token of ``secret`` taken for the secret itself."""
+    """Return a text with each token of ``secret`` replaced by the secret."""
     characters, out, at = CSRF_ALLOWED_CHARS, [], 0
     while at < len(text):
         token = text[at : at + 64]

@@ -1,4 +1,4 @@
-"""Parts of templates in a region."""
+"""Fragments of templates in a region."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ on_files = pytest.mark.parametrize("manager", ["file_manager"], indirect=True)
 
 
 def render(site: Site, source: str, **context: Any) -> str:
-    """Render a template that is new each time, as after a restart."""
+    """Render a template that is parsed each time, as after a restart."""
     template = engines["django"].from_string("{% load regions %}" + source)
     text: str = template.render({"n": site.renders, **context}, RequestFactory().get("/"))
     return text
@@ -59,7 +59,7 @@ def test_a_fragment_is_rendered_once_for_each_key(site: Site) -> None:
 
 @on_files
 @pytest.mark.parametrize("off", ["localtime", "localize"])
-def test_a_fragment_for_each_way_of_writing_times_and_numbers(
+def test_a_fragment_for_each_format_of_times_and_numbers(
     site: Site, settings: Any, off: str
 ) -> None:
     settings.USE_THOUSAND_SEPARATOR = True
@@ -75,8 +75,8 @@ def test_a_fragment_for_each_way_of_writing_times_and_numbers(
 
 
 @on_files
-def test_a_fragment_for_each_place_that_links_may_lead_to(site: Site) -> None:
-    """Whoever may send SCRIPT_NAME, as a web server in front may, says so for itself alone."""
+def test_a_fragment_for_each_prefix_of_urls(site: Site) -> None:
+    """A SCRIPT_NAME from a web server in front changes only the links of its own requests."""
     view = lambda request: site.render(request, region("{% url 'home' %}"))  # noqa: E731
     site.urlconf.urlpatterns.append(path("page/", view, name="home"))
     handler, factory = WSGIHandler(), RequestFactory()
@@ -88,7 +88,7 @@ def test_a_fragment_for_each_place_that_links_may_lead_to(site: Site) -> None:
 
 
 @on_files
-def test_a_fragment_shows_the_blocks_of_the_template_at_hand(site: Site) -> None:
+def test_a_fragment_shows_the_blocks_of_its_template(site: Site) -> None:
     inner = region("{% block name %}base{% endblock %}{{ n }}")
     outer = region("{% if n %}{{ n }}" + inner + "{% endif %}")
     site.templates["base.html"] = "{% load regions %}" + outer
@@ -113,16 +113,16 @@ def test_a_fragment_shows_the_blocks_of_the_template_at_hand(site: Site) -> None
             assert text(engines["django"].from_string(source)) == name
     count = site.renders.count
     assert [text(get_template(f"{name}.html")) for name in names] == names
-    assert site.renders.count == count, "each is kept"
+    assert site.renders.count == count, "each is stored"
 
 
-def test_two_places_and_two_versions_of_a_template_are_several_fragments(site: Site) -> None:
+def test_each_block_and_each_version_of_a_template_has_its_own_fragment(site: Site) -> None:
     twice = region("{{ n }}") + " " + region("{{ n }}")
     assert render(site, twice) == render(site, twice) == "1 2"
     assert render(site, region("changed {{ n }}")) == "changed 3"
 
 
-def test_named_keys_stand_in_tags(site: Site) -> None:
+def test_named_keys_in_tags(site: Site) -> None:
     source = region("{{ n }}", 'pk=task.pk tags="task:{pk} task:all"')
     assert [render(site, source, task={"pk": pk}) for pk in (1, 2, 1)] == ["1", "2", "1"]
     site.cache.invalidate_tags("task:1")
@@ -133,8 +133,8 @@ def test_named_keys_stand_in_tags(site: Site) -> None:
     assert render(site, listed, names=["a b", "c"]) == "5"
 
 
-def test_russian_dolls(site: Site) -> None:
-    """What is around a fragment is stale with it; what is beside it is not rendered again."""
+def test_nested_fragments(site: Site) -> None:
+    """A fragment around a stale one is stale too; one beside it is not rendered again."""
     inner = region("c{{ n }}", 'tags="c"')
     middle = region("b{{ n }}(" + inner + ")", 'tags="b"')
     source = region("a{{ n }}(" + middle + region("d{{ n }}", 'tags="d"') + ")", 'tags="a"')
@@ -150,14 +150,14 @@ def test_russian_dolls(site: Site) -> None:
 
 
 @on_files
-def test_what_is_around_a_fragment_expires_with_it(site: Site) -> None:
+def test_an_outer_fragment_expires_with_an_inner_one(site: Site) -> None:
     source = region("a{{ n }}" + region("b{{ n }}", "expire=0.3"))
     assert render(site, source) == render(site, source) == "a1b2"
     time.sleep(0.4)
     assert render(site, source) == "a3b4"
 
 
-def test_a_page_is_stale_with_the_fragments_in_it(site: Site, browser: Client) -> None:
+def test_a_page_is_stale_when_a_fragment_in_it_is(site: Site, browser: Client) -> None:
     site.templates["part.html"] = "{% load regions %}" + region("i{{ renders }}", 'tags="i"')
     site.show("p{{ renders }}" + region('{% include "part.html" %}', 'tags="o"'))
     for tag, shown in [("", b"p1i1"), ("i", b"p2i2"), ("o", b"p3i2"), ("other", b"p3i2")]:
@@ -165,7 +165,7 @@ def test_a_page_is_stale_with_the_fragments_in_it(site: Site, browser: Client) -
         assert [browser.get("/page/").content for _ in range(2)] == [shown] * 2
 
 
-def test_a_page_with_a_fragment_that_a_bulk_change_is_about(site: Site) -> None:
+def test_a_page_with_a_fragment_that_a_bulk_change_invalidates(site: Site) -> None:
     shown = ["old"]
     source = region("{{ value }}", 'tags="i"')
 
@@ -182,7 +182,7 @@ def test_a_page_with_a_fragment_that_a_bulk_change_is_about(site: Site) -> None:
     assert render(site, region(source), value="new") == "new"
 
 
-def test_filters_around_fragments_are_as_ever(site: Site) -> None:
+def test_filters_around_fragments(site: Site) -> None:
     inner = region("<b> x{{ n }} </b> <i></i>", 'tags="t"')
     source = region(
         "{% filter upper %}{% spaceless %}" + inner + "{% endspaceless %}{% endfilter %}"
@@ -190,12 +190,12 @@ def test_filters_around_fragments_are_as_ever(site: Site) -> None:
     assert render(site, source) == render(site, source) == "<B> X1 </B><I></I>"
 
 
-def test_what_is_set_inside_stays_inside(site: Site) -> None:
+def test_variables_set_inside_are_not_visible_outside(site: Site) -> None:
     source = region("{% firstof 'in' as name %}{{ name }}") + "{{ name }}"
     assert render(site, source, name="out") == render(site, source, name="out") == "inout"
 
 
-def test_a_fragment_that_fails_is_not_kept(site: Site) -> None:
+def test_a_fragment_that_fails_is_not_stored(site: Site) -> None:
     def fail() -> str:
         raise ZeroDivisionError
 
@@ -223,7 +223,7 @@ def test_a_loop_of_fragments(site: Site) -> None:
 @on_files
 @pytest.mark.parametrize("inside", ["{{ n }}", "loop", "doll"])
 def test_requests_to_the_server(site: Site, memcached: Memcached, inside: str) -> None:
-    """One for all that stands side by side, and one more for all that stands within others."""
+    """One for all fragments side by side, and one more for all fragments inside others."""
     proxy = Proxy(memcached.port)
     site.cache = make_manager(type="ext:memcached", url=proxy.address, secret="s", timeout=5)
     manager.use_manager(site.cache)
@@ -262,10 +262,10 @@ TOKENS = [
 @on_files
 @pytest.mark.parametrize("inside", TOKENS)
 @pytest.mark.parametrize("debug", [True, False])
-def test_what_is_of_one_request_is_refused(
+def test_a_fragment_with_a_part_of_one_request_is_not_stored(
     site: Site, settings: Any, inside: str, debug: bool, browser: Client, other_browser: Client
 ) -> None:
-    """A clear error while developing; later right for everybody, and not kept."""
+    """In DEBUG a clear error; otherwise right for each visitor, and not stored."""
     settings.DEBUG = debug
     site.templates["name.html"] = "{{ request.GET.name }}"
     source = region("outer " + region("inner " + inside, 'tags="t"'))
@@ -290,7 +290,7 @@ def test_what_is_of_one_request_is_refused(
 
 
 @on_files
-def test_a_form_beside_a_fragment_is_fine(site: Site, browser: Client) -> None:
+def test_a_form_beside_a_fragment_is_allowed(site: Site, browser: Client) -> None:
     site.add(lambda request: site.render(request, "{% csrf_token %}" + region("{{ renders }}")))
     assert b"csrfmiddlewaretoken" in browser.get("/page/").content
     assert browser.cookies["csrftoken"].value
@@ -315,21 +315,21 @@ WRONG = {
 
 @on_files
 @pytest.mark.parametrize("source", WRONG)
-def test_what_is_written_wrongly_is_refused(site: Site, source: str) -> None:
+def test_a_wrong_tag_is_an_error(site: Site, source: str) -> None:
     error, hint = WRONG[source]
     with pytest.raises(error, match=hint):
         render(site, source)
 
 
 @on_files
-def test_templates_without_a_manager_say_what_to_do(site: Site) -> None:
+def test_without_a_manager_the_error_names_use_manager(site: Site) -> None:
     manager._manager = None
     with pytest.raises(ConfigurationError, match="use_manager"):
         render(site, region(""))
 
 
 @on_files
-def test_fragments_while_the_server_is_away(site: Site, own_memcached: Memcached) -> None:
+def test_fragments_without_their_server(site: Site, own_memcached: Memcached) -> None:
     site.cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="s")
     manager.use_manager(site.cache)
     source = region("a{{ n }}" + region("b{{ n }}"))
@@ -338,7 +338,7 @@ def test_fragments_while_the_server_is_away(site: Site, own_memcached: Memcached
     assert [render(site, source), render(site, source)] == ["a3b4", "a5b6"]
 
 
-def test_fragments_in_a_transaction_are_not_published(site: Site) -> None:
+def test_fragments_in_a_transaction_are_not_stored(site: Site) -> None:
     source = region("{{ value }}" + region("{{ value }}", 'tags="t"'))
     with transaction.atomic():
         assert render(site, source, value="uncommitted") == "uncommitted" * 2

@@ -1,4 +1,4 @@
-"""No page is ever older than a change, neither here nor in the browser."""
+"""No page is older than a change, neither in the store nor in the browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 on_files = pytest.mark.parametrize("manager", ["file_manager"], indirect=True)
 
 
-def test_a_browser_asks_each_time_and_is_told_that_nothing_has_changed(
+def test_a_browser_asks_each_time_and_gets_304_if_nothing_changed(
     site: Site, browser: Client
 ) -> None:
     shown = ["old"]
@@ -36,7 +36,7 @@ def test_a_browser_asks_each_time_and_is_told_that_nothing_has_changed(
     )
     first = browser.get("/page/")
     assert first["Cache-Control"] == "no-cache"
-    assert first["ETag"].startswith('"'), "the very same bytes"
+    assert first["ETag"].startswith('"'), "a strong tag: the same bytes"
     for tags in (first["ETag"], f'"other", W/{first["ETag"]}', "*"):
         same = browser.get("/page/", headers={"if-none-match": tags})
         assert (same.status_code, same.content) == (304, b"")
@@ -45,7 +45,7 @@ def test_a_browser_asks_each_time_and_is_told_that_nothing_has_changed(
         }
     site.cache.invalidate_tags("page")
     known = {"if-none-match": first["ETag"]}
-    assert browser.get("/page/", headers=known).status_code == 304, "the same again"
+    assert browser.get("/page/", headers=known).status_code == 304, "304 again"
     shown[0] = "new"
     site.cache.invalidate_tags("page")
     changed = browser.get("/page/", headers=known)
@@ -54,13 +54,13 @@ def test_a_browser_asks_each_time_and_is_told_that_nothing_has_changed(
 
 
 @on_files
-def test_a_date_tells_of_a_page_only_when_no_other_can_have_it(site: Site, browser: Client) -> None:
+def test_a_page_has_a_date_only_if_no_other_page_can_have_it(site: Site, browser: Client) -> None:
     site.show("{{ renders }}", tags=["page"])
     site.show("{% csrf_token %}", "form/")
     site.show("{{ renders }}", "keyed/", vary_by=lambda request: 7)
     started = int(time.time())
     for url in ("/page/", "/form/", "/keyed/"):
-        assert "Last-Modified" not in browser.get(url), "another may be made in this second"
+        assert "Last-Modified" not in browser.get(url), "another page may be made in this second"
     time.sleep(1.1)
     page = browser.get("/page/")
     date = parse_http_date(page["Last-Modified"])
@@ -69,14 +69,14 @@ def test_a_date_tells_of_a_page_only_when_no_other_can_have_it(site: Site, brows
     known = {"if-modified-since": page["Last-Modified"]}
     assert browser.get("/page/", headers=known).status_code == 304
     for url in ("/form/", "/keyed/"):
-        assert "Last-Modified" not in browser.get(url), "what one has is not another's"
+        assert "Last-Modified" not in browser.get(url), "each visitor has another page"
         assert browser.get(url, headers=known).status_code == 200
     site.cache.invalidate_tags("page")
     assert browser.get("/page/", headers=known).content == b"4"
 
 
 @on_files
-def test_what_a_view_says_of_its_page_stays(site: Site, browser: Client) -> None:
+def test_headers_of_the_view_stay(site: Site, browser: Client) -> None:
     site.page(
         lambda request: HttpResponse(
             f"{site.renders()}",
@@ -98,8 +98,8 @@ def test_what_a_view_says_of_its_page_stays(site: Site, browser: Client) -> None
 
 
 @on_files
-def test_what_browsers_must_not_keep_for_going_back(site: Site, browser: Client) -> None:
-    """They show an old page again without asking, unless they may not store it."""
+def test_without_max_age_browsers_store_no_copy(site: Site, browser: Client) -> None:
+    """The Back button shows a copy without asking, unless the browser may not store one."""
     site.show("{{ renders }}", max_age=None)
     for _ in range(2):
         response = browser.get("/page/")
@@ -117,7 +117,7 @@ def test_what_browsers_must_not_keep_for_going_back(site: Site, browser: Client)
 
 
 @on_files
-def test_it_goes_with_djangos_own_middleware(site: Site, browser: Client, settings: object) -> None:
+def test_with_djangos_own_middleware(site: Site, browser: Client, settings: object) -> None:
     settings.MIDDLEWARE = [  # type: ignore[attr-defined]
         "django.middleware.gzip.GZipMiddleware",
         "django.middleware.http.ConditionalGetMiddleware",
@@ -147,8 +147,8 @@ def test_a_transaction_sees_its_own_page_and_others_the_committed_one(site: Site
 
 
 def test_no_page_is_older_than_a_change_that_has_returned(site: Site) -> None:
-    """Processes and threads read a page with a fragment while another process changes what they
-    show, by turns."""
+    """Processes and threads read a page with a fragment; in turns, another process changes the
+    data that both show."""
     truth = multiprocessing.get_context("fork").Array("q", 2)
     announced = multiprocessing.get_context("fork").Array("q", 2)
     stop = multiprocessing.get_context("fork").Event()

@@ -1,4 +1,4 @@
-"""Whole pages in a region: who gets which, and which are never kept."""
+"""Pages in a region: which visitor gets which page, and which pages are never stored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 on_files = pytest.mark.parametrize("manager", ["file_manager"], indirect=True)
-"""For what no store has a part in."""
+"""For tests whose result does not depend on the store."""
 
 
 def body(client: Client, url: str = "/page/", **kwargs: Any) -> str:
@@ -57,7 +57,7 @@ def test_a_page_is_rendered_once_for_each_url(site: Site, browser: Client) -> No
 
 @on_files
 @pytest.mark.parametrize("query", ["x=1", "a=1&x=1", "a=1&a=2", "a=1&b=2&x=", "x", "A=1"])
-def test_a_page_with_other_parameters_than_it_names_is_not_kept(
+def test_a_request_with_an_unlisted_parameter_is_not_stored(
     site: Site, browser: Client, query: str
 ) -> None:
     site.show("{{ request.get_full_path }} {{ renders }}", params=["a", "b"])
@@ -68,7 +68,7 @@ def test_a_page_with_other_parameters_than_it_names_is_not_kept(
 
 
 @on_files
-def test_one_value_that_is_written_in_two_ways_is_one_page(site: Site, browser: Client) -> None:
+def test_two_encodings_of_a_parameter_are_one_page(site: Site, browser: Client) -> None:
     site.show("{{ request.GET.a }} {{ renders }}", params=["a", "b"])
     assert {body(browser, f"/page/?a={text}") for text in ("x%20y", "x+y", "%78+y", "x+y&")} == {
         "x y 1"
@@ -76,7 +76,7 @@ def test_one_value_that_is_written_in_two_ways_is_one_page(site: Site, browser: 
 
 
 @on_files
-def test_what_another_view_passes_tells_pages_apart(site: Site, browser: Client) -> None:
+def test_arguments_from_another_view_are_part_of_the_key(site: Site, browser: Client) -> None:
     @region_page(site.cache["functions"])
     def shown(request: HttpRequest, owner: int, name: str = "") -> HttpResponse:
         return HttpResponse(f"{owner}{name} {site.renders()}")
@@ -89,7 +89,7 @@ def test_what_another_view_passes_tells_pages_apart(site: Site, browser: Client)
     assert [body(browser, "/b/7/"), body(browser, "/b/7/")] == ["7b 3", "7b 3"]
 
 
-def test_what_changes_something_always_runs(site: Site, browser: Client) -> None:
+def test_a_post_always_runs_the_view(site: Site, browser: Client) -> None:
     site.show("{{ request.method }} {{ renders }}")
     browser.handler.enforce_csrf_checks = False
     assert body(browser) == "GET 1"
@@ -104,7 +104,7 @@ def test_what_changes_something_always_runs(site: Site, browser: Client) -> None
 def test_a_head_has_the_headers_of_the_stored_page(site: Site, browser: Client) -> None:
     site.show("{{ request.method }} {{ renders }}")
     browser.head("/page/")
-    assert body(browser) == "GET 2", "what a HEAD made is no page"
+    assert body(browser) == "GET 2", "the response to a HEAD is not stored"
     head, get = browser.head("/page/"), browser.get("/page/")
     assert (head.headers, head.content) == (get.headers, b"")
     assert head["Content-Length"] == "5"
@@ -167,7 +167,7 @@ NEVER: dict[str, Callable[[Any], Any]] = {
     },
     "Vary: *": lambda request: HttpResponse(headers={"Vary": "Accept, *"}),
 }
-"""What may be kept for nobody."""
+"""Views whose pages are never stored."""
 
 OF_ONE: dict[str, Callable[[Any], Any]] = {
     "the user": looks_at_the_user,
@@ -176,13 +176,15 @@ OF_ONE: dict[str, Callable[[Any], Any]] = {
     "all cookies": lambda request: JsonResponse(dict(request.COOKIES)),
     "Vary: Cookie": lambda request: HttpResponse(headers={"Vary": "Accept, cookie"}),
 }
-"""What may be kept only for those who are told apart by it."""
+"""Views whose pages are stored only with a ``vary_by``."""
 
 
 @on_files
 @pytest.mark.parametrize("vary_by", [None, "session"])
 @pytest.mark.parametrize("name", NEVER)
-def test_never_kept(site: Site, browser: Client, name: str, vary_by: str | None) -> None:
+def test_views_that_are_never_stored(
+    site: Site, browser: Client, name: str, vary_by: str | None
+) -> None:
     def view(request: HttpRequest) -> Any:
         site.renders()
         return NEVER[name](request)
@@ -198,7 +200,7 @@ def test_never_kept(site: Site, browser: Client, name: str, vary_by: str | None)
 
 @on_files
 @pytest.mark.parametrize("name", OF_ONE)
-def test_kept_only_by_who_asks(site: Site, browser: Client, name: str) -> None:
+def test_views_that_are_stored_only_with_vary_by(site: Site, browser: Client, name: str) -> None:
     def view(request: HttpRequest) -> Any:
         site.renders()
         return OF_ONE[name](request)
@@ -226,10 +228,10 @@ OF_NOBODY: dict[str, Callable[[Any], Any]] = {
 
 @on_files
 @pytest.mark.parametrize("name", OF_NOBODY)
-def test_pages_by_user_of_those_who_have_not_logged_in(
+def test_anonymous_visitors_of_a_page_that_varies_by_user(
     site: Site, browser: Client, other_browser: Client, name: str
 ) -> None:
-    """Nobody sees what is in another's session, and everybody what is in their own."""
+    """Each visitor sees the data of their own session, and no other visitor's."""
 
     def view(request: HttpRequest) -> Any:
         site.renders()
@@ -251,7 +253,7 @@ def test_pages_by_user_of_those_who_have_not_logged_in(
 
 
 @on_files
-def test_what_says_nobody_is_not_believed_of_a_user(
+def test_a_page_of_a_user_is_not_shared_if_vary_by_returns_none(
     site: Site, browser: Client, other_browser: Client
 ) -> None:
     users = [User.objects.create(username=name) for name in ("ann", "bob")]
@@ -265,7 +267,7 @@ def test_what_says_nobody_is_not_believed_of_a_user(
 
 
 @on_files
-def test_pages_by_user_are_kept_for_each_and_for_those_who_have_not_logged_in(
+def test_each_user_and_all_anonymous_visitors_have_a_page(
     site: Site, browser: Client, other_browser: Client
 ) -> None:
     site.page(lambda request: HttpResponse(f"{request.user} {site.renders()}"), vary_by="user")
@@ -277,7 +279,7 @@ def test_pages_by_user_are_kept_for_each_and_for_those_who_have_not_logged_in(
 
 @on_files
 @pytest.mark.parametrize("change", ["is_active", "row"])
-def test_a_user_who_is_refused_shares_no_page_with_others_of_that_name(
+def test_a_user_who_may_not_log_in_shares_no_page(
     site: Site, browser: Client, other_browser: Client, change: str
 ) -> None:
     user = User.objects.create_user("ann", password="secret of the tests")
@@ -328,12 +330,12 @@ def test_a_user_who_is_changed_before_the_page_is_rendered(site: Site, browser: 
     assert body(browser) == "new"
 
 
-def test_messages_within_the_page_are_for_one(site: Site, browser: Client) -> None:
+def test_a_page_with_messages_is_not_stored(site: Site, browser: Client) -> None:
     site.show("{% for message in messages %}{{ message }}{% endfor %}{{ renders }}", vary_by="user")
     assert [body(browser), body(browser)] == ["1", "2"]
 
 
-def test_whoever_sends_credentials_gets_an_answer_of_their_own(site: Site, browser: Client) -> None:
+def test_a_request_with_credentials_gets_a_page_of_its_own(site: Site, browser: Client) -> None:
     site.show("{{ request.headers.authorization }} {{ renders }}")
     site.show(
         "{{ request.headers.authorization }} {{ renders }}",
@@ -347,7 +349,7 @@ def test_whoever_sends_credentials_gets_an_answer_of_their_own(site: Site, brows
         assert body(browser, "/keyed/", headers={"authorization": name}) == f"{name} {renders}"
 
 
-def test_an_answer_for_one_is_not_handed_to_those_who_wait(site: Site) -> None:
+def test_an_uncacheable_answer_is_not_given_to_waiting_requests(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         time.sleep(0.05)
         response = HttpResponse(request.headers["X-Name"])
@@ -365,7 +367,7 @@ def test_an_answer_for_one_is_not_handed_to_those_who_wait(site: Site) -> None:
     assert answers == {name: (name, name) for name in "abcdefgh"}
 
 
-def test_many_who_come_at_once_wait_for_one_rendering(site: Site) -> None:
+def test_simultaneous_requests_wait_for_one_rendering(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         time.sleep(0.2)
         return site.render(request, "<form>{% csrf_token %}</form>{{ renders }}")
@@ -402,17 +404,19 @@ def test_pages_by_session(
     browser.get("/write/?name=eve")
     assert [body(browser), body(other_browser)] == ["eve 3", "bob 2"]
     Session.objects.all().delete()
-    assert [body(browser), body(other_browser)] == [" 4", " 4"], "these sessions have ended"
+    assert [body(browser), body(other_browser)] == [" 4", " 4"], "these sessions have expired"
 
 
 @on_files
-def test_pages_by_what_cannot_be_told_apart_are_refused(site: Site, browser: Client) -> None:
+def test_a_vary_by_value_that_cannot_be_a_key_is_an_error(site: Site, browser: Client) -> None:
     site.show("", vary_by=lambda request: object())
     with pytest.raises(UnkeyableArgumentError, match="vary_by="):
         browser.get("/page/")
 
 
-def test_a_page_for_each_of_the_fields_that_it_varies_on(site: Site, browser: Client) -> None:
+def test_a_page_for_each_value_of_the_header_fields_it_varies_on(
+    site: Site, browser: Client
+) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         language = request.headers.get("Accept-Language", "")
         theme = request.headers.get("X-Theme", "")
@@ -449,7 +453,7 @@ def test_a_page_for_each_language(site: Site, browser: Client) -> None:
     assert body(browser) == "1"
 
 
-def test_tags_are_filled_or_refused(site: Site, browser: Client) -> None:
+def test_tags_are_filled_or_an_error(site: Site, browser: Client) -> None:
     site.show(
         "{{ renders }}",
         "by/<slug:name>/",
@@ -478,7 +482,7 @@ def test_tags_are_filled_or_refused(site: Site, browser: Client) -> None:
         ({"tags": "a"}, "list"),
     ],
 )
-def test_wrong_options_are_refused_at_once(site: Site, options: dict[str, Any], hint: str) -> None:
+def test_wrong_options_are_an_error_at_once(site: Site, options: dict[str, Any], hint: str) -> None:
     with pytest.raises(ConfigurationError, match=hint):
         region_page(site.cache["functions"], **options)
 
@@ -512,7 +516,7 @@ def test_views_that_are_classes(site: Site, browser: Client, way: str) -> None:
 
 @on_files
 @pytest.mark.parametrize("way", ["view", "class"])
-def test_two_classes_at_one_address_have_pages_of_their_own(
+def test_two_classes_at_one_url_have_different_pages(
     site: Site, browser: Client, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.templates.update({"page.html": "page {{ renders }}", "other.html": "other {{ renders }}"})
@@ -566,7 +570,7 @@ def test_coroutine_views(site: Site) -> None:
 
 
 @on_files
-def test_pages_are_served_while_the_server_is_away(
+def test_without_its_server_pages_are_served(
     own_memcached: Memcached, site: Site, browser: Client
 ) -> None:
     site.cache = make_manager(type="ext:memcached", url=own_memcached.address, secret="s")
@@ -584,7 +588,7 @@ def test_a_region_that_is_off(site: Site, browser: Client) -> None:
 
 
 @on_files
-def test_a_page_of_an_older_release_whose_hole_is_gone(site: Site, browser: Client) -> None:
+def test_a_stored_page_whose_hole_template_no_longer_exists(site: Site, browser: Client) -> None:
     site.templates["old.html"] = "old"
     shown = ['{% hole "old.html" %} {{ renders }}']
     site.page(lambda request: site.render(request, shown[0]))
@@ -596,7 +600,7 @@ def test_a_page_of_an_older_release_whose_hole_is_gone(site: Site, browser: Clie
 
 @on_files
 @pytest.mark.parametrize(("error", "status"), [(Http404, 404), (ConnectionError, 200)])
-def test_an_expired_page_beats_a_failure_and_no_answer(
+def test_an_expired_page_replaces_a_failure_but_not_an_answer(
     site: Site, browser: Client, manager: Manager, error: type[Exception], status: int
 ) -> None:
     site.cache = manager(grace=60)

@@ -1,4 +1,4 @@
-"""What is told of pages and fragments while they are watched."""
+"""Traced calls of pages and fragments."""
 
 from __future__ import annotations
 
