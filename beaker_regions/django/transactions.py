@@ -208,14 +208,14 @@ class DatabaseTransactions:
         hook = PendingHook(self._committed, collected)
         run_at_commit(connection, hook)
         # One for each hook: the others may be rolled back.
-        run_at_commit(connection, self._deliver)
+        run_at_commit(connection, self._apply_committed)
         return hook
 
-    def _deliver(self) -> None:
+    def _apply_committed(self) -> None:
         hooks = list(self._committed.hooks)
         if hooks:
-            self.deliver(hooks)
-            # After an exception, such as a time limit's, the next commit delivers them.
+            self.apply_hooks(hooks)
+            # After an exception, such as a time limit's, the next commit applies them.
             del self._committed.hooks[: len(hooks)]
 
     def _commit_unknown(self, hooks: Sequence[Any]) -> None:
@@ -231,10 +231,10 @@ class DatabaseTransactions:
         """Write rows for the ``new`` invalidations of a hook, in the open transaction on the
         database ``alias``, in case that this process ends before it has applied them."""
 
-    def deliver(self, hooks: Sequence[PendingHook]) -> None:
+    def apply_hooks(self, hooks: Sequence[PendingHook]) -> None:
         """Apply the hooks of a commit."""
-        if left := apply(each for hook in hooks for each in hook.invalidations):
-            self.share_pending(left)
+        if pending := apply(each for hook in hooks for each in hook.invalidations):
+            self.share_pending(pending)
 
     def is_caught_up(self) -> bool:
         return True

@@ -179,9 +179,11 @@ def apply_scopes(pending: Scopes) -> set[tuple[str, str]]:
         ]
         for (name, owner), rows in pending.items()
     }
-    left = {each.region for each in apply(each for many in invalidations.values() for each in many)}
+    pending_in = {
+        each.region for each in apply(each for many in invalidations.values() for each in many)
+    }
     return {
         key
         for key, many in invalidations.items()
-        if many and left.isdisjoint(each.region for each in many)
+        if many and pending_in.isdisjoint(each.region for each in many)
     }

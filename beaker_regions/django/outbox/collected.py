@@ -46,8 +46,8 @@ class CollectedRows:
         if connection is not self._around and connection.in_atomic_block:
             self._write(connection, self._rows, invalidations)
 
-    def settle(self, left: Sequence[Invalidation]) -> None:
-        regions = {each.region.name for each in left}
+    def settle(self, pending: Sequence[Invalidation]) -> None:
+        regions = {each.region.name for each in pending}
         applied = [row.pk for row in self._rows if row.region not in regions]
         if not applied:
             return

@@ -77,20 +77,20 @@ class OutboxTransactions(DatabaseTransactions):
                 raise clearer from error
             hook.rows.append(row)
 
-    def deliver(self, hooks: Sequence[PendingHook]) -> None:
-        left = apply(each for hook in hooks for each in hook.invalidations)
+    def apply_hooks(self, hooks: Sequence[PendingHook]) -> None:
+        pending = apply(each for hook in hooks for each in hook.invalidations)
         rows: list[PendingInvalidation] = [row for hook in hooks for row in hook.rows]
         if not rows:
-            self.share_pending(left)
+            self.share_pending(pending)
             return
-        regions = {each.region.name for each in left}
+        regions = {each.region.name for each in pending}
         unclaimed = [row for row in rows if row.region in regions]
         applied = [row.pk for row in rows if row.region not in regions]
         on_a_live_connection(partial(delete, applied))
         if unclaimed:
             keys = [row.pk for row in unclaimed]
-            pending = PendingInvalidation.objects.using(alias()).filter(pk__in=keys)
-            on_a_live_connection(partial(pending.update, created_at=_unclaimed_since()))
+            written = PendingInvalidation.objects.using(alias()).filter(pk__in=keys)
+            on_a_live_connection(partial(written.update, created_at=_unclaimed_since()))
             self._wait([row for row in unclaimed if row.owner == EVERYBODY])
 
     def share_pending(self, invalidations: Sequence[Invalidation]) -> None:

@@ -107,7 +107,7 @@ class Block:
 
     def key(self, region: Region, context: Context) -> BlockKey:
         """Return the common part of the keys in one rendering."""
-        around = (
+        parts = (
             surroundings(),
             region.name,
             context.autoescape,
@@ -116,7 +116,7 @@ class Block:
             _block_templates(context) if self._inherits else None,
         )
         scopes = (function_scope(region.name, self.name), region_scope(region.name))
-        return BlockKey(self._identity + keys.encode(around), scopes)
+        return BlockKey(self._identity + keys.encode(parts), scopes)
 
     def entry(self, block_key: BlockKey, context: Context) -> Entry:
         """Return the entry of one fragment. Raises UnkeyableArgumentError."""

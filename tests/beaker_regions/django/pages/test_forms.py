@@ -238,7 +238,9 @@ def test_a_users_menu_as_a_hole(forms: Site, browser: Client, other_browser: Cli
 def test_a_hole_in_an_unstored_page_is_filled_at_once(site: Site, browser: Client) -> None:
     site.templates["name.html"] = "{{ request.GET.name }}"
     site.add(lambda request: site.render(request, '<{% hole "name.html" %}>'))
-    site.page(lambda request: site.render(request, '<{% hole "name.html" %}>{{ user }}'), "unstored/")
+    site.page(
+        lambda request: site.render(request, '<{% hole "name.html" %}>{{ user }}'), "unstored/"
+    )
     assert visit(browser, "/page/?name=&") == "<>"
     assert visit(browser, "/page/?name=ann") == "<ann>"
     assert visit(browser, "/unstored/?name=ann") == "<ann>AnonymousUser"
