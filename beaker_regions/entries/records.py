@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = b"BRG"
-MAGIC = _NAME + b"\x03"
+MAGIC = _NAME + b"\x04"
+_DOMAIN = b"beaker_regions"
+"""Tells these codes from any other use of the same secret."""
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 AHEAD = 60.0
@@ -173,7 +175,7 @@ class Signer:
         self._keyed = [
             hashlib.blake2b(
                 b"".join((MAGIC, bytes([len(name)]), name)),
-                key=hashlib.blake2b(secret.encode(), person=b"regions.records").digest(),
+                key=hashlib.blake2b(secret.encode(), person=_DOMAIN).digest(),
                 digest_size=_CODE_SIZE,
             )
             for secret in secrets
