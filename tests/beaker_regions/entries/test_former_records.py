@@ -113,13 +113,12 @@ def test_former_counters_count_on(former: CacheManager, region: str) -> None:
     assert former.counter(region, "n", 1, expire=60).add(1) in (1, 4)
 
 
-def test_former_counts_and_history_are_read(former: CacheManager, tmp_path: Path) -> None:
+def test_former_counts_are_read(former: CacheManager, tmp_path: Path) -> None:
     folder = tmp_path / ".metrics"
     functions = Functions(former, "files")
     functions.listed(1)
     metrics.bring_up_to_date(folder)
     assert metrics.collect(folder)
-    metrics.history(folder, 60)
     metrics.slowest_loads(folder)
     metrics.invalidations(folder)
 
