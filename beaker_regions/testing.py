@@ -50,7 +50,7 @@ def _empty(region: Region, folder: Path) -> None:
     if limit is not None and next_limit is not None:
         next_limit.evicted = limit.evicted
     region.store = store
-    region.unstored, region.failed = ExpiringSet(), ExpiringSet()
+    region.not_stored, region.failed = ExpiringSet(), ExpiringSet()
     forget_store(former)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from beaker_regions.api.function import Cached, arguments
 from beaker_regions.engine import loading
-from beaker_regions.engine.drivers import Apart, in_thread, run_async
+from beaker_regions.engine.drivers import ReadContent, in_thread, run_async
 from beaker_regions.entries.content import is_content
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.telemetry import tracing
@@ -70,7 +70,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
     async def _unstored(self, value: Any) -> Any:
         return (
-            (await in_thread(Apart(self.region.store.unstored, value)))
+            (await in_thread(ReadContent(self.region.store.pass_through, value)))
             if is_content(value)
             else value
         )
@@ -79,7 +79,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         """Return what the store has of the entries, and the values that may be served."""
         region = self.region
         return [
-            (reading, region.fresh(entry, reading, self._policy))
+            (reading, region.value_if_fresh(entry, reading, self._policy))
             for entry, reading in zip(entries, region.look_many(entries), strict=True)
         ]
 

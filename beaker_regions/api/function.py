@@ -214,7 +214,7 @@ class Cached(Generic[P]):
         if not self.region.enabled:
             return MISSING
         entry = self._entry(self._prefix + args, kwargs)
-        return self.region.fresh(entry, self.region.look(entry), self._policy)
+        return self.region.value_if_fresh(entry, self.region.look(entry), self._policy)
 
     def __reduce__(self) -> Any:
         """As functions are pickled and copied: by name, and a method by its object and name."""
@@ -233,7 +233,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         call = self._prefix + args
         if not region.enabled:
-            return region.store.unstored(self._function(*call, **kwargs))  # type: ignore[no-any-return]
+            return region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if tracing.watchers:
             with tracing.call(region.name, self.name):
                 entry = self._entry(call, kwargs)
@@ -250,7 +250,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         region = self.region
         given = [self._prefix + arguments(call) for call in calls]
         if not region.enabled:
-            return [region.store.unstored(self._function(*call)) for call in given]
+            return [region.store.pass_through(self._function(*call)) for call in given]
         if tracing.watchers:
             with tracing.call(region.name, self.name, len(given)):
                 return self._values(given)
@@ -275,7 +275,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
     ) -> tuple[R, list[Lookup | None]]:
         entry = self._entry(call, kwargs)
         reading, *seen = self.region.look_many([entry, *others])
-        value = self.region.fresh(entry, reading, self._policy)
+        value = self.region.value_if_fresh(entry, reading, self._policy)
         if value is MISSING:
             return self._value(entry, reading, call, kwargs), []
         return self._hit(entry, reading, value), seen
@@ -296,7 +296,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         kwargs: dict[str, Any],
     ) -> R:
         region = self.region
-        value = region.fresh(entry, reading, self._policy)
+        value = region.value_if_fresh(entry, reading, self._policy)
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
             return run(loading.load(region, entry, reading, self._policy), load)  # type: ignore[no-any-return]
@@ -312,7 +312,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return self.region.store.unstored(load())  # type: ignore[no-any-return]
+            return self.region.store.pass_through(load())  # type: ignore[no-any-return]
         protocol = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
         if tracing.watchers:
             with tracing.call(self.region.name, self.name, 0):

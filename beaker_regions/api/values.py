@@ -122,7 +122,7 @@ class Values(Generic[K, V]):
             return False
         entry = self._entry(key)
         try:
-            self._exchange(entry, value, self.region.store.begin(entry), life, None)
+            self._exchange(entry, value, self.region.store.read_for_load(entry), life, None)
         except StoreUnavailableError as error:
             self._failed(error)
             # What is there may be an older value.
@@ -195,11 +195,11 @@ class Values(Generic[K, V]):
         pause = FIRST_PAUSE
         try:
             for _ in range(TRIES):
-                seen = self.region.store.watch(entry)
-                found, ends = self._present(entry, seen.reading)
+                seen = self.region.store.get_for_update(entry)
+                found, ends = self._present(entry, seen.lookup)
                 value = function(found)
                 life = own if found is MISSING or expire is not None else ends - time.time()
-                if self._exchange(entry, value, seen.reading, life, seen):
+                if self._exchange(entry, value, seen.lookup, life, seen):
                     return (value,)
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -229,7 +229,7 @@ class Values(Generic[K, V]):
         record = Record(generations, time.time(), expire, 0.0, Codec.PICKLE, b"")
         try:
             # In a tuple, a path or a file is a value as any other, and no content to be copied.
-            return self.region.store.exchange(entry, (value,), record, expire, seen)
+            return self.region.store.compare_and_set(entry, (value,), record, expire, seen)
         except StoreUnavailableError as error:
             if error.kind == "unpicklable" and error.__cause__ is not None:
                 raise error.__cause__ from None

@@ -246,7 +246,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         raise NotImplementedError("the store knows entries by their digests, not by their keys")
 
     def _begin(self, entry: Entry) -> Lookup | None:
-        return self._ask(self.region.store.begin, entry)  # type: ignore[no-any-return]
+        return self._ask(self.region.store.read_for_load, entry)  # type: ignore[no-any-return]
 
     def _write(
         self, entry: Entry, value: Any, reading: Lookup | None, expiretime: float | None
@@ -266,7 +266,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         # In a tuple, a path or a file is a value as any other, and no content to be copied. It is
         # exchanged to replace what is there for every host, even where each has its own files.
         life = expire + self._grace
-        self._ask(self.region.store.exchange, entry, (value,), record, life, None)
+        self._ask(self.region.store.compare_and_set, entry, (value,), record, life, None)
 
     def _ask(self, ask: Callable[..., Any], *args: Any) -> Any:
         """Ask the store; None, counted and logged, when it is not to be had."""
@@ -311,7 +311,7 @@ class CreationLock:
                 return False
             reading = region.look(self._entry)
             before = before or reading
-            if reading is None or (reading.matches and reading != before):
+            if reading is None or (reading.is_current and reading != before):
                 break
             waiter.refused(lease)
             region.stats.count("waits")

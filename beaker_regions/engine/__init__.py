@@ -1,1 +1,1 @@
-"""The promise: reading, loading and invalidating entries of any store."""
+"""The promise: lookup, loading and invalidating entries of any store."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from beaker_regions.engine import invalidation
 from beaker_regions.runtime import threads
-from beaker_regions.runtime.threads import Errand
+from beaker_regions.runtime.threads import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Load:
     """The step: run the function."""
 
 
-class Apart(functools.partial[Any]):
+class ReadContent(functools.partial[Any]):
     """The step: read content, which may be the application's iterator."""
 
 
@@ -101,83 +101,83 @@ async def run_async(protocol: LoadFlow, load: Callable[[], Awaitable[Any]]) -> A
             error = stopped.error
             break
         answer, error = None, None
-        errand: Errand | None = None
+        job: Job | None = None
         try:
             if step is Load:
                 answer = await load()
             elif isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
             else:
-                errand, done = _send(step)
+                job, done = _send(step)
                 cancelled = await _end(done)
-                answer = _outcome(errand)
+                answer = _outcome(job)
         except StopIteration as stop:
             error = StoppedError(stop)
         except GeneratorExit:
             # A closed coroutine can await nothing any more.
-            rest = functools.partial(_finish, protocol, errand)
+            rest = functools.partial(_finish, protocol, job)
             leave = functools.partial(threads.of_coroutines.do, rest)
-            leave() if errand is None else errand.then(leave)
+            leave() if job is None else job.then(leave)
             raise
         except BaseException as raised:
             error = raised
     raise error  # of which Python makes a RuntimeError, as in any coroutine
 
 
-def _finish(protocol: LoadFlow, errand: Errand | None) -> None:
+def _finish(protocol: LoadFlow, job: Job | None) -> None:
     """Let a protocol end whose coroutine was closed, once its last step is done."""
 
     def load() -> None:
         raise Closed
 
     with contextlib.suppress(StopIteration, Closed):
-        if errand is not None:
+        if job is not None:
             # It learns what the step has done, such as take a lease.
-            if errand.error is None:
-                protocol.send(errand.value)
+            if job.error is None:
+                protocol.send(job.value)
             else:
-                protocol.throw(errand.error)
+                protocol.throw(job.error)
         run(protocol, load, Closed())
 
 
 async def in_thread(step: Callable[[], Any]) -> Any:
     """Carry out a step as part of the transactions that this coroutine is part of; as a rule in
     one of the library's threads."""
-    errand, done = _send(step)
+    job, done = _send(step)
     await done
-    return _outcome(errand)
+    return _outcome(job)
 
 
-def _outcome(errand: Errand) -> Any:
-    if errand.error is not None:
-        raise errand.error
-    return errand.value
+def _outcome(job: Job) -> Any:
+    if job.error is not None:
+        raise job.error
+    return job.value
 
 
-def _send(step: Callable[[], Any]) -> tuple[Errand, asyncio.Future[None]]:
+def _send(step: Callable[[], Any]) -> tuple[Job, asyncio.Future[None]]:
     """Let a step be carried out. Returns it, and what to await."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    errand = Errand(step)
-    errand.then(functools.partial(_wake, loop, done))
-    do = threads.do_apart if isinstance(step, Apart) else threads.of_coroutines.do
-    carried = invalidation.transactions.carry_out(errand)
+    job = Job(step)
+    job.then(functools.partial(_wake, loop, done))
+    do = threads.do_apart if isinstance(step, ReadContent) else threads.of_coroutines.do
+    carried = invalidation.transactions.carry_out(job)
     if not isinstance(carried, Awaitable):
         do(threads.in_this_context(carried))
-        return errand, done
+        return job, done
 
     def settle(task: asyncio.Future[Any]) -> None:
-        if errand.is_begun:
+        if job.is_begun:
             return
         if task.cancelled():
-            errand.error = asyncio.CancelledError()
-            errand.end()
+            job.error = asyncio.CancelledError()
+            job.end()
         elif task.exception() is not None:
             # The thread does not wait for this coroutine any more.
-            do(threads.in_this_context(errand))
+            do(threads.in_this_context(job))
 
     asyncio.ensure_future(carried).add_done_callback(settle)
-    return errand, done
+    return job, done
 
 
 def _wake(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:

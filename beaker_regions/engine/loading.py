@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine import invalidation
-from beaker_regions.engine.drivers import Apart, Load, LoadFlow, Step, StoppedError, Wait
+from beaker_regions.engine.drivers import Load, LoadFlow, ReadContent, Step, StoppedError, Wait
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.content import is_content, is_spent
 from beaker_regions.entries.records import NO_TURN, Codec, Record
@@ -41,13 +41,13 @@ Holds = Callable[[Any], bool]
 def load(
     region: Region,
     entry: Entry,
-    reading: Lookup | None,
+    lookup: Lookup | None,
     policy: Policy,
     holds: Holds | None = None,
 ) -> LoadFlow:
     """After a look that found nothing fresh: load, or wait for who does. What is found of others'
     is asked with ``holds`` whether it counts."""
-    return _Loading(region, entry, policy, holds).load(reading)
+    return _Loading(region, entry, policy, holds).load(lookup)
 
 
 def refresh(region: Region, entry: Entry, policy: Policy) -> LoadFlow:
@@ -68,15 +68,15 @@ class _Loading:
         self._holds = holds
         self._stats = region.stats.of(entry.function)
 
-    def load(self, reading: Lookup | None) -> LoadFlow:
+    def load(self, lookup: Lookup | None) -> LoadFlow:
         """After a look that found nothing fresh: load, or wait for who does."""
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
-        if reading is not None:
-            stats.sample(entry, reading)
-        if reading is None or (yield invalidation.transactions.active):
+        if lookup is not None:
+            stats.sample(entry, lookup)
+        if lookup is None or (yield invalidation.transactions.active):
             return (yield from self._load_alone())
         if entry.address in region.failed:
-            old = yield self._old(reading)
+            old = yield self._old(lookup)
             if old is not MISSING:
                 stats.count("stale")
                 return old
@@ -86,8 +86,8 @@ class _Loading:
             if lease is None:
                 return (yield from self._load_alone())
             if lease.mine:
-                return (yield from self._load_leased(reading, waiter, lease))
-            old = yield self._old(reading)
+                return (yield from self._load_leased(lookup, waiter, lease))
+            old = yield self._old(lookup)
             if old is not MISSING:
                 stats.count("stale")
                 return old
@@ -95,12 +95,12 @@ class _Loading:
             stats.count("waits")
             if not waiter.in_vain:
                 yield Wait(waiter.pause())
-            reading = yield functools.partial(region.read, entry, store.read_uncached)
-            value = yield self._found(reading, waiter)
+            lookup = yield functools.partial(region.read, entry, store.read_uncached)
+            value = yield self._found(lookup, waiter)
             if value is not MISSING:
                 stats.count("hits")
                 return value
-            if entry.address in region.unstored:
+            if entry.address in region.not_stored:
                 # Waiting in turn for values that are not stored would only take longer.
                 return (yield from self._load_alone())
             if waiter.in_vain:
@@ -110,9 +110,9 @@ class _Loading:
             ):
                 # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
                 waiter.renew()
-        reading = yield self._begin()
+        lookup = yield self._begin()
         stats.count("misses")
-        return (yield from self._load_and_store(reading))
+        return (yield from self._load_and_store(lookup))
 
     def refresh(self) -> LoadFlow:
         """Load now and store. Loads that began earlier can no longer be stored over it."""
@@ -120,27 +120,27 @@ class _Loading:
         if (yield invalidation.transactions.active):
             value, _ = yield from self._timed_load()
             return (yield from self._unstored(value))
-        reading = yield self._begin()
-        return (yield from self._load_and_store(reading))
+        lookup = yield self._begin()
+        return (yield from self._load_and_store(lookup))
 
     def _load_leased(self, looked: Lookup | None, waiter: Waiter, lease: Lease) -> LoadFlow:
         region, entry, stats = self._region, self._entry, self._stats
         try:
-            reading = yield self._begin()
-            if reading != looked:
+            lookup = yield self._begin()
+            if lookup != looked:
                 # Somebody may have stored a value between our look and our lease.
-                value = yield self._found(reading, waiter)
+                value = yield self._found(lookup, waiter)
                 if value is not MISSING:
                     stats.count("hits")
                     return value
             started = time.monotonic()
             try:
-                value = yield from self._load_and_store(reading, lease.turn)
+                value = yield from self._load_and_store(lookup, lease.turn)
             except Exception as error:
                 if is_interruption(error):
                     raise
                 # Stale-if-error (RFC 5861): within its grace the old value beats none.
-                old = yield self._old(reading)
+                old = yield self._old(lookup)
                 if old is MISSING:
                     stats.count("misses")
                     raise
@@ -163,13 +163,13 @@ class _Loading:
         value, _ = yield from self._timed_load()
         return (yield from self._unstored(value))
 
-    def _load_and_store(self, reading: Lookup | None, turn: bytes = NO_TURN) -> LoadFlow:
+    def _load_and_store(self, lookup: Lookup | None, turn: bytes = NO_TURN) -> LoadFlow:
         region, policy = self._region, self._policy
-        generations = () if reading is None else reading.generations
+        generations = () if lookup is None else lookup.generations
         value, seconds = yield from self._timed_load()
-        complete = reading is not None and None not in generations
+        complete = lookup is not None and None not in generations
         if not complete or not self._is_worth_storing(value):
-            region.unstored.add(self._entry.address, region.lease)
+            region.not_stored.add(self._entry.address, region.lease)
             return (yield from self._unstored(value))
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
@@ -181,12 +181,12 @@ class _Loading:
             turn=turn,
         )
         write = region.step(self._entry, self._write, value, record)
-        stored = yield Apart(write) if is_content(value) else write
+        stored = yield ReadContent(write) if is_content(value) else write
         if stored is not None:
-            region.unstored.discard(self._entry.address)
+            region.not_stored.discard(self._entry.address)
             self._stats.stored(stored[0])
             return stored[0]
-        region.unstored.add(self._entry.address, region.lease)
+        region.not_stored.add(self._entry.address, region.lease)
         if is_spent(value):
             value, _ = yield from self._timed_load()
         return (yield from self._unstored(value))
@@ -208,11 +208,11 @@ class _Loading:
             return (self._store.write(self._entry, value, record, ttl),)
 
     def _unstored(self, value: Any) -> LoadFlow:
-        return (yield Apart(self._kept_apart, value)) if is_content(value) else value
+        return (yield ReadContent(self._kept_apart, value)) if is_content(value) else value
 
     def _kept_apart(self, content: Any) -> Any:
         with self._named():
-            return self._store.unstored(content)
+            return self._store.pass_through(content)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -230,27 +230,27 @@ class _Loading:
     # -- steps that look -------------------------------------------------------------------
 
     def _begin(self) -> Step:
-        return functools.partial(self._region.read, self._entry, self._store.begin)
+        return functools.partial(self._region.read, self._entry, self._store.read_for_load)
 
-    def _found(self, reading: Lookup | None, waiter: Waiter) -> Step:
+    def _found(self, lookup: Lookup | None, waiter: Waiter) -> Step:
         """What this caller may take of what was found while it waited."""
-        waiter.saw(reading)
+        waiter.saw(lookup)
         holds = self._holds
-        if reading is not None and reading.record is not None and waiter.may_take(reading.record):
-            if waiter.began_since(reading.record):
+        if lookup is not None and lookup.record is not None and waiter.may_take(lookup.record):
+            if waiter.began_since(lookup.record):
                 holds = None
             # As good as current, to this caller.
-            reading = reading._replace(generations=reading.record.generations)
-        return functools.partial(self._value, self._region.fresh, reading, holds)
+            lookup = lookup._replace(generations=lookup.record.generations)
+        return functools.partial(self._value, self._region.value_if_fresh, lookup, holds)
 
-    def _old(self, reading: Lookup | None) -> Step:
-        return functools.partial(self._value, self._region.old, reading, self._holds)
+    def _old(self, lookup: Lookup | None) -> Step:
+        return functools.partial(self._value, self._region.value_if_stale, lookup, self._holds)
 
     def _value(
         self,
         look: Callable[[Entry, Lookup | None, Policy], Any],
-        reading: Lookup | None,
+        lookup: Lookup | None,
         holds: Holds | None,
     ) -> Any:
-        value = look(self._entry, reading, self._policy)
+        value = look(self._entry, lookup, self._policy)
         return value if value is MISSING or holds is None or holds(value) else MISSING

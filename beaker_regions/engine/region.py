@@ -83,7 +83,7 @@ class Region:
         """Where all processes count what they do (`beaker_regions.reports.metrics`); None: each for
         itself."""
         self.stats = Stats(options.name, self.metrics)
-        self.unstored = ExpiringSet()
+        self.not_stored = ExpiringSet()
         """Loaded here, and not stored: not worth it, too large, refused."""
         self.failed = ExpiringSet()
         """Loaded here in vain, while there was an old value to serve."""
@@ -136,13 +136,13 @@ class Region:
             wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
         if block.get() is not None:
             wanted = [entry for entry in wanted if not self._is_bypassed(entry)]
-        readings: dict[Entry, Lookup | None] = {}
+        lookups: dict[Entry, Lookup | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailableError):
                 self.fault(entry, found.kind, found)
             else:
-                readings[entry] = self._checked(entry, found)
-        return [readings.get(entry) for entry in entries]
+                lookups[entry] = self._checked(entry, found)
+        return [lookups.get(entry) for entry in entries]
 
     def _may_be_read(self) -> bool:
         # What another process of this host has left is looked for whatever the store is; only other
@@ -163,14 +163,14 @@ class Region:
         self.stats.count("bypassed", entry.function)
         return True
 
-    def value_if_younger(self, entry: Entry, reading: Lookup | None, seconds: float) -> Any:
+    def value_if_younger(self, entry: Entry, lookup: Lookup | None, seconds: float) -> Any:
         """Return the value of a record that matches and is younger than ``seconds``, else
         MISSING. One that was stored long after now is as old as nobody knows: a clock was set
         back."""
-        if reading is None:
+        if lookup is None:
             return MISSING
-        record = reading.record
-        if record is None or record.generations != reading.generations:
+        record = lookup.record
+        if record is None or record.generations != lookup.generations:
             return MISSING
         if not -AHEAD <= time.time() - record.stored_at < seconds:
             return MISSING
@@ -185,27 +185,27 @@ class Region:
             self.fault(entry, "unreadable", repr(error))
             return MISSING
 
-    def fresh(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
+    def value_if_fresh(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served as it is, else MISSING."""
         seconds = policy.expire
-        if policy.early and reading is not None and reading.record is not None:
-            seconds -= policy.head_start(reading.record)
-        return self.value_if_younger(entry, reading, seconds)
+        if policy.early and lookup is not None and lookup.record is not None:
+            seconds -= policy.head_start(lookup.record)
+        return self.value_if_younger(entry, lookup, seconds)
 
-    def old(self, entry: Entry, reading: Lookup | None, policy: Policy) -> Any:
+    def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served while, or because, no new one is to be had."""
-        return self.value_if_younger(entry, reading, policy.usable_for)
+        return self.value_if_younger(entry, lookup, policy.usable_for)
 
     # -- asking the store ------------------------------------------------------------------
 
     def read(self, entry: Entry, read: Callable[[Entry], Lookup]) -> Lookup | None:
-        reading: Lookup | None = self._ask(entry, read, entry)
-        return reading and self._checked(entry, reading)
+        lookup: Lookup | None = self._ask(entry, read, entry)
+        return lookup and self._checked(entry, lookup)
 
-    def _checked(self, entry: Entry, reading: Lookup) -> Lookup:
-        if reading.refused:
+    def _checked(self, entry: Entry, lookup: Lookup) -> Lookup:
+        if lookup.refused:
             self.fault(entry, "refused", "what is stored is no record of ours")
-        return reading
+        return lookup
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
         """Ask the store; None, counted and logged, when it is not to be had."""

@@ -35,9 +35,9 @@ SETTLING = 0.0005, 0.001, 0.002, 0.004
 
 
 class LookupForUpdate(NamedTuple):
-    """A reading, and what tells whether its record is still there."""
+    """A lookup, and what tells whether its record is still there."""
 
-    reading: Lookup
+    lookup: Lookup
     token: Any
     """The store's own."""
 
@@ -147,7 +147,7 @@ class Store(ABC):
             return error
 
     @abstractmethod
-    def begin(self, entry: Entry) -> Lookup:
+    def read_for_load(self, entry: Entry) -> Lookup:
         """As `read`, but make the generations that are missing: a load may begin now. Those that
         are still being changed after a moment are None: what is loaded is not to be stored."""
 
@@ -160,11 +160,11 @@ class Store(ABC):
         reading the content raises: that is the function's failure, not the store's.
         """
 
-    def watch(self, entry: Entry) -> LookupForUpdate:
+    def get_for_update(self, entry: Entry) -> LookupForUpdate:
         """As `begin`, to `exchange` what is there."""
         raise _not_atomic()
 
-    def exchange(
+    def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         """As `write`, if the entry's record, or its absence, is still the one that was seen; None:
@@ -218,7 +218,7 @@ class Store(ABC):
         may raise anything when the record is of an older release."""
         return load_value(record)
 
-    def unstored(self, value: Any) -> Any:
+    def pass_through(self, value: Any) -> Any:
         """Return what to hand out for a loaded value that was not stored."""
         return value
 

@@ -125,10 +125,10 @@ class Waiter:
         self._waited += self._pause
         return self._pause
 
-    def saw(self, reading: Lookup | None) -> None:
+    def saw(self, lookup: Lookup | None) -> None:
         """Learn what is current."""
-        if reading is not None:
-            self._seen.add(reading.generations)
+        if lookup is not None:
+            self._seen.add(lookup.generations)
 
     def may_take(self, record: Record) -> bool:
         """Whether a record was loaded under generations that were current during the call."""

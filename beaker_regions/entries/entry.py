@@ -68,6 +68,6 @@ class Lookup(NamedTuple):
     """Whether something was there that is no record of this application."""
 
     @property
-    def matches(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the record was loaded under the generations that still hold."""
         return self.record is not None and self.record.generations == self.generations

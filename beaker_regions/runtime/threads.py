@@ -30,7 +30,7 @@ AT_EXIT = 1.0
 given back."""
 
 
-class Errand:
+class Job:
     """Something that a thread does for somebody, who may go away meanwhile."""
 
     def __init__(self, function: Callable[[], Any]) -> None:

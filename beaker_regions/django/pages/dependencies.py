@@ -94,7 +94,8 @@ def check(
     """Return which of the values in ``lookups`` may be used; reads the current generations of
     their dependencies, if they have any."""
     values = [
-        region.fresh(entry, lookup, policy) for entry, lookup in zip(entries, lookups, strict=True)
+        region.value_if_fresh(entry, lookup, policy)
+        for entry, lookup in zip(entries, lookups, strict=True)
     ]
     wanted = {each for value in values if value is not MISSING for each in value.dependencies}
     current = _current(wanted) if wanted else wanted
@@ -132,7 +133,7 @@ def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) ->
     if lookup is None or invalidation.transactions.active():
         return None
     try:
-        generations = region.store.begin(entry).generations
+        generations = region.store.read_for_load(entry).generations
     except StoreUnavailableError:
         return None
     if None in generations:

@@ -90,7 +90,7 @@ class BeakerStore(Store):
         except RecordRefusedError as error:
             return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
 
-    def begin(self, entry: Entry) -> Lookup:
+    def read_for_load(self, entry: Entry) -> Lookup:
         reading = self.read(entry)
         missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
         if not missing:
@@ -110,7 +110,7 @@ class BeakerStore(Store):
             namespace.set_value(entry.address.hex(), sealed, expiretime=expires)
         return value
 
-    def unstored(self, value: Any) -> Any:
+    def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
     def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:

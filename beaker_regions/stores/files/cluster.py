@@ -81,15 +81,15 @@ class ClusterFileStore(FileStore):
         found = self._servers.read_many(entries)
         return [self._try_found(*each) for each in zip(entries, found, strict=True)]
 
-    def begin(self, entry: Entry) -> Lookup:
-        there = self._servers.begin(entry)
+    def read_for_load(self, entry: Entry) -> Lookup:
+        there = self._servers.read_for_load(entry)
         self._ask_anew(entry.address)
         return self._found(entry, there)
 
     def _found(self, entry: Entry, there: Lookup) -> Lookup:
         """Return what is here, or there if it was exchanged, beside the servers' generations."""
         here = self._reading(entry, there.generations)
-        if there.record is not None and there.matches:
+        if there.record is not None and there.is_current:
             # Both only where the region itself was on the servers before.
             newer = here.record is not None and here.record.stored_at > there.record.stored_at
             return here if newer else there
@@ -142,13 +142,13 @@ class ClusterFileStore(FileStore):
             return True
         return found.generations == record.generations
 
-    def watch(self, entry: Entry) -> LookupForUpdate:
-        return self._servers.watch(entry)
+    def get_for_update(self, entry: Entry) -> LookupForUpdate:
+        return self._servers.get_for_update(entry)
 
-    def exchange(
+    def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
-        return self._servers.exchange(entry, value, record, ttl, seen)
+        return self._servers.compare_and_set(entry, value, record, ttl, seen)
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:

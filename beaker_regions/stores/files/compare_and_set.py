@@ -26,13 +26,13 @@ class FileExchange:
         self._store = store
         self._folder = folder
 
-    def watch(self, entry: Entry, path: str) -> LookupForUpdate:
-        """As `Store.watch`, of the record at ``path``."""
+    def get_for_update(self, entry: Entry, path: str) -> LookupForUpdate:
+        """As `Store.get_for_update`, of the record at ``path``."""
         # The bytes first: what changes after this, the exchange notices.
         sealed = _sealed(path)
-        return LookupForUpdate(self._store.begin(entry), sealed)
+        return LookupForUpdate(self._store.read_for_load(entry), sealed)
 
-    def exchange(
+    def compare_and_set(
         self,
         entry: Entry,
         path: str,
@@ -41,7 +41,7 @@ class FileExchange:
         ttl: float,
         seen: LookupForUpdate | None,
     ) -> bool:
-        """As `Store.exchange`, of the record at ``path``."""
+        """As `Store.compare_and_set`, of the record at ``path``."""
         with contextlib.ExitStack() as lock:
             with reported("write"):
                 lock.enter_context(locked(f"{self._folder}/{entry.address.hex()[:2]}"))

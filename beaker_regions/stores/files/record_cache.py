@@ -2,8 +2,7 @@
 
 What is remembered counts as what is read does: while it carries the generations that are current
 and has not expired. That a later one has taken its place meanwhile, renewed early or after an
-eviction, makes it no less so; and who wants the latest (`beaker_regions.engine.store.Store.begin`)
-reads that.
+eviction, makes it no less so. `beaker_regions.engine.store.Store.read_for_load` reads the latest.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class FileStore(Store):
         self._lately_read.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_uncached))
 
-    def begin(self, entry: Entry) -> Lookup:
+    def read_for_load(self, entry: Entry) -> Lookup:
         # The table has a generation for every scope: there is none to be made.
         self._lately_read.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_settled))
@@ -256,14 +256,14 @@ class FileStore(Store):
         name = address.hex()
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
-    def watch(self, entry: Entry) -> LookupForUpdate:
-        return self._exchange.watch(entry, self._entry_path(entry.address))
+    def get_for_update(self, entry: Entry) -> LookupForUpdate:
+        return self._exchange.get_for_update(entry, self._entry_path(entry.address))
 
-    def exchange(
+    def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         path = self._entry_path(entry.address)
-        return self._exchange.exchange(entry, path, value, record, ttl, seen)
+        return self._exchange.compare_and_set(entry, path, value, record, ttl, seen)
 
     # -- content ---------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class FileStore(Store):
             digest=described.digest.hex(),
         )
 
-    def unstored(self, value: Any) -> Any:
+    def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
     # -- generations and leases ------------------------------------------------------------

@@ -129,7 +129,7 @@ class MemcachedStore(Store):
                 )
         return [readings[entry] for entry in entries]
 
-    def begin(self, entry: Entry) -> Lookup:
+    def read_for_load(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(
             lambda connection: complete(connection, connection.get(wanted), generations)
@@ -182,7 +182,7 @@ class MemcachedStore(Store):
             raise _not_taken(items)
         return items
 
-    def watch(self, entry: Entry) -> LookupForUpdate:
+    def get_for_update(self, entry: Entry) -> LookupForUpdate:
         record, *generations = self._keys(entry)
 
         def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
@@ -194,7 +194,7 @@ class MemcachedStore(Store):
         reading = self._beginning(entry, item and item.value, map(found.get, generations))
         return LookupForUpdate(reading, item)
 
-    def exchange(
+    def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         if seen is None:
@@ -235,7 +235,7 @@ class MemcachedStore(Store):
             record = joined(wanted, record, found)
         return load_value(record)
 
-    def unstored(self, value: Any) -> Any:
+    def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
     # -- generations and leases ------------------------------------------------------------

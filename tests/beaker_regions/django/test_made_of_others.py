@@ -48,7 +48,7 @@ def test_one_caller_loads_it_after_an_invalidation_of_a_part(
 
     def load() -> Whole:
         number = calls()
-        generations = region.store.begin(inner).generations
+        generations = region.store.read_for_load(inner).generations
         time.sleep(0.3)
         if while_loading:
             part.invalidate()

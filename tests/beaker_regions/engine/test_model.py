@@ -198,7 +198,7 @@ class Run:
     def _call(self, number: int) -> int:
         entry = self.entries[number]
         reading = self.region.look(entry)
-        value: Any = self.region.fresh(entry, reading, self.policy)
+        value: Any = self.region.value_if_fresh(entry, reading, self.policy)
         if value is not MISSING:
             self.region.stats.count("hits")
             return int(value)
@@ -322,7 +322,7 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
         def may_take(self, record: Record) -> bool:
             nonlocal taken
             may = super().may_take(record)
-            taken += may and self.latest is not None and not self.latest.matches
+            taken += may and self.latest is not None and not self.latest.is_current
             return may
 
     monkeypatch.setattr(loading, "Waiter", Counting)
