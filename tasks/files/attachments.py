@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from beakercache import cache
-from tasks.files.content import INDEX_TAG
 from tasks.lists.capacity import check_files
-from tasks.lists.changes import change_of, tag_of_list, tag_of_user
+from tasks.lists.changes import change_of
 from tasks.lists.queries import Show, found
 from tasks.models import Attachment, ImportedFile, Task
+from tasks.tags import FILES_TAG, tag_of_list, tag_of_user
 
 OFFERED = 50
 """Tasks among which to choose at once."""
@@ -50,7 +50,7 @@ class Offer:
     """Whether there are others that could, too far down to be among these."""
 
 
-@cache.region("functions", tags=["list:{list_id}", INDEX_TAG])
+@cache.region("functions", tags=["list:{list_id}", FILES_TAG])
 def files_of(list_id: int, task_id: int) -> tuple[AttachedFile, ...]:
     """Return the files that belong to a task of a list, by path."""
     files = ImportedFile.objects.filter(

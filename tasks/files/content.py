@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from beaker_regions import CachedFile, Resumable
     from tasks.files.index import FileRow
 
-INDEX_TAG = "files"
-"""Of every entry that is made from the index."""
-
 
 class ContentAway(OSError):
     """Content that is not stored, and cannot be read again from where it came."""

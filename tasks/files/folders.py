@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from django.db.models import Count, Min, Sum
 
 from beakercache import cache
-from tasks.files.content import INDEX_TAG, path_digest
+from tasks.files.content import path_digest
 from tasks.files.index import PAGE_SIZE, FilePage, row_of
 from tasks.models import ImportedFile
+from tasks.tags import FILES_TAG
 
 
 def placing(path: str) -> dict[str, str]:
@@ -45,7 +46,7 @@ class FolderPage(FilePage):
     """Bytes of the total."""
 
 
-@cache.region("functions", tags=[INDEX_TAG], version=1)
+@cache.region("functions", tags=[FILES_TAG], version=1)
 def folder_page(folder: str, page: int) -> FolderPage | None:
     """Return a page of a folder, "" for the one that holds all; the nearest page there is. None
     when there is no such folder."""
@@ -86,7 +87,7 @@ def folder_page(folder: str, page: int) -> FolderPage | None:
     )
 
 
-@cache.region("functions", tags=[INDEX_TAG])
+@cache.region("functions", tags=[FILES_TAG])
 def _folders() -> dict[str, tuple[int, int]]:
     """Return, by the paths of folders, how many files lie in the folder itself, and the bytes of
     these; of all folders that have any."""

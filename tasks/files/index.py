@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.core.paginator import Paginator
 
 from beakercache import cache
-from tasks.files.content import INDEX_TAG
 from tasks.models import ImportedFile
+from tasks.tags import FILES_TAG
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,7 +66,7 @@ class FilePage:
         return self.number + 1
 
 
-@cache.region("functions", tags=[INDEX_TAG])
+@cache.region("functions", tags=[FILES_TAG])
 def files_page(search: str, page: int) -> FilePage:
     """Return a page of the files whose path contains ``search``, by path; the nearest page there
     is."""
@@ -82,7 +82,7 @@ def files_page(search: str, page: int) -> FilePage:
     )
 
 
-@cache.region("functions", tags=[INDEX_TAG])
+@cache.region("functions", tags=[FILES_TAG])
 def file_row(pk: int) -> FileRow | None:
     """Return one file of the index, or None."""
     file = ImportedFile.objects.filter(pk=pk).first()

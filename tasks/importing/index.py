@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, connection, transaction
 
 from beakercache import cache
-from tasks.files.content import INDEX_TAG, name_of, path_digest, read_file
+from tasks.files.content import name_of, path_digest, read_file
 from tasks.models import ImportedFile
+from tasks.tags import FILES_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -67,7 +68,7 @@ class IndexWriter:
                 unique_fields=["path_digest"] if named else None,
                 update_fields=_UPDATED,
             )
-            cache.invalidate_tags(INDEX_TAG)
+            cache.invalidate_tags(FILES_TAG)
 
 
 _UPDATED = [
@@ -117,7 +118,7 @@ def forget(rows: Collection[ImportedFile]) -> None:
             for row in batch:
                 if (version := version_of(row)) not in kept:
                     read_file.invalidate(*version)
-            cache.invalidate_tags(INDEX_TAG)
+            cache.invalidate_tags(FILES_TAG)
 
 
 def version_of(row: ImportedFile) -> tuple[str, int, str]:

@@ -17,6 +17,7 @@ from tasks.lists import positions, queries
 from tasks.lists.capacity import check_room
 from tasks.lists.queries import Show
 from tasks.models import ORDER, STEP, Task, TaskList
+from tasks.tags import tag_of_list, tag_of_user
 
 
 @contextmanager
@@ -29,16 +30,6 @@ def change_of(*list_ids: int | None) -> Iterator[None]:
         users = [user_id for user_id in lists.values_list("user_id", flat=True) if user_id]
         yield
         cache.invalidate_tags(*map(tag_of_list, known), *map(tag_of_user, users))
-
-
-def tag_of_list(list_id: int | None) -> str:
-    """Return the tag of what shows a list, or that there is none yet."""
-    return f"list:{list_id}"
-
-
-def tag_of_user(user_id: int | str) -> str:
-    """Return the tag of the pages of a user: what they show of the list, and of the account."""
-    return f"user:{user_id}"
 
 
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:

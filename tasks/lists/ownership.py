@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from tasks.lists import changes, queries
 from tasks.lists.capacity import Full, takes_another_list
 from tasks.models import Deletion, Task, TaskList
+from tasks.tags import tag_of_list, tag_of_user
 from tasks.throttling import NEW_LISTS, address_of
 
 SESSION_KEY = "task_list"
@@ -49,7 +50,7 @@ def viewer(request: HttpRequest) -> Viewer:
 def tags_of_pages(request: HttpRequest) -> list[str]:
     """Return the tags of the pages that show the request's list and who is logged in."""
     user_id, _, _, list_id = viewer(request)
-    return [changes.tag_of_user(user_id) if user_id else changes.tag_of_list(list_id)]
+    return [tag_of_user(user_id) if user_id else tag_of_list(list_id)]
 
 
 def list_to_write(request: HttpRequest) -> TaskList:

@@ -275,7 +275,7 @@ def test_a_child_that_is_forked_while_somebody_invalidates_holds_nobody_up(
         os.kill(child, signal.SIGKILL)
 
 
-NO_PROGRESS = 65534
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def of_nobody() -> Iterator[Path]:
     """A folder of a user that has no other rights; where the tests are not root's, of this one."""
     folder = Path(tempfile.mkdtemp())
     if not os.geteuid():
-        os.chown(folder, NO_PROGRESS, NO_PROGRESS)
+        os.chown(folder, NOBODY, NOBODY)
         folder.chmod(0o2770)  # or this user's processes would refuse it
     yield folder
     shutil.rmtree(folder)
@@ -292,8 +292,8 @@ def of_nobody() -> Iterator[Path]:
 def become_nobody() -> None:
     if not os.geteuid():
         os.setgroups([])
-        os.setresgid(NO_PROGRESS, NO_PROGRESS, NO_PROGRESS)
-        os.setresuid(NO_PROGRESS, NO_PROGRESS, NO_PROGRESS)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 def test_who_cannot_write_to_the_table_uses_nothing_that_is_stored(of_nobody: Path) -> None:
