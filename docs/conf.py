@@ -27,6 +27,8 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 # A signature shows the types as they are written in the code.
 autodoc_typehints = "signature"
+# Else a default such as os.environ would show its value: the environment of the build.
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 # Docstrings name things of Python, of Django and of the engine in single backquotes.
