@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beaker_regions.django.manager import use_manager
     from beaker_regions.django.pages.decorator import region_page
+    from beaker_regions.django.pages.placeholders import hole
     from beaker_regions.django.staff.scraping import scrape
 
-__all__ = ["region_page", "scrape", "use_manager"]
+__all__ = ["hole", "region_page", "scrape", "use_manager"]
 
-_MODULES = {"region_page": "pages.decorator", "scrape": "staff.scraping", "use_manager": "manager"}
+_MODULES = {
+    "hole": "pages.placeholders",
+    "region_page": "pages.decorator",
+    "scrape": "staff.scraping",
+    "use_manager": "manager",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -17,8 +17,7 @@ from django.views.decorators.gzip import gzip_page
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beaker_regions.django import region_page
-from beaker_regions.django.pages.placeholders import hole
+from beaker_regions.django import hole, region_page
 from tests.beaker_regions.django.pages.conftest import Site
 
 if TYPE_CHECKING:
