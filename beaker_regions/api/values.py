@@ -215,7 +215,9 @@ class Values(Generic[K, V]):
     def _present(self, entry: Entry, reading: Lookup) -> tuple[Any, float]:
         """Return the value that is there, and when it ends in seconds since the epoch."""
         if reading.refused:
-            self.region.stats.fault("refused", self._subject, "what is stored is no record of ours")
+            self.region.stats.fault(
+                "refused", self._subject, "the stored bytes are not a record of this application"
+            )
         record = reading.record
         ends = math.inf if record is None else record.stored_at + record.expire
         return self._usable(entry, reading), ends

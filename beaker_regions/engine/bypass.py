@@ -1,4 +1,4 @@
-"""A block in which functions run as if nothing were stored."""
+"""A block in which functions are called as if nothing was stored."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class _Block:
-    """One such block. What was begun in it and outlives it goes on as everybody else."""
+    """One such block. Threads and tasks that began in it and outlive it are no longer bypassed."""
 
     def __init__(self) -> None:
         self.is_open = True
 
 
 block: ContextVar[_Block | None] = ContextVar("block", default=None)
-"""The block that this thread or task is in, or was when it began; None: never in one."""
+"""The block that this thread or task is in, or began in; None: none."""
 
 
 @contextmanager
 def bypassed() -> Iterator[None]:
-    """Let no result that is stored be used, and none be stored, by this thread or task."""
+    """In this block, this thread or task uses no stored results, and stores none."""
     here = _Block()
     token = block.set(here)
     try:

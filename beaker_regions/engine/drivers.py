@@ -1,8 +1,8 @@
-"""The steps that the protocol consists of, and who carries them out.
+"""The drivers of a load: one for functions, one for coroutine functions.
 
-The protocol (`regions.region`) is written once, as generators that yield what they want done;
-`run` does it for functions and `run_async` for coroutine functions, where a store's answer is
-awaited in a thread and the event loop is never blocked.
+A load (`beaker_regions.engine.loading`) is written once, as a generator that yields its steps.
+`run` carries out the steps for a function. `run_async` does it for a coroutine function: steps that
+ask a store run in a thread, so the event loop is never blocked.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from beaker_regions.runtime.threads import Job
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A step: let this many seconds pass."""
+    """A step: wait for this many seconds."""
 
     seconds: float
 
 
 class Load:
-    """The step: run the function."""
+    """A step: call the function."""
 
 
 class ReadContent(functools.partial[Any]):
-    """The step: read content, which may be the application's iterator."""
+    """A step: read content, which may be an iterator of the application. It runs in a thread of its
+    own."""
 
 
 Step = Wait | type[Load] | Callable[[], Any]
@@ -40,8 +41,8 @@ LoadFlow = Generator[Step, Any, Any]
 
 
 class StoppedError(Exception):
-    """A StopIteration of the application's, on its way through a protocol: a generator that
-    raised one would end, or fail (PEP 479)."""
+    """Carries the application's StopIteration through a generator, which would end, or fail, if it
+    raised one itself (PEP 479)."""
 
     def __init__(self, error: StopIteration) -> None:
         super().__init__(error)
@@ -52,16 +53,17 @@ class StoppedError(Exception):
 
 
 class Closed(BaseException):
-    """The coroutine was closed; as GeneratorExit, after which a protocol could do no step."""
+    """The coroutine was closed. A generator can still yield steps after it, unlike after
+    GeneratorExit."""
 
 
-def run(protocol: LoadFlow, load: Callable[[], Any], error: BaseException | None = None) -> Any:
-    """Carry out a protocol's steps, and return its value; from an ``error`` on, if that is what
-    the last step has raised."""
+def run(flow: LoadFlow, load: Callable[[], Any], error: BaseException | None = None) -> Any:
+    """Carry out the steps of a load, and return its value. ``error``: what the last step raised,
+    if the load goes on from there."""
     answer: Any = None
     while True:
         try:
-            step = protocol.throw(error) if error is not None else protocol.send(answer)
+            step = flow.throw(error) if error is not None else flow.send(answer)
         except StopIteration as stop:
             return stop.value
         except StoppedError as stopped:
@@ -82,17 +84,17 @@ def run(protocol: LoadFlow, load: Callable[[], Any], error: BaseException | None
     raise error
 
 
-async def run_async(protocol: LoadFlow, load: Callable[[], Awaitable[Any]]) -> Any:
-    """As `run`, for a coroutine function; the event loop never waits for a store."""
+async def run_async(flow: LoadFlow, load: Callable[[], Awaitable[Any]]) -> Any:
+    """As `run`, for a coroutine function. The event loop never waits for a store."""
     answer: Any = None
     error: BaseException | None = None
     cancelled: BaseException | None = None
     while True:
         try:
-            step = protocol.throw(error) if error is not None else protocol.send(answer)
+            step = flow.throw(error) if error is not None else flow.send(answer)
             if cancelled is not None:
-                # Thrown where the protocol knows what the step has done, such as take a lease.
-                step, cancelled = protocol.throw(cancelled), None
+                # Now the load knows what the step has done; it may have taken a lease.
+                step, cancelled = flow.throw(cancelled), None
         except StopIteration as stop:
             if cancelled is not None:
                 raise cancelled from None
@@ -114,35 +116,35 @@ async def run_async(protocol: LoadFlow, load: Callable[[], Awaitable[Any]]) -> A
         except StopIteration as stop:
             error = StoppedError(stop)
         except GeneratorExit:
-            # A closed coroutine can await nothing any more.
-            rest = functools.partial(_finish, protocol, job)
+            # A closed coroutine cannot await.
+            rest = functools.partial(_finish, flow, job)
             leave = functools.partial(threads.of_coroutines.do, rest)
             leave() if job is None else job.then(leave)
             raise
         except BaseException as raised:
             error = raised
-    raise error  # of which Python makes a RuntimeError, as in any coroutine
+    raise error  # Python turns a StopIteration into a RuntimeError, as in any coroutine
 
 
-def _finish(protocol: LoadFlow, job: Job | None) -> None:
-    """Let a protocol end whose coroutine was closed, once its last step is done."""
+def _finish(flow: LoadFlow, job: Job | None) -> None:
+    """Finish a load whose coroutine was closed, after its last step."""
 
     def load() -> None:
         raise Closed
 
     with contextlib.suppress(StopIteration, Closed):
         if job is not None:
-            # It learns what the step has done, such as take a lease.
+            # The load learns what the step has done; it may have taken a lease.
             if job.error is None:
-                protocol.send(job.value)
+                flow.send(job.value)
             else:
-                protocol.throw(job.error)
-        run(protocol, load, Closed())
+                flow.throw(job.error)
+        run(flow, load, Closed())
 
 
 async def in_thread(step: Callable[[], Any]) -> Any:
-    """Carry out a step as part of the transactions that this coroutine is part of; as a rule in
-    one of the library's threads."""
+    """Carry out a step in one of the library's threads, as a rule, as part of this coroutine's
+    transactions."""
     job, done = _send(step)
     await done
     return _outcome(job)
@@ -155,7 +157,7 @@ def _outcome(job: Job) -> Any:
 
 
 def _send(step: Callable[[], Any]) -> tuple[Job, asyncio.Future[None]]:
-    """Let a step be carried out. Returns it, and what to await."""
+    """Start a step. Returns its job, and a future to await."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
     job = Job(step)
@@ -173,7 +175,7 @@ def _send(step: Callable[[], Any]) -> tuple[Job, asyncio.Future[None]]:
             job.error = asyncio.CancelledError()
             job.end()
         elif task.exception() is not None:
-            # The thread does not wait for this coroutine any more.
+            # The thread of the transactions no longer waits for this coroutine.
             do(threads.in_this_context(job))
 
     asyncio.ensure_future(carried).add_done_callback(settle)
@@ -192,7 +194,7 @@ def _settle(done: asyncio.Future[None]) -> None:
 
 
 async def _end(done: asyncio.Future[None]) -> BaseException | None:
-    """Wait for the end of a step, even if cancelled meanwhile. Returns the cancellation."""
+    """Wait for the end of a step, even if the coroutine is cancelled. Returns the cancellation."""
     cancelled: BaseException | None = None
     while not done.done():
         try:

@@ -1,4 +1,4 @@
-"""Entries of which a process knows something that holds for a while."""
+"""A set whose members expire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class ExpiringSet:
-    """Which they are."""
+    """Addresses of entries, each for some seconds."""
 
     ROOM = 1024
 
@@ -15,7 +15,7 @@ class ExpiringSet:
         self._until: dict[bytes, float] = {}
 
     def add(self, address: bytes, seconds: float) -> None:
-        """Remember an entry for ``seconds``, or less where there are too many."""
+        """Add an entry for ``seconds``. If the set is full, it is emptied first."""
         if len(self._until) >= self.ROOM:
             self._until.clear()
         self._until[address] = time.monotonic() + seconds

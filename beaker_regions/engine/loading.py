@@ -1,7 +1,7 @@
-"""How a value that is not stored is loaded: by one caller, for all who want it.
+"""Loading: how one caller loads a missing value for all callers that want it.
 
-Who gets the entry's lease loads, the others look again now and then. What they may take then, and
-for how long they wait, says `beaker_regions.engine.waiting`.
+The caller that gets the entry's lease loads. The others read the entry again at intervals.
+`beaker_regions.engine.waiting` decides which records they may take, and how long they wait.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from beaker_regions.entries.freshness import Policy
 
 SLOW = 0.05
-"""Seconds from which a load that failed within the grace is put off, and not tried at each call."""
+"""Seconds. After a failed load that took longer, the old value is served for a while, and no other
+load is tried."""
 PATIENCE = 10
-"""For how many times as long as it has taken: what does not answer holds up no process for more
-than a tenth of its time."""
+"""Back off for this many times the duration of the failed load, so that an unresponsive origin
+takes at most a tenth of a process's time."""
 
 
 Holds = Callable[[Any], bool]
-"""Whether a stored value counts that is made of others, which it names."""
+"""Whether the values that a stored value is made of, and names, are still current."""
 
 
 def load(
@@ -45,18 +46,18 @@ def load(
     policy: Policy,
     holds: Holds | None = None,
 ) -> LoadFlow:
-    """After a look that found nothing fresh: load, or wait for who does. What is found of others'
-    is asked with ``holds`` whether it counts."""
+    """After a lookup without a fresh value: load, or wait for another caller's load. ``holds``
+    decides whether another caller's value is valid."""
     return _Loading(region, entry, policy, holds).load(lookup)
 
 
 def refresh(region: Region, entry: Entry, policy: Policy) -> LoadFlow:
-    """Load now and store. Loads that began earlier can no longer be stored over it."""
+    """Load now and store. Loads that began earlier cannot be stored over it."""
     return _Loading(region, entry, policy).refresh()
 
 
 class _Loading:
-    """One caller's way to the value of one entry."""
+    """One caller's load of one entry."""
 
     def __init__(
         self, region: Region, entry: Entry, policy: Policy, holds: Holds | None = None
@@ -69,7 +70,7 @@ class _Loading:
         self._stats = region.stats.of(entry.function)
 
     def load(self, lookup: Lookup | None) -> LoadFlow:
-        """After a look that found nothing fresh: load, or wait for who does."""
+        """After a lookup without a fresh value: load, or wait for another caller's load."""
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
         if lookup is not None:
             stats.sample(entry, lookup)
@@ -101,34 +102,34 @@ class _Loading:
                 stats.count("hits")
                 return value
             if entry.address in region.not_stored:
-                # Waiting in turn for values that are not stored would only take longer.
+                # Values of this entry are not stored, so waiting would only take longer.
                 return (yield from self._load_alone())
             if waiter.in_vain:
                 break
             if waiter.is_over and (
                 yield region.step(entry, store.is_progressing, entry, region.lease)
             ):
-                # A lease lasts as long as bytes flow: nobody fetches a gigabyte twice.
+                # A lease lasts while content arrives, so that a gigabyte is not fetched twice.
                 waiter.renew()
         lookup = yield self._begin()
         stats.count("misses")
         return (yield from self._load_and_store(lookup))
 
     def refresh(self) -> LoadFlow:
-        """Load now and store. Loads that began earlier can no longer be stored over it."""
+        """Load now and store. Loads that began earlier cannot be stored over it."""
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
         if (yield invalidation.transactions.active):
             value, _ = yield from self._timed_load()
-            return (yield from self._unstored(value))
+            return (yield from self._not_stored(value))
         lookup = yield self._begin()
         return (yield from self._load_and_store(lookup))
 
-    def _load_leased(self, looked: Lookup | None, waiter: Waiter, lease: Lease) -> LoadFlow:
+    def _load_leased(self, former: Lookup | None, waiter: Waiter, lease: Lease) -> LoadFlow:
         region, entry, stats = self._region, self._entry, self._stats
         try:
             lookup = yield self._begin()
-            if lookup != looked:
-                # Somebody may have stored a value between our look and our lease.
+            if lookup != former:
+                # Another caller may have stored a value before this one took the lease.
                 value = yield self._found(lookup, waiter)
                 if value is not MISSING:
                     stats.count("hits")
@@ -139,7 +140,7 @@ class _Loading:
             except Exception as error:
                 if is_interruption(error):
                     raise
-                # Stale-if-error (RFC 5861): within its grace the old value beats none.
+                # Stale-if-error (RFC 5861): within its grace the old value is served.
                 old = yield self._old(lookup)
                 if old is MISSING:
                     stats.count("misses")
@@ -154,14 +155,14 @@ class _Loading:
             yield region.step(entry, self._store.release, entry, lease)
 
     def _put_off(self, seconds: float) -> None:
-        """Let the old value be served at once for a while, after a load that failed slowly."""
+        """After a slow failed load, serve the old value for a while without another attempt."""
         if seconds >= SLOW:
             self._region.failed.add(self._entry.address, PATIENCE * seconds)
 
     def _load_alone(self) -> LoadFlow:
         self._stats.count("misses")
         value, _ = yield from self._timed_load()
-        return (yield from self._unstored(value))
+        return (yield from self._not_stored(value))
 
     def _load_and_store(self, lookup: Lookup | None, turn: bytes = NO_TURN) -> LoadFlow:
         region, policy = self._region, self._policy
@@ -170,7 +171,7 @@ class _Loading:
         complete = lookup is not None and None not in generations
         if not complete or not self._is_worth_storing(value):
             region.not_stored.add(self._entry.address, region.lease)
-            return (yield from self._unstored(value))
+            return (yield from self._not_stored(value))
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
             stored_at=time.time(),
@@ -189,7 +190,7 @@ class _Loading:
         region.not_stored.add(self._entry.address, region.lease)
         if is_spent(value):
             value, _ = yield from self._timed_load()
-        return (yield from self._unstored(value))
+        return (yield from self._not_stored(value))
 
     def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
         started = time.monotonic()
@@ -207,10 +208,10 @@ class _Loading:
         with self._named():
             return (self._store.write(self._entry, value, record, ttl),)
 
-    def _unstored(self, value: Any) -> LoadFlow:
-        return (yield ReadContent(self._kept_apart, value)) if is_content(value) else value
+    def _not_stored(self, value: Any) -> LoadFlow:
+        return (yield ReadContent(self._passed_through, value)) if is_content(value) else value
 
-    def _kept_apart(self, content: Any) -> Any:
+    def _passed_through(self, content: Any) -> Any:
         with self._named():
             return self._store.pass_through(content)
 
@@ -227,19 +228,19 @@ class _Loading:
         except StopIteration as error:
             raise StoppedError(error) from None
 
-    # -- steps that look -------------------------------------------------------------------
+    # -- steps that read -------------------------------------------------------------------
 
     def _begin(self) -> Step:
         return functools.partial(self._region.read, self._entry, self._store.read_for_load)
 
     def _found(self, lookup: Lookup | None, waiter: Waiter) -> Step:
-        """What this caller may take of what was found while it waited."""
+        """Return the value that this caller may take, of what it read while it waited."""
         waiter.saw(lookup)
         holds = self._holds
         if lookup is not None and lookup.record is not None and waiter.may_take(lookup.record):
             if waiter.began_since(lookup.record):
                 holds = None
-            # As good as current, to this caller.
+            # To this caller the record is as good as a current one.
             lookup = lookup._replace(generations=lookup.record.generations)
         return functools.partial(self._value, self._region.value_if_fresh, lookup, holds)
 
@@ -248,9 +249,9 @@ class _Loading:
 
     def _value(
         self,
-        look: Callable[[Entry, Lookup | None, Policy], Any],
+        choose: Callable[[Entry, Lookup | None, Policy], Any],
         lookup: Lookup | None,
         holds: Holds | None,
     ) -> Any:
-        value = look(self._entry, lookup, self._policy)
+        value = choose(self._entry, lookup, self._policy)
         return value if value is MISSING or holds is None or holds(value) else MISSING

@@ -1,21 +1,23 @@
-"""The protocol: how a call becomes a hit, a load, or a wait for somebody else's load.
+"""Reading: how a call becomes a hit, a load, or a wait for another caller's load.
 
 **Why no read is stale.** A load takes the current generations of its entry's scopes *before* it
-runs and its record carries them. A hit fetches record and generations together and wants them
-equal. An invalidation replaces a generation by a fresh random one. So a record that matches after
-an invalidation began its load after it; whatever was loading, waiting or being stored meanwhile
-carries a generation that is never current again. Evictions and restarts only remove generations,
-and a missing one matches nothing. An invalidation is one moment, whatever it covers: no load that
-is stored begins between the change of one generation and that of another, so no value is made of
-an older one (`beaker_regions.stores.memcached.generations`). No lease takes part in this, and no
-host's clock.
+runs, and its record carries them. A hit fetches the record and the generations together, and needs
+them to be equal. An invalidation replaces a generation by a new random one. So if a record is
+current after an invalidation, its load began after it. A value that was being loaded or stored
+during the invalidation carries a generation that is never current again. Evictions and restarts
+only remove generations, and no record is current under a missing one. An invalidation is one
+moment, whatever it covers: no load that is stored begins between the change of one generation and
+that of another, so no value is made of an older one
+(`beaker_regions.stores.memcached.generations`). This needs no lease, and no host's clock.
 
-Who waits for a load takes a record that was invalidated meanwhile, if it was current at some moment
-of the call: it reads no older value than a hit at that moment (`beaker_regions.engine.waiting`).
+A caller that waits for a load may take a record that was invalidated since, if it was current at
+some moment of the call. It reads no older value than a hit at that moment would
+(`beaker_regions.engine.waiting`).
 
-**Leases** only save work (`beaker_regions.engine.loading`): who holds an entry's lease loads, the
-others look again now and then (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013, section
-3.2). A lease that ran out, got lost or was never to be had costs a second load and nothing else.
+**Leases** only save work (`beaker_regions.engine.loading`): the holder of an entry's lease loads,
+other callers read again at intervals (Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013,
+section 3.2). A lease that ran out, was lost or could not be taken costs a second load, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -60,13 +62,13 @@ def all_regions() -> list[Region]:
 
 
 def regions_named(name: str) -> list[Region]:
-    """Return the regions of this process that have this name: one, unless it has several
+    """Return the regions of this process that have this name: more than one if there are several
     managers."""
     return [region for region in all_regions() if region.name == name]
 
 
 class Region:
-    """One configured region: a store, and the protocol over it."""
+    """One configured region: a store, and how it is read."""
 
     def __init__(self, options: RegionOptions, store: Store) -> None:
         self.options = options
@@ -75,24 +77,23 @@ class Region:
         self.enabled = options.enabled
         self.lease = options.lease
         self.functions: dict[str, Any] = {}
-        """The decorated functions that it keeps the results of, by name."""
+        """Its decorated functions, by name."""
         self.policies: dict[str, Policy] = {}
-        """For how long values are served: of functions, and of what else counts under a name of
-        its own, such as pages."""
+        """For how long values are served, by the name of the function or the page."""
         self.metrics = options.data_dir and options.data_dir / METRICS
-        """Where all processes count what they do (`beaker_regions.reports.metrics`); None: each for
-        itself."""
+        """Where all processes share their counts (`beaker_regions.reports.metrics`); None: they do
+        not share them."""
         self.stats = Stats(options.name, self.metrics)
         self.not_stored = ExpiringSet()
-        """Loaded here, and not stored: not worth it, too large, refused."""
+        """Entries whose value was loaded here and not stored: unwanted, too large, or refused."""
         self.failed = ExpiringSet()
-        """Loaded here in vain, while there was an old value to serve."""
+        """Entries whose load failed here while there was an old value to serve."""
         store.generation_store.cover(region_scope(options.name))
         _regions.add(self)
 
     @property
     def folder(self) -> Path | None:
-        """The folder that the region's entries lie in; None where they lie in none."""
+        """The folder of the region's entries; None if they are not in a folder."""
         return self.store.folder
 
     def longest_grace(self) -> float:
@@ -101,19 +102,19 @@ class Region:
         return max([self.options.grace, *graces])
 
     def require_atomic(self, what: str) -> None:
-        """Raise ConfigurationError, for ``what`` needs it, if the store cannot change a value that
-        others may be changing."""
+        """Raise ConfigurationError if the store has no atomic changes, which ``what`` needs."""
         if isinstance(self.store.counters, NoCounters):
             raise ConfigurationError(
                 f"region {self.name!r}: type = {self.options.type!r}: {what} cannot be kept there, "
-                f"since it only gets and sets; use a region of type 'file' or 'ext:memcached'"
+                f"which only gets and sets; use a region of type 'file' or 'ext:memcached'"
             )
 
-    # -- looking ---------------------------------------------------------------------------
+    # -- lookups ---------------------------------------------------------------------------
 
     def look(self, entry: Entry) -> Lookup | None:
-        """Read an entry; None when the store cannot say, this thread is about to invalidate it, or
-        may not know what others have: then nothing stored may be used, and nothing be stored."""
+        """Look up an entry. Returns None if the store is unavailable, if this thread has a pending
+        invalidation of the entry, or if this process may have missed another host's. The caller
+        then neither uses nor stores cached data."""
         if not self._may_be_read():
             self.stats.count("bypassed", entry.function)
             return None
@@ -145,8 +146,8 @@ class Region:
         return [lookups.get(entry) for entry in entries]
 
     def _may_be_read(self) -> bool:
-        # What another process of this host has left is looked for whatever the store is; only other
-        # hosts' invalidations have to be known.
+        # `is_caught_up` is called for every store: it also applies what other processes of this
+        # host have left pending. Its answer matters only for a store that other hosts use.
         return invalidation.transactions.is_caught_up() or not self.store.is_shared
 
     def _is_pending(self, entry: Entry, pending: frozenset[str]) -> bool:
@@ -156,17 +157,15 @@ class Region:
         return True
 
     def _is_bypassed(self, entry: Entry) -> bool:
-        # Values that the application sets itself, such as sessions, are nothing that could be
-        # loaded instead.
+        # Values that the application sets itself, such as sessions, cannot be loaded instead.
         if not is_bypassed() or entry.function not in self.policies:
             return False
         self.stats.count("bypassed", entry.function)
         return True
 
     def value_if_younger(self, entry: Entry, lookup: Lookup | None, seconds: float) -> Any:
-        """Return the value of a record that matches and is younger than ``seconds``, else
-        MISSING. One that was stored long after now is as old as nobody knows: a clock was set
-        back."""
+        """Return the value of a current record that is younger than ``seconds``, else MISSING. If a
+        record was stored long after now, a clock was set back: its age is unknown."""
         if lookup is None:
             return MISSING
         record = lookup.record
@@ -181,19 +180,21 @@ class Region:
         except Exception as error:
             if is_interruption(error):
                 raise
-            # Of another release, or content that is gone or cut short: a miss, healed by a load.
+            # The record is of another release, or its content is gone or cut short. It is a miss,
+            # and a load replaces it.
             self.fault(entry, "unreadable", repr(error))
             return MISSING
 
     def value_if_fresh(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
-        """Return the value that may be served as it is, else MISSING."""
+        """Return the value that may be served without a load, else MISSING."""
         seconds = policy.expire
         if policy.early and lookup is not None and lookup.record is not None:
             seconds -= policy.head_start(lookup.record)
         return self.value_if_younger(entry, lookup, seconds)
 
     def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
-        """Return the value that may be served while, or because, no new one is to be had."""
+        """Return the value that may be served within its grace, during a load or after a failed
+        one, else MISSING."""
         return self.value_if_younger(entry, lookup, policy.usable_for)
 
     # -- asking the store ------------------------------------------------------------------
@@ -204,15 +205,16 @@ class Region:
 
     def _checked(self, entry: Entry, lookup: Lookup) -> Lookup:
         if lookup.refused:
-            self.fault(entry, "refused", "what is stored is no record of ours")
+            self.fault(entry, "refused", "the stored bytes are not a record of this application")
         return lookup
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:
-        """Ask the store; None, counted and logged, when it is not to be had."""
+        """Ask the store; if it is unavailable, count and log that, and return None."""
         try:
             return ask(*args)
         except StoreUnavailableError as error:
-            # On files a time limit may be an OSError: TimeoutError is one.
+            # A job's time limit may be a TimeoutError, which is an OSError and looks like a failure
+            # of the disk.
             if error.__cause__ is not None and is_interruption(error.__cause__):
                 raise error.__cause__ from None
             self.fault(entry, error.kind, error)
@@ -227,8 +229,8 @@ class Region:
     # -- invalidating ----------------------------------------------------------------------
 
     def invalidate(self, scopes: frozenset[str], what: str = "", function: str = "") -> None:
-        """Invalidate at the end of the bulk change, at the commit of the transaction, or now; what
-        is said of it as `Invalidation` has it."""
+        """Invalidate at the end of the bulk change, at the commit of the transaction, or now. For
+        ``what`` and ``function`` see `Invalidation`."""
         invalidation.invalidate([Invalidation(self, scopes, what, function)])
 
     def invalidate_now(self, scopes: frozenset[str]) -> None:

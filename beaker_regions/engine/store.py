@@ -1,16 +1,16 @@
-"""What a region asks of the place that holds its entries.
+"""The contract of a store: where a region keeps its entries.
 
 A store keeps three kinds of things:
 
 records
-    one an entry, sealed bytes (`beaker_regions.entries.records`);
+    one for each entry, as sealed bytes (`beaker_regions.entries.records`);
 generations
-    one a *scope*: the entry itself, its function, each of its tags, its region. A generation is
-    a random value. A record carries the generations under which its load began, and counts only
-    while they are the current ones; so changing one generation, one write, invalidates every
-    record of that scope, those that are still being loaded included;
+    one for each *scope*: the entry itself, its function, each of its tags, its region. A generation
+    is a random value. A record carries the generations under which its load began, and is valid
+    only while they are current. So one write, which changes one generation, invalidates every
+    record of that scope, even those that are still being loaded;
 leases
-    at most one an entry: who holds it loads, the others wait (`beaker_regions.engine.waiting`).
+    at most one for each entry: its holder loads, others wait (`beaker_regions.engine.waiting`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 SETTLING = 0.0005, 0.001, 0.002, 0.004
-"""Seconds between looks at generations that are being changed."""
+"""Seconds between reads of generations that are being changed."""
 
 
 class LookupForUpdate(NamedTuple):
@@ -39,40 +39,40 @@ class LookupForUpdate(NamedTuple):
 
     lookup: Lookup
     token: Any
-    """The store's own."""
+    """Only the store understands it."""
 
 
 EVERYBODY = "everybody"
-"""The owner of a store that other hosts use too."""
+"""The owner of a store that other hosts use, too."""
 
 MOST_LEVEL = 6
-"""How often a lease's time is doubled, at the most."""
+"""How often a lease's time is doubled at most."""
 
 
 class Lease(NamedTuple):
-    """Whose turn it is to load an entry."""
+    """The right to load an entry, and the turn of its holder."""
 
     turn: bytes
-    """Random: another one each time that the lease is taken. Empty: nobody can say now."""
+    """Random: a new one each time that the lease is taken. Empty: unknown at this moment."""
     level: int = 0
-    """How many in a row have let their time go by: it lasts for twice as long each time."""
+    """How many holders in a row let their time run out. Each time the lease lasts twice as long."""
     ends: float = math.inf
-    """When it ends at the soonest, by this process's monotonic clock; of one's own."""
+    """The earliest end of a lease of this caller, by this process's monotonic clock."""
     mine: bool = False
-    """Whether it was just taken."""
+    """Whether this caller has just taken it."""
 
 
 class GoneError(LookupError):
-    """A record's content went with it, after it was read."""
+    """A record's content was removed after the record was read."""
 
 
 class Counters(ABC):
-    """Whole numbers that are counted up at once: of any number of callers each counts. They are
-    no entries: no generation covers them. Every method may raise StoreUnavailableError."""
+    """Whole numbers with an atomic addition: the additions of all callers count. They are not
+    entries: no generation covers them. Every method may raise StoreUnavailableError."""
 
     @abstractmethod
     def add(self, address: bytes, amount: int, seconds: float) -> int:
-        """Add to a number and return it. One that was not there begins at 0, and is gone after
+        """Add to a number and return it. A missing number begins at 0. It is removed after
         ``seconds``, however often it is added to."""
 
     @abstractmethod
@@ -81,11 +81,11 @@ class Counters(ABC):
 
     @abstractmethod
     def reset(self, address: bytes) -> None:
-        """Let a number begin anew."""
+        """Set a number to 0."""
 
 
 class NoCounters(Counters):
-    """Of a store that cannot add at once."""
+    """The counters of a store that has no atomic addition."""
 
     def add(self, address: bytes, amount: int, seconds: float) -> int:
         raise _not_atomic()
@@ -104,27 +104,26 @@ def _not_atomic() -> StoreUnavailableError:
 
 
 class Store(ABC):
-    """A place for entries. Every method may raise StoreUnavailableError; what else it may raise,
-    its description says.
+    """Keeps entries. Every method may raise StoreUnavailableError; other errors are named in its
+    description.
 
     Instances are shared by threads and survive a fork.
     """
 
     counters: Counters = NoCounters()
     is_shared = True
-    """Whether other hosts may use it, and reach it while this one cannot."""
+    """Whether other hosts may use it, and may reach it while this host cannot."""
     folder: Path | None = None
-    """The folder that the entries lie in; None where they lie in none."""
+    """The folder of the entries; None if they are not in a folder."""
 
     @property
     def generation_store(self) -> Store:
-        """The store that says what is current: what is invalidated there, is here as well."""
+        """The store that keeps the generations. An invalidation there is one here as well."""
         return self
 
     def owner(self) -> str | None:
-        """Return what this store has in common with those of other processes that see the same
-        entries, and with no others: `EVERYBODY` where other hosts do, None where no process
-        does."""
+        """Return a name that is the same in every process that sees the same entries, and in no
+        other: `EVERYBODY` if other hosts see them, None if no other process does."""
         return EVERYBODY
 
     @abstractmethod
@@ -132,12 +131,12 @@ class Store(ABC):
         """Look up an entry's record and generations, in one round trip."""
 
     def read_uncached(self, entry: Entry) -> Lookup:
-        """As `read`, and nothing that this process remembers: somebody may just have stored it."""
+        """As `read`, without this process's own copies: another may just have stored a record."""
         return self.read(entry)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
-        """As `read` for each of ``entries``, in as few round trips as can be. What cannot be read
-        for now is a StoreUnavailableError in its place, which is not raised."""
+        """As `read` for each of ``entries``, in as few round trips as possible. For an entry that
+        cannot be read now, the list has a StoreUnavailableError, which is not raised."""
         return [self._try_read(entry) for entry in entries]
 
     def _try_read(self, entry: Entry) -> Lookup | StoreUnavailableError:
@@ -148,78 +147,79 @@ class Store(ABC):
 
     @abstractmethod
     def read_for_load(self, entry: Entry) -> Lookup:
-        """As `read`, but make the generations that are missing: a load may begin now. Those that
-        are still being changed after a moment are None: what is loaded is not to be stored."""
+        """As `read`, and make the missing generations: a load may begin now. A generation that is
+        still being changed after a moment is None: the loaded value must not be stored."""
 
     @abstractmethod
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
         """Store ``value`` under the record's generations and dates, for ``ttl`` seconds at least
-        (infinity: for good). The record's codec and payload are for the store to fill in.
+        (infinity: for ever). The store fills in the record's codec and payload.
 
-        Returns the value to hand out: the same, or what stands for stored content. Raises what
-        reading the content raises: that is the function's failure, not the store's.
+        Returns the value to hand out: the same value, or the file of stored content. An error of
+        reading the content is raised as it is: it is a failure of the function, not of the store.
         """
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
-        """As `begin`, to `exchange` what is there."""
+        """As `read_for_load`, before a `compare_and_set`."""
         raise _not_atomic()
 
     def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
-        """As `write`, if the entry's record, or its absence, is still the one that was seen; None:
-        whatever is there. Returns False when it is another. No content.
+        """As `write`, if the entry still has the record that was ``seen``, or still has none;
+        ``seen`` None: in any case. Returns False if it has another record. Takes no content.
 
-        Atomic among exchanges: an entry that is exchanged is not written in any other way.
+        It is atomic among calls of itself: such an entry must not be written in any other way.
         """
         raise _not_atomic()
 
     @abstractmethod
     def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
-        """Change the generations of ``scopes``. When this returns, no later read matches a
+        """Change the generations of ``scopes``. When this returns, no later read finds a current
         record whose load began before the call, or that is made of such a record.
 
-        ``during`` is called, once or more often, when no record of before matches any more,
-        and none is stored yet that is loaded from then on.
+        Calls ``during`` once or more: after all existing records have stopped being current, and
+        before any newly loaded one can be stored.
 
-        When it raises StoreUnavailableError, the store has kept the invalidation, and will not
-        answer a read before it has been carried out. When a signal handler's exception ends it, the
-        caller lets the store `keep_pending` it.
+        If it raises StoreUnavailableError, the store keeps the invalidation as pending, and answers
+        no read before it was applied. If a signal handler's exception ends it, the caller calls
+        `keep_pending`.
         """
 
     @abstractmethod
     def keep_pending(self, scopes: Iterable[str]) -> None:
-        """Keep an invalidation that was interrupted: the store answers no read before it has been
-        carried out. Waits for no server."""
+        """Keep an interrupted invalidation as pending: the store answers no read before it was
+        applied. Waits for no server."""
 
     def cover(self, scope: str) -> None:
-        """Be told of a scope that covers all that a region keeps here."""
+        """Note a scope that covers all entries of a region here. A store invalidates it if it
+        cannot read which invalidations are pending."""
         return
 
     @abstractmethod
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
-        """Take the entry's lease for ``seconds``, by one atomic step, or return whose it is.
+        """Take the entry's lease for ``seconds``, by one atomic step, or return another caller's.
 
-        The one of the turn ``over`` is taken away from who has it, for twice the time that it had,
-        by one of all who try it.
+        A lease of the turn ``over`` is taken away from its holder, for twice its time. Of all
+        callers that try this, one succeeds.
         """
 
     @abstractmethod
     def release(self, entry: Entry, lease: Lease) -> None:
-        """Give back a lease of one's own."""
+        """Give back a lease that this caller took."""
 
     def is_progressing(self, entry: Entry, seconds: float) -> bool:
-        """Whether who has the lease is known to have got on in the last ``seconds``: content
-        takes as long as it is large."""
+        """Whether the lease's holder has stored more content in the last ``seconds``: large content
+        takes long."""
         return False
 
     def value(self, entry: Entry, record: Record) -> Any:
-        """Return a record's value. Raises Gone when another record, or none, has taken its place;
-        may raise anything when the record is of an older release."""
+        """Return a record's value. Raises GoneError if the entry has another record by now, or
+        none. May raise any error if the record is of an older release."""
         return load_value(record)
 
     def pass_through(self, value: Any) -> Any:
-        """Return what to hand out for a loaded value that was not stored."""
+        """Return the form in which a loaded value is handed out if it was not stored."""
         return value
 
 

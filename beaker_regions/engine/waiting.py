@@ -1,57 +1,57 @@
-"""What a caller may take while it waits for another's load, and for how long it waits.
+"""Which values a caller may take while it waits for another caller's load, and how long it waits.
 
-A caller that finds nothing and does not get the entry's lease looks again now and then. What it
-finds may have been invalidated since: where a change comes more often than a load ends, that is so
-of all that is ever stored, and a caller that insisted on a current record would wait for a load
-that nobody can use, then for the next one, and so on. So it takes a record also if one of two
-things tells it that the load of this record began under generations that were current at some
-moment of its own call:
+A caller that finds no current record, and does not get the entry's lease, reads the entry again at
+intervals. A record that it finds may have been invalidated since. If changes come more often than a
+load ends, that is true of every record that is ever stored. A caller that insisted on a current
+record would wait for one load after another, and could use none of them. So it also takes a record
+if one of two facts proves that the record's load began under generations that were current at some
+moment of the caller's own call:
 
 seen
-    It has read these very generations during its call.
+    The caller has read these very generations during its call.
 since
-    The record is from a turn that was taken during its call. Each time that a lease is taken it
-    gets another random turn, by one atomic step (`beaker_regions.engine.store.Store.acquire`). So
-    who has seen one turn, and later another, knows that the other one was taken in between, and the
-    load of a turn takes its generations after that. The first turn that a caller sees may have been
-    taken before its call, and tells nothing. A record carries the turn in which it was loaded; of
-    those that were loaded without a lease there is none.
+    The record belongs to a turn that was taken during the call. Each time that a lease is taken it
+    gets a new random turn, by one atomic step (`beaker_regions.engine.store.Store.acquire`). If a
+    caller sees one turn and later another, the second one was taken in between, and the load of a
+    turn reads its generations after that. The first turn that a caller sees may have been taken
+    before its call, and proves nothing. A record carries the turn in which it was loaded; a record
+    that was loaded without a lease carries none.
 
-**Why such a value is not stale.** Let an invalidation return before a call begins. It has changed
-the generation of each of its scopes by then, and none ever comes back. The record's generation of
-such a scope was current at some moment of the call, so it was made after that change; the load took
-it after it was made, so the load began after the change, and read what had been written before the
-invalidation. Each scope speaks for itself: it is no matter whether all generations of the record
-were ever current at once.
+**Why such a value is not stale.** Let an invalidation return before a call begins. By then it has
+changed the generation of each of its scopes, and an old generation never comes back. The record's
+generation of such a scope was current at some moment of the call, so it was made by that change or
+later. The load read it after it was made. So the load began after the change, and read what had
+been written before the invalidation. This holds for each scope alone: the generations of the record
+need not have been current all at one moment.
 
 **Why a value that is made of it is not stale either.** Let the load of a page take a fragment in
-this way, and let the page be stored and be current after an invalidation that covers both. Then the
-load of the page took its generations after the change was over for all scopes of the invalidation,
+this way. Let the page be stored, and be current after an invalidation that covers both. Then the
+load of the page read its generations after the change had ended for all scopes of the invalidation,
 on all servers and in all stores (`beaker_regions.stores.memcached.generations`,
-`beaker_regions.stores.files.generations`, `beaker_regions.engine.invalidation`): until then it is
-given a tombstone, or nothing, under which nothing is stored. It asked for the fragment after
-that. So the fragment's generations, which were current at a moment later still, are of after the
-change, and the argument above holds for the fragment's load, and for what that was made of. Who
-notes an entry's generations to find out later whether a value was invalidated has to read them
-before it asks for the value (`beaker_regions.django.pages.dependencies.dependency_on`): for this
-reason nothing counts as seen that was read before `beaker_regions.engine.loading.Loading.load` was
-called.
+`beaker_regions.stores.files.generations`, `beaker_regions.engine.invalidation`): before that end, a
+load finds a tombstone, or nothing, and is not stored. The load asked for the fragment later still.
+So the fragment's generations, which were current at an even later moment, are of after the change.
+The argument above then holds for the fragment's load, and for all values that it was made of. A
+caller that notes an entry's generations, to find out later whether a value was invalidated, has to
+read them before it asks for the value (`beaker_regions.django.pages.dependencies.dependency_on`).
+For this reason, generations that were read before `beaker_regions.engine.loading.load` was called
+do not count as seen.
 
-A value that names what it is made of, and counts only while that is current (pages, of fragments:
-`beaker_regions.django.pages.dependencies`), is asked for that as well when it was "seen": its load
-may have begun before the call, with a fragment that was invalidated in between. One from a turn
-"since" is not: all that it is made of was asked for during the call.
+A page names the fragments that it is made of, and counts only while they are current
+(`beaker_regions.django.pages.dependencies`). If such a value was "seen", that is checked too: its
+load may have begun before the call, with a fragment that was invalidated in between. If it belongs
+to a turn "since", it is not checked: its load asked for all fragments during the call.
 
-Who has a transaction open, or an invalidation pending that covers the entry, does not wait, and
-takes nothing.
+A caller that has a transaction open, or a pending invalidation that covers the entry, does not
+wait, and takes nothing.
 
-**How long.** The turn that a caller finds may be as good as over, and of no use to it; the next one
-gives it a value. If that one ends, and not because its time is over, and there is no value, then
-the load has failed or its value is not to be stored, and the caller loads by itself. So it waits
-for two loads at the most, of which it sees one from its beginning. A lease whose time is over, as
-seen by one who has waited for so long, is taken over by one of those who wait, for twice that time:
-each time the next one, so that a load which takes ten times as long as a lease is made four times,
-however many wait for it.
+**How long.** The turn that a caller finds may be nearly over, and of no use to it; the next turn
+gives it a value. If that turn ends before its time is over, and there is no value, then the load
+has failed or its value is not stored, and the caller loads by itself. So it waits for at most two
+loads, and sees one of them from its beginning. If a lease's time is over, as measured by a caller
+that has waited that long, one of the waiting callers takes it over, for twice that time. The time
+doubles with each turn. So a load that takes ten times as long as a lease is made four times,
+however many callers wait for it.
 """
 
 from __future__ import annotations
@@ -66,45 +66,45 @@ if TYPE_CHECKING:
     from beaker_regions.entries.records import Record
 
 FIRST_WAIT = 0.002
-"""Seconds before a waiting caller looks again for the first time."""
+"""Seconds before a waiting caller reads the entry again for the first time."""
 LONGEST_WAIT = 0.05
-"""Seconds between two looks, at the most: times grow by half from the first wait up to this."""
+"""Most seconds between two reads: the time grows by half from the first wait up to this."""
 _NEARLY = 0.9
-"""The part of a lease's time after which it was taken over, and not given back: who waits does not
-see it to the moment."""
+"""If a lease was held for more than this part of its time, it was taken over, and not given back: a
+waiting caller does not see the exact moment."""
 _MOST_BRIEF = 3
-"""Turns that may end between two looks: who finds a value behind its lease gives it back at once,
-and has not loaded in vain."""
+"""Turns that may end between two reads. A caller that finds a value once it has the lease gives the
+lease back at once: such a turn is no failed load."""
 
 
 class Waiter:
-    """One call that waits; a lease lasts ``seconds``."""
+    """One waiting call. A lease lasts for ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lease = Lease(b"")
-        """The one that it waits for."""
+        """The lease that it waits for."""
         self._first = b""
         self._since: set[bytes] = set()
         """The turns that were taken during the call."""
         self._seen: set[tuple[bytes | None, ...]] = set()
         """The generations that were current during the call."""
-        self._looks = 0
-        """How often it was found with this lease."""
+        self._reads = 0
+        """How often it found this lease taken."""
         self._waited = 0.0
         """Seconds, for this lease."""
         self._ended = 0
         self._pause = FIRST_WAIT
         self.in_vain = False
-        """Whether a load that began during the call has ended: in vain, if there is no value."""
+        """Whether a load that began during the call has ended: it failed if there is no value."""
         self.is_stuck = False
         """Whether a lease whose time is over could not be taken over."""
 
     def refused(self, lease: Lease) -> None:
-        """Learn who has the lease, after an attempt to take it, or to take it over."""
+        """Note the lease that another caller holds, after an attempt to take it (over)."""
         if lease.turn in (b"", self._lease.turn):
-            self._looks += 1
-            # Nobody can say whose it is while another is about to take it, or stopped in that.
+            self._reads += 1
+            # The holder is unknown while a caller takes the lease, or was stopped while it did.
             patience = self._patience if lease.turn else 2 * self._patience
             self.is_stuck = self._waited >= patience
             return
@@ -113,20 +113,20 @@ class Waiter:
         else:
             self._since.add(lease.turn)
             if self._lease.turn in self._since and self._waited < _NEARLY * self._patience:
-                self._ended += _MOST_BRIEF if self._looks > 1 else 1
+                self._ended += _MOST_BRIEF if self._reads > 1 else 1
             self.in_vain = self._ended >= _MOST_BRIEF
         self._lease = lease
-        self._looks = 1
+        self._reads = 1
         self._waited = 0.0
 
     def pause(self) -> float:
-        """Return for how many seconds to wait before the next look."""
+        """Return how many seconds to wait before the next read."""
         self._pause = min(self._pause * 1.5, LONGEST_WAIT) * random.uniform(0.75, 1.0)
         self._waited += self._pause
         return self._pause
 
     def saw(self, lookup: Lookup | None) -> None:
-        """Learn what is current."""
+        """Note the current generations."""
         if lookup is not None:
             self._seen.add(lookup.generations)
 
@@ -149,7 +149,7 @@ class Waiter:
 
     @property
     def over(self) -> bytes:
-        """The turn that may be taken over; none: it has time left."""
+        """The turn that may be taken over; empty: its time is not over."""
         return self._lease.turn if self.is_over else b""
 
     def renew(self) -> None:

@@ -1,4 +1,4 @@
-"""What is looked up: an entry, its scopes, and what one look at it saw."""
+"""An entry, its scopes, and the result of a lookup."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """The place of one call's value: which function, which arguments, what invalidates it."""
+    """Identifies the value of one call, and the scopes that invalidate it."""
 
     function: str
     """Module and qualified name."""
     address: bytes
-    """`ADDRESS_SIZE` bytes that stand for region, function and arguments."""
+    """`ADDRESS_SIZE` bytes: a hash of region, function and arguments."""
     scopes: tuple[str, ...]
     """Names of the generations the entry depends on; its own is the first."""
 
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 def address_of(*parts: bytes) -> bytes:
-    """Return the address that stands for ``parts`` (unambiguous, fixed size)."""
+    """Return the hash of ``parts``. It has a fixed size, and other parts have another hash."""
     digest = hashlib.blake2b(digest_size=ADDRESS_SIZE)
     for part in parts:
         digest.update(b"%d:" % len(part))
@@ -58,16 +58,16 @@ def tag_scope(tag: str) -> str:
 
 
 class Lookup(NamedTuple):
-    """What one look into the store saw, all of it at or after the look began."""
+    """The result of one lookup. The store read all of it after the lookup began."""
 
     record: Record | None
-    """The entry's record, authenticated; None where there is none."""
+    """The entry's record, authenticated; None if there is none."""
     generations: tuple[bytes | None, ...]
-    """The current ones, in the order of the entry's scopes; None where there is none."""
+    """The current generations, in the order of the entry's scopes; None for a missing one."""
     refused: bool = False
-    """Whether something was there that is no record of this application."""
+    """Whether the stored bytes were not a record of this application."""
 
     @property
     def is_current(self) -> bool:
-        """Whether the record was loaded under the generations that still hold."""
+        """Whether the record was loaded under the generations that are current now."""
         return self.record is not None and self.record.generations == self.generations

@@ -1,10 +1,10 @@
 """For how long a value is served.
 
-What is configured now counts, for entries that are stored already too: whoever changes a number
-sees what it does from the next call on. A record's own ``expire`` is what its writer had
-configured; it tells the store for how long to keep it, and sweeps when to remove it. So a
-shortened expiry holds at once, and a lengthened one holds for every entry that the store still
-has. Invalidations have nothing to do with it: no expiry serves what was invalidated.
+The present configuration counts, even for entries that are stored already: a changed number takes
+effect at the next call. A record's own ``expire`` is the number that its writer had configured. It
+tells the store how long to keep the record, and maintenance when to remove it. So a shorter expiry
+takes effect at once, and a longer one for every entry that the store still has. Invalidations are
+independent of this: an invalidated value is never served, whatever its expiry.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a function says of its entries."""
+    """For how long the values of a function are served, and which are stored."""
 
     expire: float
     """Seconds; infinity: never."""
     grace: float
     """Seconds after ``expire`` for which the old value is served while one caller loads."""
     early: float = 0.0
-    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
+    """How early a value is renewed before it expires; 0: never early, 1: the best time."""
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
 
     @property
     def usable_for(self) -> float:
-        """How many seconds after it was stored a record may be served while, or because, no new
-        value is to be had."""
+        """How many seconds after it was stored a record may be served, during a load or after a
+        failed one."""
         return self.expire + self.grace
 
     def head_start(self, record: Record) -> float:

@@ -1,4 +1,4 @@
-"""What stands for no value where None is one."""
+"""A value that means "no value", where None is a value."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
-"""Stands for no value; None is a value."""
+"""Means that there is no value; None is a value."""

@@ -1,4 +1,4 @@
-"""Files that appear whole, or not at all."""
+"""Writing files that appear complete, or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reported(kind: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def arriving(folder: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file in ``folder``; it is gone afterwards unless it was moved."""
+    """Yield a new file in ``folder``. It is removed afterwards unless it was moved."""
     with reported("write"):
         path = folder / os.urandom(16).hex()
         try:
@@ -40,7 +40,7 @@ def arriving(folder: Path) -> Iterator[IO[bytes]]:
     try:
         yield file
     finally:
-        # What a full disk did not take, closing tries to write once more.
+        # If the disk is full, closing fails as well: it writes the rest.
         with contextlib.suppress(OSError):
             file.close()
         with contextlib.suppress(OSError):
@@ -48,8 +48,8 @@ def arriving(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:
-    """Rename a file into place, over what is there; ``durable``: both its bytes and its name are
-    on disk when this returns, and its bytes before its name."""
+    """Rename a file to ``target``, and replace a file there. ``durable``: its bytes and its name
+    are on disk when this returns, the bytes before the name."""
     file.flush()
     if durable:
         os.fsync(file.fileno())
@@ -63,7 +63,7 @@ def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:
 
 
 def make_folder(folder: str, *, durable: bool) -> None:
-    """Make a folder, and those above it that are missing."""
+    """Make a folder and its missing parents."""
     above = os.path.dirname(folder)
     if above and not os.path.isdir(above):
         make_folder(above, durable=durable)
@@ -74,7 +74,7 @@ def make_folder(folder: str, *, durable: bool) -> None:
 
 
 def link(source: str, target: str) -> None:
-    """Give a file a second name. Raises FileNotFoundError when there is no such file."""
+    """Give a file a second name. Raises FileNotFoundError if there is no such file."""
     try:
         os.link(source, target)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Locks among the threads and processes of one host: one file each, of which there are few.
+"""Locks among the threads and processes of one host: one file for each lock.
 
-Each lock opens its file anew, so that threads exclude each other as processes do (``flock`` locks
-the open file), and gives it back by name, so that a child forked meanwhile cannot keep it
-(`beaker_regions.runtime.forking`). The kernel gives it back when its holder dies, however it dies.
+Each time a lock is taken, its file is opened again. So threads exclude each other as processes do:
+``flock`` locks the open file. It is unlocked explicitly, so that a child that was forked in between
+cannot keep it (`beaker_regions.runtime.forking`). The kernel unlocks it if its holder dies.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST = 2.0
-"""Seconds to wait for a holder; all hold a lock for less than a thousandth of that, unless one
-was stopped."""
+"""Seconds to wait for the holder. A holder needs less than a thousandth of that, unless it was
+stopped."""
 _PAUSE = 0.001
 
 
 @contextlib.contextmanager
 def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
-    """Yield the descriptor of the file at ``path``, made if it is missing, while nobody else has
-    it. Raises OSError, a TimeoutError after ``longest`` seconds."""
+    """Lock the file at ``path``, which is made if it is missing, and yield its descriptor. Raises
+    OSError, and TimeoutError after ``longest`` seconds."""
     deadline = time.monotonic() + longest
     while True:
         descriptor = _opened(path)
         with forking.unshared(descriptor):
             take(descriptor, fcntl.LOCK_EX, deadline)
-            # Removed in the meantime, it would lock nobody else out.
+            # If the file was removed in between, its lock excludes no other process.
             if _is_at(descriptor, path):
                 yield descriptor
                 return
@@ -57,13 +57,15 @@ def _opened(path: str) -> int:
 
 
 def take(descriptor: int, how: int, deadline: float) -> None:
-    """Lock an open file, ``how`` as for `fcntl.flock`; wait until ``deadline``, of the monotonic
-    clock, in seconds. Raises OSError, a TimeoutError when it is over."""
+    """Lock an open file, ``how`` as for `fcntl.flock`. Wait until ``deadline``, in seconds of the
+    monotonic clock. Raises OSError, and TimeoutError at the deadline."""
     while True:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise TimeoutError("whoever has its lock does not give it back") from None
+                raise TimeoutError(
+                    "another process holds the lock, and does not give it back"
+                ) from None
             time.sleep(_PAUSE * random.uniform(0.1, 1.0))

@@ -1,8 +1,8 @@
-"""What a forked child must not have of its parent: locks that another thread of it has.
+"""Forks: a child must not inherit the locks that the parent's other threads hold.
 
-A fork copies a lock of Python's as it is: one that is taken at that moment would never be given
-back in the child. And it copies descriptors: a lock of a file belongs to all of its descriptors
-(``flock``, ``F_OFD_SETLK``), so it would last as long as the child does.
+A fork copies Python's locks in their present state: a lock that is held at that moment would never
+be released in the child. It also copies descriptors. A file's lock belongs to all descriptors of
+the open file (``flock``, ``F_OFD_SETLK``), so it would last as long as the child.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Forked(Protocol):
-    """What has something to do in a child."""
+    """An object that has to be reset in a child."""
 
     def after_fork(self) -> None:
-        """Begin anew: nothing is taken that another thread of the parent had."""
+        """Reset: replace locks that another thread of the parent may have held."""
 
 
 _forked: WeakSet[Forked] = WeakSet()
@@ -39,9 +39,8 @@ def _unlock(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def unshared(descriptor: int, unlock: Callable[[int], None] = _unlock) -> Iterator[None]:
-    """Let a descriptor be locked in this block, at whose end it is unlocked (``flock``, unless
-    ``unlock`` says how) and closed. A child that another thread forks meanwhile closes it at
-    once."""
+    """At the end of this block, unlock a descriptor, by ``unlock``, and close it. If another thread
+    forks within the block, the child closes it at once."""
     _locked.add(descriptor)
     try:
         yield
@@ -50,7 +49,7 @@ def unshared(descriptor: int, unlock: Callable[[int], None] = _unlock) -> Iterat
         if descriptor in _locked:
             _locked.discard(descriptor)
             try:
-                # Closing is not enough where a child has not come to close it yet.
+                # Closing is not enough if a child has not closed its copy yet.
                 unlock(descriptor)
             finally:
                 os.close(descriptor)

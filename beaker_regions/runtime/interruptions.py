@@ -1,5 +1,5 @@
-"""Exceptions that a signal handler raised in the middle of something else: a job's time limit, for
-one. They belong to whoever set the handler, and are no failure of what was being done."""
+"""Exceptions that a signal handler raises in the middle of other code, such as a job's time limit.
+The code that set the handler expects them. They are not a failure of the interrupted code."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether a signal handler raised ``error``. To be asked where many kinds of exceptions are
-    taken for a failure."""
+    """Whether a signal handler raised ``error``. Call it where many kinds of exceptions are handled
+    as a failure."""
     handlers = _handlers()
     at = error.__traceback__
     while at is not None:

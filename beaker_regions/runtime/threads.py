@@ -1,7 +1,7 @@
-"""Threads for what coroutines ask of stores.
+"""Threads in which coroutines ask stores.
 
-Those of asyncio belong to the application: what it does there for seconds would hold up each hit,
-and what waits there for a coroutine would wait for ever.
+The threads of asyncio belong to the application. Its long jobs there would delay every hit, and a
+job that waits there for a coroutine could wait for ever.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions.runtime.threads")
 
 LIMIT = 32
-"""Threads in a process at the most; each has connections of its own."""
+"""Most threads in a process; each has its own connections."""
 AT_EXIT = 1.0
-"""Seconds for which a process that ends waits for what is being done, such as a lease that is
-given back."""
+"""Seconds for which an ending process waits for running jobs, such as the release of a lease."""
 
 
 class Job:
-    """Something that a thread does for somebody, who may go away meanwhile."""
+    """A function that a thread runs for a caller, which may end before it."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function = function
@@ -42,7 +41,7 @@ class Job:
         self.error: BaseException | None = None
 
     def __call__(self) -> None:
-        """Do it; the outcome is kept."""
+        """Run the function, and keep its result or error."""
         self.is_begun = True
         try:
             self.value = self._function()
@@ -51,9 +50,9 @@ class Job:
         self.end()
 
     def end(self) -> None:
-        """Tell everybody that it is done."""
+        """Mark it as done, and call the functions that wait for that."""
         self.is_done = True
-        # Each is told once, whoever comes first: this thread, or who asks at this moment.
+        # Each is called once, by this thread or by one that calls `then` at this moment.
         while self._then:
             try:
                 function = self._then.popleft()
@@ -62,16 +61,16 @@ class Job:
             function()
 
     def then(self, function: Callable[[], object]) -> None:
-        """Call ``function`` when it is done, which may be now; in any thread."""
+        """Call ``function`` when it is done, which may be now, in any thread."""
         self._then.append(function)
         if self.is_done:
             self.end()
 
 
 class Threads:
-    """Threads that are made when they are needed, and stay.
+    """Threads that are started when they are needed, and stay.
 
-    Nothing here takes a lock: a finalizer may ask for something to be done, at any moment.
+    Nothing here takes a lock: a finalizer may call `do` at any moment.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -83,26 +82,26 @@ class Threads:
     def after_fork(self) -> None:
         self._work: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._undone: deque[None] = deque()
-        """As many as there is to do, or being done."""
-        self._places: deque[None] = deque([None] * self._limit)
-        """As many as there are threads that could be made."""
+        """One item for each job that waits or runs."""
+        self._unused: deque[None] = deque([None] * self._limit)
+        """One item for each thread that may still be started."""
 
     def do(self, work: Callable[[], object]) -> None:
-        """Let a thread do this soon. Raises RuntimeError when there is none and none can be
-        made."""
+        """Let a thread do this soon. Raises RuntimeError if there is no thread and none can be
+        started."""
         self._undone.append(None)
         self._work.put(work)
-        if len(self._undone) <= self._limit - len(self._places):
+        if len(self._undone) <= self._limit - len(self._unused):
             return
         try:
-            self._places.pop()
+            self._unused.pop()
         except IndexError:
-            return  # who is ready first does it
+            return  # the next free thread does it
         try:
             _thread.start_new_thread(self._run, (self._work, self._undone))
         except RuntimeError:
-            self._places.append(None)
-            if len(self._places) == self._limit:
+            self._unused.append(None)
+            if len(self._unused) == self._limit:
                 raise
 
     @staticmethod
@@ -120,13 +119,13 @@ class Threads:
 
 
 def do_apart(work: Callable[[], object]) -> None:
-    """Let a thread of its own do what is the application's, and may take long, or wait for what
-    other threads do. Raises RuntimeError when none can be made."""
+    """Run code of the application in a thread of its own: it may take long, or wait for other
+    threads. Raises RuntimeError if none can be started."""
     _thread.start_new_thread(_do, (work,))
 
 
 def in_this_context(work: Callable[[], object]) -> Callable[[], object]:
-    """Return ``work`` with the context variables as they are here, wherever it is done."""
+    """Return ``work``, bound to a copy of the present context variables."""
     return functools.partial(contextvars.copy_context().run, work)
 
 
@@ -134,7 +133,7 @@ def _do(work: Callable[[], object]) -> None:
     try:
         work()
     except Exception:
-        logger.exception("what a coroutine has left behind failed")
+        logger.exception("a job that a coroutine left behind failed")
 
 
 of_coroutines = Threads()

@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "invalidate_tags of a number": (
         lambda c: c.invalidate_tags(7),
         ConfigurationError,
-        "7 is no tag",
+        "7 is not a tag",
     ),
     # -- calls
     "too many arguments": (
