@@ -1,4 +1,4 @@
-"""What is cached where, and for how long. The only file to open to tune anything.
+"""The configuration of the cache: regions, their stores and their expiry.
 
 An application function opts in:
 
@@ -24,24 +24,24 @@ VAR = Path(__file__).parent / "var"
 
 cache_opts = {
     "cache.regions": "functions, files",
-    # What stands here holds for every region; a region's own line wins.
+    # Options without a region's name are those of every region; a region's own option wins.
     "cache.type": "file",
     "cache.data_dir": os.environ.get("REGIONS_DATA_DIR", VAR / "regions"),
-    # Of each region on disk; the least recently used go first.
+    # The limit of each region on disk; the least recently used entries are removed first.
     "cache.size_limit": 2 * 1024**3,  # bytes
     "cache.secret": [secret_key(VAR / "secret_key"), *other_secret_keys()],
-    # Results of queries. Invalidated when their data changes, so expiry is only a backstop:
-    # longer saves loads, shorter frees memory.
+    # Results of queries. They are invalidated when their data changes, so the expiry affects only
+    # the number of loads (longer: fewer) and the memory in use (shorter: less).
     "cache.functions.expire": 60 * 60,  # seconds
-    # Imported files. Expired ones are fetched again from where they came.
+    # Imported files. An expired file is fetched again from its origin.
     "cache.files.expire": 5 * 24 * 60 * 60,  # seconds
-    # A copy that has expired is better than none: it is served while it is fetched again, and for
-    # as long as where it came from is away, for a month.
+    # For this time after its expiry, a file is served while it is fetched again, or while its
+    # origin is unavailable.
     "cache.files.grace": 30 * 24 * 60 * 60,  # seconds
     "cache.files.size_limit": 20 * 1024**3,  # bytes
-    # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment put "functions" on memcached.
+    # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment puts "functions" on memcached.
     **memcached_options("functions"),
-    # REGIONS_FUNCTIONS_EXPIRE, REGIONS_FILES_EXPIRE (seconds, or none) override what stands above.
+    # REGIONS_FUNCTIONS_EXPIRE and REGIONS_FILES_EXPIRE (seconds, or none) override the expiry.
     **expiry_options("functions", "files"),
 }
 

@@ -1,4 +1,7 @@
-"""Multi-region caching on Beaker, with invalidation that holds under races and faults."""
+"""Multi-region caching on Beaker: after an invalidation, no read returns an older value.
+
+An application imports everything from here, and for Django from `beaker_regions.django`.
+"""
 
 from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.counters import Counter

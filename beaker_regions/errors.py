@@ -1,4 +1,4 @@
-"""Every error this library raises, under one base class."""
+"""The errors of this library. All derive from `CacheError`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ if TYPE_CHECKING:
 
 
 class CacheError(BeakerException):  # type: ignore[misc]
-    """Base of every error of this library."""
+    """Base class of all errors of this library.
+
+    Example::
+
+        try:
+            carts.update(user.pk, add_pears)
+        except CacheError as error:
+            logger.warning("not updated: %s", error)
+    """
 
 
 class ConfigurationError(CacheError, ValueError):
-    """A region, option or value that cannot be used; raised when the regions are configured."""
+    """A region, an option or its value cannot be used. Raised while regions are configured."""
 
 
 class UnkeyableArgumentError(CacheError, TypeError):
@@ -24,27 +32,33 @@ class UnkeyableArgumentError(CacheError, TypeError):
 
 
 class NotContentError(CacheError, TypeError):
-    """An iterator of something else than bytes was returned: it can be read once, by one caller."""
+    """A cached function returned an iterator of other things than bytes, which can be read once."""
 
 
 class StoreUnavailableError(CacheError):
-    """A store did not do what it was asked: away, hung, full, or answering nonsense.
+    """A store failed: it is unreachable, hangs, is full, or gives a wrong answer.
 
-    Never reaches the caller of a cached function: the region counts it, logs it, and lets the
-    function run. ``kind`` is the short name under which it is counted.
+    The caller of a cached function never sees it: the region counts it, logs it, and runs the
+    function. ``kind`` is the short name under which it is counted.
     """
 
     def __init__(self, kind: str, message: str) -> None:
+        """Make the error.
+
+        Args:
+            kind: The short name under which it is counted.
+            message: What went wrong, with the server or file.
+        """
         super().__init__(message)
         self.kind = kind
 
 
 class ContendedError(CacheError):
-    """A value was changed by others as often as an update was tried."""
+    """An update of a value was given up: others changed the value at every attempt."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a hint for a mistyped name: the nearest valid one, or all of them."""
+    """Return a hint for a mistyped name: the nearest valid name, or all valid names."""
     names = sorted(valid)
     close = get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""The regions of an application: Beaker's manager, with this library's engine."""
+"""The cache manager of an application: Beaker's `CacheManager` on this library's engine."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ R = TypeVar("R")
 
 
 class RegionDecorator(Protocol):
-    """What `CacheManager.region` returns: turns a function into its cached form."""
+    """The decorator that `CacheManager.region` returns. It makes a function a cached one."""
 
     @overload
     def __call__(  # type: ignore[overload-overlap]
@@ -68,12 +68,46 @@ class RegionDecorator(Protocol):
 
 
 class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
-    """Regions by name, and the functions that are kept in them.
+    """The regions of an application, and the functions whose results they store.
 
-    Takes what `parse_cache_config_options` returns. Raises ConfigurationError.
+    A manager is a mapping of regions by name: ``cache["functions"]`` is a `Region`.
+
+    Example:
+        >>> import tempfile
+        >>> from beaker_regions import CacheManager, parse_cache_config_options
+        >>> cache = CacheManager(
+        ...     **parse_cache_config_options(
+        ...         {
+        ...             "cache.regions": "functions",
+        ...             "cache.functions.type": "file",
+        ...             "cache.functions.data_dir": tempfile.mkdtemp(),
+        ...             "cache.functions.secret": "keep this one secret",
+        ...             "cache.functions.expire": 3600,  # seconds
+        ...         }
+        ...     )
+        ... )
+        >>> @cache.region("functions", tags=["list:{list_id}"])
+        ... def titles_of(list_id: int) -> list[str]:
+        ...     print("loading", list_id)
+        ...     return ["Buy milk"]
+        >>> titles_of(1), titles_of(1)
+        loading 1
+        (['Buy milk'], ['Buy milk'])
+        >>> cache.invalidate_tags("list:1")
+        >>> titles_of(1)
+        loading 1
+        ['Buy milk']
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        """Open the configured regions.
+
+        Args:
+            **kwargs: The result of `parse_cache_config_options`.
+
+        Raises:
+            ConfigurationError: An option cannot be used. The message names region and option.
+        """
         super().__init__(**kwargs)
         configured = kwargs.get("cache_regions", {})
         options = [check(name, given) for name, given in configured.items()]
@@ -81,7 +115,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         self._regions = {each.name: open_region(each) for each in options}
         self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
         """Every decorated function, by name."""
-        # What Beaker's own front, such as its cache_region(), makes of our regions is ours too.
+        # Beaker's own API, such as its cache_region(), then also uses this library's stores.
         own = {
             each.name: cache_options(self._regions[each.name], each, self.functions.__contains__)
             for each in options
@@ -91,7 +125,17 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         beaker.cache.cache_regions.update(own)
 
     def __getitem__(self, region: str) -> Region:
-        """Return a region by name. Raises ConfigurationError."""
+        """Return a region by name.
+
+        Args:
+            region: The name, as in ``cache.regions``.
+
+        Returns:
+            The region.
+
+        Raises:
+            ConfigurationError: There is no such region.
+        """
         try:
             return self._regions[region]
         except KeyError:
@@ -114,10 +158,41 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         warm: Callable[[], Iterable[Any]] | None = None,
         **unknown: Never,
     ) -> RegionDecorator:
-        """Decorate a function so that its results are kept in ``region``.
+        """Return a decorator: the results of the function are stored in ``region``.
 
-        Arguments are told apart by value and type (`beaker_regions.entries.keys`). The options are
-        those of `FunctionOptions`; expire and grace are seconds, or timedeltas.
+        Arguments are compared by value and type: ``f(1)`` and ``f(True)`` are two entries.
+        The function may be a coroutine function, a method, or a class or static method.
+
+        Args:
+            region: The name of the region.
+            *names: Labels that distinguish functions of the same module and name.
+            tags: Names for `invalidate_tags`: templates over the arguments, such as
+                ``"list:{list_id}"``, or a function of the arguments that returns a list of names.
+            expire: Seconds (or a timedelta) for which a value is served. None: the region's.
+            grace: Seconds (or a timedelta) after ``expire`` for which the stale value is served
+                while one caller loads, or while loads fail. None: the region's.
+            early: How eagerly a value is loaded again before it expires, from 0 (never) to 10;
+                1 is best for most. None: the region's.
+            key: A function of the arguments. Its result is the key, instead of the arguments.
+            ignore: Names of parameters that are not part of the key.
+            store_if: A function of the loaded value: whether to store it. None: always.
+            version: Change it when the meaning of a value changes. Values of another version are
+                not used; an invalidation reaches the values of all versions.
+            warm: A function without arguments. It returns the calls that ``manage.py regions
+                warm`` loads, in the form that `CachedFunction.many` takes.
+            **unknown: No other option exists; one is an error that names the nearest.
+
+        Returns:
+            A decorator that makes a `CachedFunction`, or of a coroutine function an
+            `AsyncCachedFunction`.
+
+        Raises:
+            ConfigurationError: The region does not exist, or an option cannot be used.
+
+        Example::
+
+            @cache.region("functions", "v2", tags=["list:{list_id}"], expire=60)
+            def tasks_of(list_id: int) -> list[str]: ...
         """
         if not isinstance(region, str):
             raise ConfigurationError(
@@ -135,24 +210,72 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         return self._decorator(self[region], self.options[region], options)
 
     def counter(self, region: str, name: str, *key: Any, expire: float | None = None) -> Counter:
-        """Return the counter ``name`` for ``key`` (arguments as of a function) in ``region``.
+        """Return a counter.
 
-        ``expire``: seconds after which it begins anew; None: never.
+        Args:
+            region: The name of the region that stores it; of type ``file`` or ``ext:memcached``.
+            name: The name of the counter.
+            *key: What is counted, such as a user's id. Each key is a counter of its own.
+            expire: Seconds after its first `Counter.add` at which the counter returns to 0.
+                None: never.
+
+        Returns:
+            The counter. It is made without a request to the store.
+
+        Raises:
+            ConfigurationError: The region does not exist, cannot count, or ``expire`` is no time.
+            UnkeyableArgumentError: A part of ``key`` has no stable key.
+
+        Example::
+
+            failures = cache.counter("functions", "sign-in", address, expire=15 * 60)
         """
         return Counter(self[region], name, key, _lifetime(f"counter {name!r}", expire))
 
     def values(self, region: str, name: str, *, expire: float | None = None) -> Values[Any, Any]:
-        """Return the values ``name`` in ``region``, which the application sets itself.
+        """Return a collection of values that the application sets itself.
 
-        ``expire``: seconds for which one lives; None: as the region says.
+        Args:
+            region: The name of the region that stores them; of type ``file`` or
+                ``ext:memcached``.
+            name: The name of the collection.
+            expire: Seconds for which a value is stored. None: the region's ``expire``.
+
+        Returns:
+            The values. They are opened without a request to the store.
+
+        Raises:
+            ConfigurationError: The region does not exist, cannot change a value in one step, or
+                ``expire`` is no time.
+
+        Example::
+
+            carts = cache.values("functions", "carts", expire=60 * 60)
+            carts.update(user.pk, lambda cart: (*cart, "pears"), default=())
         """
         default = self.options[self[region].name].expire
         own = default if expire is None else _lifetime(f"values {name!r}", expire)
         return Values(self[region], name, own)
 
     def cache(self, *names: str, **options: Any) -> RegionDecorator:
-        """As `region`, for a function of no configured region: ``options`` are those of a region,
-        on top of what is configured for all."""
+        """As `region`, for a function that belongs to no configured region.
+
+        Args:
+            *names: Labels that distinguish functions of the same module and name.
+            **options: Options of a region. Those that are not given are the ones configured for
+                all regions.
+
+        Returns:
+            A decorator, as that of `region`.
+
+        Raises:
+            ConfigurationError: An option cannot be used.
+
+        Example::
+
+            @cache.cache("squares", type="file", data_dir="/var/cache/site", expire=60)
+            def square(number: int) -> int: ...
+        """
         where, own = anonymous_region(shared_by(self.kwargs, options))
         return self._decorator(where, own, FunctionOptions(names))
 
@@ -173,8 +296,25 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         return decorate
 
     def get_cache(self, name: str, **kwargs: Any) -> beaker.cache.Cache:
-        """Return one of Beaker's caches, by its name; ``kwargs`` are its options, on top of what
-        is configured for all. The types ext:memcached and file are this library's."""
+        """Return one of Beaker's caches.
+
+        The types ``ext:memcached`` and ``file`` use this library's stores.
+
+        Args:
+            name: The name of the cache.
+            **kwargs: Its options. Those that are not given are the ones configured for all.
+
+        Returns:
+            A ``beaker.cache.Cache``.
+
+        Raises:
+            ConfigurationError: An option cannot be used.
+
+        Example::
+
+            prices = cache.get_cache("prices", type="file", data_dir="/var/cache/site")
+            prices.get_value("milk", createfunc=fetch_price)
+        """
         if kwargs.get("type", self.kwargs.get("type")) not in BUILTIN_TYPES:
             return super().get_cache(name, **kwargs)
         given = dict(kwargs)
@@ -186,47 +326,124 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         return cache
 
     def _cache_of_type(self, name: str, former: Config, /, **options: Any) -> beaker.cache.Cache:
-        """Return a cache of another type than one with the options ``former``, of which those
-        serve that any type has."""
+        """Return a cache of another type, with those of the former options that every type has."""
         common = {key: value for key, value in former.items() if key in COMMON}
         return self.get_cache(name, **{**common, **options})
 
     def invalidate(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        """Invalidate one call of a function that `cache` has decorated; ``args`` as for
-        `region_invalidate`. ``kwargs``, which Beaker has for the options, are not needed."""
+        """Invalidate one call of a function decorated with `cache`, in Beaker's way.
+
+        ``function.invalidate(...)`` says the same more plainly.
+
+        Args:
+            function: The decorated function, or its name.
+            *args: The labels given to the decorator, then the arguments of the call.
+            **kwargs: Not used. Beaker passes the options of the cache here.
+
+        Raises:
+            ConfigurationError: This manager has not decorated the function.
+
+        Example::
+
+            cache.invalidate(square, "squares", 3)
+        """
         self.region_invalidate(function, None, *args)
 
     def invalidate_tags(self, *tags: str) -> None:
-        """Let no later read see an entry, of any region, that has one of ``tags`` as it was."""
+        """Invalidate every entry that has one of the tags, in all regions of this manager.
+
+        No read that starts afterwards returns a value from before, in any process on any host.
+        Inside a database transaction this happens at the commit; until then the transaction
+        itself does not use those entries.
+
+        Args:
+            *tags: Tags as the templates make them, such as ``"list:1"``.
+
+        Example::
+
+            cache.invalidate_tags("list:1", "user:7")
+        """
         invalidate_tags(self._regions.values(), tags)
 
     def invalidate_region(self, region: str) -> None:
-        """Let no later read see any entry of ``region`` as it was."""
+        """Invalidate every entry of one region, whatever their number.
+
+        Args:
+            region: The name of the region.
+
+        Raises:
+            ConfigurationError: There is no such region.
+
+        Example::
+
+            cache.invalidate_region("functions")
+        """
         self[region].invalidate_everything()
 
     def clear(self) -> None:
-        """Let no later read see any entry, of any region, as it was. What lies on disk is removed
-        by ``manage.py regions clear``, or when room is needed."""
+        """Invalidate every entry of every region of this manager.
+
+        Files stay on disk until ``manage.py regions clear`` removes them, or until their room is
+        needed. No read uses them.
+
+        Example::
+
+            cache.clear()
+        """
         invalidate_all(self._regions.values())
 
     def bypassed(self) -> AbstractContextManager[None]:
-        """Return a block in which functions run, pages and fragments are made, as if nothing were
-        stored, and nothing is; of every region and manager, for this thread or task alone.
-        `refresh` still stores, invalidations have their effect, and values, counters and sessions
-        are as always."""
+        """Return a block in which functions, pages and fragments neither read nor store anything.
+
+        This holds for all regions of all managers, for this thread or task alone. Inside the
+        block `CachedFunction.refresh` still stores, and invalidations take effect. Values,
+        counters and sessions work as usual.
+
+        Returns:
+            A context manager.
+
+        Example::
+
+            with cache.bypassed():
+                tasks_of(1)  # runs the function
+        """
         return bypassed()
 
     def deferred_invalidation(self) -> AbstractContextManager[None]:
-        """Return a block for bulk changes: what is invalidated in it is collected, and delivered
-        once at its end, or at the commit if that comes later. Until then the block itself uses
-        nothing of what it has invalidated, and others may see it as it was."""
+        """Return a block for bulk changes: its invalidations are collected and applied together.
+
+        They are applied at the end of the block, or at the commit if that comes later. Until then
+        the block itself does not use an entry that it has invalidated, and other threads may
+        still read the former value.
+
+        Returns:
+            A context manager.
+
+        Example::
+
+            with cache.deferred_invalidation():
+                for task in tasks:
+                    cache.invalidate_tags(f"list:{task.list_id}")
+        """
         return deferred_invalidation()
 
     def region_invalidate(self, namespace: Any, region: str | None, *args: Any) -> None:
-        """Invalidate one call of a decorated function, as Beaker's API has it: ``args`` are the
-        names given to the decorator, then the call's arguments.
+        """Invalidate one call of a decorated function, in Beaker's way.
 
-        Raises ConfigurationError for what was not decorated by this manager.
+        ``function.invalidate(...)`` says the same more plainly.
+
+        Args:
+            namespace: The decorated function, or its name.
+            region: The name of its region. None: that of the function.
+            *args: The labels given to the decorator, then the arguments of the call.
+
+        Raises:
+            ConfigurationError: This manager has not decorated the function, or the region or the
+                labels are not the function's.
+
+        Example::
+
+            cache.region_invalidate(tasks_of, "functions", 1)
         """
         function = self.functions.get(getattr(namespace, "name", namespace))
         if function is None and hasattr(namespace, "_arg_namespace"):
@@ -234,18 +451,20 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             super().region_invalidate(namespace, region, *args)
             return
         if function is None or (region is not None and region != function.region.name):
-            raise ConfigurationError(f"{namespace!r} is no function cached in region {region!r}")
+            raise ConfigurationError(
+                f"{namespace!r} is not a function that is cached in region {region!r}"
+            )
         names, call = args[: len(function.names)], args[len(function.names) :]
         if names != function.names:
             raise ConfigurationError(
-                f"{function.name}: its names are {function.names}, not {names}"
+                f"{function.name}: the labels of its decorator are {function.names}, not {names}"
             )
         function.region.invalidate(function.entry(*call).own_scope)
 
 
 def _meant_by(option: str) -> str:
     if option in ("timeout", "ttl", "expires", "expiretime", "expiry", "max_age"):
-        return "for how long values are served is said with expire= (seconds)"
+        return "use expire= (seconds) to say how long a value is served"
     return nearest(
         option, [field.name for field in fields(FunctionOptions) if field.name != "names"]
     )

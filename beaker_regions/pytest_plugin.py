@@ -1,8 +1,8 @@
-"""The plugin of pytest that comes with the library: tests have regions of their own, in files, and
-each test and each process of pytest-xdist begins with empty ones. ``-p no:regions`` turns it off.
+"""The library's pytest plugin. Tests use regions of their own, in files.
 
-Marks: ``regions_bypassed``: nothing is stored or found stored in this test.
-``regions_as_configured``: managers that this test makes are as they are configured.
+Each test, and each process of pytest-xdist, starts with empty regions. ``-p no:regions`` turns the
+plugin off. Marks: ``regions_bypassed``: this test neither reads nor stores entries.
+``regions_as_configured``: managers that this test makes are not isolated.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Not at the top: whoever measures coverage begins when plugins are loaded, and the library with
-# Beaker is not to be loaded before.
+# The library is imported within functions: measurement of coverage starts when plugins are loaded,
+# and must see the import of the library and of Beaker.
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,8 @@ def pytest_load_initial_conftests() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     for mark in (
-        "regions_bypassed: nothing is stored or found stored in this test",
-        "regions_as_configured: managers that this test makes are as they are configured",
+        "regions_bypassed: this test neither reads nor stores entries",
+        "regions_as_configured: managers that this test makes are not isolated",
     ):
         config.addinivalue_line("markers", mark)
 

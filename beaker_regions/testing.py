@@ -1,4 +1,4 @@
-"""For the tests of applications: regions that are empty, and what a block of code asked of them."""
+"""For the tests of applications: empty regions, and assertions about hits and loads."""
 
 from __future__ import annotations
 
@@ -25,10 +25,16 @@ __all__ = ["as_configured", "assert_hits", "assert_loads", "bypassed", "fresh", 
 
 
 def fresh() -> None:
-    """Let every isolated region of this process be empty: entries, values and counters.
+    """Empty every isolated region of this process: entries, values and counters.
 
-    The pytest plugin, and ``manage.py test``, call it before each test. Regions that a test has
-    made as they are configured are left alone.
+    The pytest plugin and ``manage.py test`` call it before each test. It does not touch regions
+    that a test has made within `as_configured`.
+
+    Example::
+
+        fresh()
+        with assert_loads(1):
+            tasks_of(1)
     """
     former = isolation.folder()
     now = isolation.next_folder()
@@ -56,8 +62,16 @@ def _empty(region: Region, folder: Path) -> None:
 
 @contextmanager
 def as_configured() -> Iterator[None]:
-    """A block in which managers are made as they are configured: of a test that makes its own,
-    in a folder of its own. Processes that it starts have theirs as configured, too."""
+    """Make managers in this block exactly as they are configured, and not isolated.
+
+    It is for a test that makes a manager of its own, in a folder of its own. It holds for the
+    processes that the test starts, too.
+
+    Example::
+
+        with as_configured():
+            cache = CacheManager(**parse_cache_config_options(options))
+    """
     former = os.environ.get(isolation.VARIABLE)
     os.environ[isolation.VARIABLE] = ""
     try:
@@ -70,8 +84,19 @@ def as_configured() -> Iterator[None]:
 
 @contextmanager
 def assert_hits(number: int) -> Iterator[None]:
-    """A block in which that many calls find their value stored, in all regions of this process.
-    Raises AssertionError at its end."""
+    """Assert that this number of calls in the block find a stored value, in all regions together.
+
+    Args:
+        number: The expected number of hits, in this process.
+
+    Raises:
+        AssertionError: Another number was counted. Raised at the end of the block.
+
+    Example::
+
+        with assert_hits(1):
+            tasks_of(1)
+    """
     before = _counted("hits")
     yield
     _compare("hits", number, before)
@@ -79,8 +104,19 @@ def assert_hits(number: int) -> Iterator[None]:
 
 @contextmanager
 def assert_loads(number: int) -> Iterator[None]:
-    """A block in which cached functions, pages and fragments are computed that often. Raises
-    AssertionError at its end."""
+    """Assert that cached functions, pages and fragments are computed this number of times.
+
+    Args:
+        number: The expected number of loads, in this process.
+
+    Raises:
+        AssertionError: Another number was counted. Raised at the end of the block.
+
+    Example::
+
+        with assert_loads(0):
+            tasks_of(1)
+    """
     before = _counted("loads")
     yield
     _compare("loads", number, before)

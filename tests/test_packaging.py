@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import importlib.metadata
 import shutil
 import subprocess
@@ -138,3 +140,11 @@ def test_a_type_checker_sees_through_the_decorator(consumer: Path) -> None:
     assert lines[1].startswith('typed.py:3: error: Argument 1 to "invalidate"')
     assert lines[2] == 'typed.py:4: note: Revealed type is "int | None"'
     assert lines[3] == "Found 1 error in 1 file (checked 1 source file)"
+
+
+@pytest.mark.parametrize(
+    "module", ["manager", "config.environment", "config.parsing", "config.secrets"]
+)
+def test_the_examples_of_docstrings_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"beaker_regions.{module}"))
+    assert (found.failed, found.attempted > 0) == (0, True)

@@ -1,4 +1,4 @@
-"""The decorated coroutine function: as `regions.function`, awaited."""
+"""The cached form of a coroutine function: as `beaker_regions.api.function`, awaited."""
 
 from __future__ import annotations
 
@@ -27,46 +27,73 @@ S = TypeVar("S")
 
 
 class AsyncCachedFunction(Cached[P], Generic[P, R]):
-    """A coroutine function whose results are kept in a region.
+    """A coroutine function whose results are stored in a region. `CacheManager.region` makes it.
 
-    As `CachedFunction`, awaited; what talks to the store runs in threads.
+    It has the methods of `CachedFunction`, as coroutine functions. Requests to the store run in
+    threads, so that the event loop never waits for them.
+
+    Example::
+
+        @cache.region("functions")
+        async def price_of(article: str) -> int: ...
+
+
+        await price_of("milk")
+        await price_of.invalidate("milk")
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what `CachedFunction` takes. `CacheManager.region` calls this."""
         super().__init__(*args, **kwargs)
         _mark_coroutine_function(self)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored value, or load it, as `CachedFunction.__call__`.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: Whatever the function raises, if no stale value may be served instead.
+        """
         region = self.region
         call = self._prefix + args
         if not region.enabled:
             return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
-        if tracing.watchers:
-            with tracing.call(region.name, self.name):
-                return await self._called(call, kwargs)
-        return await self._called(call, kwargs)
-
-    async def _called(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        entry = self._entry(call, kwargs)
-        ((reading, value),) = await in_thread(functools.partial(self._look, [entry]))
-        return await self._value(entry, reading, value, call, kwargs)
+        with tracing.call(region.name, self.name):
+            entry = self._entry(call, kwargs)
+            ((lookup, value),) = await in_thread(functools.partial(self._look_up, [entry]))
+            return await self._value(entry, lookup, value, call, kwargs)
 
     async def many(self, calls: Iterable[Any]) -> list[R]:
+        """Return the values of many calls, in their order, as `CachedFunction.many`.
+
+        Args:
+            calls: The calls. Each is the tuple of its arguments, or its only argument if that is
+                not a tuple.
+
+        Returns:
+            One value for each call.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: Whatever the function raises, if no stale value may be served instead.
+        """
         given = [self._prefix + arguments(call) for call in calls]
         if not self.region.enabled:
             return [await self._unstored(await self._function(*call)) for call in given]
-        if tracing.watchers:
-            with tracing.call(self.region.name, self.name, len(given)):
-                return await self._values(given)
-        return await self._values(given)
-
-    async def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
-        entries = [self._entry(call, {}) for call in given]
-        found = await in_thread(functools.partial(self._look, entries))
-        return [
-            await self._value(entry, reading, value, call, {})
-            for entry, (reading, value), call in zip(entries, found, given, strict=True)
-        ]
+        with tracing.call(self.region.name, self.name, len(given)):
+            entries = [self._entry(call, {}) for call in given]
+            found = await in_thread(functools.partial(self._look_up, entries))
+            return [
+                await self._value(entry, lookup, value, call, {})
+                for entry, (lookup, value), call in zip(entries, found, given, strict=True)
+            ]
 
     async def _unstored(self, value: Any) -> Any:
         return (
@@ -75,53 +102,94 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             else value
         )
 
-    def _look(self, entries: list[Entry]) -> list[tuple[Lookup | None, Any]]:
-        """Return what the store has of the entries, and the values that may be served."""
+    def _look_up(self, entries: list[Entry]) -> list[tuple[Lookup | None, Any]]:
+        """Look up entries. Returns each lookup, and its value or MISSING."""
         region = self.region
         return [
-            (reading, region.value_if_fresh(entry, reading, self._policy))
-            for entry, reading in zip(entries, region.look_many(entries), strict=True)
+            (lookup, region.value_if_fresh(entry, lookup, self._policy))
+            for entry, lookup in zip(entries, region.look_many(entries), strict=True)
         ]
 
     async def _value(
         self,
         entry: Entry,
-        reading: Lookup | None,
+        lookup: Lookup | None,
         value: Any,
         call: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> R:
-        region = self.region
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
-            protocol = loading.load(region, entry, reading, self._policy)
-            return await run_async(protocol, load)  # type: ignore[no-any-return]
-        if reading is not None and reading.record is not None:
-            self._stats.hit(entry, reading, reading.record, value)
-        return value  # type: ignore[no-any-return]
+            flow = loading.load(self.region, entry, lookup, self._policy)
+            return await run_async(flow, load)  # type: ignore[no-any-return]
+        return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function, store its value and return it (write-through).
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The new value.
+
+        Raises:
+            Exception: Whatever the function raises.
+        """
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return await self._unstored(await load())  # type: ignore[no-any-return]
-        protocol = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
-        if tracing.watchers:
-            with tracing.call(self.region.name, self.name, 0):
-                return await run_async(protocol, load)  # type: ignore[no-any-return]
-        return await run_async(protocol, load)  # type: ignore[no-any-return]
+        flow = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
+        with tracing.call(self.region.name, self.name, 0):
+            return await run_async(flow, load)  # type: ignore[no-any-return]
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the stored value, and never load.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value, or None if a call would load.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+        """
         value = await in_thread(functools.partial(self._peek, args, kwargs))
         return None if value is MISSING else value
 
     async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself. Nothing is looked up or stored.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            Whatever the function returns.
+
+        Raises:
+            Exception: Whatever the function raises.
+        """
         return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Invalidate one call: no read that starts afterwards returns a value from before.
+
+        Args:
+            *args: The arguments of the call.
+            **kwargs: The arguments of the call.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+        """
         await in_thread(functools.partial(self._invalidate, args, kwargs))
 
     async def invalidate_all(self) -> None:
+        """Invalidate every call of the function, with one write."""
         await in_thread(self._invalidate_all)
 
     @overload

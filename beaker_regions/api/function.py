@@ -1,4 +1,4 @@
-"""The decorated function: called as before, with ways to invalidate, refresh and look."""
+"""The cached form of a function: it is called as before, and can be invalidated and refreshed."""
 
 from __future__ import annotations
 
@@ -50,14 +50,13 @@ S = TypeVar("S")
 
 
 REMEMBERED = 1024
-"""Calls of a function whose entries are remembered: of those with plain arguments, the latest."""
+"""Calls of one function whose entries are remembered: the latest ones with plain arguments."""
 _PLAIN = frozenset((type(None), bool, int, str, bytes))
-"""Types of which equal values of one type are always the same key."""
+"""Types of plain arguments: equal values of one of these types always have the same key."""
 
 
 class _BoundSignature:
-    """What `inspect.signature` shows of a method of an object: that of the function, without
-    ``self``. Of all else it finds the function's own."""
+    """The signature that `inspect.signature` finds for a bound method: without ``self``."""
 
     def __get__(self, cached: Cached[Any] | None, owner: Any) -> inspect.Signature:
         if cached is None or not cached._prefix:
@@ -66,7 +65,7 @@ class _BoundSignature:
 
 
 class Cached(Generic[P]):
-    """What the cached forms of functions and of coroutine functions share."""
+    """The part that `CachedFunction` and `AsyncCachedFunction` have in common."""
 
     __name__: str
     __qualname__: str
@@ -79,7 +78,7 @@ class Cached(Generic[P]):
         options: FunctionOptions,
         default: Policy,
     ) -> None:
-        # First: a function that wraps a decorated one has the attributes of that one.
+        # First, since a function that wraps a decorated one carries the attributes of that one.
         functools.update_wrapper(self, getattr(function, "__func__", function))  # type: ignore[arg-type]
         self._binding: type | None = (
             type(function) if isinstance(function, staticmethod | classmethod) else None
@@ -89,24 +88,24 @@ class Cached(Generic[P]):
         self.region = region
         self.names = options.names
         self.name = name
-        """Module and qualified name, as entries, counters and logs know the function."""
+        """Module and qualified name: the function's name in entries, counters and logs."""
         self._binder = Binder(self._function, options.ignore, name)
-        # The first parameter of a class method is called so (PEP 8).
+        # The first parameter of a class method is called "cls" (PEP 8).
         first = next(iter(self._binder.signature.parameters), "")
         self._takes_class = first == "cls" and self._is_method()
         self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
         self._key = options.key
         self._policy = options.policy(name, default)
         self.warm = options.checked_warm(name)
-        """Returns the calls that are worth loading in advance; None: nobody knows."""
-        # A changed signature is another function: its arguments mean something else.
+        """A function that returns the calls to load in advance; None: warm= was not given."""
+        # A function with a changed signature is another function: its arguments mean another thing.
         identity = (name, str(options.version), *self._binder.signature.parameters)
         self._identity = encode((region.name, *identity))
-        # Of all versions: releases that run side by side invalidate for each other.
+        # The same for all versions: releases that run side by side invalidate for each other.
         self._shared = encode((region.name, name))
         self._scope = function_scope(region.name, name)
         self._shared_scopes = (self._scope, region_scope(region.name))
-        # Keys and tags that the application's functions make may be others at the next call.
+        # A function of the application, as key= or tags=, may return something else next time.
         self._remembers = options.key is None and not callable(options.tags)
         self._remembered = functools.lru_cache(REMEMBERED, typed=True)(
             lambda *args: self._make_entry(args, {})
@@ -117,7 +116,7 @@ class Cached(Generic[P]):
         self._take_name(region.functions.get(name))
         region.functions[name] = self
         region.policies[name] = self._policy
-        # How Beaker's own region_invalidate() knows a decorated function.
+        # Beaker's own region_invalidate() recognizes a decorated function by these two.
         self._arg_region = region.name
         self._arg_namespace = name
 
@@ -126,7 +125,7 @@ class Cached(Generic[P]):
         return bool(holder) and not holder.endswith("<locals>")
 
     def _take_name(self, former: Self | None) -> None:
-        """Raise ConfigurationError if another function, of other code, has the name."""
+        """Raise ConfigurationError if a different function has the same name."""
         if former is None or former._options.version != self._options.version:
             return
         made_of = [
@@ -137,20 +136,32 @@ class Cached(Generic[P]):
             raise ConfigurationError(
                 f"region {self.region.name!r}: another function is called {self.name} already, and "
                 f"the two would read each other's values: give one a label, as in "
-                f'@cache.region({self.region.name!r}, "a label"). Inner functions of a factory, '
-                f"and wrappers made without functools.wraps, are all called the same"
+                f'@cache.region({self.region.name!r}, "a label"). All inner functions of a factory '
+                f"have one name, and so have all wrappers made without functools.wraps"
             )
 
     @property
     def policy(self) -> Policy:
-        """For how long its values are served."""
+        """The times for which its values are served."""
         return self._policy
 
     def entry(self, *args: P.args, **kwargs: P.kwargs) -> Entry:
-        """Return where the value of a call with these arguments is stored.
+        """Return the entry of a call: its address in the store, and its invalidation scopes.
 
-        Raises UnkeyableArgumentError for an argument without a stable key, TypeError for arguments
-        that the function would not take.
+        Args:
+            *args: The arguments of the call.
+            **kwargs: The arguments of the call.
+
+        Returns:
+            The entry; calls with equal arguments have equal entries.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            TypeError: The function does not take these arguments.
+
+        Example::
+
+            tasks_of.entry(1) == tasks_of.entry(list_id=1)  # True
         """
         return self._entry(self._prefix + args, kwargs)
 
@@ -162,20 +173,20 @@ class Cached(Generic[P]):
     def _make_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         if self._takes_class and not (args and isinstance(args[0], type)):
             raise ConfigurationError(
-                f"{self.name}: the class is not known: from Python 3.13 on, what @classmethod "
-                f"wraps no longer learns it. Write @cache.region(...) above @classmethod"
+                f"{self.name}: the class is not known: since Python 3.13, @classmethod does not "
+                f"pass it on to a decorated function. Write @cache.region(...) above @classmethod"
             )
         arguments = self._binder.bind(args, kwargs)
         if self._key is None:
             try:
                 key, places = self._binder.encode(arguments)
             except UnkeyableArgumentError:
-                refuse_django()  # whose models are taught by the application that is missing
+                refuse_django()  # If the Django application is missing, say so: it adds models.
                 raise
         else:
             key, places = self._own_key(self._key(*args, **kwargs))
         address = address_of(self._identity, key, *((places,) if places else ()))
-        # An invalidation reaches every place that one thing lies in.
+        # Two entries of one call (see `places`) share a scope, so an invalidation reaches both.
         scopes: tuple[str, ...] = (entry_scope(address_of(self._shared, key)), *self._shared_scopes)
         if self._tags:
             scopes += self._tags.scopes(args, kwargs, arguments)
@@ -210,6 +221,11 @@ class Cached(Generic[P]):
     def _invalidate_all(self) -> None:
         self.region.invalidate(frozenset((self._scope,)), f"all calls of {self.name}", self.name)
 
+    def _hit(self, entry: Entry, lookup: Lookup | None, value: Any) -> Any:
+        if lookup is not None and lookup.record is not None:
+            self._stats.hit(entry, lookup, lookup.record, value)
+        return value
+
     def _peek(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.region.enabled:
             return MISSING
@@ -217,7 +233,7 @@ class Cached(Generic[P]):
         return self.region.value_if_fresh(entry, self.region.look(entry), self._policy)
 
     def __reduce__(self) -> Any:
-        """As functions are pickled and copied: by name, and a method by its object and name."""
+        """Pickle and copy as functions are: by name, a method by its object and its name."""
         name = getattr(self, "__qualname__", self.name)
         return (getattr, (self._prefix[0], self.__name__)) if self._prefix else name
 
@@ -226,114 +242,204 @@ class Cached(Generic[P]):
 
 
 class CachedFunction(Cached[P], Generic[P, R]):
-    """A function whose results are kept in a region."""
+    """A function whose results are stored in a region. `CacheManager.region` makes it.
+
+    It is called as the function itself, and works as a method. `CacheManager.region` has an
+    example. If the store is unavailable, a call runs the function.
+    """
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return the stored value, or load it; one load at a time in the whole cluster."""
+        """Return the stored value, or load it.
+
+        One caller in the whole cluster loads; the others wait for its value.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value. In a region of files, returned content is a `CachedFile`.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: Whatever the function raises, if no stale value may be served instead.
+        """
         region = self.region
         call = self._prefix + args
         if not region.enabled:
             return region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
-        if tracing.watchers:
-            with tracing.call(region.name, self.name):
-                entry = self._entry(call, kwargs)
-                return self._value(entry, region.look(entry), call, kwargs)
-        entry = self._entry(call, kwargs)
-        return self._value(entry, region.look(entry), call, kwargs)
+        if not tracing.watchers:  # without the cost of a block: this is every hit
+            entry = self._entry(call, kwargs)
+            return self._value(entry, region.look(entry), call, kwargs)
+        with tracing.call(region.name, self.name):
+            entry = self._entry(call, kwargs)
+            return self._value(entry, region.look(entry), call, kwargs)
 
     def many(self, calls: Iterable[Any]) -> list[R]:
-        """Return the values of many calls, in their order. What is stored is fetched in one
-        round trip to each server, the rest is loaded.
+        """Return the values of many calls, in their order.
 
-        A call is the tuple of its arguments, or, unless that is a tuple, its one argument.
+        Stored values are fetched in one round trip to each server. The others are loaded.
+
+        Args:
+            calls: The calls. Each is the tuple of its arguments, or its only argument if that is
+                not a tuple.
+
+        Returns:
+            One value for each call.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: Whatever the function raises, if no stale value may be served instead.
+
+        Example::
+
+            first, second = tasks_of.many([1, 2])
         """
         region = self.region
         given = [self._prefix + arguments(call) for call in calls]
         if not region.enabled:
             return [region.store.pass_through(self._function(*call)) for call in given]
-        if tracing.watchers:
-            with tracing.call(region.name, self.name, len(given)):
-                return self._values(given)
-        return self._values(given)
+        with tracing.call(region.name, self.name, len(given)):
+            entries = [self._entry(call, {}) for call in given]
+            return [
+                self._value(entry, lookup, call, {})
+                for entry, lookup, call in zip(
+                    entries, region.look_many(entries), given, strict=True
+                )
+            ]
 
     def beside(
         self, others: Sequence[Entry], *args: P.args, **kwargs: P.kwargs
     ) -> tuple[R, list[Lookup | None]]:
-        """Return the value of a call, and what was seen of other entries of the region in the same
-        round trip. Where the value had to be loaded that is nothing: it may be old by then."""
+        """Return the value of a call, and look up other entries of the region with it.
+
+        Args:
+            others: Entries that are looked up in the same round trip.
+            *args: The arguments of the call.
+            **kwargs: The arguments of the call.
+
+        Returns:
+            The value, and one lookup for each other entry. If the value had to be loaded, the
+            list is empty: lookups from before the load may be stale after it.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+        """
         region = self.region
         call = self._prefix + args
         if not region.enabled:
             return self(*args, **kwargs), []
-        if tracing.watchers:
-            with tracing.call(region.name, self.name):
-                return self._beside(others, call, kwargs)
-        return self._beside(others, call, kwargs)
-
-    def _beside(
-        self, others: Sequence[Entry], call: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[R, list[Lookup | None]]:
-        entry = self._entry(call, kwargs)
-        reading, *seen = self.region.look_many([entry, *others])
-        value = self.region.value_if_fresh(entry, reading, self._policy)
-        if value is MISSING:
-            return self._value(entry, reading, call, kwargs), []
-        return self._hit(entry, reading, value), seen
-
-    def _values(self, given: list[tuple[Any, ...]]) -> list[R]:
-        entries = [self._entry(call, {}) for call in given]
-        readings = self.region.look_many(entries)
-        return [
-            self._value(entry, reading, call, {})
-            for entry, reading, call in zip(entries, readings, given, strict=True)
-        ]
+        with tracing.call(region.name, self.name):
+            entry = self._entry(call, kwargs)
+            lookup, *seen = region.look_many([entry, *others])
+            value = region.value_if_fresh(entry, lookup, self._policy)
+            if value is MISSING:
+                return self._value(entry, lookup, call, kwargs), []
+            return self._hit(entry, lookup, value), seen
 
     def _value(
         self,
         entry: Entry,
-        reading: Lookup | None,
+        lookup: Lookup | None,
         call: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> R:
         region = self.region
-        value = region.value_if_fresh(entry, reading, self._policy)
+        value = region.value_if_fresh(entry, lookup, self._policy)
         if value is MISSING:
             load = functools.partial(self._function, *call, **kwargs)
-            return run(loading.load(region, entry, reading, self._policy), load)  # type: ignore[no-any-return]
-        return self._hit(entry, reading, value)
-
-    def _hit(self, entry: Entry, reading: Lookup | None, value: Any) -> R:
-        if reading is not None and reading.record is not None:
-            self._stats.hit(entry, reading, reading.record, value)
-        return value  # type: ignore[no-any-return]
+            return run(loading.load(region, entry, lookup, self._policy), load)  # type: ignore[no-any-return]
+        return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Load now, store, and return the value (write-through)."""
+        """Run the function, store its value and return it (write-through).
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The new value.
+
+        Raises:
+            Exception: Whatever the function raises.
+
+        Example::
+
+            tasks_of.refresh(1)
+        """
         call = self._prefix + args
         load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
             return self.region.store.pass_through(load())  # type: ignore[no-any-return]
-        protocol = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
-        if tracing.watchers:
-            with tracing.call(self.region.name, self.name, 0):
-                return run(protocol, load)  # type: ignore[no-any-return]
-        return run(protocol, load)  # type: ignore[no-any-return]
+        flow = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
+        with tracing.call(self.region.name, self.name, 0):
+            return run(flow, load)  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        """Return the stored value, or None where a call would load."""
+        """Return the stored value, and never load.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value, or None if a call would load.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            if tasks_of.peek(1) is None: ...
+        """
         value = self._peek(args, kwargs)
         return None if value is MISSING else value
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function itself; nothing is looked up or stored."""
+        """Call the function itself. Nothing is looked up or stored.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            Whatever the function returns.
+
+        Raises:
+            Exception: Whatever the function raises.
+
+        Example::
+
+            assert tasks_of.uncached(1) == tasks_of(1)
+        """
         return self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Let no read that starts after this see the value of this call as it was before."""
+        """Invalidate one call: no read that starts afterwards returns a value from before.
+
+        Inside a database transaction this happens at the commit.
+
+        Args:
+            *args: The arguments of the call.
+            **kwargs: The arguments of the call.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            tasks_of.invalidate(1)
+        """
         self._invalidate(args, kwargs)
 
     def invalidate_all(self) -> None:
-        """As `invalidate`, for every call of the function, with one write."""
+        """Invalidate every call of the function, with one write.
+
+        Example::
+
+            tasks_of.invalidate_all()
+        """
         self._invalidate_all()
 
     @overload
@@ -351,5 +457,5 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
 
 def arguments(call: Any) -> tuple[Any, ...]:
-    """Return the arguments of a call as `many` takes it."""
+    """Return the arguments of one of the calls given to `many`."""
     return call if isinstance(call, tuple) else (call,)

@@ -1,17 +1,12 @@
-"""Values that the application sets itself, and changes where others change them too.
+"""Values that the application sets itself. Many processes may change one; no update is lost.
 
-    carts = cache.values("functions", "carts", expire=60 * 60)
-    carts.set(user.pk, ("apples",))
-    carts.update(user.pk, lambda cart: (*cart, "pears"), default=())
+`Values.update` is a loop around compare-and-set: if another caller changed the value after it was
+read, it is read again. The token of a read is valid on the connection that made it alone:
+memcached numbers its items, and starts at 1 again when it restarts.
 
-`Values.update` is a compare-and-set in a loop: what has changed since it was looked at is looked
-at again, so no update is lost. A token says what was looked at. It is worth nothing on another
-connection: memcached numbers its items, and one that restarts begins at 1 again, so a number
-alone may mean another item.
-
-A value is sealed as all that a region stores. It takes effect at once, within a database
-transaction too: it is what the application says, not what a query returned. As with everything in
-a region, it may be gone at any time; what must not be lost belongs in a database as well.
+A value is authenticated as every record of a region. It takes effect at once, even within a
+database transaction, because the application states it and no query returned it. A value may
+disappear at any time; keep in a database too what must not be lost.
 """
 
 from __future__ import annotations
@@ -45,21 +40,36 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 TRIES = 100
-"""How often an update is tried while others are quicker; a second in all."""
+"""Attempts of one update while others change the value; about a second in all."""
 FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
-"""Seconds between two tries, at the most; each is a random part of that."""
+"""Longest pause between two attempts, in seconds; each pause is a random part of it."""
 
 
 class Values(Generic[K, V]):
-    """The values of one name in a region, each under a key (arguments as of a function).
+    """A collection of values in a region, each under a key. `CacheManager.values` makes it.
 
-    ``expire``: seconds for which a value lives that is set without a time of its own.
+    A key is anything that may be an argument of a cached function.
 
-    Raises ConfigurationError for a region of a type that cannot keep them.
+    Example::
+
+        carts = cache.values("functions", "carts", expire=60 * 60)
+        carts.set(user.pk, ("apples",))
+        carts.update(user.pk, lambda cart: (*cart, "pears"), default=())
+        carts.get(user.pk)  # ("apples", "pears")
     """
 
     def __init__(self, region: Region, name: str, expire: float) -> None:
+        """Open a collection; `CacheManager.values` is the usual way.
+
+        Args:
+            region: The region that stores it.
+            name: The name of the collection.
+            expire: Seconds for which a value is stored if its setter names no time.
+
+        Raises:
+            ConfigurationError: The region's store cannot change a value in one step.
+        """
         self.region = region
         self.name = name
         self._expire = expire
@@ -74,14 +84,25 @@ class Values(Generic[K, V]):
             encoded = encode((self.name, key))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(f"{self._subject}: {key!r}: {error}") from error
-        # Region names have no space: no function has this address.
+        # The address of a function begins with its encoded identity: no function has this one.
         address = address_of(b"a value", self.region.name.encode(), encoded)
         return Entry(self._subject, address, (entry_scope(address), *self._shared_scopes))
 
     # -- reading ---------------------------------------------------------------------------
 
     def get(self, key: K, default: Any = None) -> V | Any:
-        """Return the value of a key, or ``default`` where there is none."""
+        """Return the value of a key.
+
+        Args:
+            key: The key.
+            default: Returned if there is no value, or if the store is unavailable.
+
+        Returns:
+            The value or the default.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+        """
         if not self.region.enabled:
             return default
         entry = self._entry(key)
@@ -89,33 +110,55 @@ class Values(Generic[K, V]):
         return default if value is MISSING else value
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
-        """Return what there is of many keys, in one round trip to each server."""
+        """Return the values of many keys, in one round trip to each server.
+
+        Args:
+            keys: The keys.
+
+        Returns:
+            The values by key; a key without a value is left out.
+
+        Raises:
+            UnkeyableArgumentError: A key is not a stable one.
+        """
         if not self.region.enabled:
             return {}
         entries = {key: self._entry(key) for key in keys}
-        readings = self.region.look_many(list(entries.values()))
+        lookups = self.region.look_many(list(entries.values()))
         found = {
-            key: self._counted(entry, reading)
-            for (key, entry), reading in zip(entries.items(), readings, strict=True)
+            key: self._counted(entry, lookup)
+            for (key, entry), lookup in zip(entries.items(), lookups, strict=True)
         }
         return {key: value for key, value in found.items() if value is not MISSING}
 
-    def _counted(self, entry: Entry, reading: Lookup | None) -> Any:
-        value = self._usable(entry, reading)
+    def _counted(self, entry: Entry, lookup: Lookup | None) -> Any:
+        value = self._usable(entry, lookup)
         self.region.stats.count("misses" if value is MISSING else "hits")
         return value
 
-    def _usable(self, entry: Entry, reading: Lookup | None) -> Any:
-        if reading is None or reading.record is None:
+    def _usable(self, entry: Entry, lookup: Lookup | None) -> Any:
+        if lookup is None or lookup.record is None:
             return MISSING
-        found = self.region.value_if_younger(entry, reading, reading.record.expire)
+        found = self.region.value_if_younger(entry, lookup, lookup.record.expire)
         return MISSING if found is MISSING else found[0]
 
     # -- writing ---------------------------------------------------------------------------
 
     def set(self, key: K, value: V, expire: float | timedelta | None = None) -> bool:
-        """Store a value, for ``expire`` seconds (None: as these values live). Returns whether it
-        is stored; if not, there is none. Raises what pickle raises for one that it cannot take.
+        """Store a value.
+
+        Args:
+            key: The key.
+            value: Anything that pickle takes.
+            expire: Seconds (or a timedelta) for which it is stored. None: the collection's.
+
+        Returns:
+            Whether it is stored. If not, the key has no value.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+            ValueError: ``expire`` is not above 0.
+            Exception: Whatever pickle raises for the value.
         """
         life = self._life(expire)
         if not self.region.enabled:
@@ -125,14 +168,28 @@ class Values(Generic[K, V]):
             self._exchange(entry, value, self.region.store.read_for_load(entry), life, None)
         except StoreUnavailableError as error:
             self._failed(error)
-            # What is there may be an older value.
+            # The store may still have an older value.
             self.region.invalidate_now(entry.own_scope)
             return False
         return True
 
     def add(self, key: K, value: V, expire: float | timedelta | None = None) -> bool:
-        """As `set`, but only where there is no value. Returns whether this one is stored: of any
-        number of callers, one is told so."""
+        """Store a value if the key has none.
+
+        Args:
+            key: The key.
+            value: Anything that pickle takes.
+            expire: Seconds (or a timedelta) for which it is stored. None: the collection's.
+
+        Returns:
+            Whether this value is stored. Of several callers at once, one gets True.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+            ContendedError: Others changed the value at every attempt.
+            ValueError: ``expire`` is not above 0.
+            Exception: Whatever pickle raises for the value.
+        """
 
         def only_first(found: Any) -> V:
             if found is not MISSING:
@@ -142,7 +199,20 @@ class Values(Generic[K, V]):
         return self._did_change(key, only_first, expire)
 
     def touch(self, key: K, expire: float | timedelta | None = None) -> bool:
-        """Give a value a new end, in ``expire`` seconds; return whether there is one."""
+        """Give a value a new expiry.
+
+        Args:
+            key: The key.
+            expire: Seconds (or a timedelta) from now. None: the collection's.
+
+        Returns:
+            Whether there is a value, and it has the new expiry.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+            ContendedError: Others changed the value at every attempt.
+            ValueError: ``expire`` is not above 0.
+        """
 
         def only_present(found: Any) -> V:
             if found is MISSING:
@@ -167,15 +237,31 @@ class Values(Generic[K, V]):
         default: Any = None,
         expire: float | timedelta | None = None,
     ) -> V | None:
-        """Replace a value by what ``function`` makes of it, or of ``default`` where there is none,
-        and return that. None: the store is away, or does not take it, which is no failure of the
-        caller's; then the value may be the old one.
+        """Replace a value by the result of a function of it.
 
-        ``expire``: seconds from now; None: a value that is there ends when it would have ended.
+        If another caller changes the value at the same time, the function is called again with
+        the newer value. It should therefore have no side effects.
 
-        The function is called again when somebody else has changed the value meanwhile, so it
-        should do nothing else. Raises Contended when that happens `TRIES` times in a row, what the
-        function raises, and what pickle raises for a value that it cannot take.
+        Args:
+            key: The key.
+            function: Takes the present value and returns the new one.
+            default: Given to the function if there is no value.
+            expire: Seconds (or a timedelta) from now. None: an existing value keeps its expiry, a
+                new one has the collection's.
+
+        Returns:
+            The new value. None: the store is unavailable or refused it; the former value may still
+            be there.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+            ContendedError: Others changed the value `TRIES` times in a row.
+            ValueError: ``expire`` is not above 0.
+            Exception: Whatever the function raises, or pickle raises for its result.
+
+        Example::
+
+            carts.update(user.pk, lambda cart: (*cart, "pears"), default=())
         """
 
         def change(found: Any) -> V:
@@ -187,7 +273,7 @@ class Values(Generic[K, V]):
     def _change(
         self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> tuple[V] | None:
-        """As `update`, for a function that takes MISSING; a value in a tuple."""
+        """As `update`, for a function that also takes MISSING. Returns the value in a tuple."""
         own = self._life(expire)
         if not self.region.enabled:
             return None
@@ -212,25 +298,25 @@ class Values(Generic[K, V]):
             f"often"
         )
 
-    def _present(self, entry: Entry, reading: Lookup) -> tuple[Any, float]:
-        """Return the value that is there, and when it ends in seconds since the epoch."""
-        if reading.refused:
+    def _present(self, entry: Entry, lookup: Lookup) -> tuple[Any, float]:
+        """Return the value or MISSING, and its end in seconds since the epoch."""
+        if lookup.refused:
             self.region.stats.fault(
                 "refused", self._subject, "the stored bytes are not a record of this application"
             )
-        record = reading.record
+        record = lookup.record
         ends = math.inf if record is None else record.stored_at + record.expire
-        return self._usable(entry, reading), ends
+        return self._usable(entry, lookup), ends
 
     def _exchange(
-        self, entry: Entry, value: V, reading: Lookup, expire: float, seen: LookupForUpdate | None
+        self, entry: Entry, value: V, lookup: Lookup, expire: float, seen: LookupForUpdate | None
     ) -> bool:
-        generations = tuple([each for each in reading.generations if each is not None])
+        generations = tuple([each for each in lookup.generations if each is not None])
         if len(generations) < len(entry.scopes):
-            raise StoreUnavailableError("refused", "what is stored is no generation of ours")
+            raise StoreUnavailableError("refused", "the stored bytes are not a generation")
         record = Record(generations, time.time(), expire, 0.0, Codec.PICKLE, b"")
         try:
-            # In a tuple, a path or a file is a value as any other, and no content to be copied.
+            # In a tuple, a path or a file is pickled as any value. Bare, it would be content.
             return self.region.store.compare_and_set(entry, (value,), record, expire, seen)
         except StoreUnavailableError as error:
             if error.kind == "unpicklable" and error.__cause__ is not None:
@@ -249,13 +335,20 @@ class Values(Generic[K, V]):
         self.region.stats.fault(error.kind, self._subject, error)
 
     def delete(self, key: K) -> None:
-        """Let no later look find the value of a key as it was."""
+        """Delete the value of a key. No later read finds it, in any process.
+
+        Args:
+            key: The key.
+
+        Raises:
+            UnkeyableArgumentError: The key is not a stable one.
+        """
         self.region.invalidate_now(self._entry(key).own_scope)
 
     def clear(self) -> None:
-        """Let no later look find any of these values as it was; nothing else is touched."""
+        """Delete all values of this collection, and nothing else."""
         self.region.invalidate_now(frozenset((self._scope,)))
 
 
 class _Refused(Exception):
-    """The value is to stay as it is."""
+    """The change is not made: the value stays."""

@@ -1,16 +1,15 @@
-"""How Beaker's own front finds this library's engine.
+"""The registry of Beaker's types, and this library's entries in it.
 
 Beaker's `Cache`, `cache_region` and `SessionMiddleware` find the class of a namespace by the name
-of its type, in one table for the whole process. What this module does to that table:
+of its type, in one table for the whole process. This module changes the table as follows:
 
-* importing it adds one name, ``regions``: a type whose option ``region`` is a region, or the name
-  of one that a manager has configured. Nobody else's caches change, whatever they are. Sessions
-  of these types have their options checked where their middleware is made.
-* Our manager hands Beaker's front its own ``ext:memcached`` and ``file`` regions and caches under
-  that name; all other types go to Beaker as they are.
-* `patch_beaker` is for the rest: caches and sessions made by stock Beaker, from its own
-configuration.
-  Only who calls it changes what ``ext:memcached`` and ``file`` mean, for the whole process.
+* Importing the module adds the type ``regions``. Its option ``region`` is a region, or the name of
+  a region that a manager has configured. Other caches do not change. The options of sessions are
+  checked when their middleware is made.
+* `CacheManager` passes its ``ext:memcached`` and ``file`` regions to Beaker's API under that name.
+  It passes all other types on unchanged.
+* `patch_beaker` covers caches and sessions that stock Beaker makes from its own configuration.
+  Only this call changes the meaning of ``ext:memcached`` and ``file``, for the whole process.
 """
 
 from __future__ import annotations
@@ -40,24 +39,26 @@ if TYPE_CHECKING:
 
 TYPE = "regions"
 UNNAMED = "beaker.cache"
-"""The region of caches and sessions that have options and no region; no region that is configured
-can have this name."""
+"""Name of the regions of caches and sessions that have options but no configured region. A
+configured region cannot have this name."""
 
 _OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
-"""Options that Beaker's sessions pass on to any namespace and that mean nothing to it. All of them
-pass the second, and caches none."""
+"""Options that Beaker's sessions pass to every namespace, and that have no meaning for it. Every
+session passes digest_filenames, and no cache does."""
 _OF_CACHES = ("data_dir", "lock_dir", "key_length", "log_file")
-"""Options of any cache of Beaker's that mean nothing to a region that is configured elsewhere."""
+"""Options of every cache of Beaker's that have no meaning for a region configured elsewhere."""
 
 
 _OF_BEAKER = ("beaker.", "cache.", "session.", "session_")
-"""Its middlewares pass on their keyword options to any namespace as they were given, after they
-have read them themselves."""
+"""Beaker's middlewares read their keyword options, and pass them on with these prefixes."""
 
 
 class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
-    """One of Beaker's caches in a region. Its methods take another type for one call, as Beaker's
-    do: what ``of_type`` returns for the type and its options is used then."""
+    """One of Beaker's caches, in a region.
+
+    As in Beaker, its methods accept another type for one call. ``of_type`` returns the cache of
+    that type.
+    """
 
     of_type: Callable[..., beaker.cache.Cache]
 
@@ -67,7 +68,7 @@ class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
 
 
 class AnonymousRegion(NamedTuple):
-    """A region that is known by its options alone."""
+    """A region that has options and no configured name."""
 
     region: Region
     options: RegionOptions
@@ -77,7 +78,7 @@ _anonymous_regions: dict[str, AnonymousRegion] = {}
 
 
 def anonymous_region(options: Config) -> AnonymousRegion:
-    """Return the region of these options, made once. Raises ConfigurationError."""
+    """Return the region of these options. It is made once. Raises ConfigurationError."""
     identity = repr(sorted(options.items()))
     found = _anonymous_regions.get(identity)
     if found is None:
@@ -92,7 +93,7 @@ def open_region(options: RegionOptions) -> Region:
     try:
         store = open_store(options)
     except (ImportError, InvalidCacheBackendError, RuntimeError) as error:
-        # What Beaker raises for a library that is missing.
+        # Beaker raises one of these if a library is missing.
         raise ConfigurationError(
             f"region {options.name!r}: type = {options.type!r}: {error}; is its library installed?"
         ) from error
@@ -107,7 +108,7 @@ def open_region(options: RegionOptions) -> Region:
 def cache_options(
     region: Region, options: RegionOptions, is_function: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """Return the options with which Beaker's front makes a cache in ``region``."""
+    """Return the options with which Beaker's API makes a cache in ``region``."""
     return {
         "type": TYPE,
         "region": region,
@@ -119,12 +120,23 @@ def cache_options(
 
 
 def patch_beaker(**defaults: Any) -> None:
-    """From now on the types ``ext:memcached`` and ``file`` of stock Beaker are this library's, in
-    the whole process, for caches and sessions that are made later.
+    """Let Beaker's types ``ext:memcached`` and ``file`` use this library's stores.
 
-    ``defaults`` are options of a region that hold where a cache or session has none of its own.
-    A ``secret`` belongs here, since a session's own signs its cookies, and for memcached
-    ``timeout``, the server's, since a session's own is how long it lives.
+    This holds for the whole process, for caches and sessions that are made afterwards.
+
+    Args:
+        **defaults: Options of a region, for caches and sessions that do not set them. Set
+            ``secret`` here: the option of that name of a session signs its cookies. For
+            memcached, set ``timeout`` here (seconds for a server's answer): the option of that
+            name of a session is its lifetime.
+
+    Raises:
+        ConfigurationError: There is no such option.
+
+    Example::
+
+        patch_beaker(secret="keep this one secret", timeout=0.05)
+        app = SessionMiddleware(app, {"session.type": "file", "session.data_dir": "/var/sessions"})
     """
     unknown = [
         key for key in defaults if not any(key in own for own in (COMMON, *BUILTIN_TYPES.values()))
@@ -141,7 +153,7 @@ def _namespace(
 ) -> RegionNamespace:
     own = {k: v for k, v in _meant(given).items() if v is not None}
     others = set().union(*BUILTIN_TYPES.values()) - BUILTIN_TYPES[defaults["type"]].keys()
-    # A cache of the other type that is given this one for a call has options of both.
+    # A cache of the other type that uses this type for one call passes the options of both.
     region, options = anonymous_region(
         {**defaults, **{k: v for k, v in own.items() if k not in others}}
     )
@@ -155,7 +167,7 @@ def _namespace(
 
 
 def _meant(given: Config) -> Config:
-    """Return the options that are meant for a namespace, of all that Beaker passes on to it."""
+    """Return those of the options passed by Beaker that have a meaning for a namespace."""
     return {
         option: value
         for option, value in given.items()
@@ -173,8 +185,10 @@ def _configured(
     enabled: Any = True,
     **others: Any,
 ) -> RegionNamespace:
-    """Return a namespace in a region that a manager has configured; one that is named also says
-    how long an item lives that has no time of its own."""
+    """Return a namespace in a region that a manager has configured.
+
+    If ``region`` is a name, its expiry is that of items without a time of their own.
+    """
     for option in _meant(others):
         if option not in COMMON:
             raise ConfigurationError(
@@ -189,8 +203,8 @@ def _configured(
     for option, value in _meant(others).items():
         if value is not None and option not in _OF_CACHES:
             raise ConfigurationError(
-                f"type {TYPE!r}: {option} = {value!r}: that is the region's own; set it where "
-                f"region {region!r} is configured"
+                f"type {TYPE!r}: {option} = {value!r}: this is an option of the region; set it "
+                f"where region {region!r} is configured"
             )
     if timeout is None:
         timeout = named["expire"] if expire is None else _whole(_checked("expire", expire))
@@ -222,19 +236,21 @@ def _options_of(region: str) -> dict[str, Any]:
 
 
 def _whole(seconds: float) -> int | None:
-    """Return a time as Beaker's front counts: in whole seconds, and None for good."""
+    """Return a time in Beaker's form: whole seconds, or None for no expiry."""
     return None if math.isinf(seconds) else math.ceil(seconds)
 
 
 def _types() -> dict[str, Any]:
-    # Beaker has no function that adds a type; an entry point would need an installed package.
+    # Beaker has no function that adds a type, and an entry point needs an installed package.
     types: dict[str, Any] = beaker.cache.clsmap._clsmap
     return types
 
 
 def _check_at_start(make: Callable[..., None]) -> Callable[..., None]:
-    """Let a session's options be refused where its middleware is made, and not at each request:
-    Beaker asks a type only when it makes a session."""
+    """Check a session's options when its middleware is made.
+
+    Beaker itself passes the options to a type only when it makes a session, at a request.
+    """
     own = inspect.signature(Session.__init__).parameters.keys() - {"data_dir", "timeout"}
 
     @functools.wraps(make)

@@ -1,5 +1,4 @@
-"""What the environment says of the regions: where the memcached servers are, as hosting platforms
-tell it, and for how long a region's values are served, where that is to differ from the file."""
+"""Options from environment variables: memcached servers, and the expiry of a region."""
 
 from __future__ import annotations
 
@@ -17,11 +16,25 @@ if TYPE_CHECKING:
 
 
 def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the options that put ``region`` on the memcached servers the environment names.
+    """Return the options that put a region on the memcached servers that the environment names.
 
-    ``MEMCACHED_SERVERS`` (``host:port,host:port``), or ``MEMCACHIER_SERVERS`` with
-    ``MEMCACHIER_USERNAME`` and ``MEMCACHIER_PASSWORD``. Empty when there are none: the region
-    stays what it is. Raises ConfigurationError for a variable that cannot be used or is missing.
+    The variables are ``MEMCACHED_SERVERS`` (``host:port,host:port``), or ``MEMCACHIER_SERVERS``
+    with ``MEMCACHIER_USERNAME`` and ``MEMCACHIER_PASSWORD``.
+
+    Args:
+        region: The name of the region.
+        environ: The environment variables.
+
+    Returns:
+        Options for `parse_cache_config_options`. Empty if no variable is set; the region then
+        keeps its configured type.
+
+    Raises:
+        ConfigurationError: A variable cannot be used, or one that belongs to it is missing.
+
+    Example:
+        >>> memcached_options("functions", {"MEMCACHED_SERVERS": "10.0.0.1:11211"})
+        {'cache.functions.type': 'ext:memcached', 'cache.functions.url': '10.0.0.1:11211'}
     """
     options: dict[str, Any] = {}
     for variable in ("MEMCACHED_SERVERS", "MEMCACHIER_SERVERS"):
@@ -43,11 +56,24 @@ def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> d
 
 
 def expiry_options(*regions: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the options that give ``regions`` the expiry the environment names.
+    """Return the options that give regions the expiry that the environment names.
 
-    ``REGIONS_FILES_EXPIRE=3600`` for the region "files": seconds, or ``none`` for ever. A name is
-    written in capitals, with _ for -. An empty variable says nothing. Raises ConfigurationError
-    for a value that is no time, and for a variable of a region that is not among ``regions``.
+    The variable of the region "files" is ``REGIONS_FILES_EXPIRE``: seconds, or ``none`` for no
+    expiry. The name is in capitals, with _ for -. An empty variable is ignored.
+
+    Args:
+        *regions: The names of the regions.
+        environ: The environment variables.
+
+    Returns:
+        Options for `parse_cache_config_options`.
+
+    Raises:
+        ConfigurationError: A value is not a time, or a variable names a region that is not given.
+
+    Example:
+        >>> expiry_options("files", environ={"REGIONS_FILES_EXPIRE": "3600"})
+        {'cache.files.expire': 3600.0}
     """
     variables = {f"REGIONS_{name.upper().replace('-', '_')}_EXPIRE": name for name in regions}
     options: dict[str, Any] = {}

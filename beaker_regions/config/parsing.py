@@ -1,7 +1,4 @@
-"""The configuration of the regions, in Beaker's keys.
-
-Beaker's own parser gives the regions; here is what they inherit, and what one says of another.
-"""
+"""The configuration of the regions, in Beaker's keys: shared options, regions, and clusters."""
 
 from __future__ import annotations
 
@@ -22,10 +19,27 @@ PREFIXES = ("beaker.cache.", "cache.")
 
 
 def parse_cache_config_options(config: Config, include_defaults: bool = True) -> dict[str, Any]:
-    """Read Beaker's configuration keys (``cache.…`` or ``beaker.cache.…``); others are ignored.
+    """Read a configuration in Beaker's keys, and check them.
 
-    Returns what `beaker_regions.CacheManager` takes. Regions inherit every option that stands
-    without a region's name. Raises ConfigurationError.
+    ``cache.expire`` is an option of every region, ``cache.files.expire`` of the region "files";
+    the latter wins. Keys may also begin with ``beaker.cache.``.
+
+    Args:
+        config: The configuration. Other keys are ignored.
+        include_defaults: Whether to include the defaults of Beaker's own options.
+
+    Returns:
+        The keyword arguments of `CacheManager`.
+
+    Raises:
+        ConfigurationError: A key, or the name of a region, is not valid.
+
+    Example:
+        >>> parsed = parse_cache_config_options(
+        ...     {"cache.regions": "files", "cache.type": "file", "cache.files.expire": 60}
+        ... )
+        >>> parsed["cache_regions"]["files"]
+        {'type': 'file', 'expire': 60}
     """
     given = {}
     for key, value in config.items():
@@ -51,7 +65,7 @@ def parse_cache_config_options(config: Config, include_defaults: bool = True) ->
     parsed["cache_regions"] = {
         name: _with_cluster(f"region {name!r}", own, regions) for name, own in regions.items()
     }
-    # For caches of no region.
+    # For caches that belong to no region.
     return parsed | _with_cluster("cache", shared, regions)
 
 
@@ -67,7 +81,7 @@ def _region_names(value: Any) -> tuple[str, ...]:
 
 
 def _own_options(given: Config, name: str) -> dict[str, Any]:
-    """Return the options that are given for the region itself."""
+    """Return the options that name this region."""
     prefix = f"{name}."
     return {key[len(prefix) :]: value for key, value in given.items() if key.startswith(prefix)}
 
@@ -75,8 +89,10 @@ def _own_options(given: Config, name: str) -> dict[str, Any]:
 def _with_cluster(
     subject: str, options: dict[str, Any], regions: Mapping[str, Config]
 ) -> dict[str, Any]:
-    """Return options with those of the region that ``cluster`` names in its place: hosts that
-    have files of their own meet on its servers."""
+    """Replace the name in the option ``cluster`` by the checked options of that region.
+
+    Hosts with files of their own exchange invalidations on its servers.
+    """
     name = options.get("cluster")
     if name is None:
         return options
@@ -86,7 +102,7 @@ def _with_cluster(
     elif found["type"] != "ext:memcached":
         mend = (
             f"that region is of type {found['type']!r}: name one of type 'ext:memcached', on whose "
-            "servers the hosts meet; a single host needs no cluster"
+            "servers the hosts exchange invalidations; a single host needs no cluster"
         )
     else:
         return options | {"cluster": check(name, found)}

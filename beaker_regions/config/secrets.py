@@ -1,6 +1,6 @@
-"""The secret key: from the environment, or a local one made once.
+"""The secret key: from the environment, or from a file that is made once.
 
-From it derive the keys that authenticate stored records (`beaker_regions.entries.records`).
+The keys that authenticate stored records are derived from it (`beaker_regions.entries.records`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,25 @@ if TYPE_CHECKING:
 
 
 def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """Return ``SECRET_KEY`` of the environment, else the key kept in the file ``path``.
+    """Return the site's secret: ``SECRET_KEY`` of the environment, or the key in a file.
 
-    The file is made at the first call, readable by its owner only; of any number of processes
-    that make it at once, all return the same key. Raises ConfigurationError when the file can
-    neither be read nor made. ``path`` may be a symbolic link: a deployment may keep its secrets
-    elsewhere.
+    The first call makes the file, readable by its owner only. If several processes make it at the
+    same time, all return the same key.
+
+    Args:
+        path: The file. It may be a symbolic link to where a deployment keeps its secrets.
+        environ: The environment variables.
+
+    Returns:
+        The key.
+
+    Raises:
+        ConfigurationError: The file is empty, or can neither be read nor made.
+
+    Example:
+        >>> from pathlib import Path
+        >>> secret_key(Path("var/secret_key"), {"SECRET_KEY": "from the environment"})
+        'from the environment'
     """
     if key := environ.get("SECRET_KEY"):
         return key
@@ -46,9 +59,20 @@ def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def other_secret_keys(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the keys in ``SECRET_KEY_FALLBACKS``, separated by commas: accepted, not used.
+    """Return the keys whose records are accepted too: ``SECRET_KEY_FALLBACKS``, split at commas.
 
-    Former ones; or, while a site changes over, the next one, which some of its processes use.
+    These are former keys. During a rotation, the next key may be among them as well, because some
+    processes use it already.
+
+    Args:
+        environ: The environment variables.
+
+    Returns:
+        The keys.
+
+    Example:
+        >>> other_secret_keys({"SECRET_KEY_FALLBACKS": "of May, of April"})
+        ['of May', 'of April']
     """
     keys = environ.get("SECRET_KEY_FALLBACKS", "").split(",")
     return [key.strip() for key in keys if key.strip()]
@@ -60,7 +84,7 @@ def _create(path: Path) -> str:
     try:
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48))
-        # A link never replaces: the first process to make it wins, whole.
+        # A hard link never replaces a file: the first process wins, with its complete key.
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:

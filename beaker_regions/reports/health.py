@@ -1,4 +1,4 @@
-"""Whether what a region needs is there: servers, folders, room, and clocks that agree."""
+"""The health of regions: their servers, folders, room, and the clocks of the servers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from beaker_regions.stores.files.eviction import SizeLimit
 
 PATIENCE = 2.0
-"""Seconds for all servers together."""
+"""Seconds to wait for all servers together."""
 MOST = 64
-"""Servers that are asked at the same time."""
+"""Servers that are queried at the same time."""
 LEAST_FREE = 0.05
-"""Share of a disk."""
+"""Share of a disk that must be free, or there is a warning."""
 NEARLY_FULL = 0.9
-"""Share of a region's size limit."""
+"""Share of a region's size limit from which there is a warning."""
 LEAST_MEMORY = 64 << 20
-"""Bytes."""
+"""Bytes of memory of a server below which there is a warning."""
 NAMED = 3
-"""Files that are named, of those of which the same is to be said."""
+"""Files that a message names; of the others it gives the number."""
 CLOCK = 2.0
-"""Seconds by which a server's clock may differ; it counts whole ones."""
+"""Seconds by which a server's clock may differ. It counts whole seconds."""
 
 
 class Finding(NamedTuple):
-    """Something that was looked at."""
+    """The result of one check."""
 
     region: str
     subject: str
@@ -55,7 +55,8 @@ def servers_of(region: Region) -> list[str]:
 
 
 def cluster_of(region: Region) -> str | None:
-    """Return the region on whose servers a region of files meets those of other hosts."""
+    """Return the name of the region on whose servers a region of files exchanges invalidations with
+    other hosts. None: it has no cluster."""
     cluster = dict(region.options.backend).get("cluster")
     return None if cluster is None else str(cluster.name)
 
@@ -87,7 +88,7 @@ def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailableError
 
 
 def check_here(region: Region) -> list[Finding]:
-    """Look at what a region needs of this host; never raises."""
+    """Check the options, folders, room and files of a region on this host. Never raises."""
     return [
         Finding(region.name, subject, level, message)
         for subject, level, message in [
@@ -100,7 +101,7 @@ def check_here(region: Region) -> list[Finding]:
 
 
 def check(regions: Iterable[Region]) -> dict[Region, list[Finding]]:
-    """As `check_here`, for each region, and ask its servers; never raises."""
+    """As `check_here` for each region, and check its servers. Never raises."""
     found = {region: check_here(region) for region in regions}
     told = statuses((region, server) for region in found for server in servers_of(region))
     for (region, server), answer in told.items():
@@ -115,7 +116,7 @@ def _options(region: Region) -> list[tuple[str, str, str]]:
         found.append(("enabled", "warning", "the region is off: every call runs its function"))
     if not options.secret:
         found.append(
-            ("secret", "error", "there is none: no process can use what another stores; set it")
+            ("secret", "error", "there is none: no process can use another's records; set it")
         )
     return found or [("options", "ok", "as they should be")]
 
@@ -151,7 +152,7 @@ def _limit(region: Region) -> SizeLimit | None:
 
 
 def _room(region: Region) -> list[tuple[str, str, str]]:
-    """Say how much a region of files may take, and whether that is nearly in use."""
+    """Check how much of its size limit a region of files uses."""
     if not isinstance(region.store, FileStore):
         return []
     limit = _limit(region)
@@ -172,7 +173,7 @@ def _room(region: Region) -> list[tuple[str, str, str]]:
 
 
 def _files(region: Region) -> list[tuple[str, str, str]]:
-    """Look for what this user may not write to, because another one made it."""
+    """Check for files that this user cannot write to, because another user made them."""
     store = region.store
     if not isinstance(store, FileStore):
         return []

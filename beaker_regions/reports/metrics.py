@@ -1,7 +1,8 @@
-"""What the regions of an application did, in all processes of this host, and what they would do.
+"""The counts of an application's regions, of all processes of this host, and expiry predictions.
 
-Every function takes the folder where a region's processes count (`Region.metrics`); regions of
-one data_dir share it. None talks to a store. A folder is for the processes of one host.
+Every function takes the folder in which a region's processes count (`Region.metrics`). Regions
+with the same data_dir share it. No function sends a request to a store. One folder is for the
+processes of one host.
 """
 
 from __future__ import annotations
@@ -48,36 +49,38 @@ __all__ = [
 
 
 class Activity(NamedTuple):
-    """What one function did, or a region as a whole (with an empty function), since counting
+    """The counts of one function, or of a whole region (with an empty function), since counting
     began."""
 
     region: str
     function: str
     hits: int = 0
     stale: int = 0
-    """Calls that were served the old value."""
+    """Calls that were served the stale value."""
     misses: int = 0
     """Calls that loaded."""
     loads: int = 0
     load_errors: int = 0
     """Loads that raised."""
     load_seconds: float = 0.0
-    """Of all loads that did not raise, together."""
+    """The total time of all loads that did not raise."""
     waits: int = 0
-    """How often somebody who waited for another's load looked again."""
+    """Lookups by callers that waited for another caller's load."""
     invalidations: int = 0
-    """Of the function or one call of it; those of tags and regions are the region's."""
+    """Invalidations of the function or of one of its calls. Those of tags and regions are counted
+    for the region."""
     refused: int = 0
-    """Records that were no records of ours, or altered."""
+    """Records that another application wrote, or that were altered."""
     bypassed: int = 0
-    """Calls that did not look, because their own transaction had invalidated something."""
+    """Calls that looked nothing up: in a bypassed block, after an invalidation of the entry in the
+    same transaction, or while other hosts' invalidations may be unknown."""
     evictions: int = 0
     bytes_in: int = 0
-    """Of stored contents, bytes and texts; of other values it is not known."""
+    """Size of stored contents, bytes and texts. The size of other values is not known."""
     bytes_out: int = 0
-    """Of the records that were hits, as they are stored."""
+    """Size of the records that were hits, in their stored form."""
     failures: tuple[tuple[str, int], ...] = ()
-    """By kind, refused records included."""
+    """Numbers by kind, including refused records."""
 
     @property
     def calls(self) -> int:
@@ -85,34 +88,34 @@ class Activity(NamedTuple):
 
     @property
     def hit_ratio(self) -> float | None:
-        """Share of the calls that were served without waiting for a load; None without calls."""
+        """Share of the calls that were served without a load. None: there were no calls."""
         return (self.hits + self.stale) / self.calls if self.calls else None
 
     @property
     def load_average(self) -> float:
-        """Seconds of one load."""
+        """Average seconds of a load."""
         return self.load_seconds / self.loads if self.loads else 0.0
 
     @property
     def seconds_saved(self) -> float:
-        """What the calls that did not load would have taken to load."""
+        """Seconds that the calls without a load would have taken to load."""
         return (self.hits + self.stale) * self.load_average
 
 
 def collect(folder: Path) -> list[Activity]:
-    """Return what all processes of this host did, those that are gone included, by region and
+    """Return the activities of all processes of this host, including ended ones, by region and
     function. Raises OSError."""
     return activities(counts(folder))
 
 
 def counts(folder: Path) -> Counter[Name]:
-    """Return what `collect` does, number by number. Raises OSError."""
+    """Return the single counts behind `collect`. Raises OSError."""
     return aggregate.read(folder)
 
 
 def all_counts() -> Counter[Name]:
-    """Return what was counted in all regions of this process's managers: by all processes, or by
-    this one alone where a region has no data_dir. Raises OSError."""
+    """Return the counts of all regions of this process's managers: of all processes, or of this
+    process alone if a region has no data_dir. Raises OSError."""
     total: Counter[Name] = Counter()
     for folder in {region.metrics for region in all_regions()}:
         if folder is not None:
@@ -132,7 +135,7 @@ def activities(counts: Counter[Name]) -> list[Activity]:
 
 
 def activity(found: list[Activity], region: str, function: str) -> Activity:
-    """Return one of the activities; all 0 where there is none."""
+    """Return one of the activities. If there is none, all its counts are 0."""
     for each in found:
         if (each.region, each.function) == (region, function):
             return each
@@ -167,16 +170,16 @@ def largest_values(folder: Path, most: int = 10) -> list[Note]:
 
 
 def invalidations(folder: Path, most: int = 50) -> list[Note]:
-    """Return the last invalidations, the latest first; those of keys of Beaker's own front, such
-    as sessions, are left out."""
+    """Return the last invalidations, the latest first. Those of keys of Beaker's own API, such as
+    sessions, are left out."""
     return event_log.read(folder, "invalidation")[:most]
 
 
 def predict(
     folder: Path, region: str, function: str, today: float, hours: float = 24
 ) -> Prediction:
-    """Return what each expiry would have done with the calls of the last ``hours`` (at most a
-    week); ``today`` is the expiry that the function has, in seconds. Raises OSError."""
+    """Return the results that other expiries would have had for the calls of the last ``hours`` (at
+    most a week). ``today`` is the function's present expiry, in seconds. Raises OSError."""
     done = activity(collect(folder), region, function)
     replay = maintenance.replayed(folder, sampling.function_id(region, function))
     return expiry_advice.predict(replay, today, done.load_average, hours)

@@ -1,7 +1,7 @@
-"""What the regions did, for Prometheus: all processes of this host, whichever of them is asked.
+"""The metrics of the regions for Prometheus. Every process of a host gives those of all of them.
 
-A collector and not prometheus_client's own counters: theirs, shared over processes, cost three
-times as much, and keep a file for every process that there ever was.
+This is a collector. The counters of prometheus_client, shared between processes, would cost three
+times as much, and would keep a file for every process that ever ran.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _COUNTERS = {
     "loads": ("loads", "Loads that did not raise"),
     "load_errors": ("load_errors", "Loads that raised"),
     "load_seconds": ("load_seconds", "Seconds that loads took"),
-    "waits": ("waits", "Looks of callers who waited for another's load"),
+    "waits": ("waits", "Lookups by callers that waited for another caller's load"),
     "invalidations": ("invalidations", "Invalidations; those of tags are the region's"),
-    "bypassed": ("bypassed", "Calls that looked up nothing, within a transaction"),
-    "evictions": ("evictions", "Entries that had to go for want of room"),
+    "bypassed": ("bypassed", "Calls that looked nothing up, such as within a transaction"),
+    "evictions": ("evictions", "Entries removed for lack of room"),
     "bytes_in": ("stored_bytes", "Bytes of contents and texts that were stored"),
     "bytes_out": ("served_bytes", "Bytes of records that were hits"),
 }
@@ -45,9 +45,9 @@ _SERVER_GAUGES = {
     "curr_connections": ("connections", "Open connections"),
 }
 _SERVER_COUNTERS = {
-    "get_hits": ("get_hits", "Keys that were there"),
-    "get_misses": ("get_misses", "Keys that were not there"),
-    "evictions": ("evictions", "Items that had to go for want of memory"),
+    "get_hits": ("get_hits", "Keys that were found"),
+    "get_misses": ("get_misses", "Keys that were not found"),
+    "evictions": ("evictions", "Items removed for lack of memory"),
 }
 
 
@@ -107,11 +107,11 @@ def _servers() -> Iterator[Metric]:
 
 
 registry = CollectorRegistry(auto_describe=False)
-"""Of the regions alone; an application may register a `RegionCollector` with its own."""
+"""The registry of the regions alone. An application may register a `RegionCollector` in its own."""
 registry.register(RegionCollector())
 
 
 def exposition(accept: str = "") -> tuple[bytes, str]:
-    """Return the metrics and their content type, as the ``Accept`` header of a scrape wants."""
+    """Return the metrics and their content type, in the format that ``Accept`` asks for."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,7 @@ class Call:
 Watcher = Callable[[Call], AbstractContextManager[Any]]
 """Makes the block in which a call is made; at the block's end the call tells what came of it."""
 
+_UNWATCHED = nullcontext()
 watchers: tuple[Watcher, ...] = ()
 _current: ContextVar[Call | None] = ContextVar("_current", default=None)
 
@@ -102,9 +103,13 @@ def watch(watcher: Watcher) -> None:
         watchers = (*watchers, watcher)
 
 
+def call(region: str, function: str, size: int = 1) -> AbstractContextManager[object]:
+    """Return a block that the watchers observe as one call; without watchers it does nothing."""
+    return _watched(region, function, size) if watchers else _UNWATCHED
+
+
 @contextmanager
-def call(region: str, function: str, size: int = 1) -> Iterator[Call]:
-    """Let the watchers watch what is done in this block. Not to be used where there are none."""
+def _watched(region: str, function: str, size: int) -> Iterator[Call]:
     made = Call(region, function, size, _running())
     with ExitStack() as stack:
         for watcher in watchers:

@@ -158,10 +158,8 @@ class Pages:
     def respond(self, visit: Visit) -> Any:
         if not self._may_be_stored(visit.request):
             return call_in_transaction(visit)[0]
-        if tracing.watchers:
-            with tracing.call(self.region.name, visit.name):
-                return self._response(visit)
-        return self._response(visit)
+        with tracing.call(self.region.name, visit.name):
+            return self._response(visit)
 
     def _response(self, visit: Visit) -> Any:
         key = self._keys.key_of(visit)
@@ -174,10 +172,8 @@ class Pages:
     async def arespond(self, visit: Visit) -> Any:
         if not self._may_be_stored(visit.request):
             return await visit.call()
-        if tracing.watchers:
-            with tracing.call(self.region.name, visit.name):
-                return await self._aresponse(visit)
-        return await self._aresponse(visit)
+        with tracing.call(self.region.name, visit.name):
+            return await self._aresponse(visit)
 
     async def _aresponse(self, visit: Visit) -> Any:
         key = await sync_to_async(self._keys.key_of)(visit)

@@ -191,10 +191,8 @@ def fragment_texts(
         if recorder is not None:
             recorder.has_unknown = True
         return [_rendered(block, nodes, context, part.variables).text for part in parts]
-    if tracing.watchers:
-        with tracing.call(region.name, block.name, len(parts)):
-            return _texts(block, nodes, context, region, policy, parts, recorder)
-    return _texts(block, nodes, context, region, policy, parts, recorder)
+    with tracing.call(region.name, block.name, len(parts)):
+        return _texts(block, nodes, context, region, policy, parts, recorder)
 
 
 def _texts(

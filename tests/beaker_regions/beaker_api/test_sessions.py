@@ -219,7 +219,7 @@ def test_a_request_costs_one_look_and_one_save(memcached: Memcached) -> None:
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        ({"lease": 5}, "lease = 5: that is the region's own"),
+        ({"lease": 5}, "lease = 5: this is an option of the region"),
         ({"early": 1}, "early"),
         ({"enabled": "false"}, "enabled"),
         ({"expire": "soon"}, "expire = 'soon'.*seconds"),
