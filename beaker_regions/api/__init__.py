@@ -1,1 +1,1 @@
-"""What a decorated function is, and the values, counters and warming beside it."""
+"""Cached functions, values, counters and warming: the objects that an application uses."""

@@ -1,4 +1,4 @@
-"""What the decorator says of one function."""
+"""The options that the decorator gives one function."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from beaker_regions.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class FunctionOptions:
-    """The options as they were given. The methods raise ConfigurationError, naming the function,
-    for those that cannot be used."""
+    """The options as given. The methods raise ConfigurationError, with the function's name, for an
+    option that cannot be used."""
 
     names: tuple[str, ...] = ()
-    """Tell apart functions that have one module and name."""
+    """Labels that distinguish functions of the same module and name."""
     tags: Tags = ()
     """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
     expire: float | timedelta | None = None
@@ -28,22 +28,21 @@ class FunctionOptions:
     grace: float | timedelta | None = None
     """Seconds; None: the region's."""
     early: float | None = None
-    """How eagerly a value is renewed before it expires; None: as the region says."""
+    """How eagerly a value is loaded again before it expires; None: the region's."""
     key: Callable[..., Any] | None = None
-    """A function of the arguments whose result is the key instead of them."""
+    """A function of the arguments. Its result is the key, instead of the arguments."""
     ignore: tuple[str, ...] = ()
-    """Parameters that do not belong to the key."""
+    """Parameters that are not part of the key."""
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
     version: int | str = 0
-    """Entries of another version of the function are not looked at; invalidated they are."""
+    """Values of another version are not used; invalidations reach the values of all versions."""
     warm: Callable[[], Iterable[Any]] | None = None
-    """Returns the calls that are worth loading before anybody makes them, as `many` takes them;
-    of a method, with its object first (`beaker_regions.api.warming`)."""
+    """Returns the calls to load in advance, in the form that `many` takes; a call of a method has
+    its object first (`beaker_regions.api.warming`)."""
 
     def policy(self, name: str, default: Policy) -> Policy:
-        """Return for how long the values of the function ``name`` are served, where its region
-        serves values as ``default`` says."""
+        """Return the times of the function ``name``; ``default`` has those of its region."""
         return Policy(
             expire=_checked(name, "expire", lifetime, self.expire, default.expire),
             grace=_checked(name, "grace", seconds, self.grace, default.grace),
@@ -52,7 +51,7 @@ class FunctionOptions:
         )
 
     def checked_warm(self, name: str) -> Callable[[], Iterable[Any]] | None:
-        """Return ``warm``."""
+        """Return ``warm``, a function without arguments."""
         if self.warm is None:
             return None
         try:

@@ -1,8 +1,8 @@
-"""Which function a decorated function is: its name, and whether another one has the name.
+"""The name of a decorated function, and whether a different function has the same name.
 
-Entries are keyed by the name of their function, in every process. So two functions of one name
-would read each other's values. Inner functions of a factory have one name, and so have wrappers
-that were made without `functools.wraps`, and the wrappers of one function that were made with it.
+The key of an entry begins with the name of its function, in every process. Two functions of one
+name would read each other's values. All inner functions of a factory have one name. So have all
+wrappers made without `functools.wraps`, and all wrappers of one function made with it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def name_of(function: Callable[..., Any], labels: tuple[str, ...]) -> str:
-    """Return the name under which a function's entries are known: module, qualified name, and
-    the labels that its decorator was given. Raises ConfigurationError for one that has none."""
+    """Return a function's name in entries: module, qualified name, and the decorator's labels.
+    Raises ConfigurationError for a function without a name."""
     if not callable(function):
         hint = ": write @property above it" if isinstance(function, property) else ""
-        raise ConfigurationError(f"{function!r} cannot be cached: it is no function{hint}")
+        raise ConfigurationError(f"{function!r} cannot be cached: it is not a function{hint}")
     plain = inspect.unwrap(function)
     while isinstance(plain, functools.partial):
         plain = inspect.unwrap(plain.func)
@@ -41,7 +41,7 @@ def name_of(function: Callable[..., Any], labels: tuple[str, ...]) -> str:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two functions are of the same code, and made of the same values: one that is
+    """Whether two functions have the same code and the same captured values: a function that was
     decorated twice, or whose module was imported again."""
     return _Comparison().is_same(one, other)
 
@@ -49,7 +49,7 @@ def is_same(one: Any, other: Any) -> bool:
 class _Comparison:
     def __init__(self) -> None:
         self._begun: set[tuple[int, int]] = set()
-        """Pairs that are compared already: a function may refer to itself."""
+        """Pairs whose comparison has begun: a function may refer to itself."""
 
     def is_same(self, one: Any, other: Any) -> bool:
         pair = id(one), id(other)
@@ -86,7 +86,7 @@ class _Comparison:
         try:
             contents = one.cell_contents, other.cell_contents
         except ValueError:
-            return True  # of a name that is bound later, such as the function's own
+            return True  # the name is bound later, such as the function's own name
         return self.is_same(*contents)
 
 
@@ -100,8 +100,8 @@ def _bound(method: Any) -> tuple[Any, ...]:
 
 
 def replaces(new: Callable[..., Any], old: Any) -> bool:
-    """Whether a function that is defined now takes the place of the decorated function ``old``:
-    its module is loaded again, or it is defined anew in a shell."""
+    """Whether a new function replaces the decorated function ``old``: its module was loaded again,
+    or it was defined again in a shell."""
     plain = inspect.unwrap(new)
     former = inspect.unwrap(old)
     if not all(isinstance(each, FunctionType) and _is_global(each) for each in (plain, former)):
@@ -118,7 +118,7 @@ def _is_global(function: FunctionType) -> bool:
 
 
 def _found(names: dict[str, Any], qualname: str) -> Any:
-    """Return what a name leads to now, as it lies in its module or class; None: nothing."""
+    """Return the present value of a qualified name in its module or class. None: there is none."""
     first, *others = qualname.split(".")
     found = names.get(first)
     for name in others:
@@ -127,7 +127,7 @@ def _found(names: dict[str, Any], qualname: str) -> Any:
 
 
 def _is_within(function: Any, found: Any) -> bool:
-    """Whether what a name leads to is a function, or wraps it."""
+    """Whether ``found`` is the function, or wraps it."""
     while found is not None and found is not function:
         found = getattr(found, "__wrapped__", None)
     return found is function

@@ -1,13 +1,14 @@
-"""Loading the calls of a function before anybody makes them.
+"""Loading the calls of a function in advance, in threads; ``warm=`` gives the calls.
 
-Which calls are worth it only the application knows: the decorator's ``warm`` returns them. Those
-that are not stored are loaded as their callers would, under the entry's lease: of hosts that do it
-at once one loads each call, and a value that is invalidated meanwhile is served to nobody.
+Calls that are stored already are skipped. Each other call is loaded under its entry's lease, as by
+any caller: of several hosts that warm at the same time, one loads each call. A value that is
+invalidated during its load is not used.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import itertools
@@ -15,8 +16,8 @@ import random
 import reprlib
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
-from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.api.async_function import AsyncCachedFunction
@@ -38,36 +39,36 @@ if TYPE_CHECKING:
     Complete = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 AT_ONCE = 100
-"""Calls that are looked up in one round trip to each server."""
+"""Calls that are looked up in one round trip to each server, and then loaded."""
 TRIES = 3
-"""How often a store is asked that does not take part, with a pause in between: it may be busy."""
+"""Requests to a store that does not answer, with a pause in between: it may be busy."""
 NOT_STORED = "not_stored"
-"""The kind of failure where the store takes part, and has not got the value."""
+"""The kind of failure where the store answers, but does not have the loaded value."""
 
 
 @dataclass(slots=True)
 class Warmed:
-    """What has come of the calls of one function so far."""
+    """The results for one function so far."""
 
     function: str
     region: str
     calls: int = 0
     stored: int = 0
-    """By an earlier load, or by somebody else's."""
+    """Calls whose value was stored already, or was stored by another process."""
     loaded: int = 0
     failed: int = 0
     """Loads that raised, and calls whose value could not be stored."""
     seconds: float = 0.0
     error: str | None = None
-    """The first that went wrong, with the call's name; None: everything is stored."""
+    """The first failure, with its call. None: every value is stored."""
 
 
 class Warming:
     """Warms one function, with ``jobs`` threads that load.
 
-    ``complete`` runs a coroutine function in such a thread and returns its result; ``let_go`` is
-    called in the thread after a load has failed, and at its end, to close what it has open.
-    Raises ConfigurationError for a function without ``warm``.
+    ``complete`` runs a coroutine function in such a thread and returns its result. ``let_go``
+    closes what a load has opened, such as database connections: it is called in the thread, after
+    a load has failed and at the end. Raises ConfigurationError for a function without ``warm``.
     """
 
     def __init__(
@@ -85,25 +86,32 @@ class Warming:
         self.done = Warmed(function.name, function.region.name)
         self._function = function
         self._region = function.region
-        servers = function.region.options.memcached
-        self._retry: float = servers.get("retry", 1.0 if "url" in servers else 0.0)
-        self._tries = TRIES
         self._warm = function.warm
         self._jobs = jobs
         self._complete = complete
         self._let_go = let_go
-        self._missing: Queue[tuple[Call, Entry] | None] = Queue(2 * jobs)
-        self._given_up = False
+        servers = function.region.options.memcached
+        self._retry: float = servers.get("retry", 1.0 if "url" in servers else 0.0)
+        self._tries = TRIES
         self._lock = threading.Lock()
 
     def run(self) -> Generator[None, None, None]:
-        """Do it, with a look at `done` now and then. Who stops in between gives up the rest."""
+        """Warm the function. Yields after each batch, when `done` has the results so far; closing
+        the generator skips the rest."""
         started = time.monotonic()
-        threads = [threading.Thread(target=self._work) for _ in range(self._jobs)]
-        for thread in threads:
-            thread.start()
+        missing: deque[tuple[Call, Entry]] = deque()
+        threads: list[threading.Thread] = []
         try:
-            for _ in self._look():
+            for batch in self._batches():
+                missing.extend(self._missing(batch))
+                number = min(self._jobs, len(missing))
+                threads = [
+                    threading.Thread(target=self._work, args=[missing]) for _ in range(number)
+                ]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
                 self.done.seconds = time.monotonic() - started
                 yield
         except CacheError as error:
@@ -112,53 +120,31 @@ class Warming:
             if is_interruption(error):
                 raise
             self._note(f"{self._function.name}: warm= raised {error!r}")
-        except BaseException:
-            self._given_up = True
-            raise
         finally:
-            for _ in threads:
-                self._missing.put(None)
+            missing.clear()
             for thread in threads:
                 thread.join()
             self.done.seconds = time.monotonic() - started
 
-    def _look(self) -> Iterator[None]:
-        """Look the calls up, and hand on those that are not stored."""
+    def _batches(self) -> Iterator[list[Call]]:
         if not self._region.enabled:
             raise ConfigurationError(
                 f"{self._function.name}: region {self._region.name!r} is off, and stores nothing"
             )
         calls = map(arguments, self._warm())
         while batch := list(itertools.islice(calls, AT_ONCE)):
-            entries = [self._entry(call) for call in batch]
-            for call, entry, reading in zip(batch, entries, self._read(entries), strict=True):
-                if isinstance(reading, StoreUnavailableError):
-                    # Not loaded: it could not be stored.
-                    self._failed(call, reading)
-                elif self._is_stored(entry, reading):
-                    self._count("stored")
-                else:
-                    self._missing.put((call, entry))
-            yield
+            yield batch
 
-    def _read(self, entries: list[Entry]) -> list[Lookup | StoreUnavailableError]:
-        found = self._region.store.read_many(entries)
-        for _ in range(self._tries - 1):
-            if not _is_away(found):
-                break
-            self._pause()
-            found = self._region.store.read_many(entries)
-        # A server that is down is waited for once, and not at every batch.
-        self._tries = 1 if _is_away(found) else TRIES
-        return found
-
-    def _is_stored(self, entry: Entry, reading: Lookup) -> bool:
-        expire = self._function.policy.expire
-        return self._region.value_if_younger(entry, reading, expire) is not MISSING
-
-    def _pause(self) -> None:
-        """Wait for longer than a server that did not answer is left alone."""
-        time.sleep(random.uniform(1.1, 2.0) * self._retry)
+    def _missing(self, batch: list[Call]) -> Iterator[tuple[Call, Entry]]:
+        """Look up calls in one round trip. Yields those that are not stored."""
+        entries = [self._entry(call) for call in batch]
+        for call, entry, found in zip(batch, entries, self._look_up(entries), strict=True):
+            if isinstance(found, StoreUnavailableError):
+                self._failed(call, found)  # and not loaded: the value could not be stored
+            elif self._is_stored(entry, found):
+                self._count("stored")
+            else:
+                yield call, entry
 
     def _entry(self, call: Call) -> Entry:
         try:
@@ -168,40 +154,58 @@ class Warming:
             reason = str(error).removeprefix(called)
             raise ConfigurationError(f"{called}warm= gives {_shown(call)}: {reason}") from error
 
-    def _work(self) -> None:
+    def _look_up(self, entries: list[Entry]) -> list[Lookup | StoreUnavailableError]:
+        for tries_left in reversed(range(self._tries)):
+            found = self._region.store.read_many(entries)
+            failed = any(isinstance(each, StoreUnavailableError) for each in found)
+            if not failed or not tries_left:
+                break
+            self._pause()
+        # A server that is down is waited for once, and not at every batch.
+        self._tries = 1 if failed else TRIES
+        return found
+
+    def _pause(self) -> None:
+        """Wait longer than a server is left alone after a failure."""
+        time.sleep(random.uniform(1.1, 2.0) * self._retry)
+
+    def _is_stored(self, entry: Entry, lookup: Lookup) -> bool:
+        expire = self._function.policy.expire
+        return self._region.value_if_younger(entry, lookup, expire) is not MISSING
+
+    def _work(self, missing: deque[tuple[Call, Entry]]) -> None:
         try:
-            while (missing := self._missing.get()) is not None:
-                if self._given_up:
-                    continue
-                try:
-                    self._count(self._load(*missing))
-                except BaseException as error:
-                    self._failed(missing[0], error)
-                    self._let_go()
+            while missing:
+                with contextlib.suppress(IndexError):  # another thread took the last one
+                    self._load(*missing.popleft())
         finally:
             self._let_go()
 
-    def _load(self, call: Call, entry: Entry) -> str:
-        """Return whether the value was loaded, or stored by somebody else meanwhile."""
-        for _ in range(self._tries - 1):
+    def _load(self, call: Call, entry: Entry) -> None:
+        for tries_left in reversed(range(self._tries)):
             try:
-                return self._try(call, entry)
-            except StoreUnavailableError as error:
-                if error.kind != NOT_STORED:
-                    self._pause()
-        return self._try(call, entry)
+                self._count(self._try(call, entry))
+                return
+            except BaseException as error:
+                if isinstance(error, StoreUnavailableError) and tries_left:
+                    if error.kind != NOT_STORED:
+                        self._pause()
+                    continue
+                self._failed(call, error)
+                self._let_go()
+                return
 
     def _try(self, call: Call, entry: Entry) -> str:
+        """Load one call. Returns the field of `Warmed` that counts it."""
         region, policy = self._region, self._function.policy
         seen = region.store.read(entry)
         if self._is_stored(entry, seen):
             return "stored"
         load = _Load(self._function, call, self._complete)
-        # The steps are those of a call, also for a coroutine function: this thread may wait.
+        # A coroutine function is loaded by the same steps: this thread may wait.
         value = run(loading.load(region, entry, seen, policy), load)
         if load.error is not None:
-            # Behind which an old value was served.
-            raise load.error
+            raise load.error  # a stale value was served instead
         if not load.made:
             return "stored"
         worth_storing = policy.store_if is None or policy.store_if(value)
@@ -225,7 +229,7 @@ class Warming:
 
 
 class _Load:
-    """Runs the function, and tells whether that was needed and what it raised."""
+    """Runs the function, and records whether it was called and what it raised."""
 
     def __init__(self, function: Function, call: Call, complete: Complete) -> None:
         self._load: Callable[[], Any] = functools.partial(function.uncached, *call)
@@ -241,10 +245,6 @@ class _Load:
         except Exception as error:
             self.error = error
             raise
-
-
-def _is_away(found: list[Lookup | StoreUnavailableError]) -> bool:
-    return any(isinstance(each, StoreUnavailableError) for each in found)
 
 
 def _shown(call: Call) -> str:

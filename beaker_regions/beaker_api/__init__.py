@@ -1,1 +1,1 @@
-"""Beaker's own front (Cache, cache_region, sessions) on the engine."""
+"""Beaker's own API (Cache, cache_region, sessions) on the engine."""

@@ -1,4 +1,4 @@
-"""Addresses of servers, as they are configured."""
+"""The addresses of servers in the configuration."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _SERVER = re.compile(
 
 
 def servers(value: Any) -> tuple[tuple[str, float], ...]:
-    """Return the addresses and weights of servers: of a text that names them, separated by
-    semicolons, commas or spaces, or of a list, in which an address may also be a pair with its
-    weight. An address is ``host:port``, ``[IPv6]:port`` or ``unix:/path``, and may end in
-    ``?weight=2``; 0 is for one that comes or goes.
+    """Return the addresses and weights of servers.
 
-    Raises ValueError, naming the address that cannot be used.
+    ``value`` is a text of addresses, separated by semicolons, commas or spaces, or a list of
+    addresses or of pairs of address and weight. An address is ``host:port``, ``[IPv6]:port`` or
+    ``unix:/path``, and may end in ``?weight=2``. The weight 0 is for a server that is about to be
+    added or removed. Raises ValueError with the address that cannot be used.
     """
     given = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
     found = dict(_server(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
     if not found:
         raise ValueError("name at least one server, such as 127.0.0.1:11211")
     if not any(found.values()):
-        raise ValueError("a server of weight 0 holds nothing: give another one more")
+        raise ValueError("a server of weight 0 stores nothing: give another server a higher weight")
     if len(found) < len(list(filter(None, given))):
         raise ValueError("the same server is named twice")
     return tuple(found.items())

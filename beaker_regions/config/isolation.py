@@ -1,8 +1,8 @@
-"""Where the regions of a test run lie: in a folder of its own, with a secret of its own.
+"""The isolation of test runs: their regions have a folder and a secret of their own.
 
-The environment says so, and a process that a test starts inherits that. Whatever the type of a
-region is, it is kept in files then: tests need no server, and reach nothing of development's.
-Options are checked all the same.
+An environment variable names the folder, so that a process started by a test inherits it. In a
+test run a region of any type is kept in files: tests need no server, and never touch the data of
+development. Options are checked as usual.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 
 VARIABLE = "REGIONS_TESTS"
-"""The environment variable with the folder of the test that runs. Its last part is the secret;
-nobody else can read the folder that it lies in."""
+"""The environment variable with the folder of the running test. The last part of the path is the
+secret; other users cannot read the folder above it."""
 
 
 def folder() -> Path | None:
-    """Return the folder of the test that runs; None: the regions are as they are configured."""
+    """Return the folder of the running test. None: regions are not isolated."""
     if VARIABLE not in os.environ and _is_test_command():
         isolate()
     found = os.environ.get(VARIABLE)
@@ -29,15 +29,15 @@ def folder() -> Path | None:
 
 
 def isolate() -> None:
-    """Let the regions that are made from now on, in this process and those that it starts, be
-    those of a test run. Its folder is removed when this process ends."""
+    """Isolate the regions that are made from now on, in this process and in those that it starts.
+    The folder is removed when this process ends."""
     root = Path(tempfile.mkdtemp(prefix="regions-tests-"))
     atexit.register(_remove, root, os.getpid())
     os.environ[VARIABLE] = str(root / secrets.token_hex(16))
 
 
 def next_folder() -> Path | None:
-    """Go on to an empty folder, with another secret, and return it; None: none is isolated."""
+    """Change to an empty folder with another secret, and return it. None: not isolated."""
     former = folder()
     if former is None:
         return None
@@ -47,11 +47,11 @@ def next_folder() -> Path | None:
 
 
 def _is_test_command() -> bool:
-    """Whether this is ``manage.py test``, which has no moment before settings and models, and so
-    a manager, are imported."""
+    """Whether this is ``manage.py test``, which imports settings, models and so a manager before
+    any code of a test runs."""
     return sys.argv[1:2] == ["test"] and "DJANGO_SETTINGS_MODULE" in os.environ
 
 
 def _remove(root: Path, process: int) -> None:
-    if os.getpid() == process:  # and not a fork of it
+    if os.getpid() == process:  # not in a fork
         shutil.rmtree(root, ignore_errors=True)

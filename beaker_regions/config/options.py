@@ -1,6 +1,6 @@
-"""The options of a region: Beaker's, and its type's, checked to the last letter.
+"""The options of a region, Beaker's and those of its type, and their checks.
 
-What Beaker would let pass is refused: names it does not know, values of a wrong type, folders and
+Options that Beaker would ignore are errors: unknown names, values of a wrong type, folders and
 servers that cannot be used.
 """
 
@@ -27,15 +27,15 @@ Config = Mapping[str, Any]
 Check = Callable[[Any], Any]
 
 FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:rediscluster")
-"""Types of stock Beaker that a region may have; their options are theirs to check."""
+"""Types of stock Beaker that a region may have. Beaker checks the options that only they have."""
 
 
 # -- values -----------------------------------------------------------------------------------
-# A check returns the value as the library wants it, or raises ValueError with the mend.
+# A check returns the value in the library's form, or raises ValueError that says what to write.
 
 
 def seconds(value: Any) -> float:
-    """Return a number of seconds, 0 or more, or a timedelta as one; None is for ever. Raises
+    """Return seconds, 0 or more, of a number or a timedelta. None is no expiry: infinity. Raises
     ValueError."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -50,7 +50,7 @@ def seconds(value: Any) -> float:
     except (TypeError, ValueError):
         raise ValueError("give a number of seconds, such as 60 * 60") from None
     if not number >= 0 or math.isinf(number):
-        raise ValueError("give a number of seconds that is not negative, or None for ever")
+        raise ValueError("give a number of seconds that is not negative, or None for no expiry")
     return number
 
 
@@ -63,7 +63,7 @@ def lifetime(value: Any) -> float:
 
 
 def eagerness(value: Any) -> float:
-    """Return how eagerly values are renewed before they expire. Raises ValueError."""
+    """Return how eagerly values are loaded again before they expire. Raises ValueError."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -81,7 +81,7 @@ def _limit(value: Any) -> float:
 
 
 def _size(value: Any) -> int | None:
-    """Return a number of bytes; None: there is no limit. Raises ValueError."""
+    """Return a number of bytes. None: no limit. Raises ValueError."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
         return None
     try:
@@ -128,9 +128,8 @@ def _secrets(value: Any) -> tuple[str, ...]:
 
 
 def _folder(value: Any) -> Path:
-    """Return an absolute folder that exists, takes files, and that nobody else can write to but a
-    group that shares it; one that is made here is closed to others (the umask says whether to its
-    group)."""
+    """Return an absolute folder that exists and takes files. Only its owner, and perhaps its group,
+    can write to it. A folder made here is closed to others; the umask decides about its group."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError("give the path of a folder")
     path = Path(value).absolute()
@@ -145,7 +144,7 @@ def _folder(value: Any) -> Path:
 
 
 def _refuse_if_open(path: Path) -> None:
-    """Raise ValueError for a folder in which others could put what this process trusts."""
+    """Raise ValueError for a folder in which other users could put files that are trusted here."""
     found = path.stat()
     if found.st_mode & stat.S_IWOTH:
         raise ValueError(f"every user can write to it: chmod o-w {path}, or give one within it")
@@ -195,7 +194,7 @@ COMMON: dict[str, Check] = {
     "secret": _secrets,
     "prefix": _prefix,
     "data_dir": _folder,
-    # Beaker's, for stores that ours have no need of: lock files, and keys in clear.
+    # Options of Beaker's that this library's stores do not use: lock files, and keys in clear.
     "lock_dir": _anything,
     "key_length": _anything,
     "log_file": _anything,
@@ -221,53 +220,54 @@ BUILTIN_TYPES: dict[str, dict[str, Check]] = {
 """The types that this library implements, with the options that only they have."""
 
 
-_NONE_SAYS_SOMETHING = (lifetime, _secrets, _size)
-"""The checks of options that may be None; where another one is, it is not given."""
+_MAY_BE_NONE = (lifetime, _secrets, _size)
+"""The checks that see None. Any other option that is None counts as not given."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegionOptions:
-    """One region's options, checked."""
+    """The checked options of one region."""
 
     name: str
     type: str
     expire: float = math.inf
     """Seconds."""
     grace: float = 0.0
-    """Seconds after ``expire`` for which the old value is served while one caller loads."""
+    """Seconds after ``expire`` for which the stale value is served while one caller loads."""
     early: float = 0.0
-    """How eagerly a value is renewed before it expires; 0: never, 1: as early as is best."""
+    """How eagerly a value is loaded again before it expires. 0: never; 1: best for most."""
     lease: float = 10.0
-    """Seconds for which others wait for a load before they load themselves."""
+    """Seconds for which other callers wait for a load before they load themselves."""
     enabled: bool = True
     secret: tuple[str, ...] = ()
     """The current secret, then former ones."""
     prefix: str = ""
-    """What tells the region's entries from those of another site in the same place."""
+    """Distinguishes the region's entries from another site's on the same servers or in the same
+    folder."""
     data_dir: Path | None = None
     backend: tuple[tuple[str, Any], ...] = ()
-    """Options of the type alone, sorted."""
+    """The options that only its type has, sorted."""
 
     @property
     def memcached(self) -> dict[str, Any]:
-        """The options of the servers that the region, or its cluster, is on; without ``url`` where
-        it is on none."""
+        """The memcached options of the region, or of its cluster. Without ``url`` if it uses no
+        server."""
         backend = dict(self.backend)
         return dict(backend["cluster"].backend) if "cluster" in backend else backend
 
 
 def shared_by(shared: Config, own: Config) -> dict[str, Any]:
-    """Return a region's options with those that it inherits: every one that its type has."""
+    """Return a region's options together with the shared options that its type has."""
     type_ = own.get("type", shared.get("type", "memory"))
     fitting = {*COMMON, *BUILTIN_TYPES.get(type_, {})}
     return {"type": type_, **{k: v for k, v in shared.items() if k in fitting}, **own}
 
 
 def check(name: str, options: Config) -> RegionOptions:
-    """Check one region's options. Raises ConfigurationError naming region, option, value and
-    mend."""
+    """Check one region's options. Raises ConfigurationError with the region, the option, its value
+    and what to write instead."""
     if isolated := isolation.folder():
-        # Development's folders are not even made.
+        # The configured folders are not even made.
         here = {key: str(isolated) for key in ("data_dir", "file_dir") if options.get(key)}
         options = {**options, **here}
     type_ = options.get("type", "memory")
@@ -278,7 +278,7 @@ def check(name: str, options: Config) -> RegionOptions:
     for option, value in options.items():
         if option not in checks and type_ in BUILTIN_TYPES:
             raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
-        if value is None and checks.get(option) not in _NONE_SAYS_SOMETHING:
+        if value is None and checks.get(option) not in _MAY_BE_NONE:
             continue
         try:
             values[option] = checks.get(option, _anything)(value)

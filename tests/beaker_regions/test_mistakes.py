@@ -101,7 +101,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     # -- what is decorated
     "a lambda": (lambda c: c.region("functions")(lambda: 1), ConfigurationError, "write it as def"),
     "a number": (lambda c: c.region("functions")(5), ConfigurationError, "5 cannot be cached"),
-    "nothing": (lambda c: c.region("functions")(None), ConfigurationError, "no function"),
+    "nothing": (lambda c: c.region("functions")(None), ConfigurationError, "not a function"),
     "a property": (
         lambda c: c.region("functions")(Shop.price),
         ConfigurationError,
@@ -212,7 +212,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "invalidate of no function": (
         lambda c: c.region_invalidate(load, "functions", 1),
         ConfigurationError,
-        "no function cached in region 'functions'",
+        "not a function that is cached in region 'functions'",
     ),
     "invalidate of a mistyped region": (
         lambda c: c.invalidate_region("function"),
@@ -222,7 +222,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "invalidate with other names": (
         lambda c: c.region_invalidate(region(c, "a"), "functions", "b", 1),
         ConfigurationError,
-        "names are",
+        "the labels of its decorator are",
     ),
     "a counter that lives for 0 s": (
         lambda c: c.counter("functions", "hits", expire=0),

@@ -156,7 +156,7 @@ def test_region_invalidate_as_beaker_has_it(cache: CacheManager, calls: Calls) -
     assert (load(1), load(2)) == (3, 2)
     with pytest.raises(ConfigurationError, match="labels of its decorator are"):
         cache.region_invalidate(load, "functions", "another", 1)
-    with pytest.raises(ConfigurationError, match="no function cached"):
+    with pytest.raises(ConfigurationError, match="not a function that is cached"):
         cache.region_invalidate(load.uncached, "functions", 1)
 
 
