@@ -1,27 +1,28 @@
-"""Beaker's own front (`Cache`, `Value`, sessions) on a region: a NamespaceManager over any store.
+"""Beaker's own API (`Cache`, `Value`, sessions) on a region: a NamespaceManager over any store.
 
-A namespace is to its keys what a function is to its calls: each key is an entry, and clearing the
-namespace changes one generation, whatever it covers, and touches nothing of another's.
+A namespace has keys as a function has calls. Each key is an entry. Clearing the namespace changes
+one generation, and does not affect another namespace.
 
-What `beaker.container.Value` does with a namespace, and what it costs here:
+`beaker.container.Value` uses a namespace as follows:
 
 a hit
     Takes the read lock, asks ``key in namespace``, then ``namespace[key]``. The read lock locks
-    nothing: it brackets what belongs together, and within it a key is looked up once. One round
-    trip, and what is tested for is what is read.
+    nothing: while it is held, a key is looked up once. So a hit is one round trip, and the value
+    that was found is the value that is returned.
 a creation
-    Takes the creation lock (the entry's lease, so one creates in the whole cluster), looks again,
-    creates, sets. The look under the lock notes the generations; the value is set under these, and
-    so is never seen if it was invalidated while it was being created (`regions.region`).
+    Takes the creation lock (the entry's lease, so that one caller in the cluster creates), looks
+    the key up again, creates and sets. The lookup under the lock records the generations, and the
+    value is stored with them. So a value that is invalidated while it is created is never used
+    (`beaker_regions.engine.region`).
 a removal
-    Takes the write lock and deletes the key if it is there. It is always there, under the write
-    lock: what is absent may be being created, and must be invalidated as well.
+    Takes the write lock and deletes the key if it is present. Under the write lock every key
+    counts as present, because a caller may be creating it, and that must be invalidated too.
 `session.lock()`
-    Takes the write lock in a namespace that is a session: a lease, as of a creation, so that one
-    has it in the whole cluster, for as long as the region's leases last. Saving takes none: it
-    does not wait for who has the lock.
+    Takes the write lock in a namespace that is a session: a lease, which one caller in the cluster
+    has, for as long as the region's leases last. Saving takes no lock and does not wait for one.
 
-A store that fails is nobody's failure: a key is absent then, and a set is counted and logged.
+If the store is unavailable, no error is raised: a key is absent, and a failed set is counted and
+logged.
 """
 
 from __future__ import annotations
@@ -56,39 +57,39 @@ if TYPE_CHECKING:
 
 
 class _ThreadState(threading.local):
-    """What a thread is doing with a namespace."""
+    """The state of one thread in a namespace."""
 
     def __init__(self) -> None:
         self.readers = 0
-        """How many read locks it holds."""
+        """The number of read locks that it holds."""
         self.writers = 0
         self.seen: dict[bytes, Any] = {}
-        """What it has looked up under its read lock, by address."""
+        """The values that it has looked up under its read lock, by address."""
         self.creating: dict[bytes, Lookup | None] = {}
-        """The entries whose creation lock it holds; with what it saw there first, if it looked."""
+        """The entries whose creation lock it holds, each with its first lookup, if any."""
 
 
 class _Locked(threading.local):
-    """The sessions that a thread has locked. A session that is loaded gets another namespace."""
+    """The sessions that a thread has locked. Each load of a session makes another namespace."""
 
     def __init__(self) -> None:
         self.leases: dict[bytes, Lease | None] = {}
-        """By the address of the lock; None: the store was away."""
+        """Leases by the address of the lock. None: the store was unavailable."""
 
 
 _locked = _Locked()
 _NOT_LOOKED = Lookup(None, ())
 _LOCK = ("lock",)
-"""Of a session; no key of Beaker's, which are texts."""
+"""The key of a session's lock. Beaker's keys are texts, so none is equal."""
 
 
 class RegionNamespace(NamespaceManager):  # type: ignore[misc]
-    """One of Beaker's namespaces, kept in a region.
+    """One of Beaker's namespaces, in a region.
 
-    ``timeout`` is what Beaker's sessions call it: for how many seconds an item lives that is set
-    without a time of its own (None: for good). ``grace`` is for how many seconds longer `Value`
-    may serve the old value while another caller creates the new one. ``is_function`` tells the
-    namespaces that are decorated functions, ``is_session`` says that this one is a session.
+    ``timeout`` (Beaker's word) is the lifetime, in seconds, of an item set without one; None: no
+    expiry. For ``grace`` seconds longer `Value` may serve the stale value while another caller
+    creates the new one. ``is_function`` says whether a namespace is a decorated function;
+    ``is_session`` says that this one is a session.
     """
 
     def __init__(
@@ -113,25 +114,25 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         self._thread = _ThreadState()
 
     def entry(self, key: Any) -> Entry:
-        """Return where a key's value is stored; text and the bytes that `Cache` makes of it are
-        the same key. Raises UnkeyableArgumentError."""
+        """Return the entry of a key. A text and the bytes that `Cache` makes of it are one key.
+        Raises UnkeyableArgumentError."""
         if isinstance(key, str):
             key = key.encode("ascii", "backslashreplace")
         try:
             encoded = encode(key)
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(
-                f"{key!r} cannot be a key: {error}. Use a text, or what identifies it"
+                f"{key!r} cannot be a key: {error}. Use a text, or an id"
             ) from error
-        # Region names have no space: no function has this address.
+        # The address of a function begins with its encoded identity: no function has this one.
         address = address_of(b"beaker namespace", self.region.name.encode(), self._name, encoded)
-        # The namespace of a session is its id, which is a secret and so nothing for the log.
+        # The namespace of a session is its id, a secret that must not be logged.
         return Entry("a Beaker namespace", address, (entry_scope(address), *self._shared_scopes))
 
     # -- reading ---------------------------------------------------------------------------
 
     def acquire_read_lock(self) -> None:
-        """Begin to read: what belongs together is looked up once."""
+        """Begin to read: until the release, each key is looked up once."""
         self._thread.readers += 1
 
     def release_read_lock(self) -> None:
@@ -175,9 +176,9 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     # -- writing ---------------------------------------------------------------------------
 
     def acquire_write_lock(self, wait: bool = True, replace: bool = False) -> bool:
-        """Begin to write: from here to the release every key counts as present. A session, which
-        saves itself with ``replace``, is locked otherwise; False if another has locked it and
-        this is not to wait."""
+        """Begin to write: until the release, every key counts as present. Without ``replace`` a
+        session is locked (it saves itself with ``replace``). Returns False if another caller has
+        locked it and ``wait`` is False."""
         if self._is_session and not replace:
             return self._lock(wait)
         self._thread.writers += 1
@@ -209,15 +210,15 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
             self._ask(self.region.store.release, entry, lease)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Store an item that nobody creates, such as a session's."""
+        """Store an item that needs no creation lock, such as a session's."""
         entry = self.entry(key)
         self._write(entry, value, self._begin(entry), None)
 
     def set_value(self, key: Any, value: Any, expiretime: float | None = None) -> None:
-        """Store a value that was created, under what was current when that began; or, without a
-        creation lock, one that replaces whatever others are creating now.
+        """Store a created value with the generations from before its creation. Without a creation
+        lock, the value replaces those that other callers are creating now.
 
-        Inside a database transaction a value may be of uncommitted rows, and is not stored.
+        Inside a database transaction nothing is stored: the value may depend on uncommitted rows.
         """
         entry = self.entry(key)
         reading = self._thread.creating.get(entry.address, _NOT_LOOKED)
@@ -232,13 +233,13 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     def __delitem__(self, key: Any) -> None:
         entry = self.entry(key)
         self._thread.seen.clear()
-        # Beaker's own region_invalidate() makes a text of a call's arguments that no longer tells
-        # which call it was: that could be any call of the function.
+        # Beaker's own region_invalidate() turns a call's arguments into a text that does not say
+        # which call it was. So every call of the function is invalidated.
         whole = frozenset((self._scope,)) if self._is_function(self.namespace) else frozenset()
         self.region.invalidate(entry.own_scope | whole)
 
     def do_remove(self) -> None:
-        """Let no later read see anything of this namespace as it was; nothing else is touched."""
+        """Invalidate every key of this namespace, and nothing else."""
         self._thread.seen.clear()
         self.region.invalidate(frozenset((self._scope,)))
 
@@ -263,13 +264,13 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
             codec=Codec.PICKLE,
             payload=b"",
         )
-        # In a tuple, a path or a file is a value as any other, and no content to be copied. It is
-        # exchanged to replace what is there for every host, even where each has its own files.
+        # In a tuple, a path or a file is pickled as any value. Bare, it would be content. This
+        # call replaces the value for every host, even if each host has its own files.
         life = expire + self._grace
         self._ask(self.region.store.compare_and_set, entry, (value,), record, life, None)
 
     def _ask(self, ask: Callable[..., Any], *args: Any) -> Any:
-        """Ask the store; None, counted and logged, when it is not to be had."""
+        """Send a request to the store. Returns None if it failed; this is counted and logged."""
         try:
             return ask(*args)
         except StoreUnavailableError as error:
@@ -283,8 +284,8 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
 
 
 class CreationLock:
-    """One key's creation lock: a lease, which only saves work. When it cannot be had, or lasts
-    longer than the region allows, its caller creates as well, and no harm is done."""
+    """One key's creation lock: a lease, which only saves work. If it cannot be taken, or lasts
+    longer than the region allows, its caller creates the value as well, which does no harm."""
 
     def __init__(self, namespace: RegionNamespace, entry: Entry) -> None:
         self._namespace = namespace
@@ -293,10 +294,10 @@ class CreationLock:
         self._lease: Lease | None = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """Take the lock; False if another has it and this is not to wait.
+        """Take the lock. Returns False if another caller has it and ``wait`` is False.
 
-        Waiting ends when another has set a value: all who wait then go on at once. It ends as well
-        where a load would wait no more (`beaker_regions.engine.waiting`).
+        Waiting ends when another caller has set a value; all waiting callers then go on at once.
+        It also ends when a load would stop waiting (`beaker_regions.engine.waiting`).
         """
         region, waiter = self._region, Waiter(self._region.lease)
         before: Lookup | None = None
@@ -327,5 +328,5 @@ class CreationLock:
 
 
 def _complete(reading: Lookup) -> bool:
-    """Whether a value may be stored under the generations of ``reading``."""
+    """Whether a value may be stored with the generations of a lookup."""
     return all(each is not None and len(each) == GENERATION_SIZE for each in reading.generations)
