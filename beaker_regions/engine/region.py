@@ -68,7 +68,11 @@ def regions_named(name: str) -> list[Region]:
 
 
 class Region:
-    """One configured region: a store, and how it is read."""
+    """One configured region: its options, its store, and how entries are looked up.
+
+    ``cache["functions"]`` is one. Applications use its `name`, `enabled` and `folder`, and
+    `invalidate_everything`.
+    """
 
     def __init__(self, options: RegionOptions, store: Store) -> None:
         self.options = options

@@ -22,22 +22,46 @@ CHUNK = 1024 * 1024
 
 
 class Resumable(ABC):
-    """Content from afar: what has arrived of it when its transfer breaks off, be it because the
-    process is killed, is there for the next one to continue, if the function returns it for the
-    same arguments again."""
+    """Content whose transfer can be resumed. A cached function returns a subclass's instance.
+
+    If a transfer is interrupted, even by a crash, the bytes received are kept. The next load of
+    the same call continues from them.
+
+    Example::
+
+        class Download(Resumable):
+            def pieces(self, have): ...  # request the bytes from ``have`` on
+            def verify(self, size, digest): ...
+    """
 
     @abstractmethod
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the content from its byte ``have`` on in chunks, each with its position. At the
-        position 0 it begins anew, and what was there is void. Raises OSError when it breaks off."""
+        """Yield the content in chunks, from a position on.
+
+        Args:
+            have: The number of bytes received earlier.
+
+        Yields:
+            The position of a chunk, and its bytes. The position 0 discards the earlier bytes.
+
+        Raises:
+            OSError: The transfer was interrupted.
+        """
 
     @abstractmethod
     def verify(self, size: int, digest: str) -> None:
-        """Raise OSError when that many bytes, of that SHA-256, are not the whole content: they
-        are neither stored nor continued."""
+        """Check the received content. If it is wrong, it is neither stored nor continued.
+
+        Args:
+            size: The number of bytes received.
+            digest: Their SHA-256, in hexadecimal.
+
+        Raises:
+            OSError: This is not the whole content.
+        """
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the whole content in one go. Raises OSError."""
+        """Yield the whole content, without resuming. Raises OSError."""
         size, digest = 0, hashlib.sha256()
         for position, chunk in self.pieces(0):
             if position != size:
@@ -49,14 +73,20 @@ class Resumable(ABC):
 
 
 Content = Path | BinaryIO | Iterator[bytes] | Resumable
-"""What a function may return to have its content streamed into a files region."""
+"""The results of a function that a region of files streams into a file, and returns as a
+`CachedFile`."""
 
 
 class CachedFile(os.PathLike[str]):
-    """A file's content, as a files region hands it out.
+    """Content that a region of files returns.
 
-    It is open while it is held, and so stays readable even when its entry is invalidated or
-    replaced meanwhile.
+    The file stays open as long as this object lives. So it stays readable after its entry was
+    invalidated or replaced.
+
+    Example::
+
+        with cached.open() as file:
+            header = file.read(16)
     """
 
     descriptor: int | None = None  # also where it is let go of before it is made
@@ -91,7 +121,7 @@ class CachedFile(os.PathLike[str]):
         return self._digest
 
     def open(self) -> BufferedReader:
-        """Open the content for reading from its start; each call has a position of its own."""
+        """Open the content for reading from its start. Each opened file has its own position."""
         if self.descriptor is None:
             return open(self.path, "rb", opener=unlinked if self.stored else None)
         with contextlib.ExitStack() as failed:
@@ -106,7 +136,7 @@ class CachedFile(os.PathLike[str]):
         return file
 
     def read_bytes(self) -> bytes:
-        """Return the whole content."""
+        """Return the whole content in memory. Raises OSError if it cannot be read."""
         with self.open() as file:
             return file.read()
 
@@ -116,7 +146,7 @@ class CachedFile(os.PathLike[str]):
             yield from read_chunks(file)
 
     def close(self) -> None:
-        """Let go of the file; it can be opened by its path only from here on."""
+        """Close the file. From then on it can be opened by its path only."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             # A network's file system may fail here, too; it is closed all the same.

@@ -46,12 +46,19 @@ _registered: dict[type, Container] = {}
 
 
 def register(cls: type, part: Callable[[Any], Any]) -> None:
-    """Teach the keys a type: instances of ``cls`` and its subclasses are keyed by ``part(value)``,
-    and by their class.
+    """Let instances of a type be arguments of cached functions. Their key is that of a part.
 
-    ``part`` returns something that has a key itself, such as a tuple of strings and numbers that
-    tells this instance from every other. It may raise ValueError for one that has no stable key.
-    Raises ConfigurationError for a type that the keys know.
+    Args:
+        cls: The type. Its subclasses are included; the key contains the instance's own class.
+        part: Takes an instance, and returns a value with a key, such as a tuple of texts and
+            numbers that identifies it. It may raise ValueError for an instance without one.
+
+    Raises:
+        ConfigurationError: The type has a key already.
+
+    Example::
+
+        register_key(Shop, lambda shop: shop.number)
     """
 
     def encoder(value: Any, places: Places) -> bytes:
