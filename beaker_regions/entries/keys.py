@@ -5,9 +5,9 @@ parameters. So ``f(1)``, ``f("1")`` and ``f(True)`` are three entries, ``f(1)``,
 default of 1 are one, and no text in an argument can make one call look like another: every part
 is written with its type and its length before it.
 
-Equal is what ``==`` says: ``Decimal("5")`` is ``Decimal("5.00")``, 0.0 is -0.0, and of a dict the
-order does not count, of an OrderedDict it does. Times are the exception. One instant in two time
-zones is two keys, since a function may see another day in each.
+Equal means equal by ``==``: ``Decimal("5")`` is ``Decimal("5.00")``, 0.0 is -0.0, and the order
+of a dict does not count, unlike that of an OrderedDict. Times are the exception. One instant in
+two time zones is two keys, since a function may see another day in each.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def substitute(cls: type, part: Callable[[Any], Any]) -> None:
 
 
 class _Refused(ValueError):
-    """A value that no key is to stand for; the text is the mend."""
+    """A value that must not be part of a key; the text says what to do."""
 
 
 def refuse(cls: type, mend: str) -> None:
-    """Let no instance of ``cls`` be part of a key, and calls that pass one say what to do."""
+    """Refuse instances of ``cls`` in keys. The error of a call that passes one has ``mend``."""
 
     def encoder(_value: Any, _places: Places) -> bytes:
         raise _Refused(mend)
@@ -147,7 +147,7 @@ def _part(tag: bytes, body: bytes) -> bytes:
 
 # -- of one value ------------------------------------------------------------------------------
 # Instances of subclasses are encoded by these as well. So the methods of the class itself are
-# called: what a subclass makes of them may leave out what tells two of its instances apart.
+# called: a subclass's own may leave out a part that tells two of its instances apart.
 
 
 def _text(value: str) -> bytes:

@@ -45,14 +45,14 @@ _DOMAIN = b"beaker_regions"
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 AHEAD = 60.0
-"""Seconds by which the clock of who stored a record may be ahead of this one; of a record that is
-further ahead nobody knows the age, and it counts as expired."""
+"""Seconds by which the clock of a writer may be ahead of this one. If it is further ahead,
+the age of the record is unknown, and it counts as expired."""
 GENERATION_SIZE = 8
-"""Bytes of a generation: random, so an old one is never met again."""
+"""Bytes of a generation. It is random, so an old one never comes back."""
 TURN_SIZE = 8
-"""Bytes of a turn of an entry's lease: random as well."""
+"""Bytes of a turn of an entry's lease. It is random as well."""
 NO_TURN = bytes(TURN_SIZE)
-"""What is loaded without a lease."""
+"""The turn of a value that was loaded without a lease."""
 
 _CODE_SIZE = 16
 _BODY = len(MAGIC) + _CODE_SIZE
@@ -75,25 +75,25 @@ class Codec(enum.IntEnum):
 
 
 DEFLATE_FROM = 32 * 1024
-"""Bytes; below, compressing takes longer than it saves."""
+"""Bytes. Compressing a smaller payload takes longer than it saves."""
 
 
 _CODECS = tuple(Codec)
 
 
 class RecordRefusedError(ValueError):
-    """Bytes that are no record of this application: foreign, forged, moved or cut short."""
+    """The bytes are not a record of this application: foreign, forged, moved or cut short."""
 
 
 class OtherFormatError(RecordRefusedError):
-    """Bytes that another release may have stored, in its own format. Nothing of them is used."""
+    """Another release may have stored these bytes, in its own format. They are not used."""
 
 
 class Record(NamedTuple):
-    """A value's stored form with all that decides whether it may still be served."""
+    """A value's stored form, and all facts that decide whether it may still be served."""
 
     generations: tuple[bytes, ...]
-    """Those under which the load of the value began."""
+    """The generations under which the load of the value began."""
     stored_at: float
     """Seconds since the epoch."""
     expire: float
@@ -102,13 +102,13 @@ class Record(NamedTuple):
     codec: Codec
     payload: bytes | memoryview
     scopes: bytes = b""
-    """What tells a store's upkeep, which knows no function, whose generations these are."""
+    """The scopes of the generations, for a store's maintenance, which knows no functions."""
     turn: bytes = NO_TURN
-    """The one of the lease under which it was loaded (`beaker_regions.engine.waiting`)."""
+    """The turn of the lease under which it was loaded (`beaker_regions.engine.waiting`)."""
 
 
 def dump_value(value: Any) -> tuple[Codec, bytes]:
-    """Return codec and payload of a value; raises what pickle raises for one it cannot take."""
+    """Return codec and payload of a value. Raises pickle's error if the value cannot be pickled."""
     cls = type(value)
     if cls is bytes:
         return Codec.BYTES, value
@@ -118,7 +118,7 @@ def dump_value(value: Any) -> tuple[Codec, bytes]:
 
 
 def deflated(codec: Codec, payload: bytes) -> tuple[Codec, bytes]:
-    """Return codec and payload compressed, if that is worth it."""
+    """Return codec and payload, compressed if that saves enough."""
     if len(payload) < DEFLATE_FROM:
         return codec, payload
     smaller = zlib.compress(payload, level=1)
@@ -130,8 +130,7 @@ def deflated(codec: Codec, payload: bytes) -> tuple[Codec, bytes]:
 def load_value(record: Record) -> Any:
     """Return the value of an authenticated record.
 
-    Raises whatever unpickling raises when the classes it needs have moved: to the caller such a
-    record is a miss.
+    Raises the error of unpickling, for example if a class has moved. Such a record is a miss.
     """
     if record.codec is Codec.PICKLE:
         return pickle.loads(record.payload)
@@ -146,9 +145,9 @@ def load_value(record: Record) -> Any:
 
 
 INFLATED = 64
-"""Values whose inflated form is remembered: inflating a page takes as long as fetching it."""
+"""Values whose inflated form is kept: inflating a page takes as long as fetching it."""
 _INFLATED_SIZE = 256 * 1024
-"""Bytes of each of them, at the most."""
+"""Most bytes of each of them."""
 _inflated: dict[bytes, bytes] = {}
 
 
@@ -166,8 +165,8 @@ def _inflate(deflated: bytes) -> bytes:
 class Signer:
     """Seals the records of one kind of store, and opens those sealed with any of its secrets.
 
-    The first secret seals; the others are former ones, still accepted, so that a secret can be
-    rotated without losing what is stored. What was sealed for another ``kind`` is refused.
+    The first secret seals. The others are former secrets, which are still accepted: a secret can be
+    rotated without losing the stored records. A record of another ``kind`` is refused.
     """
 
     def __init__(self, secrets: Sequence[str], kind: str) -> None:
@@ -204,7 +203,7 @@ class Signer:
     def open(self, address: bytes, sealed: bytes) -> Record:
         """Authenticate and take apart. Raises RecordRefusedError, before anything is unpickled."""
         if sealed[: len(MAGIC)] != MAGIC:
-            # Of a record that is cut within its first bytes no release is known.
+            # If a record is cut within its first bytes, its release is unknown.
             if sealed.startswith(_NAME) and len(sealed) > len(MAGIC):
                 raise OtherFormatError("a record of another release")
             raise RecordRefusedError("not a record")
