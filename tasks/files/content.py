@@ -6,15 +6,19 @@ import hashlib
 import os
 import re
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from beakercache import cache
 from tasks.sources.fetching.urls import is_url
 from tasks.sources.open_source import Opener, open_source
-from tasks.sources.source_file import NO_PROGRESS, ProgressCallback
+from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from beaker_regions import CachedFile, Resumable
     from tasks.files.index import FileRow
 
@@ -23,8 +27,24 @@ class ContentAway(OSError):
     """Content that is not stored, and cannot be read again from where it came."""
 
 
-def _identity(source: str, size: int | None, version: str, *_: object) -> tuple[object, ...]:
-    # The size of what a URL stands for may be known only when all of it has come.
+_opening: ContextVar[tuple[Opener, Progress | None]] = ContextVar(
+    "opening", default=(open_source, None)
+)
+
+
+@contextmanager
+def opened_by(opener: Opener, progress: Progress) -> Iterator[None]:
+    """Within this block, let `read_file` of this thread open a file by ``opener``, and let
+    ``progress`` count the bytes that are read."""
+    token = _opening.set((opener, progress))
+    try:
+        yield
+    finally:
+        _opening.reset(token)
+
+
+def _identity(source: str, size: int | None, version: str) -> tuple[object, ...]:
+    # The size of a URL's content may be unknown until all of the content was received.
     return (source, version) if is_url(source) else (source, version, size)
 
 
@@ -33,17 +53,15 @@ def read_file(
     source: str,
     size: int | None,
     version: str,
-    progress: ProgressCallback = NO_PROGRESS,
-    opener: Opener = open_source,
 ) -> BinaryIO | Resumable:
     """Return the content of the file of the absolute name, or URL, ``source`` in this version
-    (`opening.open_source`), of ``size`` bytes if that is known; ``progress`` is told of the bytes
-    read, and ``opener`` is a quicker way to the same file.
+    (`open_source`), of ``size`` bytes if that is known (None: not known).
 
-    A changed file is another entry, so whoever asks for the former version gets that or nothing.
-    Raises OSError when the version is neither stored nor there any more.
+    A changed file is another entry: a call for the former version returns that version or fails.
+    Raises OSError if the version is not stored, and cannot be read from its source any more.
     """
-    return opener(source, size, version, progress)
+    opener, progress = _opening.get()
+    return opener(source, size, version, progress or Progress())
 
 
 def content_of(file: FileRow) -> CachedFile:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.sources.archives.members import Archive, Member
-    from tasks.sources.source_file import ProgressCallback
+    from tasks.sources.progress import Progress
 
 _LONGEST_CHAIN = 40
 """Links from link to link, as many as Linux follows."""
@@ -130,9 +130,9 @@ class ArchiveSource:
         )
 
     def _open(
-        self, member: Member, name: str, size: int | None, version: str, watch: ProgressCallback
+        self, member: Member, name: str, size: int | None, version: str, progress: Progress
     ) -> BinaryIO:
-        return cast("BinaryIO", MemberStream(self._archive, member, watch))
+        return cast("BinaryIO", MemberStream(self._archive, member, progress))
 
 
 def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from tasks.files.content import path_digest, path_of, read_file
+from tasks.files.content import opened_by, path_digest, path_of, read_file
 from tasks.files.folders import placing
 from tasks.importing.index import (
     BATCH,
@@ -30,16 +30,20 @@ from tasks.importing.index import (
 )
 from tasks.importing.jobs import done_by
 from tasks.importing.media_types import media_type
-from tasks.importing.progress import FileProgress, Progress, Summary
+from tasks.importing.progress import LockedReporter, Summary
 from tasks.importing.selection import Selection
 from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo
 from tasks.models import ImportedFile
+from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from beaker_regions import CachedFile
     from tasks.importing.progress import Reporter
+
+_Wanted = tuple[SourceFileInfo, Progress]
+"""A file that has to be read, and the progress of that."""
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -70,13 +74,13 @@ class Importer:
     """One run over one source. ``summary`` holds what was done so far, however the run ends."""
 
     def __init__(
-        self, source: Source, reporter: Reporter, orders: ImportOptions | None = None
+        self, source: Source, reporter: Reporter, options: ImportOptions | None = None
     ) -> None:
         self.summary = Summary()
         self._source = source
-        self._orders = orders or ImportOptions()
-        self._jobs = self._orders.jobs or source.usual_jobs
-        self._told = Progress(self.summary, reporter)
+        self._options = options or ImportOptions()
+        self._jobs = self._options.jobs or source.usual_jobs
+        self._report = LockedReporter(self.summary, reporter)
         self._index = IndexWriter()
         self._seen: set[str] = set()
         self._hidden: set[str] = set()
@@ -95,10 +99,10 @@ class Importer:
             with closing(done_by(self._jobs, self._read, self._wanted())) as results:
                 for wanted, result in results:
                     self._finish(wanted, result)
-            if self._orders.prune:
+            if self._options.prune:
                 self._prune()
         finally:
-            self._told.over = True
+            self._report.over = True
             self._source.close()
             self._index.flush()
             self.summary.seconds = time.monotonic() - started
@@ -109,9 +113,9 @@ class Importer:
             if isinstance(found, Skipped) and found.whole:
                 # What is meant may be in it.
                 self._hidden.add(f"{found.path}/" if found.path else "")
-                if not self._orders.selection.excludes(found.path):
+                if not self._options.selection.excludes(found.path):
                     yield found
-            elif found.path in self._orders.selection:
+            elif found.path in self._options.selection:
                 yield found
 
     def _count(self) -> None:
@@ -123,38 +127,39 @@ class Importer:
             else:
                 refused += 1
         if not files and not refused:
-            meant = "" if self._orders.selection == Selection() else " that are included"
+            meant = "" if self._options.selection == Selection() else " that are included"
             raise SourceError(f"{self._source.root!r} holds no files{meant}")
-        self._told.begin(files + refused, size)
+        self._report.begin(files + refused, size)
 
-    def _wanted(self) -> Iterator[FileProgress]:
+    def _wanted(self) -> Iterator[_Wanted]:
         """Yield the files that have to be read, and deal with all others."""
         for batch in _batches(self._walk()):
             known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
             for found in batch:
-                if self._orders.prune:
+                if self._options.prune:
                     self._seen.add(path_digest(found.path))
                 if isinstance(found, Skipped):
                     self._fail(found.path, found.reason)
                     continue
                 row = known.get(path_digest(found.path))
-                if not self._orders.force and row is not None and self._is_kept(found, row):
+                if not self._options.force and row is not None and self._is_kept(found, row):
                     self.summary.unchanged += 1
-                    self._told.done(found.size or 0)
-                elif self._orders.dry_run:
+                    self._report.done(found.size or 0)
+                elif self._options.dry_run:
                     self.summary.imported += 1
-                    self._told.planned("import", found.path)
-                    self._told.done(found.size or 0)
+                    self._report.planned("import", found.path)
+                    self._report.done(found.size or 0)
                 else:
-                    yield FileProgress(found, self._told)
+                    yield found, Progress(found.size, self._report.read)
 
-    def _read(self, wanted: FileProgress) -> CachedFile | OSError:
+    def _read(self, wanted: _Wanted) -> CachedFile | OSError:
         """Bring a file into the region, in any thread: nothing here asks the database."""
-        found = wanted.found
-        read = read_file.refresh if self._orders.force else read_file
+        found, progress = wanted
+        read = read_file.refresh if self._options.force else read_file
         asked = time.time()
         try:
-            content = read(found.source, found.size, found.version, wanted, found.opener)
+            with opened_by(found.opener, progress):
+                content = read(found.source, found.size, found.version)
         except OSError as error:
             if error.errno in _FULL:
                 raise NotStored(error.strerror) from error
@@ -166,17 +171,18 @@ class Importer:
             return OSError("could not be read again; what was stored is served for a while yet")
         return content
 
-    def _finish(self, wanted: FileProgress, result: CachedFile | OSError) -> None:
+    def _finish(self, wanted: _Wanted, result: CachedFile | OSError) -> None:
+        found, progress = wanted
         if isinstance(result, OSError):
-            self._fail(wanted.found.path, result.strerror or str(result), wanted.left)
+            self._fail(found.path, result.strerror or str(result), progress.left)
             return
         if not result.stored:
             raise NotStored("its disk may be full; the log line above says what it met")
-        self._index.add(_row(self._source.root, wanted.found, result))
+        self._index.add(_row(self._source.root, found, result))
         # Thousands of open files are not what the rows are kept for.
         result.close()
         self.summary.imported += 1
-        self._told.done(wanted.left)
+        self._report.done(progress.left)
 
     def _is_kept(self, found: SourceFileInfo, row: ImportedFile) -> bool:
         """Whether the row describes a file as the source has it, and its content is stored."""
@@ -185,7 +191,7 @@ class Importer:
             return False
         if not is_stored(row):
             return False
-        if row.root != self._source.root and not self._orders.dry_run:
+        if row.root != self._source.root and not self._options.dry_run:
             # It came with another source, of which it is not the file any more.
             row.root = self._source.root
             self._index.add(row)
@@ -197,20 +203,20 @@ class Importer:
             row
             for row in rows_from(self._source.root)
             if row.path_digest not in self._seen
-            and row.path in self._orders.selection
+            and row.path in self._options.selection
             and self._source.covers(row.path)
             and not row.path.startswith(hidden)
         ]
-        if self._orders.dry_run:
+        if self._options.dry_run:
             for row in gone:
-                self._told.planned("forget", row.path)
+                self._report.planned("forget", row.path)
         else:
             forget(gone)
         self.summary.forgotten = len(gone)
 
     def _fail(self, path: str, reason: str, left: int = 0) -> None:
         self.summary.failed += 1
-        self._told.failed(path or self._source.root, reason, left)
+        self._report.failed(path or self._source.root, reason, left)
 
 
 def _row(root: str, found: SourceFileInfo, content: CachedFile) -> ImportedFile:

@@ -16,7 +16,7 @@ from beakercache import cache
 from tasks.sources.archives.limits import NAME
 from tasks.sources.fetching import versions
 from tasks.sources.fetching.downloads import TRIES, text_of
-from tasks.sources.source_file import NO_PROGRESS
+from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def lines_at(url: str) -> list[ManifestEntry]:
 @cache.region("files", ignore=["held"])
 def _manifest(url: str, held: Manifest | None = None) -> Manifest:
     conditions = {} if held is None else versions.conditions(held.version)
-    response, text = text_of(url, conditions, _LARGEST, TRIES, NO_PROGRESS)
+    response, text = text_of(url, conditions, _LARGEST, TRIES, Progress())
     if held is not None and response.status == 304:
         return held
     return Manifest(versions.of_answer(response.headers), text)

@@ -155,17 +155,17 @@ def plan(what: str, path: str) -> str:
     return f"would {what} {printable(path)}"
 
 
-def result(summary: Summary, orders: ImportOptions) -> str:
+def result(summary: Summary, options: ImportOptions) -> str:
     """Return the line that ends a run."""
-    forgotten = f", {summary.forgotten} forgotten" if orders.prune else ""
+    forgotten = f", {summary.forgotten} forgotten" if options.prune else ""
     return (
-        f"{'rehearsed, nothing changed: ' if orders.dry_run else ''}"
+        f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
         f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed"
         f"{forgotten}; {human(summary.size)} read in {summary.seconds:.1f} s"
     )
 
 
-def result_json(summary: Summary, orders: ImportOptions, error: str | None) -> str:
+def result_json(summary: Summary, options: ImportOptions, error: str | None) -> str:
     """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
     the run was a rehearsal (``dry_run``), and in ``error`` why it ended before its end, or null."""
     return json.dumps(
@@ -176,7 +176,7 @@ def result_json(summary: Summary, orders: ImportOptions, error: str | None) -> s
             "forgotten": summary.forgotten,
             "bytes": summary.size,
             "seconds": round(summary.seconds, 3),
-            "dry_run": orders.dry_run,
+            "dry_run": options.dry_run,
             "error": error,
         }
     )

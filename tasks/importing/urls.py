@@ -14,7 +14,7 @@ from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import BadUrl, beside, checked, name_in, shown
-from tasks.sources.source_file import NO_PROGRESS, ProgressCallback
+from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +44,9 @@ def _download(
     url: str,
     size: int | None,
     version: str,
-    watch: ProgressCallback,
+    progress: Progress,
 ) -> Download:
-    return Download(url, size, version, watch, tries=TRIES, response=response)
+    return Download(url, size, version, progress, tries=TRIES, response=response)
 
 
 class UrlSource:
@@ -65,7 +65,7 @@ class UrlSource:
             row = None
         conditions = {} if row is None else versions.conditions(row.version)
         try:
-            response = until_done(partial(client.get, url, conditions), TRIES, NO_PROGRESS)
+            response = until_done(partial(client.get, url, conditions), TRIES, Progress())
         except OSError as error:
             raise SourceError(f"{self.root!r} cannot be imported: {error}") from error
         if row is not None and response.status == 304:
@@ -88,10 +88,10 @@ class UrlSource:
         if self._response is not None:
             self._response.close()
 
-    def _open(self, url: str, size: int | None, version: str, watch: ProgressCallback) -> Download:
+    def _open(self, url: str, size: int | None, version: str, progress: Progress) -> Download:
         # It can be read once; who asks again asks the server.
         response, self._response = self._response, None
-        return _download(response, url, size, version, watch)
+        return _download(response, url, size, version, progress)
 
 
 class ManifestSource:

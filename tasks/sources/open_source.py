@@ -9,20 +9,21 @@ from beaker_regions import Resumable
 from tasks.sources.archives.formats import SEPARATOR, open_member
 from tasks.sources.fetching.downloads import Download
 from tasks.sources.fetching.urls import is_url
-from tasks.sources.source_file import ProgressCallback, SourceFile
+from tasks.sources.progress import Progress
+from tasks.sources.source_file import SourceFile
 
-Opener = Callable[[str, int | None, str, ProgressCallback], BinaryIO | Resumable]
+Opener = Callable[[str, int | None, str, Progress], BinaryIO | Resumable]
 """Opens a file by its name, size (bytes; None: any) and version."""
 
 
 def open_source(
-    name: str, size: int | None, version: str, watch: ProgressCallback
+    name: str, size: int | None, version: str, progress: Progress
 ) -> BinaryIO | Resumable:
-    """Open the file ``name``, absolute and without links, of ``size`` bytes and in this version;
-    or, as ``ARCHIVE//PATH``, one in an archive of this version; or the content of a URL. ``watch``
-    is told of the bytes that are read. Raises OSError for what is not that any more."""
+    """Open a file by its name: the absolute name ``name`` without links, of ``size`` bytes and in
+    this version; ``ARCHIVE//PATH`` for a file in an archive of this version; or a URL.
+    ``progress`` counts the bytes that are read. Raises OSError if the file is another by now."""
     if is_url(name):
-        return Download(name, size, version, watch)
+        return Download(name, size, version, progress)
     if SEPARATOR in name:
-        return open_member(name, size, version, watch)
-    return SourceFile(name, size, version, watch)
+        return open_member(name, size, version, progress)
+    return SourceFile(name, size, version, progress)

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from io import FileIO
 
-Advance = Callable[[int], None]
-"""Is told of bytes that were read."""
-
-
-class ProgressCallback:
-    """Who waits for a file to be read. This one does not care."""
-
-    def __call__(self, size: int) -> None:
-        """So many bytes more were read. Whatever this raises ends the reading."""
-
-    def expect(self, size: int) -> None:
-        """So many bytes are there to read, all in all: of a file whose size was not known."""
-
-
-NO_PROGRESS = ProgressCallback()
+from tasks.sources.progress import Progress
 
 
 class SourceChanged(OSError):
@@ -32,15 +17,15 @@ class SourceFile(FileIO):
     """A file that is open for reading, and that is what it was expected to be up to its end."""
 
     def __init__(
-        self, name: str, size: int | None, version: str, advance: Advance | None = None
+        self, name: str, size: int | None, version: str, progress: Progress | None = None
     ) -> None:
         """Open the file ``name``, absolute and without links, of ``size`` bytes (None: any),
-        in this version (`file_version`); ``advance`` is told of the bytes that are read.
+        in this version (`file_version`); ``progress`` counts the bytes that are read.
 
         Raises SourceChanged when it is another one by now, OSError when it cannot be opened.
         """
         super().__init__(name, opener=_open)
-        self._advance = advance
+        self._progress = progress
         self._opened = os.fstat(self.fileno())
         try:
             if not stat.S_ISREG(self._opened.st_mode):
@@ -59,8 +44,8 @@ class SourceFile(FileIO):
         chunk = super().read(-1 if size is None else size)
         if not chunk:
             self.verify()
-        elif self._advance is not None:
-            self._advance(len(chunk))
+        elif self._progress is not None:
+            self._progress.advance(len(chunk))
         return chunk
 
     @property

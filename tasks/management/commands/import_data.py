@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        orders = ImportOptions(
+        import_options = ImportOptions(
             Selection(tuple(options["include"]), tuple(options["exclude"])),
             force=options["force"],
             prune=options["prune"],
@@ -92,7 +92,7 @@ class Command(BaseCommand):
             reporter = LineReporter(say, self.stderr.write)
         summary, error = Summary(), None
         try:
-            importer = Importer(source_at(options["source"]), reporter, orders)
+            importer = Importer(source_at(options["source"]), reporter, import_options)
             summary = importer.summary
             importer.run()
         except (SourceError, NotStored, DatabaseError, KeyboardInterrupt) as raised:
@@ -100,9 +100,9 @@ class Command(BaseCommand):
         finally:
             reporter.close()
         if options["json"]:
-            self.stdout.write(result_json(summary, orders, str(error) if error else None))
+            self.stdout.write(result_json(summary, import_options, str(error) if error else None))
         elif summary.files:
-            self.stdout.write(result(summary, orders))
+            self.stdout.write(result(summary, import_options))
         if error is not None:
             raise error
         if summary.failed:

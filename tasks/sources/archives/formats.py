@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.sources.archives.members import Archive
-    from tasks.sources.source_file import Advance
+    from tasks.sources.progress import Progress
 
 SEPARATOR = "//"
 """Between an archive's absolute name and a path in it. No name without links has it."""
@@ -64,7 +64,7 @@ def open_archive(name: str, version: str) -> Archive:
         raise
 
 
-def open_member(name: str, size: int | None, version: str, advance: Advance) -> BinaryIO:
+def open_member(name: str, size: int | None, version: str, progress: Progress) -> BinaryIO:
     """Open the file in an archive that ``name`` stands for, of ``size`` bytes, of this version of
     the archive. Raises OSError."""
     outside, _, inside = name.partition(SEPARATOR)
@@ -75,7 +75,7 @@ def open_member(name: str, size: int | None, version: str, advance: Advance) -> 
             if member.is_file and inner_path(member.name) == inside:
                 if member.size != size:
                     raise SourceChanged("has changed")
-                return cast("BinaryIO", MemberStream(archive, member, advance, archive.close))
+                return cast("BinaryIO", MemberStream(archive, member, progress, archive.close))
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except BaseException:
         archive.close()

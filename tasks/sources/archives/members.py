@@ -12,7 +12,7 @@ from tasks.sources.archives.limits import STEP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.sources.source_file import Advance
+    from tasks.sources.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,16 @@ class MemberStream(RawIOBase):
         self,
         archive: Archive,
         member: Member,
-        advance: Advance,
+        progress: Progress,
         done: Callable[[], None] | None = None,
     ) -> None:
-        """Open ``member``; ``advance`` is told of the bytes that are read, and ``done`` is called
+        """Open ``member``; ``progress`` counts the bytes that are read, and ``done`` is called
         at the end of all. Raises ArchiveError."""
         super().__init__()
         self._content: IO[bytes] | None = None  # for `close`, if it cannot be opened
         self._archive = archive
         self._left = member.size
-        self._advance = advance
+        self._progress = progress
         self._done = done
         self._content = archive.open(member)
 
@@ -102,7 +102,7 @@ class MemberStream(RawIOBase):
             chunk = self._content.read(min(size, STEP))
         self._left -= len(chunk)
         if chunk:
-            self._advance(len(chunk))
+            self._progress.advance(len(chunk))
         elif size:
             if self._left:
                 raise ArchiveError("is not of the size that the archive says")

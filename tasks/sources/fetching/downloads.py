@@ -10,7 +10,8 @@ from beaker_regions import Resumable
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.client import FetchError, Temporary
 from tasks.sources.fetching.trying import Tries, until_done
-from tasks.sources.source_file import ProgressCallback, SourceChanged
+from tasks.sources.progress import Progress
+from tasks.sources.source_file import SourceChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Download(Resumable):
         url: str,
         size: int | None,
         version: str,
-        watch: ProgressCallback,
+        progress: Progress,
         *,
         tries: int = FEW_TRIES,
         response: BaseHTTPResponse | None = None,
@@ -53,7 +54,7 @@ class Download(Resumable):
         self._url = url
         self._size = size
         self._version = version
-        self._watch = watch
+        self._progress = progress
         self._tries = tries
         self._response = response
         # What a manifest describes has no tag before it is asked for; but a digest, at its end.
@@ -72,7 +73,7 @@ class Download(Resumable):
                     for chunk in client.body(answer.response):
                         if answer.size is not None and position + len(chunk) > answer.size:
                             raise FetchError(f"is longer than the {answer.size} bytes it should be")
-                        self._watch(len(chunk))
+                        self._progress.advance(len(chunk))
                         yield position, chunk
                         position += len(chunk)
                 if position < (answer.size or 0):
@@ -81,7 +82,7 @@ class Download(Resumable):
             except Temporary as error:
                 if position > furthest:
                     furthest, tries = position, Tries(self._tries)
-                tries.pause(error, self._watch)
+                tries.pause(error, self._progress)
 
     def verify(self, size: int, digest: str) -> None:
         expected = versions.digest_of(self._version)
@@ -145,12 +146,12 @@ class Download(Resumable):
         if versions.digest_of(self._version) is not None:
             self._tag = tag
         if self._size is None and size is not None:
-            self._watch.expect(size)
+            self._progress.expect(size)
         return _Answer(response, start, size if size is not None else self._size)
 
 
 def text_of(
-    url: str, headers: dict[str, str], limit: int, tries: int, watch: ProgressCallback
+    url: str, headers: dict[str, str], limit: int, tries: int, progress: Progress
 ) -> tuple[BaseHTTPResponse, bytes]:
     """Return the answer for a URL and its whole content, of ``limit`` bytes at the most. Raises
     OSError."""
@@ -164,7 +165,7 @@ def text_of(
                     raise FetchError(f"is longer than {limit} bytes")
         return response, bytes(content)
 
-    return until_done(request, tries, watch)
+    return until_done(request, tries, progress)
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasks.sources.fetching.client import Temporary
 
 if TYPE_CHECKING:
-    from tasks.sources.source_file import ProgressCallback
+    from tasks.sources.progress import Progress
 
 T = TypeVar("T")
 
@@ -30,10 +30,10 @@ class Tries:
     left: int
     failed: int = 0
 
-    def pause(self, error: Temporary, watch: ProgressCallback) -> None:
+    def pause(self, error: Temporary, progress: Progress) -> None:
         """Let some time pass before the next try: twice as much each time, and not the same for
         all who wait for one server; or what the server has asked for. Raises ``error`` when there
-        is no try left, and what ``watch`` raises."""
+        is no try left, and what ``progress`` raises."""
         self.failed += 1
         wished = error.after or 0.0
         if self.failed > self.left or wished > _LONGEST_WISH:
@@ -42,15 +42,15 @@ class Tries:
         pause = random.uniform(usual / 2, usual) if error.after is None else wished
         ends = time.monotonic() + pause
         while (left := ends - time.monotonic()) > 0:
-            watch(0)
+            progress.advance(0)
             time.sleep(min(left, _STEP))
 
 
-def until_done(request: Callable[[], T], tries: int, watch: ProgressCallback) -> T:
+def until_done(request: Callable[[], T], tries: int, progress: Progress) -> T:
     """Return what a request returns, made once more up to ``tries`` times. Raises OSError."""
     ahead = Tries(tries)
     while True:
         try:
             return request()
         except Temporary as error:
-            ahead.pause(error, watch)
+            ahead.pause(error, progress)

@@ -22,7 +22,7 @@ from tasks.models import ImportedFile
 from tasks.sources.fetching import trying, versions
 from tasks.sources.fetching.downloads import Download
 from tasks.sources.fetching.urls import redirected
-from tasks.sources.source_file import NO_PROGRESS
+from tasks.sources.progress import Progress
 from tests.tasks.importing.test_command import run
 from tests.tasks.importing.test_import import contents, import_data
 from tests.tasks.origin import Fault, Origin
@@ -344,7 +344,7 @@ def test_a_download_is_whole_wherever_it_breaks(
     version = versions.of_digest(digest) if by_digest else versions.of_answer(headers)
     # What a former transfer has left, which is the beginning of the same content.
     there = bytearray(LARGE[: min(have, size)] if by_digest or tag == '"strong"' else b"")
-    download = Download(origin.url("x"), None, version, NO_PROGRESS, tries=5)
+    download = Download(origin.url("x"), None, version, Progress(), tries=5)
     origin.requests.clear()
     for position, piece in download.pieces(len(there)):
         assert position in (0, len(there))
