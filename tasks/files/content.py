@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class ContentAway(OSError):
-    """Content that is not stored, and cannot be read again from where it came."""
+    """Content is not stored, and cannot be read again from its source."""
 
 
 _opening: ContextVar[tuple[Opener, Progress | None]] = ContextVar(
@@ -76,8 +76,8 @@ def content_of(file: FileRow) -> CachedFile:
 
 
 def old_copy_of(content: CachedFile) -> datetime | None:
-    """Return when content was stored that has expired, and is served while, or because, it cannot
-    be read again; None for content as it should be."""
+    """Return when expired content was stored. It is served until it can be read again. Return None
+    for content that has not expired."""
     if time.time() < content.stored_at + read_file.policy.expire:
         return None
     return datetime.fromtimestamp(content.stored_at, UTC)
@@ -87,7 +87,7 @@ def old_copy_of(content: CachedFile) -> datetime | None:
 
 
 def path_digest(path: str) -> str:
-    """Return what identifies a path in the index, whatever the database's collation folds."""
+    """Return the identity of a path in the index, for any collation of the database."""
     return hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -98,7 +98,7 @@ def path_of(name: str) -> str:
 
 
 def name_of(path: str) -> str:
-    """Return the name in the file system that `path_of` made ``path`` of."""
+    """Return the name in the file system that `path_of` turned into ``path``."""
 
     def byte(escape: re.Match[bytes]) -> bytes:
         return b"\\" if escape[1] == b"\\" else bytes.fromhex(escape[1][1:].decode())

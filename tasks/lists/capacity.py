@@ -1,6 +1,6 @@
 """How much a list may hold. Without a limit one browser fills the table, and slows its own pages.
 
-To be called within `changes.change_of` the list, so that requests at once do not exceed it.
+Call these within `changes.change_of`, so that simultaneous requests do not exceed the limit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_FILES = 100
 
 
 class Full(Exception):
-    """A list, or a task, that takes no more; says so to its owner."""
+    """A list, or a task, is full. The message is shown to the owner."""
 
 
 def check_room(tasks: TaskList, more: int, *, new: bool = True) -> None:

@@ -1,7 +1,7 @@
-"""Every change of a list's tasks, with the invalidation of what shows them.
+"""Every change of a list's tasks, with the invalidation of the pages that show them.
 
-Both happen in one transaction: after its commit nobody sees the list as it was, and after a
-rollback nothing has happened. A task of another list does not exist: Task.DoesNotExist.
+Both happen in one transaction: after its commit no page shows the former list, and after a
+rollback nothing has changed. A task of another list does not exist: Task.DoesNotExist.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ from tasks.tags import tag_of_list, tag_of_user
 
 @contextmanager
 def change_of(*list_ids: int | None) -> Iterator[None]:
-    """Change tasks of lists within this block, while nobody else does. None is no list."""
+    """Lock lists within this block, and invalidate their pages. None stands for no list."""
     known = [list_id for list_id in list_ids if list_id is not None]
     with transaction.atomic():
-        # In one order everywhere, and before any task: else two changes could block each other.
+        # Always in this order, and before any task: otherwise two changes could deadlock.
         lists = TaskList.objects.select_for_update().filter(pk__in=known).order_by("pk")
         users = [user_id for user_id in lists.values_list("user_id", flat=True) if user_id]
         yield
@@ -101,8 +101,8 @@ def after_user_change(instance: User, **_: Any) -> None:
 
 
 def before_list_deletion(instance: TaskList, **_: Any) -> None:
-    """Invalidate what shows a list that is being deleted, be it with its user. A receiver of
-    pre_delete, so that no way to delete leaves a page behind.
+    """Invalidate the pages of a list that is deleted, alone or with its user. A receiver of
+    pre_delete, so that every way to delete a list invalidates its pages.
     """
     with change_of(instance.pk):
         if instance.user_id is not None:

@@ -1,6 +1,6 @@
-"""Deleting tasks, and what makes it harmless: for a time it can be undone.
+"""Deleting tasks. A deletion can be undone for a time.
 
-Tasks that are deleted stay where they are, with all that belongs to them, and nothing shows them.
+Deleted tasks stay in the table with everything that belongs to them, and no page shows them.
 After that time they are removed by the list's next deletions, or by ``manage.py purge_tasks``.
 """
 
@@ -15,13 +15,13 @@ from tasks.models import Deletion, Task
 UNDO_FOR = timedelta(hours=1)
 """How long a deletion can be undone."""
 KEPT = 100
-"""Deletions of a list that are kept without any task: they were undone."""
+"""Undone deletions, without any task, that are kept for a list."""
 AT_ONCE = 200
-"""Tasks that are removed for good in one go, so that whoever deletes another one hardly waits."""
+"""Tasks that are removed for good in one step, so that the next deletion hardly waits."""
 
 
 def delete(list_id: int | None, task_id: int) -> tuple[Task, Deletion]:
-    """Delete a task; return it, and what undoes it. Raises Task.DoesNotExist."""
+    """Delete a task; return it and the deletion, which can be undone. Raises Task.DoesNotExist."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
         task.deletion = _deletion(task.list_id)
@@ -30,7 +30,7 @@ def delete(list_id: int | None, task_id: int) -> tuple[Task, Deletion]:
 
 
 def clear_done(list_id: int | None) -> tuple[int, Deletion | None]:
-    """Delete the tasks that are done; return their number and, if there are any, what undoes it."""
+    """Delete the tasks that are done; return their number and, if there are any, the deletion."""
     with change_of(list_id):
         done = Task.objects.filter(list_id=list_id, done=True)
         if list_id is None or not done.exists():
@@ -40,8 +40,8 @@ def clear_done(list_id: int | None) -> tuple[int, Deletion | None]:
 
 
 def undo(list_id: int | None, deletion_id: int) -> int:
-    """Bring back what was deleted from a list, to where it was; return the number of tasks: 0 when
-    it is back already. Raises Deletion.DoesNotExist, also for one that is too old, and Full."""
+    """Bring the tasks of a deletion back to their former positions; return their number: 0 if
+    they are back already. Raises Deletion.DoesNotExist, also for one that is too old, and Full."""
     with change_of(list_id):
         deletion = Deletion.objects.get(
             list_id=list_id, pk=deletion_id, made_at__gt=timezone.now() - UNDO_FOR
@@ -53,7 +53,7 @@ def undo(list_id: int | None, deletion_id: int) -> int:
 
 
 def purge() -> int:
-    """Remove for good what can no longer be undone, of all lists; return the number of tasks."""
+    """Remove for good, in all lists, the deletions that are too old; return the number of tasks."""
     old = Deletion.objects.filter(made_at__lte=timezone.now() - UNDO_FOR)
     return sum(map(_purge, old.order_by("list").values_list("list", flat=True).distinct()))
 
@@ -69,7 +69,7 @@ def _purge(list_id: int) -> int:
 
 
 def _remove_old(list_id: int) -> int:
-    """Remove what is too old; return the number of tasks, `AT_ONCE` if there may be more."""
+    """Remove old deletions; return the number of tasks: `AT_ONCE` if there may be more."""
     old = Deletion.objects.filter(list_id=list_id, made_at__lte=timezone.now() - UNDO_FOR)
     tasks = Task.with_deleted.filter(deletion__in=old).values_list("pk", flat=True)
     _, removed = Task.with_deleted.filter(pk__in=list(tasks[:AT_ONCE])).delete()

@@ -1,8 +1,8 @@
 """Which list belongs to a request.
 
 A user has one list. A visitor's belongs to the session of the browser, which keeps its id, and
-becomes part of the user's list at sign-up or log-in. Lists are made at the first write: whoever
-only looks around leaves no rows behind.
+becomes part of the user's list at sign-up or log-in. A list is made at the first write: a visitor
+that only reads leaves no rows behind.
 """
 
 from typing import Any
@@ -29,15 +29,15 @@ def list_id(request: HttpRequest) -> int | None:
 
 
 Viewer = tuple[str | None, str | None, str | None, int | None]
-"""A user's id with what logged it in and the proof that this still holds, or a visitor's list."""
+"""A user's id, login backend and session hash; or the id of a visitor's list."""
 
 
 def viewer(request: HttpRequest) -> Viewer:
-    """Return what the request's session says of who looks, without asking the database.
+    """Return the user or visitor that the request's session names, without a query.
 
-    Who is refused all the same, as a user who was deleted, gets pages that are not kept. Those
-    that are were made for a user who was found; whatever changes that user invalidates them, a
-    new password too.
+    A page is stored only for a user that the database has. Every change of that user, a new
+    password too, invalidates the page. A refused user, such as a deleted one, gets a page that is
+    not stored.
     """
     session = request.session
     user_id = session.get(auth.SESSION_KEY)
@@ -54,10 +54,10 @@ def tags_of_pages(request: HttpRequest) -> list[str]:
 
 
 def list_to_write(request: HttpRequest) -> TaskList:
-    """Return the request's list, made if need be; it stays until the transaction ends. Raises
-    Full when too many lists were made lately from where the request comes.
+    """Return the request's list, made if there is none; it stays until the transaction ends.
+    Raises Full if too many lists were made lately from the address of the request.
 
-    To be called in a transaction.
+    Call this in a transaction.
     """
     if request.user.is_authenticated:
         return _list_of_user(request.user)
@@ -91,7 +91,7 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
                 text = "Your list is full: the tasks of this browser were not added to it."
                 messages.warning(request, text, fail_silently=True)
             elif visitors is not None:
-                # What was deleted too: it can be brought back.
+                # Deleted tasks too: the deletion can be undone.
                 Deletion.objects.filter(list=visitors).update(list=target)
                 Task.with_deleted.filter(list=visitors).update(list=target)
                 visitors.delete()

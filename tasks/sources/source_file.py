@@ -1,4 +1,4 @@
-"""Reading a file of a source: whole, as it was at one moment, or not at all."""
+"""Reading a file of a source: either its complete content of one moment, or an error."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tasks.sources.progress import Progress
 
 
 class SourceChanged(OSError):
-    """A name in a source stands for something else than what was to be read."""
+    """A name in a source does not stand for the expected content any more."""
 
 
 class SourceFile(FileIO):
-    """A file that is open for reading, and that is what it was expected to be up to its end."""
+    """A file that is open for reading. It raises an error if it changes before its end is read."""
 
     def __init__(
         self, name: str, size: int | None, version: str, progress: Progress | None = None
@@ -54,7 +54,7 @@ class SourceFile(FileIO):
         return self._opened.st_size
 
     def verify(self) -> None:
-        """Raise SourceChanged when the file is not what it was when it was opened."""
+        """Raise SourceChanged if the file has changed since it was opened."""
         if _state(os.fstat(self.fileno())) != _state(self._opened):
             raise SourceChanged("changed while it was read")
 
@@ -66,7 +66,7 @@ def file_version(status: os.stat_result) -> str:
 
 
 def _open(name: str, flags: int) -> int:
-    # Not to wait for ever, should it be a pipe by now.
+    # The name may be a pipe by now: O_NONBLOCK keeps the call from waiting for ever.
     return os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
@@ -85,5 +85,5 @@ _KINDS = {
 
 
 def kind_of(mode: int) -> str:
-    """Return the words for what a mode of the file system says."""
+    """Return the words for the kind of file that a mode means."""
     return _KINDS.get(stat.S_IFMT(mode), "something special")
