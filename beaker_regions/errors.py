@@ -53,6 +53,34 @@ class StoreUnavailableError(CacheError):
         self.kind = kind
 
 
+class NotTakenError(StoreUnavailableError):
+    """A server works, but does not take this item: it is too large, or memory is full."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("not_taken", message)
+
+
+class RowFullError(StoreUnavailableError):
+    """A region's row in a database has no room for its entries."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("full", message)
+
+
+class UnpicklableError(StoreUnavailableError):
+    """A value cannot be pickled; ``__cause__`` is the error that pickle raised."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unpicklable", message)
+
+
+class ApplyingError(StoreUnavailableError):
+    """Another thread or process is applying the store's pending invalidations."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("applying", message)
+
+
 class ContendedError(CacheError):
     """An update of a value was given up: others changed the value at every attempt."""
 

@@ -27,7 +27,12 @@ from beaker_regions.entries.entry import (
 from beaker_regions.entries.keys import encode
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import ContendedError, StoreUnavailableError, UnkeyableArgumentError
+from beaker_regions.errors import (
+    ContendedError,
+    StoreUnavailableError,
+    UnkeyableArgumentError,
+    UnpicklableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -318,10 +323,8 @@ class Values(Generic[K, V]):
         try:
             # In a tuple, a path or a file is pickled as any value. Bare, it would be content.
             return self.region.store.compare_and_set(entry, (value,), record, expire, seen)
-        except StoreUnavailableError as error:
-            if error.kind == "unpicklable" and error.__cause__ is not None:
-                raise error.__cause__ from None
-            raise
+        except UnpicklableError as error:
+            raise error.__cause__ or error from None
 
     def _life(self, expire: float | timedelta | None) -> float:
         if isinstance(expire, timedelta):

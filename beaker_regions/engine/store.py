@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.entries.records import Codec, Record, dump_value, load_value
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import StoreUnavailableError, UnpicklableError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
@@ -230,4 +230,4 @@ def dump(value: Any) -> tuple[Codec, bytes]:
     except Exception as error:
         if is_interruption(error):
             raise
-        raise StoreUnavailableError("unpicklable", repr(error)) from error
+        raise UnpicklableError(repr(error)) from error

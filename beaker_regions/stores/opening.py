@@ -15,6 +15,7 @@ from beaker_regions.stores.beaker.store import BeakerStore
 from beaker_regions.stores.files.cluster import ClusterFileStore
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.memcached.store import MemcachedStore
+from beaker_regions.stores.pending import FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
         name = f"{options.prefix}@{name}"
     signer = Signer(secret, options.type)
     if options.type == "ext:memcached":
-        folder = options.data_dir and options.data_dir / "undelivered"
+        folder = options.data_dir and options.data_dir / FOLDER
         url = backend.pop("url")
         return MemcachedStore(url, signer, folder=folder, prefix=options.prefix, **backend)
     if options.type == "file":

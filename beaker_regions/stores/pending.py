@@ -1,4 +1,7 @@
-"""Invalidations that a store could not carry out yet."""
+"""Pending invalidations: those that a store could not carry out yet.
+
+A store applies its pending invalidations before it answers the next read.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
@@ -21,28 +24,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("beaker_regions")
 
-DELIVERING = "delivering"
-"""The kind of StoreUnavailableError while somebody else delivers."""
+FOLDER = "pending"
+"""The folder in data_dir that holds the persistent queues."""
 PATIENCE = 1.0
-"""Seconds for which somebody else is left to deliver, who may have been stopped."""
+"""Seconds that a caller leaves to another one that applies; that one may have been stopped."""
 _TRIES = 100
-"""Times that a file is found to be another's by now, or that a folder has got new ones."""
+"""Attempts when other processes remove or fill the queue's files at the same time."""
 _SCOPE = re.compile(rb"[a-z][0-9a-f]{40}")
-"""What is owed: scopes (`beaker_regions.engine.store`), and leases by their entries' addresses."""
-_OPEN = "owed"
-"""The file that takes what is owed."""
+"""A scope (`beaker_regions.engine.store`), or a lease named by its entry's address."""
+_OPEN = "open"
+"""The file that new pending scopes are appended to."""
 _NOWHERE = "-"
-"""Where links lead, whose names are all that counts."""
+"""Target of links: only the name of a link counts."""
 _covering: dict[str, set[str]] = {}
-"""By a journal's path: scopes that cover all that may be owed in it."""
+"""By a queue's path: the scopes that cover everything that may be pending there."""
 
 
 class PendingInvalidations:
-    """Scopes whose invalidation this process owes. While there are any, the store is not to be
-    read."""
+    """Scopes that this process still has to invalidate. While there are any, the store must not
+    be read."""
 
     def __init__(self) -> None:
-        self._owed: dict[str, object] = {}
+        self._pending: dict[str, object] = {}
         self.after_fork()
         forking.tell(self)
 
@@ -50,39 +53,40 @@ class PendingInvalidations:
         self._lock = threading.Lock()
 
     def cover(self, scope: str) -> None:
-        """Be told of a scope, a region's, that covers all that may be owed of that region."""
+        """Register a region's scope. It covers every scope of that region that may be pending."""
 
     def keep(self, scopes: Iterable[str]) -> None:
-        """Remember to invalidate ``scopes``."""
+        """Add ``scopes`` to the pending invalidations."""
         with self._lock:
-            # A token each time: an invalidation that comes while the same scope is being
-            # delivered is owed again, because a load may have begun in between.
-            self._owed.update(dict.fromkeys(scopes, object()))
+            # A new token each time: if a scope is kept again while it is being applied, it stays
+            # pending, because a load may have begun in between.
+            self._pending.update(dict.fromkeys(scopes, object()))
 
-    def deliver(self, change: Callable[[Iterable[str]], None]) -> None:
-        """Invalidate what is owed with ``change``; what that raises, this raises, and owes all
-        of it still."""
-        if not self._owed:
+    def apply(self, change: Callable[[Iterable[str]], None]) -> None:
+        """Invalidate all pending scopes with ``change``. If that raises, this raises the same, and
+        all of them stay pending."""
+        if not self._pending:
             return
         with self._lock:
-            owed = dict(self._owed)
-        change(owed)
+            pending = dict(self._pending)
+        change(pending)
         with self._lock:
-            for scope, token in owed.items():
-                if self._owed.get(scope) is token:
-                    del self._owed[scope]
+            for scope, token in pending.items():
+                if self._pending.get(scope) is token:
+                    del self._pending[scope]
 
 
 class PersistentQueue(PendingInvalidations):
-    """As `PendingInvalidations`, for all processes of a host together, and past their end: in a
-    folder that is there as long as anything is owed. What cannot be written there is a name there,
-    of a link; what cannot be that either, this process remembers alone.
+    """Pending invalidations that all processes of a host share, and that outlive them.
 
-    Nobody waits for a lock: whoever has one may have been stopped, or have forked a child that has
-    it too. Who owes something adds it to one file of the folder, a scope a line. Who delivers gives
-    that file a name of its own, so that what comes later is in another one; invalidates what all
-    files of the folder name, since who has begun to deliver those may never end; and removes them.
-    What several deliver is loaded once more, and nothing else.
+    They are in a folder that exists while anything is pending. A scope that cannot be written to
+    the file there becomes the name of a link. If that fails too, only this process remembers it.
+
+    No caller waits for a lock, because its holder may have been stopped, or a forked child may
+    hold it too. ``keep`` appends scopes to one file of the folder, a scope a line. ``apply`` first
+    renames that file, so that later scopes go to another one. It then invalidates the scopes of all
+    files in the folder, also those that another process has begun to apply, since that one may
+    never end. At last it removes the files. A scope that two processes apply costs one more load.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,19 +103,19 @@ class PersistentQueue(PendingInvalidations):
             self._append(scopes)
         except OSError:
             try:
-                self._name(scopes)
+                self._link(scopes)
             except OSError:
                 super().keep(scopes)
 
     def _append(self, scopes: set[str]) -> None:
         for _ in range(_TRIES):
             _make_folder(self._path)
-            # Somebody may remove the folder in between, or rename the file.
+            # Another process may remove the folder in between, or rename the file.
             with contextlib.suppress(FileNotFoundError), self._opened() as descriptor:
-                # Once is enough, however long the server is away.
+                # A scope is written once, however long the server is away.
                 known, _ = _parsed(_content(descriptor))
                 lines = [f"{scope}\n".encode() for scope in sorted(scopes.difference(known))]
-                # A line that somebody who died has begun is ended first.
+                # The first newline ends a line that a killed process has begun.
                 added = b"\n" + b"".join(lines) if lines else b""
                 if os.write(descriptor, added) != len(added):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
@@ -119,13 +123,13 @@ class PersistentQueue(PendingInvalidations):
                     return
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self._path)
 
-    def _name(self, scopes: Iterable[str]) -> None:
-        """Let names alone say what is owed: a process that has no descriptor left can make links,
-        and they take next to no room on a full disk."""
+    def _link(self, scopes: Iterable[str]) -> None:
+        """Keep each scope as the name of a link. A process without a free descriptor can make
+        links, and they take almost no space on a full disk."""
         for scope in scopes:
             for _ in range(_TRIES):
                 _make_folder(self._path)
-                # Another one each time: one that is there may just have been delivered.
+                # A new name each time: an existing link may just have been applied.
                 with contextlib.suppress(FileNotFoundError):
                     os.symlink(_NOWHERE, f"{self._path}/{scope}-{os.urandom(8).hex()}")
                     break
@@ -141,29 +145,28 @@ class PersistentQueue(PendingInvalidations):
         finally:
             os.close(descriptor)
 
-    def deliver(self, change: Callable[[Iterable[str]], None]) -> None:
-        """As `PendingInvalidations.deliver`. Raises StoreUnavailableError of kind `DELIVERING`
-        while somebody else does it; not for longer than `PATIENCE`: a process may be stopped in the
-        middle."""
-        super().deliver(change)
+    def apply(self, change: Callable[[Iterable[str]], None]) -> None:
+        """As `PendingInvalidations.apply`. Raises ApplyingError while another thread or process
+        applies, but for no longer than `PATIENCE`: that one may have been stopped."""
+        super().apply(change)
         try:
             try:
                 os.stat(self._path)
             except (FileNotFoundError, NotADirectoryError):
                 return
             with self._turn():
-                self._deliver(change)
+                self._apply(change)
         except BlockingIOError as error:
-            raise StoreUnavailableError(
-                DELIVERING, "invalidations are being delivered to it"
-            ) from error
+            raise ApplyingError("its pending invalidations are being applied") from error
         except OSError as error:
-            raise StoreUnavailableError("server", f"invalidations wait for it: {error}") from error
+            raise StoreUnavailableError(
+                "server", f"its pending invalidations cannot be applied: {error}"
+            ) from error
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Let one deliver at a time: it is for no more than to spare the others the work. Raises
-        BlockingIOError where it is somebody else's turn."""
+        """Let one caller apply at a time. This only saves work. Raises BlockingIOError while it is
+        another caller's turn."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         turn = os.open(f"{self._path}.turn", flags, 0o660)
         with forking.unshared(turn):
@@ -175,75 +178,72 @@ class PersistentQueue(PendingInvalidations):
                     raise
             yield
 
-    def _deliver(self, change: Callable[[Iterable[str]], None]) -> None:
+    def _apply(self, change: Callable[[Iterable[str]], None]) -> None:
         for _ in range(_TRIES):
             files = self._claimed()
-            owed = self._read(files)
+            pending = self._read(files)
             try:
-                if owed:
-                    change(owed)
+                if pending:
+                    change(pending)
             except BaseException:
-                # In one file again, or there would be one more after each attempt.
+                # Merge them into one file, or each attempt would leave one more.
                 with contextlib.suppress(OSError):
-                    self._append(owed)
+                    self._append(pending)
                     _remove(files)
                 raise
             _remove(files)
             try:
                 os.rmdir(self._path)
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 return
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
             else:
                 return
-        raise BlockingIOError(f"{self._path}: others do not come to an end")
+        raise BlockingIOError(f"{self._path}: other processes keep adding to it")
 
     def _claimed(self) -> list[str]:
-        """Return the files that nobody adds to any more."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        """Return the files that no process adds to any more."""
+        with contextlib.suppress(FileNotFoundError):
             os.rename(f"{self._path}/{_OPEN}", f"{self._path}/{os.urandom(8).hex()}")
         try:
             return [f"{self._path}/{name}" for name in os.listdir(self._path) if name != _OPEN]
         except FileNotFoundError:
             return []
-        except NotADirectoryError:
-            # Of a release that kept everything in one file.
-            return [self._path]
 
     def _read(self, files: Iterable[str]) -> set[str]:
-        """Return what files name; in place of what nobody can read any more, all that it may have
-        been."""
-        owed: set[str] = set()
+        """Return the scopes in ``files``. A damaged part is replaced by the scopes that cover
+        everything it may have named."""
+        pending: set[str] = set()
         for path in files:
             if os.path.islink(path):
                 named = os.path.basename(path).partition("-")[0].encode()
-                owed |= {named.decode()} if _SCOPE.fullmatch(named) else self._cover
+                pending |= {named.decode()} if _SCOPE.fullmatch(named) else self._cover
                 continue
-            # Others may have delivered it by now.
+            # Another process may have applied and removed it by now.
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
                 try:
                     found, damaged = _parsed(_content(descriptor))
                 finally:
                     os.close(descriptor)
-                owed |= found
+                pending |= found
                 if damaged:
-                    owed |= self._cover
+                    pending |= self._cover
                     logger.warning(
-                        "%s was damaged: %d bytes of it name nothing, such as %r; all regions "
-                        "that are kept there are invalidated",
+                        "%s was damaged: %d bytes of it name no scope, such as %r; all regions "
+                        "that keep pending invalidations there are invalidated",
                         self._path,
                         sum(map(len, damaged)),
                         damaged[0][:80],
                     )
-        return owed
+        return pending
 
 
 def _make_folder(path: str) -> None:
-    """Make a folder if it is missing, which others may make and remove at any moment: then
-    ``os.makedirs`` raises that it exists."""
+    """Make a folder if it is missing. Other processes may make and remove it at any moment;
+    ``os.makedirs`` then raises that it exists."""
     with contextlib.suppress(FileExistsError):
         try:
             os.mkdir(path)
@@ -257,7 +257,7 @@ def _content(descriptor: int) -> bytes:
 
 
 def _parsed(content: bytes) -> tuple[set[str], list[bytes]]:
-    """Return the scopes that a file's lines name, and the lines that name none."""
+    """Return the scopes in a file's lines, and the lines that name no scope."""
     lines = [line for line in content.split(b"\n") if line]
     damaged = [line for line in lines if not _SCOPE.fullmatch(line)]
     return {line.decode() for line in lines if _SCOPE.fullmatch(line)}, damaged

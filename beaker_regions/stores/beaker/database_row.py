@@ -16,14 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from beaker.ext import sqla
 
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import RowFullError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-FULL = "full"
-"""Kind of the StoreUnavailableError that says that the row cannot hold what it should."""
 
 
 class Row:
@@ -55,7 +52,7 @@ class Row:
     @contextlib.contextmanager
     def writing(self, replace: bool = False) -> Iterator[Any]:
         """Give a manager that has what the row holds, or nothing with ``replace``; what is set in
-        it, the row holds in the end. Raises StoreUnavailableError when that is too large."""
+        it, the row holds in the end. Raises RowFullError when that is too large."""
         namespace = self._find()
         with namespace.bind.connect() as connection:
             _take(namespace, connection)
@@ -64,7 +61,7 @@ class Row:
             try:
                 connection.execute(_update(namespace).values(data=namespace.hash))
             except sqla.sa.exc.DataError as error:
-                raise StoreUnavailableError(FULL, str(error.orig)) from error
+                raise RowFullError(str(error.orig)) from error
             connection.commit()
 
 

@@ -28,13 +28,13 @@ from beaker_regions.entries.records import (
     RecordRefusedError,
     Signer,
 )
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import RowFullError, StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import reported
 from beaker_regions.runtime.interruptions import is_interruption
-from beaker_regions.stores.beaker.database_row import FULL, Row
+from beaker_regions.stores.beaker.database_row import Row
 from beaker_regions.stores.folder_identity import identity_of
-from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
+from beaker_regions.stores.pending import FOLDER, PendingInvalidations, PersistentQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -46,10 +46,10 @@ class BeakerStore(Store):
     def __init__(
         self, type_: str, namespace: str, options: Mapping[str, Any], signer: Signer
     ) -> None:
-        self._undelivered = PendingInvalidations()
+        self._pending = PendingInvalidations()
         if folder := options.get("data_dir"):
             place = _place(type_, namespace, options)
-            self._undelivered = PersistentQueue(Path(folder, "undelivered", place))
+            self._pending = PersistentQueue(Path(folder, FOLDER, place))
         self.is_shared = type_.startswith("ext:")
         manager = beaker.cache.clsmap[type_]
         self._space: Row | _Locked
@@ -58,7 +58,7 @@ class BeakerStore(Store):
         else:
             self._space = _Locked(manager(namespace, **options))
         self._is_memory = type_ == "memory"
-        self._folder = Path(folder, "undelivered") if folder else None
+        self._folder = Path(folder, FOLDER) if folder else None
         self._signer = signer
         self._leases: dict[bytes, Lease] = {}
         self.after_fork()
@@ -76,10 +76,10 @@ class BeakerStore(Store):
             return identity_of(self._folder).hex()
 
     def cover(self, scope: str) -> None:
-        self._undelivered.cover(scope)
+        self._pending.cover(scope)
 
     def read(self, entry: Entry) -> Lookup:
-        self._undelivered.deliver(self._change)
+        self._pending.apply(self._change)
         with self._reading() as namespace:
             generations = tuple([_get(namespace, scope) for scope in entry.scopes])
             sealed = _get(namespace, entry.address.hex())
@@ -114,28 +114,26 @@ class BeakerStore(Store):
         return keep_open(value) if is_content(value) else value
 
     def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
-        owed = tuple(scopes)
+        pending = tuple(scopes)
         try:
-            self._change(owed)
+            self._change(pending)
             if during is not None:
                 # Nothing here keeps what is loaded meanwhile from being stored; so it goes again.
                 during()
-                self._change(owed)
+                self._change(pending)
         except StoreUnavailableError:
-            self._undelivered.keep(owed)
+            self._pending.keep(pending)
             raise
 
     def keep_pending(self, scopes: Iterable[str]) -> None:
-        self._undelivered.keep(scopes)
+        self._pending.keep(scopes)
 
     def _change(self, scopes: Iterable[str]) -> None:
         try:
             with self._writing() as namespace:
                 for scope in scopes:
                     namespace[scope] = os.urandom(GENERATION_SIZE)
-        except StoreUnavailableError as error:
-            if error.kind != FULL:
-                raise
+        except RowFullError:
             # What has no generation matches nothing, so an empty namespace invalidates more than
             # was asked for; and it has room again.
             with self._writing(replace=True):

@@ -100,7 +100,7 @@ class FileStore(Store):
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
         self._identity: str | None = None
-        self._undelivered = PendingInvalidations()
+        self._pending = PendingInvalidations()
         self._lately_read = RecordCache()
         self.counters = FileCounters(folder / "counters")
         self._exchange = FileExchange(self, str(folder / "locks"))
@@ -131,7 +131,7 @@ class FileStore(Store):
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
     ) -> tuple[bytes | None, ...]:
         try:
-            self._undelivered.deliver(self._generations.change)
+            self._pending.apply(self._generations.change)
             return read(places(entry.scopes))
         except OSError as error:
             if is_interruption(error):
@@ -310,14 +310,14 @@ class FileStore(Store):
             with reported("invalidate"):
                 self._generations.change(scopes, during)
         except StoreUnavailableError:
-            self._undelivered.keep(scopes)
+            self._pending.keep(scopes)
             raise
 
     def keep_pending(self, scopes: Iterable[str]) -> None:
-        self._undelivered.keep(scopes)
+        self._pending.keep(scopes)
         # Other processes do not know of it, and a disk is soon told.
         with contextlib.suppress(OSError):
-            self._undelivered.deliver(self._generations.change)
+            self._pending.apply(self._generations.change)
 
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         with reported("lease"):

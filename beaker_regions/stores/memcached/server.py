@@ -7,10 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.stores.memcached.connection import NOT_TAKEN, whole
-from beaker_regions.stores.pending import DELIVERING
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -57,14 +56,14 @@ class Server:
         name: str,
         connect: Callable[[], Connection],
         retry: float,
-        undelivered: PendingInvalidations,
+        pending: PendingInvalidations,
         stem: str,
     ) -> None:
         self.name = name
         self._stem = stem
         self._connections = Connections(connect)
         self._retry = retry
-        self._undelivered = undelivered
+        self._pending = pending
         self._failed = False
         self._next_try = 0.0
         self.after_fork()
@@ -80,7 +79,7 @@ class Server:
 
     def cover(self, scope: str) -> None:
         """Be told of a scope that covers all that a region keeps here."""
-        self._undelivered.cover(scope)
+        self._pending.cover(scope)
 
     def ask(self, command: Callable[[Connection], T]) -> T:
         """Do ``command`` with this thread's connection. Raises StoreUnavailableError."""
@@ -111,11 +110,11 @@ class Server:
         return answer
 
     def _ready(self) -> Connection:
-        """Return this thread's connection, when nothing is owed to the server any more."""
+        """Return this thread's connection, when nothing is pending for the server any more."""
         connection = self._connections.mine()
         if tracing.watchers:
             connection = cast("Connection", tracing.Counted(connection))
-        self._undelivered.deliver(lambda names: self._delete(connection, names))
+        self._pending.apply(lambda names: self._delete(connection, names))
         return connection
 
     def _told(self, error: StoreUnavailableError) -> StoreUnavailableError:
@@ -124,8 +123,8 @@ class Server:
             # It answers: for all that it has it is as good as ever.
             self._failed = False
             return StoreUnavailableError(NOT_TAKEN, f"memcached {self.name}: {error}")
-        # Who delivers has reached it, and leaves nothing to wait for.
-        reached = error.kind == DELIVERING
+        # The caller that applies them has reached the server: there is nothing to wait for.
+        reached = isinstance(error, ApplyingError)
         self._next_try = time.monotonic() + (0.0 if reached else self._retry)
         self._failed = self._failed or not reached
         return StoreUnavailableError("server", f"memcached {self.name}: {error}")
@@ -169,7 +168,7 @@ class Server:
 
     def keep_pending(self, names: Iterable[str]) -> None:
         """Delete what is kept under ``names`` before anything else is asked of the server."""
-        self._undelivered.keep(names)
+        self._pending.keep(names)
 
     def _delete(self, connection: Connection, names: Iterable[str]) -> None:
         keys = list(map(self.key_of, names))

@@ -1,4 +1,4 @@
-"""What could not be invalidated: owed by every process of the host, and past their end."""
+"""Pending invalidations: every process of the host applies them, also after its writer ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from beaker_regions import StoreUnavailableError
 from beaker_regions.entries.entry import region_scope, tag_scope
-from beaker_regions.stores.pending import PersistentQueue
+from beaker_regions.stores.pending import FOLDER, PersistentQueue
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, make_manager
 
@@ -58,7 +58,7 @@ def invalidate_in_vain(address: str, folder: Path) -> None:
     read_only_by(address, folder, Calls()).invalidate()
 
 
-def test_a_process_that_ended_leaves_what_it_owes_to_the_others(
+def test_other_processes_apply_the_pending_invalidations_of_one_that_ended(
     own_memcached: Memcached, tmp_path: Path, calls: Calls
 ) -> None:
     load = read_only_by(own_memcached.address, tmp_path, calls)
@@ -98,44 +98,44 @@ def server() -> Server:
     return Server()
 
 
-def owed(path: Path) -> int:
-    """Return how many bytes a journal takes."""
+def size_of(path: Path) -> int:
+    """Return how many bytes a queue takes."""
     return sum(each.stat().st_size for each in path.iterdir())
 
 
-def test_what_is_owed_stays_owed_until_it_is_delivered(tmp_path: Path, server: Server) -> None:
+def test_scopes_stay_pending_until_they_are_applied(tmp_path: Path, server: Server) -> None:
     one, other = (PersistentQueue(tmp_path / "folder" / "server") for _ in range(2))
-    one.deliver(server.change)
+    one.apply(server.change)
     one.keep([A, B])
     server.up = False
     with pytest.raises(StoreUnavailableError):
-        other.deliver(server.change)
+        other.apply(server.change)
     one.keep([B, C])
     server.up = True
-    other.deliver(server.change)
+    other.apply(server.change)
     assert server.invalidated == [A, B, C]
-    one.deliver(server.change)
+    one.apply(server.change)
     assert server.invalidated == [A, B, C], "once is enough"
 
 
-def test_what_is_owed_already_takes_no_more_room(tmp_path: Path, server: Server) -> None:
+def test_a_scope_that_is_pending_already_takes_no_more_room(tmp_path: Path, server: Server) -> None:
     one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A, B])
-    size = owed(tmp_path / "server")
+    size = size_of(tmp_path / "server")
     server.up = False
     for _ in range(10):
         other.keep([B, A])
         with pytest.raises(StoreUnavailableError):
-            one.deliver(server.change)
-    assert owed(tmp_path / "server") == size
+            one.apply(server.change)
+    assert size_of(tmp_path / "server") == size
     server.up = True
-    other.deliver(server.change)
+    other.apply(server.change)
     one.keep([A])
-    other.deliver(server.change)
-    assert server.invalidated == [A, B, A], "what is owed anew is delivered anew"
+    other.apply(server.change)
+    assert server.invalidated == [A, B, A], "a scope that is kept again is applied again"
 
 
-def test_what_is_owed_while_it_is_being_delivered_is_delivered_again(
+def test_a_scope_that_is_kept_while_it_is_applied_is_applied_again(
     tmp_path: Path, server: Server
 ) -> None:
     one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
@@ -146,76 +146,65 @@ def test_what_is_owed_while_it_is_being_delivered_is_delivered_again(
             other.keep([B])
         server.change(scopes)
 
-    one.deliver(change)
+    one.apply(change)
     assert server.invalidated == [A, B, B]
 
 
-def test_while_one_process_delivers_the_others_do_not_read(tmp_path: Path, server: Server) -> None:
+def test_while_one_process_applies_the_others_do_not_read(tmp_path: Path, server: Server) -> None:
     one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
     one.keep([A])
 
     def change(scopes: Iterable[str]) -> None:
         with pytest.raises(StoreUnavailableError):
-            other.deliver(server.change)
+            other.apply(server.change)
         server.change(scopes)
 
-    one.deliver(change)
+    one.apply(change)
     assert server.invalidated == [A]
 
 
-def test_without_a_journal_the_process_itself_remembers(tmp_path: Path, server: Server) -> None:
+def test_without_a_folder_the_process_itself_remembers(tmp_path: Path, server: Server) -> None:
     (tmp_path / "folder").touch()
-    journal = PersistentQueue(tmp_path / "folder" / "server")
-    journal.keep([A])
-    journal.deliver(server.change)
+    queue = PersistentQueue(tmp_path / "folder" / "server")
+    queue.keep([A])
+    queue.apply(server.change)
     assert server.invalidated == [A]
 
 
-def test_the_file_of_a_former_release_is_delivered(tmp_path: Path, server: Server) -> None:
-    (tmp_path / "server").write_text(f"\n{A}\n\n{B}\n")
-    journal = PersistentQueue(tmp_path / "server")
-    journal.keep([C])
-    journal.deliver(server.change)
-    assert sorted(server.invalidated) == [A, B, C]
-    journal.keep([D])
-    PersistentQueue(tmp_path / "server").deliver(server.change)
-    assert server.invalidated[-1] == D
-
-
-def test_while_another_process_delivers_nobody_takes_the_server_for_failing(
+def test_a_server_does_not_count_as_failing_while_another_process_applies(
     memcached: Memcached, tmp_path: Path, calls: Calls
 ) -> None:
     load = read_only_by(memcached.address, tmp_path, calls, retry=600)
     assert (load(), load()) == (1, 1)
-    path = tmp_path / "undelivered" / quote(memcached.address, safe="")
-    journal = PersistentQueue(path)
-    journal.keep([A])
+    path = tmp_path / FOLDER / quote(memcached.address, safe="")
+    queue = PersistentQueue(path)
+    queue.keep([A])
     with path.with_name(f"{path.name}.turn").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as that process does
         assert load() == 2
-    journal.deliver(lambda scopes: None)
+    queue.apply(lambda scopes: None)
     assert load() == 1, "the server was left alone"
 
 
-def test_what_is_owed_while_others_deliver_is_found_by_them(tmp_path: Path, server: Server) -> None:
+def test_scopes_kept_while_others_apply_are_found_by_them(tmp_path: Path, server: Server) -> None:
     path = tmp_path / "folder" / "server"
     scopes = [tag_scope(str(number)) for number in range(1500)]
 
     def keep() -> None:
-        journal = PersistentQueue(path)
+        queue = PersistentQueue(path)
         for scope in scopes:
-            journal.keep([scope])
+            queue.keep([scope])
 
     child = fork(keep)
-    journal = PersistentQueue(path)
+    queue = PersistentQueue(path)
     while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-        journal.deliver(server.change)
+        queue.apply(server.change)
     assert statuses([child]) == [0]
-    journal.deliver(server.change)
+    queue.apply(server.change)
     assert set(scopes) <= set(server.invalidated), "a process that has ended took some with it"
 
 
-def test_a_process_without_descriptors_lets_the_others_know_what_it_owes(
+def test_other_processes_apply_those_of_a_process_without_descriptors(
     memcached: Memcached, tmp_path: Path, calls: Calls
 ) -> None:
     load = read_only_by(memcached.address, tmp_path, calls)
@@ -226,15 +215,15 @@ def test_a_process_without_descriptors_lets_the_others_know_what_it_owes(
         with contextlib.suppress(OSError):
             while True:
                 os.dup(0)
-        # Of its own, each thread has a connection.
+        # Each thread has its own connection.
         thread = threading.Thread(target=load.invalidate)
         thread.start()
         thread.join()
 
     assert statuses([fork(invalidate)]) == [0]
     assert (load(), load()) == (2, 2)
-    undelivered = tmp_path / "undelivered"
-    assert [path for path in undelivered.iterdir() if path.is_dir()] == []
+    queues = (tmp_path / FOLDER).iterdir()
+    assert [path for path in queues if path.is_dir()] == []
 
 
 # -- damaged -----------------------------------------------------------------------------------
@@ -242,7 +231,7 @@ def test_a_process_without_descriptors_lets_the_others_know_what_it_owes(
 
 @pytest.mark.parametrize("client", ["memcache", "pylibmc"])
 @pytest.mark.parametrize("damage", [b"\xff\xfe\n", b"\0" * 4096, b"\0\n", b"e 1\r\n", b"t12"])
-def test_a_damaged_journal_fails_nobody_and_nothing_that_it_may_have_named_is_served(
+def test_a_damaged_queue_fails_no_call_and_no_value_that_it_may_have_named_is_served(
     memcached: Memcached,
     tmp_path: Path,
     calls: Calls,
@@ -252,9 +241,9 @@ def test_a_damaged_journal_fails_nobody_and_nothing_that_it_may_have_named_is_se
 ) -> None:
     load = read_only_by(memcached.address, tmp_path, calls, client=client)
     assert (load(), load()) == (1, 1)
-    path = tmp_path / "undelivered" / quote(memcached.address, safe="")
+    path = tmp_path / FOLDER / quote(memcached.address, safe="")
     PersistentQueue(path).keep([A])
-    with (path / "owed").open("ab") as file:
+    with (path / "open").open("ab") as file:
         file.write(damage)
     assert (load(), load()) == (2, 2)
     (said,) = [record.getMessage() for record in caplog.records if "was damaged" in record.message]
@@ -262,23 +251,23 @@ def test_a_damaged_journal_fails_nobody_and_nothing_that_it_may_have_named_is_se
 
 
 @given(st.sets(st.sampled_from([A, B, C])), st.data())
-def test_what_is_whole_of_a_damaged_journal_is_delivered(
+def test_the_whole_lines_of_a_damaged_queue_are_applied(
     kept: set[str], data: st.DataObject
 ) -> None:
     server = Server()
     with tempfile.TemporaryDirectory() as folder:
-        journal = PersistentQueue(Path(folder) / "server")
-        journal.cover(REGION)
-        journal.keep(kept)
-        file = Path(folder) / "server" / "owed"
+        queue = PersistentQueue(Path(folder) / "server")
+        queue.cover(REGION)
+        queue.keep(kept)
+        file = Path(folder) / "server" / "open"
         content = file.read_bytes()
         start = data.draw(st.integers(0, len(content)))
         end = data.draw(st.integers(start, len(content)))
         content = content[:start] + data.draw(st.binary(max_size=200)) + content[end:]
         file.write_bytes(content)
-        journal.keep([D])
-        journal.deliver(server.change)
-        journal.deliver(server.change)
+        queue.keep([D])
+        queue.apply(server.change)
+        queue.apply(server.change)
     assert D in server.invalidated
     named = {line for line in content.split(b"\n") if line}
     whole = {scope for scope in (A, B, C) if scope.encode() in named}
@@ -286,10 +275,10 @@ def test_what_is_whole_of_a_damaged_journal_is_delivered(
     assert REGION in server.invalidated or named == {scope.encode() for scope in whole}
 
 
-# -- processes that keep what they have ---------------------------------------------------------
+# -- processes that end or stop -----------------------------------------------------------------
 
 
-def test_a_child_forked_while_it_is_delivered_keeps_nothing_locked(
+def test_a_child_forked_while_scopes_are_applied_keeps_no_lock(
     tmp_path: Path, server: Server
 ) -> None:
     one, other = (PersistentQueue(tmp_path / "server") for _ in range(2))
@@ -301,7 +290,7 @@ def test_a_child_forked_while_it_is_delivered_keeps_nothing_locked(
         assert proceed.wait(LONG)
         server.change(scopes)
 
-    thread = threading.Thread(target=one.deliver, args=(change,))
+    thread = threading.Thread(target=one.apply, args=(change,))
     thread.start()
     assert begun.wait(LONG)
     child = fork(signal.pause)
@@ -310,7 +299,7 @@ def test_a_child_forked_while_it_is_delivered_keeps_nothing_locked(
         thread.join()
         started = time.monotonic()
         other.keep([B])
-        other.deliver(server.change)
+        other.apply(server.change)
         assert time.monotonic() - started < 10
     finally:
         os.kill(child, signal.SIGKILL)
@@ -322,11 +311,11 @@ def test_a_child_forked_while_a_process_remembers_can_remember_too(
     tmp_path: Path, server: Server
 ) -> None:
     (tmp_path / "folder").touch()
-    journal = PersistentQueue(tmp_path / "folder" / "server")
+    queue = PersistentQueue(tmp_path / "folder" / "server")
     taken, proceed = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with journal._lock:
+        with queue._lock:
             taken.set()
             assert proceed.wait(LONG)
 
@@ -336,8 +325,8 @@ def test_a_child_forked_while_a_process_remembers_can_remember_too(
 
     def keep() -> None:
         signal.alarm(10)
-        journal.keep([A])
-        journal.deliver(server.change)
+        queue.keep([A])
+        queue.apply(server.change)
         assert server.invalidated == [A]
 
     child = fork(keep)
@@ -347,27 +336,27 @@ def test_a_child_forked_while_a_process_remembers_can_remember_too(
 
 
 @pytest.mark.parametrize("what", ["stopped", "killed, with a child"])
-def test_whoever_stops_while_it_delivers_holds_up_nobody(
+def test_a_process_that_stops_while_it_applies_holds_up_no_other(
     tmp_path: Path, server: Server, what: str
 ) -> None:
     path = tmp_path / "server"
     PersistentQueue(path).keep([A])
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
 
-    def deliver() -> None:
+    def apply() -> None:
         def change(scopes: Iterable[str]) -> None:
             if what != "stopped":
                 child = os.fork()
                 if not child:
                     signal.pause()
-                os.write(tell, b"%d\n" % child)
-            os.write(tell, b"begun\n")
+                os.write(writer, b"%d\n" % child)
+            os.write(writer, b"begun\n")
             signal.pause()
 
-        PersistentQueue(path).deliver(change)
+        PersistentQueue(path).apply(change)
 
-    child = fork(deliver)
-    with open(told, "rb") as lines:
+    child = fork(apply)
+    with open(reader, "rb") as lines:
         first = lines.readline()
         grandchild = 0 if what == "stopped" else int(first)
         if grandchild:
@@ -379,7 +368,7 @@ def test_whoever_stops_while_it_delivers_holds_up_nobody(
             other.keep([B])
             while time.monotonic() < started + 20:
                 try:
-                    other.deliver(server.change)
+                    other.apply(server.change)
                     break
                 except StoreUnavailableError:
                     time.sleep(0.05)
@@ -390,4 +379,4 @@ def test_whoever_stops_while_it_delivers_holds_up_nobody(
             else:
                 os.kill(child, signal.SIGKILL)
             statuses([child])
-    os.close(tell)
+    os.close(writer)
