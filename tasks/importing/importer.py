@@ -84,7 +84,7 @@ class Importer:
         self._index = IndexWriter()
         self._seen: set[str] = set()
         self._hidden: set[str] = set()
-        """How the paths of files begin of which nobody knows whether they are there."""
+        """Prefixes of paths in folders that could not be read: their files may still exist."""
 
     def run(self) -> Summary:
         """Import what is new or changed. Raises SourceError when there is nothing that could be

@@ -25,7 +25,7 @@ def done_by(
         return
     work = _Work(function)
     for _ in range(jobs):
-        # Nobody waits at the end of the process for what was not waited for before.
+        # A daemon: the end of the process does not wait for it.
         threading.Thread(target=work.run, daemon=True).start()
     begun = 0
     try:

@@ -41,12 +41,12 @@ class FetchError(OSError):
 
 
 class Temporary(FetchError):
-    """One that may be to be had at another try."""
+    """A URL that another try may be able to fetch."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
         self.after = after
-        """Seconds to wait, as the server has said."""
+        """Seconds to wait, if the server has named a time."""
 
 
 def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
@@ -89,7 +89,7 @@ def number(text: str) -> int | None:
 
 
 def discard(response: BaseHTTPResponse) -> None:
-    """Let go of an answer that nobody wants to read."""
+    """Close an answer without using its body."""
     length = length_of(response)
     if length is not None and length <= _SHORT:
         try:

@@ -97,7 +97,7 @@ class Download(Resumable):
             position = 0
         answer = self._answer(position)
         if answer is None and position:
-            # Of other content, or of no such part: begin anew.
+            # The answer is of other content, or of another part: start again at 0.
             answer = self._answer(0)
         if answer is None:
             raise FetchError("is answered with a part of it that was not asked for")
@@ -169,7 +169,7 @@ def text_of(
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:
-    """Return the start of a part, and the size of the whole, if they are told."""
+    """Return the start of a part and the size of the whole; None for what the header leaves out."""
     told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
     if told is None:
         return None, None

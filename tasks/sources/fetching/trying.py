@@ -20,7 +20,7 @@ _LONGEST_PAUSE = 30.0
 _LONGEST_WISH = 120.0
 """Seconds; a server that wants to be left alone for longer is given up."""
 _STEP = 0.1
-"""Seconds between two looks whether anybody still waits."""
+"""Seconds between two checks whether the run has ended."""
 
 
 @dataclass(slots=True)
