@@ -4,8 +4,7 @@
 # make cluster-test   several hosts, as network namespaces of this machine, under faults
 
 PORT ?= 8000
-# Names a Python; without it, the newest that is here is taken.
-PYTHON ?=
+PYTHON ?= python3
 
 .PHONY: run test lint docs cluster-test
 

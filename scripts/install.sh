@@ -2,32 +2,22 @@
 # Makes .venv if there is none, and installs into it what the arguments tell pip.
 set -eu
 cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+
 fail() {
     echo "$1" >&2
     exit 1
 }
 
 if [ ! -x .venv/bin/pip ]; then
-    # PYTHON, or the newest that is here, those of pyenv included.
-    pyenv=${PYENV_ROOT:-${HOME:-/root}/.pyenv}/versions
-    candidates=${PYTHON:-}
-    if [ -z "$candidates" ]; then
-        for minor in 14 13 12 11; do
-            candidates="$candidates python3.$minor"
-            for candidate in "$pyenv/3.$minor".*/bin/python3; do
-                [ ! -x "$candidate" ] || candidates="$candidates $candidate"
-            done
-        done
-        candidates="$candidates python3"
-    fi
+    # The newest Python that is new enough; a system's python3 may be an old one.
     found=
-    for candidate in $candidates; do
+    for candidate in "$python" python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             found=$candidate
             break
         fi
     done
-    python=${PYTHON:-python3}
     [ -n "$found" ] || fail "Python 3.11 or newer is needed; $python is $("$python" -V 2>&1 || true). Install one, or name it: make run PYTHON=/path/of/python3.11"
     "$found" -c 'import venv, ensurepip' 2>/dev/null ||
         fail "$found has no venv module. Install it: apt-get install python3-venv"

@@ -23,7 +23,7 @@ class Copy:
     """A copy of the project that is being served, and edited."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("project", "regions", "scripts", "settings", "tasks"):
+        for name in ("beaker_regions", "project", "scripts", "settings", "tasks"):
             shutil.copytree(ROOT / name, folder / name)
         for name in ("beakercache.py", "manage.py"):
             shutil.copy(ROOT / name, folder / name)
