@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lint, types, the documentation, then all tests: everything on SQLite and the newest Django, and what uses the database
-# and what uses the database on MariaDB and the oldest Django.
+# Lint, types, the documentation, then all tests: on SQLite and the newest Django that this Python
+# takes; and those of the database on MariaDB and the oldest Django, too.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/lint.sh
