@@ -24,6 +24,8 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([__name__])
 
 CALLERS = 8
+ATTEMPTS = 3
+"""On a machine that is busy, those who wait may not get to look in time."""
 LONG = 10.0
 """Seconds; longer than any test."""
 
@@ -208,9 +210,14 @@ def test_who_waits_takes_what_was_current_during_its_call(
         return mine
 
     number = decorated(cache, load)
-    values = run_at_once(CALLERS, number)
-    assert calls.count <= 3, "not one load each, one after the other"
-    assert set(values) <= {1, 2, 3}
+    for _ in range(ATTEMPTS):
+        before = calls.count
+        values = run_at_once(CALLERS, number)
+        assert set(values) <= set(range(before + 1, calls.count + 1))
+        if calls.count - before <= 3:
+            break
+    else:
+        pytest.fail("each caller loads, one after the other")
     before = calls.count
     assert number() > before, "nobody else takes it"
 

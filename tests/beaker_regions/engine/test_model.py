@@ -326,7 +326,7 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
             return may
 
     monkeypatch.setattr(loading, "Waiter", Counting)
-    for seed in range(120):
+    for seed in range(300):
         run = Run(monkeypatch, entries, servers=servers, lease=1.0)
         run.play(random_order(seed), 1000, 3, frozenset((TAG, OTHER)), callers=3)
     assert taken > 5, "who waits takes what is not current any more"
@@ -347,7 +347,7 @@ def test_no_value_is_older_than_those_that_it_is_made_of(
         for number, server in enumerate(layout)
     ]
     served = 0
-    for seed in range(25):
+    for seed in range(10):
         run = Run(monkeypatch, entries, servers=servers)
         run.steps = Interruptions(random.Random(seed), _others(run, random.Random(seed)))
         for _ in range(3):
