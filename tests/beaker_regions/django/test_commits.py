@@ -120,6 +120,8 @@ def test_a_commit_with_an_unknown_outcome_leaves_nothing_stale(
 
 
 def test_a_refused_commit_invalidates_nothing(names: Names) -> None:
+    if not connection.features.can_defer_constraint_checks:
+        pytest.skip("this database refuses statements, and no commit")
     assert names.read() == "old"
     with connection.schema_editor() as editor:
         editor.execute("CREATE TABLE over (pk INTEGER PRIMARY KEY)")
