@@ -2,9 +2,12 @@
 
 from settings.base import DATABASES, STORAGES
 from settings.development import *
+from settings.development import INSTALLED_APPS
 
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Models that declare the tags of their rows, in every form in which models come.
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.beaker_regions.django.models"]
 STORAGES = {
     **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

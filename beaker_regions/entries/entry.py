@@ -57,6 +57,11 @@ def tag_scope(tag: str) -> str:
     return f"t{address_of(tag.encode('utf-8', 'surrogatepass')).hex()}"
 
 
+def family_scope(prefix: str) -> str:
+    """Return the scope of all tags that begin with ``prefix``. No tag has it: it has two parts."""
+    return f"t{address_of(b'family', prefix.encode('utf-8', 'surrogatepass')).hex()}"
+
+
 class Lookup(NamedTuple):
     """The result of one lookup. The store read all of it after the lookup began."""
 

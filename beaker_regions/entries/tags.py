@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from beaker_regions.entries.entry import tag_scope
+from beaker_regions.entries.families import clear_at_change, scopes_of_tags
 from beaker_regions.errors import ConfigurationError, nearest
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
+
+_scopes_of_fixed = functools.lru_cache(maxsize=None)(scopes_of_tags)
+"""The scopes of a function's tags without parameters."""
+
+clear_at_change(_scopes_of_fixed)
 
 
 class TagMaker:
@@ -35,7 +41,7 @@ class TagMaker:
         names = tuple(parameters)
         varying = [tag for tag in templates if _fields(function, tag, names)]
         self._templates = tuple(varying)
-        self._fixed = tuple(tag_scope(tag.format()) for tag in templates if tag not in varying)
+        self._fixed = tuple(tag.format() for tag in templates if tag not in varying)
 
     def __bool__(self) -> bool:
         return bool(self._function or self._fixed or self._templates)
@@ -50,8 +56,11 @@ class TagMaker:
                 raise ConfigurationError(
                     f"{self._name}: tags= returned one string, {tags!r}; return a list"
                 )
-            return tuple([tag_scope(tag) for tag in tags])
-        return self._fixed + tuple([tag_scope(t.format_map(arguments)) for t in self._templates])
+            return scopes_of_tags(tags)
+        fixed = _scopes_of_fixed(self._fixed) if self._fixed else ()
+        if not self._templates:
+            return fixed
+        return fixed + scopes_of_tags([each.format_map(arguments) for each in self._templates])
 
 
 def _fields(function: str, template: str, parameters: tuple[str, ...]) -> list[str]:

@@ -38,8 +38,8 @@ from beaker_regions.entries.entry import (
     entry_scope,
     function_scope,
     region_scope,
-    tag_scope,
 )
+from beaker_regions.entries.families import scopes_of_tags
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.errors import UnkeyableArgumentError
 from beaker_regions.telemetry import tracing
@@ -128,7 +128,7 @@ class Block:
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(f"{self.title}: a key: {error}") from error
         address = address_of(block_key.identity, key)
-        tags = map(tag_scope, self._tags(context, named))
+        tags = scopes_of_tags(self._tags(context, named))
         return Entry(self.name, address, (entry_scope(address), *block_key.scopes, *tags))
 
     def _tags(self, context: Context, named: Mapping[str, Any]) -> list[str]:

@@ -17,8 +17,8 @@ from beaker_regions.entries.entry import (
     entry_scope,
     function_scope,
     region_scope,
-    tag_scope,
 )
+from beaker_regions.entries.families import scopes_of_tags
 from beaker_regions.entries.keys import encode
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 
@@ -97,7 +97,7 @@ class PageKeys:
                 f"of a key: {error}"
             ) from error
         identity, *scopes_of_view = self._of_view(name)
-        scopes = (*scopes_of_view, *map(tag_scope, self._tags_of(visit, value)))
+        scopes = (*scopes_of_view, *scopes_of_tags(self._tags_of(visit, value)))
 
         def entry_of(fields: Fields) -> Entry:
             address = address_of(identity, key, encode(fields) if fields else b"")
