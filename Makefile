@@ -1,18 +1,22 @@
 # make run    the task list at http://127.0.0.1:8000 (PORT=8001 for another port)
 # make test   lint, types and tests, against a real memcached, MariaDB and browser
+# make test-all   the same, with the slow tests: more random runs, other clients
 # make docs   the documentation, as var/docs/html/index.html
 # make cluster-test   several hosts, as network namespaces of this machine, under faults
 
 PORT ?= 8000
 PYTHON ?= python3
 
-.PHONY: run test lint docs cluster-test
+.PHONY: run test test-all lint docs cluster-test
 
 run: .venv/run
 	@exec .venv/bin/python scripts/serve.py $(PORT)
 
 test: .venv/test
 	@exec scripts/test.sh
+
+test-all: .venv/test
+	@exec scripts/test.sh all
 
 lint: .venv/test
 	@scripts/lint.sh

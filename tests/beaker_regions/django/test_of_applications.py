@@ -239,13 +239,22 @@ def run(project: Path, *command: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "processes",
+    [pytest.param((), id="one", marks=pytest.mark.slow), pytest.param(("-n", "2"), id="two")],
+)
 def test_by_pytest(project: Path, processes: tuple[str, ...]) -> None:
     # Loaded by its entry point, unless the package was installed before it had one.
     plugin = () if entry_points(group="pytest11", name="regions") else ("-p", PLUGIN)
     run(project, "-m", "pytest", "-q", *plugin, *processes, "tests.py", "test_marks.py")
 
 
-@pytest.mark.parametrize("processes", [(), ("--parallel", "2")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "processes",
+    [
+        pytest.param((), id="one"),
+        pytest.param(("--parallel", "2"), id="two", marks=pytest.mark.slow),
+    ],
+)
 def test_by_django(project: Path, processes: tuple[str, ...]) -> None:
     assert "OK" in run(project, "manage.py", "test", *processes, "tests")

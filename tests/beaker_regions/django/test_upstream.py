@@ -24,12 +24,16 @@ CULLING = 3
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All at once: most of the time they sleep, until something has expired."""
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All stores that are tested, at once: most of the time they sleep, until something expires."""
     subprocess.run(["scripts/install-upstream-tests.sh"], cwd=ROOT, check=True)
-    servers = {name: Memcached() for name in STORES if name != "file"}
+    selected = {item.name for item in request.session.items}
+    stores = [name for name in STORES if f"test_djangos_own_tests_pass[{name}]" in selected]
+    servers = {name: Memcached() for name in stores if name != "file"}
     runs = {}
-    for name in STORES:
+    for name in stores:
         folder = tmp_path_factory.mktemp(name)
         options: dict[str, object] = {"type": "file", "data_dir": str(folder)}
         if name in servers:
@@ -55,13 +59,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
     yield runs
     for run in runs.values():
         with run:
-            # One whose test was another process's.
+            # A run whose test was stopped before it.
             run.kill()
     for server in servers.values():
         server.stop()
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(
+    "store",
+    [pytest.param(name, marks=pytest.mark.slow if name == "pylibmc" else ()) for name in STORES],
+)
 def test_djangos_own_tests_pass(runs: dict[str, subprocess.Popen[str]], store: str) -> None:
     _, told = runs[store].communicate()
     assert runs[store].returncode == 0, told

@@ -237,24 +237,28 @@ def entry_on(server: str, servers: str, number: int, *scopes: str) -> Entry:
 
 
 @POLICIES
-def test_every_order_of_steps_with_two_disturbances(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("disturbances", "least"), [(1, 50), pytest.param(2, 1000, marks=pytest.mark.slow)]
+)
+def test_every_order_of_steps_with_some_disturbances(
+    policy: Policy, disturbances: int, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = entry_on("a", "a", 0)
 
     def play(choose: Choose) -> None:
-        Run(monkeypatch, [entry], policy=policy).play(choose, 2, 1, entry.own_scope)
+        Run(monkeypatch, [entry], policy=policy).play(choose, disturbances, 1, entry.own_scope)
 
-    assert every_order(play) > 1000
+    assert every_order(play) > least
 
 
 @POLICIES
+@pytest.mark.parametrize("runs", [800, pytest.param(8000, marks=pytest.mark.slow)])
 def test_random_orders_with_any_number_of_disturbances(
-    policy: Policy, monkeypatch: pytest.MonkeyPatch
+    policy: Policy, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = entry_on("a", "a", 0, TAG)
     served = 0
-    for seed in range(800):
+    for seed in range(runs):
         run = Run(monkeypatch, [entry], policy=policy)
         run.play(random_order(seed), 1000, 3, frozenset((TAG,)))
         served += run.served
@@ -335,9 +339,10 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
 # -- entries made of others --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("runs", [2, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layout", ["aaa", "ba", "baba", "cbac", "abcabc"])
 def test_no_value_is_older_than_those_that_it_is_made_of(
-    layout: str, monkeypatch: pytest.MonkeyPatch
+    layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry on each server of ``layout``, made of the one before. A writer invalidates all of
     them, and while it does, others call any, invalidate some, and keys are evicted."""
@@ -347,7 +352,7 @@ def test_no_value_is_older_than_those_that_it_is_made_of(
         for number, server in enumerate(layout)
     ]
     served = 0
-    for seed in range(10):
+    for seed in range(runs):
         run = Run(monkeypatch, entries, servers=servers)
         run.steps = Interruptions(random.Random(seed), _others(run, random.Random(seed)))
         for _ in range(3):

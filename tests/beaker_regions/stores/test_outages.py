@@ -312,9 +312,13 @@ def test_a_failing_server_is_not_the_callers_failure(
     rows.check()
     one_line_a_kind(cache)
 
-    # Keys of the other servers keep hitting, and no key moves to them.
-    rows.loads.clear()
-    rows.check()
+    # Keys of the other servers keep hitting, and no key moves to them. On a busy machine these
+    # servers, too, may once answer after the time-out.
+    for _ in range(3):
+        rows.loads.clear()
+        rows.check()
+        if not rows.elsewhere & rows.loads.keys():
+            break
     assert not rows.elsewhere & rows.loads.keys()
     asked = outage.asked_elsewhere()
     for key in set(rows.keys) - rows.elsewhere:
