@@ -31,7 +31,7 @@ need pkg-config command -v pkg-config
 need gcc command -v gcc
 need libc6-dev header stdio.h
 need strace command -v strace
-need chromium command -v chromium
+need chromium-headless-shell command -v chromium-headless-shell
 need fonts-noto-color-emoji sh -c 'find /usr/share/fonts -name "NotoColorEmoji*" | grep -q .'
 # The headers of the Python that compiles: Debian's has them in a package of their own.
 need python3-dev sh -c '"${PYTHON:-python3}" -c "import sysconfig, os; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")"'

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FOLDER = Path(tempfile.mkdtemp(prefix="regions-tests-"))
 """Where everything that the run writes lies; removed at its end."""
 
+SHARED = "TEST_MARIADB_URL"
+"""The variable that tells the processes of a run the server that its first process has started."""
+
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 
@@ -43,8 +46,10 @@ def _database_url(kind: str) -> str:
     if kind == "sqlite":
         return f"sqlite:///{FOLDER / 'db.sqlite3'}"
     if kind == "mariadb":
-        server = MariaDB(FOLDER / "mariadb")
-        server.start()
-        atexit.register(server.stop)
-        return server.url
+        if SHARED not in os.environ:  # else this is one of several processes of one run
+            server = MariaDB(FOLDER / "mariadb")
+            server.start()
+            atexit.register(server.stop)
+            os.environ[SHARED] = server.url
+        return os.environ[SHARED]
     raise pytest.UsageError(f"TEST_DATABASE={kind}: use sqlite or mariadb")

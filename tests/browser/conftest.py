@@ -30,8 +30,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    found = shutil.which("chromium")
-    assert found, "the browser tests need Chromium: apt-get install chromium"
+    found = shutil.which("chromium-headless-shell")
+    assert found, "the browser tests need Chromium: apt-get install chromium-headless-shell"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

@@ -29,7 +29,13 @@ LUMINANCE = """
 
 
 @pytest.mark.parametrize(
-    ("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 390),
+        pytest.param("dark", 1280, marks=pytest.mark.slow),
+        pytest.param("light", 390, marks=pytest.mark.slow),
+    ],
 )
 def test_the_staff_looks_at_the_regions_and_invalidates_one(
     visit: Visit, server: Serving, scheme: str, width: int
