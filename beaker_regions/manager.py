@@ -156,6 +156,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         store_if: Callable[[Any], bool] | None = None,
         version: int | str = 0,
         warm: Callable[[], Iterable[Any]] | None = None,
+        depends_on: str = "tags",
         **unknown: Never,
     ) -> RegionDecorator:
         """Return a decorator: the results of the function are stored in ``region``.
@@ -180,6 +181,9 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
                 not used; an invalidation reaches the values of all versions.
             warm: A function without arguments. It returns the calls that ``manage.py regions
                 warm`` loads, in the form that `CachedFunction.many` takes.
+            depends_on: "expiry" says that a value may be older than the rows that it was made of,
+                until it expires; ``manage.py regions dependencies`` then misses no tags. "tags":
+                it may not.
             **unknown: No other option exists; one is an error that names the nearest.
 
         Returns:
@@ -205,7 +209,17 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
                 f"{_meant_by(option)}"
             )
         options = FunctionOptions(
-            names, tags, expire, grace, early, key, tuple(ignore), store_if, version, warm
+            names,
+            tags,
+            expire,
+            grace,
+            early,
+            key,
+            tuple(ignore),
+            store_if,
+            version,
+            warm,
+            depends_on,
         )
         return self._decorator(self[region], self.options[region], options)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from beaker_regions.config.options import eagerness, lifetime, seconds
-from beaker_regions.entries.freshness import Policy
+from beaker_regions.entries.freshness import Policy, dependence
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError
 
@@ -40,14 +40,24 @@ class FunctionOptions:
     warm: Callable[[], Iterable[Any]] | None = None
     """Returns the calls to load in advance, in the form that `many` takes; a call of a method has
     its object first (`beaker_regions.api.warming`)."""
+    depends_on: str = "tags"
+    """What ends the life of a value: "tags", or "expiry" alone."""
 
     def policy(self, name: str, default: Policy) -> Policy:
         """Return the times of the function ``name``; ``default`` has those of its region."""
+        expire = _checked(name, "expire", lifetime, self.expire, default.expire)
+        try:
+            depends_on = dependence(self.depends_on, expire)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{name}: depends_on = {self.depends_on!r}: {error}"
+            ) from error
         return Policy(
-            expire=_checked(name, "expire", lifetime, self.expire, default.expire),
+            expire=expire,
             grace=_checked(name, "grace", seconds, self.grace, default.grace),
             early=_checked(name, "early", eagerness, self.early, default.early),
             store_if=self.store_if,
+            depends_on=depends_on,
         )
 
     def checked_warm(self, name: str) -> Callable[[], Iterable[Any]] | None:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,11 @@ class Wait:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
 class Load:
-    """A step: call the function."""
+    """A step: call the function, within ``block``."""
+
+    block: AbstractContextManager[object]
 
 
 class ReadContent(functools.partial[Any]):
@@ -36,7 +40,7 @@ class ReadContent(functools.partial[Any]):
     own."""
 
 
-Step = Wait | type[Load] | Callable[[], Any]
+Step = Wait | Load | Callable[[], Any]
 LoadFlow = Generator[Step, Any, Any]
 
 
@@ -71,8 +75,9 @@ def run(flow: LoadFlow, load: Callable[[], Any], error: BaseException | None = N
             break
         answer, error = None, None
         try:
-            if step is Load:
-                answer = load()
+            if isinstance(step, Load):
+                with step.block:
+                    answer = load()
             elif isinstance(step, Wait):
                 time.sleep(step.seconds)
             else:
@@ -105,8 +110,9 @@ async def run_async(flow: LoadFlow, load: Callable[[], Awaitable[Any]]) -> Any:
         answer, error = None, None
         job: Job | None = None
         try:
-            if step is Load:
-                answer = await load()
+            if isinstance(step, Load):
+                with step.block:
+                    answer = await load()
             elif isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
             else:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine import invalidation
@@ -37,6 +38,19 @@ takes at most a tenth of a process's time."""
 
 Holds = Callable[[Any], bool]
 """Whether the values that a stored value is made of, and names, are still current."""
+
+LoadObserver = Callable[["Region", "Entry", "Policy", bool], AbstractContextManager[object]]
+"""Makes the block in which the value of an entry is loaded, and the block in which it is written.
+The last argument: whether the value names the values that it is made of."""
+
+_observer: LoadObserver | None = None
+_UNOBSERVED = contextlib.nullcontext()
+
+
+def observe_loads(observer: LoadObserver | None) -> None:
+    """Call ``observer`` for every load of this process from now on; None: for no load."""
+    global _observer
+    _observer = observer
 
 
 def load(
@@ -195,7 +209,7 @@ class _Loading:
     def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
         started = time.monotonic()
         try:
-            value = yield Load
+            value = yield Load(self._observed())
         except Exception:
             self._stats.count("load_errors")
             raise
@@ -205,15 +219,21 @@ class _Loading:
 
     def _write(self, value: Any, record: Record) -> tuple[Any]:
         ttl = self._policy.expire + self._policy.grace
-        with self._named():
+        # A query set, or an iterator, reads the database when it is written.
+        with self._observed(), self._named():
             return (self._store.write(self._entry, value, record, ttl),)
 
     def _not_stored(self, value: Any) -> LoadFlow:
         return (yield ReadContent(self._passed_through, value)) if is_content(value) else value
 
     def _passed_through(self, content: Any) -> Any:
-        with self._named():
+        with self._observed(), self._named():
             return self._store.pass_through(content)
+
+    def _observed(self) -> AbstractContextManager[object]:
+        if _observer is None:
+            return _UNOBSERVED
+        return _observer(self._region, self._entry, self._policy, self._holds is not None)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

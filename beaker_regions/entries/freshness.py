@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from beaker_regions.entries.records import Record
 
 
+DEPENDS_ON = ("tags", "expiry")
+"""What ends the life of a value: its tags and its expiry, or its expiry alone; the value may then
+be older than the rows that it was made of."""
+
+
+def dependence(value: object, expire: float) -> str:
+    """Return the value of an option ``depends_on``. Raises ValueError."""
+    if not isinstance(value, str) or value not in DEPENDS_ON:
+        raise ValueError(f"write {' or '.join(map(repr, DEPENDS_ON))}")
+    if value == "expiry" and math.isinf(expire):
+        raise ValueError("such values never expire; give a number of seconds as expire=")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """For how long the values of a function are served, and which are stored."""
@@ -31,6 +45,8 @@ class Policy:
     """How early a value is renewed before it expires; 0: never early, 1: the best time."""
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
+    depends_on: str = "tags"
+    """One of `DEPENDS_ON`."""
 
     @property
     def usable_for(self) -> float:

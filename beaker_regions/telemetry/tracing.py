@@ -103,6 +103,12 @@ def watch(watcher: Watcher) -> None:
         watchers = (*watchers, watcher)
 
 
+def unwatch(watcher: Watcher) -> None:
+    """Let a watcher watch no call from now on."""
+    global watchers
+    watchers = tuple(each for each in watchers if each is not watcher)
+
+
 def call(region: str, function: str, size: int = 1) -> AbstractContextManager[object]:
     """Return a block that the watchers observe as one call; without watchers it does nothing."""
     return _watched(region, function, size) if watchers else _UNWATCHED

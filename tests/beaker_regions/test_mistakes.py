@@ -98,6 +98,21 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         ConfigurationError,
         "load: warm = .*without arguments",
     ),
+    "a mistyped depends_on": (
+        lambda c: region(c, depends_on="expire"),
+        ConfigurationError,
+        "load: depends_on = 'expire': write 'tags' or 'expiry'",
+    ),
+    "depends_on as a list": (
+        lambda c: region(c, depends_on=["expiry"]),
+        ConfigurationError,
+        "load: depends_on = .*write 'tags' or 'expiry'",
+    ),
+    "depends on an expiry that never comes": (
+        lambda c: region(c, depends_on="expiry"),
+        ConfigurationError,
+        "load: depends_on = 'expiry': such values never expire; give a number of seconds",
+    ),
     # -- what is decorated
     "a lambda": (lambda c: c.region("functions")(lambda: 1), ConfigurationError, "write it as def"),
     "a number": (lambda c: c.region("functions")(5), ConfigurationError, "5 cannot be cached"),

@@ -34,7 +34,7 @@ from beaker_regions.django.pages.rendering import Rendering, Uncacheable
 from beaker_regions.django.pages.responses import Page, response_from
 from beaker_regions.django.pages.vary_by import vary_by_function
 from beaker_regions.engine.drivers import run, run_async
-from beaker_regions.entries.freshness import Policy
+from beaker_regions.entries.freshness import Policy, dependence
 from beaker_regions.entries.keys import qualified_name
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError, nearest
@@ -56,7 +56,7 @@ logger = logging.getLogger("beaker_regions.django")
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
-OPTIONS = ("tags", "vary_by", "params", "expire", "max_age", "version")
+OPTIONS = ("tags", "vary_by", "params", "expire", "max_age", "version", "depends_on")
 """The options of `region_page`."""
 
 HIDDEN = "it has a CSRF token or a {% hole %} that was compressed, encoded or put in a header"
@@ -71,6 +71,7 @@ def region_page(
     expire: float | None = None,
     max_age: float | None = 0,
     version: int | str = 0,
+    depends_on: str = "tags",
     **unknown: Never,
 ) -> Callable[[View], View]:
     """Keep the pages of a view in a region.
@@ -92,6 +93,8 @@ def region_page(
         max_age: Seconds for which a browser shows its copy without asking. 0: it asks each time.
             None: it may not keep a copy, not even for its Back button.
         version: Pages that were stored under another version are misses.
+        depends_on: "expiry" if a page may be older than the rows in it, until it expires;
+            ``manage.py regions dependencies`` then misses no tags. "tags": it may not.
 
     Returns:
         A decorator for views, synchronous or asynchronous.
@@ -111,10 +114,11 @@ def region_page(
         function = vary_by_function(vary_by)
         life = region.options.expire if expire is None else lifetime(expire)
         age = None if max_age is None else seconds(max_age)
+        ends = dependence(depends_on, life)
     except ValueError as error:
         raise ConfigurationError(f"region_page: {error}") from error
     policy = Policy(
-        life, region.options.grace, region.options.early, lambda value: type(value) is Page
+        life, region.options.grace, region.options.early, lambda value: type(value) is Page, ends
     )
     frozen = tags if callable(tags) else tuple(tags)
     keys = PageKeys(region, frozen, function, str(version), params)

@@ -40,7 +40,7 @@ from beaker_regions.entries.entry import (
     region_scope,
 )
 from beaker_regions.entries.families import scopes_of_tags
-from beaker_regions.entries.freshness import Policy
+from beaker_regions.entries.freshness import Policy, dependence
 from beaker_regions.errors import UnkeyableArgumentError
 from beaker_regions.telemetry import tracing
 
@@ -71,6 +71,7 @@ class Arguments(NamedTuple):
     named: Mapping[str, FilterExpression]
     tags: FilterExpression | None
     expire: FilterExpression | None
+    depends_on: FilterExpression | None
 
 
 class BlockKey(NamedTuple):
@@ -101,7 +102,16 @@ class Block:
             life = options.expire if expire is None else lifetime(self._resolve(expire, context))
         except ValueError as error:
             raise TemplateSyntaxError(f"{self.title}: expire: {error}") from error
-        policy = Policy(life, options.grace, options.early, lambda fragment: fragment.storable)
+        depends_on = "tags"
+        if self._arguments.depends_on is not None:
+            given = self._resolve(self._arguments.depends_on, context)
+            try:
+                depends_on = dependence(given, life)
+            except ValueError as error:
+                raise TemplateSyntaxError(f"{self.title}: depends_on={given!r}: {error}") from error
+        policy = Policy(
+            life, options.grace, options.early, lambda fragment: fragment.storable, depends_on
+        )
         region.policies[self.name] = policy
         return policy
 

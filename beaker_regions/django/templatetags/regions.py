@@ -87,6 +87,7 @@ def do_region(parser: Parser, token: Token) -> RegionNode:
         key: Any number of values, with or without names. Each combination has its own text.
         tags: Tags, separated by spaces; ``{name}`` stands for the key of that name. Or a list.
         expire: Seconds until the text expires; without it, the region's.
+        depends_on: "expiry" if the text may be older than the rows in it, until it expires.
 
     A fragment becomes stale when a fragment inside it does. Variables that are set inside are not
     visible outside.
@@ -176,8 +177,8 @@ def _arguments(parser: Parser, tag: str, bits: list[str]) -> Arguments:
         given += [] if pair else [parser.compile_filter(bit)]
     if not given:
         raise TemplateSyntaxError(f"{{% {tag} %}}: name the region, then the keys")
-    tags, expire = named.pop("tags", None), named.pop("expire", None)
-    return Arguments(tag, given[0], tuple(given[1:]), named, tags, expire)
+    options = [named.pop(name, None) for name in ("tags", "expire", "depends_on")]
+    return Arguments(tag, given[0], tuple(given[1:]), named, *options)
 
 
 def _body(parser: Parser, end: str, *between: str) -> tuple[NodeList, NodeList | None, str]:

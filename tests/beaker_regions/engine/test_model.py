@@ -209,7 +209,7 @@ class Run:
                 step = protocol.send(answer)
             except StopIteration as stop:
                 return int(stop.value)
-            if step is Load:
+            if isinstance(step, Load):
                 answer = self._call(number - 1) if number % len(self.entries) else self.truth
                 self.steps.pause()
             elif isinstance(step, Wait):
