@@ -51,14 +51,14 @@ class Loan(models.Model):
     """A row between a book and its reader."""
 
     book = models.ForeignKey(Book, CASCADE, related_name="loans")
-    reader = models.ForeignKey(Owner, CASCADE, related_name="loans")
+    reader = models.ForeignKey("Reader", CASCADE, related_name="loans")
 
 
 class Reader(Owner):
     """A child of a model that is not declared."""
 
     borrowed: models.ManyToManyField[Book, Any] = models.ManyToManyField(
-        Book, through=Loan, through_fields=("reader", "book"), related_name="readers"
+        Book, through=Loan, related_name="readers"
     )
 
 
