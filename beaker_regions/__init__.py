@@ -19,6 +19,7 @@ from beaker_regions.errors import (
     CacheError,
     ConfigurationError,
     ContendedError,
+    DependencyError,
     StoreUnavailableError,
     UnkeyableArgumentError,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "ContendedError",
     "Content",
     "Counter",
+    "DependencyError",
     "NoTransactions",
     "Region",
     "Resumable",

@@ -81,6 +81,13 @@ class ApplyingError(StoreUnavailableError):
         super().__init__("applying", message)
 
 
+class DependencyError(CacheError):
+    """A cached function reads a table, and none of its tags belongs to the table's rows.
+
+    Raised only with ``REGIONS_DEPENDENCIES=error``.
+    """
+
+
 class ContendedError(CacheError):
     """An update of a value was given up: others changed the value at every attempt."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -86,3 +87,7 @@ class RegionsConfig(AppConfig):
         forget_changed_rows()
         watch_calls()
         empty_regions_for_each_test()
+        if os.environ.get("REGIONS_DEPENDENCIES"):
+            from beaker_regions.django.models.report import switch_on_by_environment
+
+            switch_on_by_environment()

@@ -111,6 +111,11 @@ def open_anywhere() -> list[tuple[int, BaseDatabaseWrapper]]:
     ]
 
 
+def all_connections() -> list[BaseDatabaseWrapper]:
+    """Return every connection of this process. Those of other threads must not be used."""
+    return [found for _, reference in _connections.known if (found := reference()) is not None]
+
+
 class Connections:
     """Every connection of this process, with its thread."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from beaker_regions.django.cli import reports, tuning, warming
+from beaker_regions.django.cli import dependencies, reports, tuning, warming
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health
@@ -17,7 +17,11 @@ from beaker_regions.reports.metrics import duration
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 
-COMMANDS = {**tuning.COMMANDS, "warm": warming.warm}
+COMMANDS = {
+    **tuning.COMMANDS,
+    "warm": warming.warm,
+    "dependencies": dependencies.dependencies,
+}
 """Subcommands that yield what they have to say, as data and as text."""
 
 
@@ -38,6 +42,7 @@ class Command(BaseCommand):
                 command.add_argument("region", metavar="REGION")
         tuning.add_parsers(commands)
         warming.add_parser(commands)
+        dependencies.add_parser(commands)
         parser.add_argument("--json", action="store_true", help="print JSON")
         for command in commands.choices.values():
             command.add_argument("--json", action="store_true", default=SUPPRESS)
