@@ -18,6 +18,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from beaker_regions.api.function import Cached
 from beaker_regions.django.checks import TAG, check_regions, check_sessions
 from beaker_regions.django.models.declarations import registry
+from beaker_regions.django.models.writes import watch_models
 from beaker_regions.django.pages.fingerprint import forget_fingerprint
 from beaker_regions.django.sessions import forget_changed_rows
 from beaker_regions.django.test_cases import empty_regions_for_each_test
@@ -74,6 +75,7 @@ class RegionsConfig(AppConfig):
 
     def ready(self) -> None:
         teach_keys()
+        registry.on_change = watch_models
         registry.check()
         # Migrations refer to a default, or to choices, by name, as to any function.
         Serializer.register(Cached, FunctionTypeSerializer)

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.transactions import Invalidation
-from beaker_regions.entries.entry import region_scope, tag_scope
+from beaker_regions.entries.entry import family_scope, region_scope, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime import forking
 
@@ -125,20 +125,22 @@ def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     return []
 
 
-def invalidate_tags(regions: Iterable[InvalidatedRegion], tags: Sequence[str]) -> None:
-    """Invalidate the entries of ``regions`` that have one of ``tags``. Raises ConfigurationError
-    for a tag that is not a string."""
+def invalidate_tags(
+    regions: Iterable[InvalidatedRegion], tags: Sequence[str], families: Sequence[str] = ()
+) -> None:
+    """Invalidate the entries of ``regions`` that have one of ``tags``, or a tag of one of
+    ``families``. Raises ConfigurationError for a tag that is not a string."""
     for tag in tags:
         if not isinstance(tag, str):
             many = isinstance(tag, list | tuple | set | frozenset)
             mend = "write invalidate_tags(*tags)" if many else "pass strings, as tags= makes them"
             raise ConfigurationError(f"invalidate_tags: {tag!r} is not a tag: {mend}")
-    if not tags:
+    scopes = frozenset((*map(tag_scope, tags), *map(family_scope, families)))
+    if not scopes:
         return
-    scopes = frozenset(map(tag_scope, tags))
     # Regions that share a store share its generations.
     by_store = {region.store.generation_store: region for region in regions}
-    what = f"tags: {', '.join(tags)}"
+    what = f"tags: {', '.join((*tags, *(f'{family}*' for family in families)))}"
     invalidate([Invalidation(region, scopes, what) for region in by_store.values()])
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
+    from beaker_regions.django.models.templates import AnyField
+
 M = TypeVar("M", bound="type[Model]")
 
 LIMIT = 1000
@@ -52,6 +54,11 @@ class Declaration:
         return tuple(dict.fromkeys(each for made in self.templates for each in made.sources))
 
     @cached_property
+    def columns(self) -> tuple[AnyField, ...]:
+        """The columns of the row itself that its tags need, each once."""
+        return tuple(dict.fromkeys(each.first for each in self.sources))
+
+    @cached_property
     def _places(self) -> list[tuple[Template, list[int]]]:
         """For each template, where its values are in a row."""
         sources = self.sources
@@ -75,6 +82,8 @@ class Registry:
         self.declared: dict[type[Model], tuple[tuple[str, ...], int]] = {}
         self.found: dict[type[Model], Declaration | None] = {}
         """What `declaration_of` found for concrete models."""
+        self.on_change: Callable[[], None] | None = None
+        """Called after each `check`."""
 
     def add(self, model: type[Model], templates: tuple[str, ...], limit: int) -> None:
         if not isinstance(limit, int) or limit < 0:
@@ -122,6 +131,8 @@ class Registry:
         }
         declarations = [each for each in self.found.values() if each is not None]
         set_tag_families(family for each in declarations for family in each.families)
+        if self.on_change is not None:
+            self.on_change()
 
 
 registry = Registry()

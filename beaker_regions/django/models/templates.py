@@ -25,6 +25,11 @@ class Source(NamedTuple):
     field: AnyField
 
     @property
+    def first(self) -> AnyField:
+        """The column of the row itself with which it begins."""
+        return self.path[0] if self.path else self.field
+
+    @property
     def lookup(self) -> str:
         """Its name in a query."""
         return "__".join([*(key.name for key in self.path), self.field.attname])

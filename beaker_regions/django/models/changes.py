@@ -1,0 +1,87 @@
+"""The tags that one write invalidates, collected before and after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.django.manager import all_tagged
+from beaker_regions.django.models.rows import (
+    Row,
+    TooManyRowsError,
+    read,
+    tags_of,
+    with_keys,
+)
+from beaker_regions.engine.invalidation import invalidate_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from django.db.models import QuerySet
+
+    from beaker_regions.django.models.declarations import Declaration
+    from beaker_regions.django.models.watching import Watch
+
+
+class Changes:
+    """The tags of the rows that one statement changes."""
+
+    def __init__(self, watch: Watch, using: str) -> None:
+        self._watch = watch
+        self._using = using
+        self._tags: set[str] = set()
+        self._families: set[str] = set()
+
+    def add_rows(self, declaration: Declaration, rows: Collection[Row]) -> None:
+        """Add the tags of rows with these columns, and those of their model."""
+        if not rows:
+            return
+        self._tags.update(declaration.fixed)
+        if not declaration.templates:
+            return
+        try:
+            self._tags |= tags_of(declaration, rows, self._using)
+        except TooManyRowsError:
+            self._families.update(declaration.families)
+
+    def add_whole(self, declarations: Iterable[Declaration] | None = None) -> None:
+        """Add all tags that rows of these models can have; of the written model by default."""
+        for each in self._watch.all if declarations is None else declarations:
+            self._tags.update(each.fixed)
+            self._families.update(each.families)
+
+    def ask(self, rows: QuerySet[Any]) -> list[Any] | None:
+        """Add the tags of rows of the written model, and of those that follow them. Returns their
+        primary keys; None if there are too many, which adds the whole model."""
+        declaration = self._watch.declaration
+        try:
+            found = read(rows, declaration)
+        except TooManyRowsError:
+            self.add_whole()
+            return None
+        self.add_rows(declaration, found.values())
+        keys = list(found)
+        self._ask_followers(keys)
+        return keys
+
+    def ask_again(self, keys: list[Any], *, own: bool) -> None:
+        """Add the tags that the rows have after the write; of followers alone if not ``own``."""
+        if not keys:
+            return
+        if own:
+            declaration = self._watch.declaration
+            rows = read(with_keys(declaration.model, keys, self._using), declaration)
+            self.add_rows(declaration, rows.values())
+        self._ask_followers(keys)
+
+    def _ask_followers(self, keys: list[Any]) -> None:
+        for declaration, lookup in self._watch.followers if keys else ():
+            rows = with_keys(declaration.model, keys, self._using, lookup)
+            try:
+                self.add_rows(declaration, read(rows, declaration).values())
+            except TooManyRowsError:
+                self.add_whole([declaration])
+
+    def invalidate(self) -> None:
+        """Invalidate the tags at the commit, or now if no transaction is open."""
+        invalidate_tags(all_tagged(), sorted(self._tags), sorted(self._families))
