@@ -1,12 +1,12 @@
 """What was predicted for each expiry, beside what that expiry does.
 
-Traces are replayed in simulated time: once through the sampler and the replay of the library, as
+Traces run in simulated time: once through the sampler and the simulation of the library, as
 they run behind every cached function, with the generations that invalidations change; and once an
 expiry through a table that does what the expiry says, for every key. A part in real time drives
 the library itself on files, once an expiry, in several processes.
 
 The traces are made up: one with keys by Zipf's law at a steady rate, one with the daily tide of a
-web site and writes that invalidate. ``--log FILE`` replays a real one, in the Common Log Format of
+web site and writes that invalidate. ``--log FILE`` reads a real one, in the Common Log Format of
 web servers: each GET is a call, each other method with an answer below 400 invalidates its path.
 None comes with the project: give it one of your own site.
 """
@@ -32,15 +32,15 @@ from beaker_regions import CacheManager, parse_cache_config_options
 from beaker_regions.entries.entry import Lookup, address_of
 from beaker_regions.entries.records import Codec, Record
 from beaker_regions.reports import metrics
-from beaker_regions.telemetry.expiry_advice import predict
+from beaker_regions.telemetry.expiry_advice import advise
 from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, unpacked
-from beaker_regions.telemetry.simulation import DAY, HOUR, Replay
+from beaker_regions.telemetry.simulation import DAY, HOUR, Simulation
 from bench.report import RESULTS, Row, report
 
 EXPIRIES = (10, 60, 600, HOUR, 6 * HOUR, DAY)
 """Seconds."""
 REPLAY_EVERY = 300
-"""Seconds of the trace between two replays of what was sampled, as in use."""
+"""Seconds of the trace between two simulations of the samples, as in use."""
 
 
 class Event(NamedTuple):
@@ -96,8 +96,8 @@ def logged(path: Path) -> Iterator[Event]:
 
 
 def predicted(events: Iterable[Event]) -> tuple[dict[float, float], float]:
-    """Return the predicted hit ratio by expiry, and the share of the keys that was replayed."""
-    sampler, replay, today = FunctionSampler("bench", "trace"), Replay(), HOUR
+    """Return the predicted hit ratio by expiry, and the share of the keys that was simulated."""
+    sampler, simulation, today = FunctionSampler("bench", "trace"), Simulation(), HOUR
     generations: dict[str, bytes] = {}
     stored: dict[str, Record] = {}
     taken = b""
@@ -120,13 +120,13 @@ def predicted(events: Iterable[Event]) -> tuple[dict[float, float], float]:
         if record is None or not reading_matches(record, generation, at, today):
             stored[key] = Record((generation,), at, today, 0.0, Codec.PICKLE, b"")
         if at >= next_replay:
-            replay.run(sorted(unpacked(taken)))
+            simulation.run(sorted(unpacked(taken)))
             taken, next_replay = b"", at + REPLAY_EVERY
-            hot = frozenset(key.to_bytes(KEY_SIZE) for key in replay.hot)
-            sampler.use(min(replay.threshold, 2 * sampler.threshold), hot)
-            share = min(share, replay.threshold / (1 << 16))
-    replay.run(sorted(unpacked(taken + sampler.take(at, calls, all_of_it=True))))
-    points = predict(replay, today, 1.0, 7 * 24).points
+            hot = frozenset(key.to_bytes(KEY_SIZE) for key in simulation.hot)
+            sampler.use(min(simulation.threshold, 2 * sampler.threshold), hot)
+            share = min(share, simulation.threshold / (1 << 16))
+    simulation.run(sorted(unpacked(taken + sampler.take(at, calls, all_of_it=True))))
+    points = advise(simulation, today, 1.0, 7 * 24).points
     return {point.expire: point.hit_ratio for point in points}, share
 
 
@@ -191,7 +191,7 @@ def live(processes: int, seconds: float) -> list[Row]:
             (found,) = [each for each in metrics.collect(where) if each.calls]
             ratios[expire], calls[expire] = found.hit_ratio or 0.0, found.calls
             if expire == expiries[0]:
-                known = metrics.predict(where, found.region, found.function, expire)
+                known = metrics.advise(where, found.region, found.function, expire)
                 curve = {point.expire: point.hit_ratio for point in known.points}
     return [
         {

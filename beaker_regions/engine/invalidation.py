@@ -184,7 +184,7 @@ def _apply(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     for region, scopes, what, function in invalidations:
         region.stats.count("invalidations", function)
         if what:
-            region.stats.notes.invalidation(what)
+            region.stats.event_log.invalidation(what)
         # Regions that share a store share its generations.
         scopes_by_store.setdefault(region.store.generation_store, set()).update(scopes)
     # Stores that other hosts use come first. A server may not answer for a while; a disk that was

@@ -199,7 +199,7 @@ class Region:
     def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served within its grace, during a load or after a failed
         one, else MISSING."""
-        return self.value_if_younger(entry, lookup, policy.usable_for)
+        return self.value_if_younger(entry, lookup, policy.max_age)
 
     # -- asking the store ------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Policy:
     """One of `DEPENDS_ON`."""
 
     @property
-    def usable_for(self) -> float:
+    def max_age(self) -> float:
         """How many seconds after it was stored a record may be served, during a load or after a
         failed one."""
         return self.expire + self.grace

@@ -1,4 +1,4 @@
-"""The health of regions: their servers, folders, room, and the clocks of the servers."""
+"""The health of regions: servers and their clocks, folders, and the room in them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.memcached.chunks import PART_SIZE
 from beaker_regions.stores.memcached.server_stats import status
+from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,22 +65,22 @@ def cluster_of(region: Region) -> str | None:
 def statuses(
     wanted: Iterable[tuple[Region, str]],
 ) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailableError]:
-    """Ask servers, each of a region, for what they tell of themselves (`memcached_status.status`):
-    all at once, so that many that hang cost no more than one. Never raises."""
+    """Return the status of servers (`server_stats.status`), each of a region. All are queried at
+    the same time, so many servers that do not answer take no longer than one. Never raises."""
     executor = ThreadPoolExecutor(MOST)
-    asked = {which: executor.submit(_told, *which) for which in wanted}
-    done, _ = wait(asked.values(), PATIENCE)
+    queries = {each: executor.submit(_status, *each) for each in wanted}
+    done, _ = wait(queries.values(), PATIENCE)
     executor.shutdown(wait=False, cancel_futures=True)
     late = f"no answer within {PATIENCE:g} s"
     return {
         (region, server): future.result()
         if future in done
         else StoreUnavailableError("server", f"memcached {server}: {late}")
-        for (region, server), future in asked.items()
+        for (region, server), future in queries.items()
     }
 
 
-def _told(region: Region, server: str) -> dict[str, str] | StoreUnavailableError:
+def _status(region: Region, server: str) -> dict[str, str] | StoreUnavailableError:
     backend = region.options.memcached
     try:
         return status(server, backend.get("username"), backend.get("password"))
@@ -101,10 +102,10 @@ def check_here(region: Region) -> list[Finding]:
 
 
 def check(regions: Iterable[Region]) -> dict[Region, list[Finding]]:
-    """As `check_here` for each region, and check its servers. Never raises."""
+    """Do the checks of `check_here` for each region, and check its servers. Never raises."""
     found = {region: check_here(region) for region in regions}
-    told = statuses((region, server) for region in found for server in servers_of(region))
-    for (region, server), answer in told.items():
+    answers = statuses((region, server) for region in found for server in servers_of(region))
+    for (region, server), answer in answers.items():
         found[region] += [Finding(region.name, server, *each) for each in _server(answer)]
     return found
 
@@ -115,10 +116,8 @@ def _options(region: Region) -> list[tuple[str, str, str]]:
     if not options.enabled:
         found.append(("enabled", "warning", "the region is off: every call runs its function"))
     if not options.secret:
-        found.append(
-            ("secret", "error", "there is none: no process can use another's records; set it")
-        )
-    return found or [("options", "ok", "as they should be")]
+        found.append(("secret", "error", "not set: no process can use another's records; set it"))
+    return found or [("options", "ok", "nothing is wrong")]
 
 
 def _folders(region: Region) -> list[tuple[str, str, str]]:
@@ -135,15 +134,15 @@ def _folders(region: Region) -> list[tuple[str, str, str]]:
             found.append((folder, "error", f"cannot be written to: {error.strerror}"))
             continue
         limit = _limit(region)
-        gigabytes = f"{free.free / 2**30:.1f} GB free"
+        room = f"{units.size(free.free)} free"
         if free.free < LEAST_FREE * free.total:
-            found.append((folder, "warning", f"only {gigabytes}"))
+            found.append((folder, "warning", f"only {room}"))
         elif inodes.f_files and inodes.f_favail < LEAST_FREE * inodes.f_files:
             found.append((folder, "warning", f"only {inodes.f_favail} more files can be made"))
         elif limit and limit.bytes > free.total:
-            found.append((folder, "warning", f"size_limit is more than the disk has; {gigabytes}"))
+            found.append((folder, "warning", f"size_limit is larger than the disk; {room}"))
         else:
-            found.append((folder, "ok", gigabytes))
+            found.append((folder, "ok", room))
     return found
 
 
@@ -157,16 +156,16 @@ def _room(region: Region) -> list[tuple[str, str, str]]:
         return []
     limit = _limit(region)
     if limit is None:
-        return [("size_limit", "ok", "there is none: the region may fill the disk")]
-    most = f"{limit.bytes / 2**30:.3g} GB"
+        return [("size_limit", "ok", "not set: the region may fill the disk")]
+    most = units.size(limit.bytes)
     try:
         used = limit.in_use() or 0
     except OSError:
-        return []  # `_folders` and `_files` say what is wrong
+        return []  # `_folders` and `_files` report the error
     if used > NEARLY_FULL * limit.bytes:
         message = (
-            f"{used / limit.bytes:.0%} of {most} is in use: entries go before they expire; raise "
-            f"size_limit if that costs too many loads"
+            f"{used / limit.bytes:.0%} of {most} is in use: entries are removed before they "
+            f"expire; raise size_limit if there are too many loads"
         )
         return [("size_limit", "warning", message)]
     return [("size_limit", "ok", f"{used / limit.bytes:.0%} of {most} is in use")]
@@ -177,11 +176,11 @@ def _files(region: Region) -> list[tuple[str, str, str]]:
     store = region.store
     if not isinstance(store, FileStore):
         return []
-    refused = [path for path in maintenance.written_to(store) if not os.access(path, os.W_OK)]
-    if not refused:
+    readonly = [path for path in maintenance.written_to(store) if not os.access(path, os.W_OK)]
+    if not readonly:
         return []
-    names = ", ".join(os.path.relpath(path, store.folder) for path in refused[:NAMED])
-    more = f" and {len(refused) - NAMED} more" if len(refused) > NAMED else ""
+    names = ", ".join(os.path.relpath(path, store.folder) for path in readonly[:NAMED])
+    more = f" and {len(readonly) - NAMED} more" if len(readonly) > NAMED else ""
     message = (
         f"this user cannot write to {names}{more}: another user made them; run every command as "
         "the user of the site, or let both share the folder by its group (docs/operations.md)"
@@ -189,22 +188,23 @@ def _files(region: Region) -> list[tuple[str, str, str]]:
     return [(str(store.folder), "error", message)]
 
 
-def _server(told: dict[str, str] | StoreUnavailableError) -> list[tuple[str, str]]:
-    if isinstance(told, StoreUnavailableError):
-        return [("error", str(told))]
-    milliseconds = float(told["answered_in"]) * 1e3
-    found = [("ok", f"memcached {told.get('version')} answers in {milliseconds:.1f} ms")]
-    off = int(told["time"]) - time.time()
+def _server(answer: dict[str, str] | StoreUnavailableError) -> list[tuple[str, str]]:
+    if isinstance(answer, StoreUnavailableError):
+        return [("error", str(answer))]
+    seconds = units.took(float(answer["answered_in"]))
+    found = [("ok", f"memcached {answer.get('version')} answers in {seconds}")]
+    off = int(answer["time"]) - time.time()
     if not -CLOCK <= off <= CLOCK - 1:
-        # Only for entries that live for more than 30 days: the rest is told in seconds from now.
-        found.append(("warning", f"its clock is {off:+.0f} s off this one"))
-    largest = int(told.get("item_size_max", PART_SIZE))
+        # Matters only for entries that live for more than 30 days: shorter times are relative.
+        found.append(("warning", f"its clock is {off:+.0f} s off this host's"))
+    largest = int(answer.get("item_size_max", PART_SIZE))
     if largest < PART_SIZE + 1024:
         found.append(
             ("error", f"takes items of {largest} bytes only: start it with -I {PART_SIZE * 2}")
         )
-    if int(told.get("limit_maxbytes", LEAST_MEMORY)) < LEAST_MEMORY:
-        found.append(("warning", f"has only {int(told['limit_maxbytes']) >> 20} MB of memory"))
-    if evicted := int(told.get("evictions", 0)):
-        found.append(("warning", f"has evicted {evicted} items for want of memory"))
+    memory = int(answer.get("limit_maxbytes", LEAST_MEMORY))
+    if memory < LEAST_MEMORY:
+        found.append(("warning", f"has only {units.size(memory)} of memory"))
+    if evicted := int(answer.get("evictions", 0)):
+        found.append(("warning", f"has evicted {evicted} items for lack of memory"))
     return found

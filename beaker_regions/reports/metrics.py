@@ -1,4 +1,4 @@
-"""The counts of an application's regions, of all processes of this host, and expiry predictions.
+"""The counts of an application's regions, of all processes of this host, and expiry advice.
 
 Every function takes the folder in which a region's processes count (`Region.metrics`). Regions
 with the same data_dir share it. No function sends a request to a store. One folder is for the
@@ -20,8 +20,8 @@ from beaker_regions.telemetry import (
     recorder,
     sampling,
 )
-from beaker_regions.telemetry.event_log import Note
-from beaker_regions.telemetry.expiry_advice import Point, Prediction, duration
+from beaker_regions.telemetry.event_log import LoggedEvent
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, Point
 from beaker_regions.telemetry.shared_counters import Name
 
 if TYPE_CHECKING:
@@ -30,20 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activity",
+    "ExpiryAdvice",
+    "LoggedEvent",
     "Name",
-    "Note",
     "Point",
-    "Prediction",
     "activities",
     "activity",
+    "advise",
     "all_counts",
     "bring_up_to_date",
     "collect",
     "counts",
-    "duration",
     "invalidations",
     "largest_values",
-    "predict",
     "slowest_loads",
 ]
 
@@ -131,7 +130,7 @@ def activities(counts: Counter[Name]) -> list[Activity]:
     found: dict[tuple[str, str], dict[str, int]] = {}
     for (region, function, event), number in counts.items():
         found.setdefault((region, function), {})[event] = number
-    return [_activity(*which, events) for which, events in sorted(found.items())]
+    return [_activity(*name, events) for name, events in sorted(found.items())]
 
 
 def activity(found: list[Activity], region: str, function: str) -> Activity:
@@ -159,36 +158,37 @@ def _activity(region: str, function: str, events: dict[str, int]) -> Activity:
     )
 
 
-def slowest_loads(folder: Path, most: int = 10) -> list[Note]:
+def slowest_loads(folder: Path, most: int = 10) -> list[LoggedEvent]:
     """Return the slowest load of each function, the slowest first."""
     return event_log.highest(folder, "load", most)
 
 
-def largest_values(folder: Path, most: int = 10) -> list[Note]:
+def largest_values(folder: Path, most: int = 10) -> list[LoggedEvent]:
     """Return the largest value of each function, the largest first."""
     return event_log.highest(folder, "value", most)
 
 
-def invalidations(folder: Path, most: int = 50) -> list[Note]:
+def invalidations(folder: Path, most: int = 50) -> list[LoggedEvent]:
     """Return the last invalidations, the latest first. Those of keys of Beaker's own API, such as
     sessions, are left out."""
     return event_log.read(folder, "invalidation")[:most]
 
 
-def predict(
+def advise(
     folder: Path, region: str, function: str, today: float, hours: float = 24
-) -> Prediction:
+) -> ExpiryAdvice:
     """Return the results that other expiries would have had for the calls of the last ``hours`` (at
     most a week). ``today`` is the function's present expiry, in seconds. Raises OSError."""
     done = activity(collect(folder), region, function)
-    replay = maintenance.replayed(folder, sampling.function_id(region, function))
-    return expiry_advice.predict(replay, today, done.load_average, hours)
+    simulation = maintenance.simulation_of(folder, sampling.function_id(region, function))
+    return expiry_advice.advise(simulation, today, done.load_average, hours)
 
 
 def bring_up_to_date(folder: Path) -> None:
-    """Replay what was sampled until now, so that `predict` knows of it. Raises OSError."""
+    """Run the simulations with the samples up to now, so that `advise` uses them. Raises
+    OSError."""
     recorder.flush(folder)
     if folder.is_dir():
         with aggregate.locked(folder, fcntl.LOCK_EX):
             aggregate.fold(folder)
-            maintenance.replay(folder)
+            maintenance.simulate(folder)

@@ -63,12 +63,12 @@ class RegionCollector(Collector):
             "regions_failures", "Failures by kind", labels=("region", "function", "kind")
         )
         for each in activities:
-            which = [each.region, each.function]
+            labels = [each.region, each.function]
             if each.function:
                 for outcome in ("hits", "stale", "misses"):
-                    calls.add_metric([*which, outcome], getattr(each, outcome))
+                    calls.add_metric([*labels, outcome], getattr(each, outcome))
             for kind, number in each.failures:
-                failures.add_metric([*which, kind], number)
+                failures.add_metric([*labels, kind], number)
         yield calls
         yield failures
         for field, (name, description) in _COUNTERS.items():
@@ -84,15 +84,15 @@ class RegionCollector(Collector):
 
 def _servers() -> Iterator[Metric]:
     up = GaugeMetricFamily("regions_memcached_up", "Whether a server answers", labels=("server",))
-    told = {}
+    statuses = {}
     regions = {server: region for region in all_regions() for server in health.servers_of(region)}
-    asked = health.statuses((region, server) for server, region in regions.items())
-    for (_, server), answer in asked.items():
+    answers = health.statuses((region, server) for server, region in regions.items())
+    for (_, server), answer in answers.items():
         if isinstance(answer, StoreUnavailableError):
             up.add_metric([server], 0)
         else:
             up.add_metric([server], 1)
-            told[server] = answer
+            statuses[server] = answer
     yield up
     for kind, families in (
         (GaugeMetricFamily, _SERVER_GAUGES),
@@ -100,7 +100,7 @@ def _servers() -> Iterator[Metric]:
     ):
         for field, (name, description) in families.items():
             family = kind(f"regions_memcached_{name}", description, labels=("server",))
-            for server, status in told.items():
+            for server, status in statuses.items():
                 if field in status:
                     family.add_metric([server], float(status[field]))
             yield family

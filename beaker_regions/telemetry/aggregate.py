@@ -1,14 +1,14 @@
-"""What all processes of a host have counted: those that live, and those that are gone.
+"""The sum of the counts of all processes of a host, ended ones included.
 
 In the folder ``metrics`` of a data_dir::
 
-    PID-….counts    the numbers of a process (`beaker_regions.telemetry.shared_counters`)
-    totals          the numbers of processes that are gone, added up
-    lock            shared by who reads or appends, held by who folds files into others
+    PID-….counts    the counts of one process (`beaker_regions.telemetry.shared_counters`)
+    totals          the added counts of ended processes
+    lock            shared by readers and appenders; exclusive while files are folded into totals
 
-A dead process's numbers are added to the totals, which replace the former ones at once and name
-the files they contain: a file that could not be removed afterwards is not counted twice. Nothing
-here is worth waiting for a disk; a power cut may cost the numbers, and nothing else.
+The counts of an ended process are added to the totals. The new totals replace the old ones at once
+and name the files that they contain, so a file that could not be removed is not counted twice. No
+write waits for the disk: a power cut may lose the counts, and nothing else.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 Totals = Counter[Name]
 LONGEST = 10.0
-"""Seconds to wait for a holder, who may be replaying an hour's samples."""
+"""Seconds to wait for the lock. Its holder may be simulating an hour of samples."""
 ABANDONED = 60 * 60
-"""Seconds after which a file that was being made belongs to a process that was killed."""
+"""Seconds after which an unfinished file is taken to be a killed process's."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path, how: int) -> Iterator[None]:
-    """Hold the folder's lock; ``how`` as for `fcntl.flock`. Raises OSError, BlockingIOError
-    where somebody else has it and ``how`` says not to wait, a TimeoutError where it was waited
-    for long enough: its holder may have been stopped."""
-    # A process that starts at the same time may not have made it yet. Where all that it lies in is
-    # gone, it stays so.
+    """Hold the folder's lock; ``how`` is as for `fcntl.flock`. Raises OSError: BlockingIOError if
+    another process has the lock and ``how`` says not to wait, TimeoutError after `LONGEST`
+    seconds, since the holder may have been stopped."""
+    # A process that starts at the same time may not have made the folder yet. If its parent is
+    # gone, the folder is not made again.
     folder.mkdir(exist_ok=True)
     descriptor = os.open(
         folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
@@ -66,7 +66,7 @@ def read(folder: Path) -> Totals:
 
 
 def added_up(folder: Path) -> Totals:
-    """As `read`, for who holds the lock."""
+    """Return the same as `read`. The caller holds the lock."""
     totals, contained = _totals(folder)
     for path in _files(folder):
         if path.name not in contained:
@@ -76,8 +76,8 @@ def added_up(folder: Path) -> Totals:
 
 
 def fold(folder: Path) -> None:
-    """Add the numbers of processes that are gone to the totals, and remove their files. The
-    caller holds the lock. Raises OSError."""
+    """Add the counts of ended processes to the totals, and remove their files. The caller holds
+    the lock. Raises OSError."""
     totals, contained = _totals(folder)
     dead = []
     for path in _files(folder):
@@ -128,7 +128,7 @@ def _totals(folder: Path) -> tuple[Totals, set[str]]:
 
 
 def replace_json(path: Path, value: Any) -> None:
-    """Write a file that is whole or not there."""
+    """Write a file. Readers see the old content or the new one, never a part."""
     replace(path, json.dumps(value, separators=(",", ":")).encode())
 
 
@@ -143,7 +143,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a file holds; an empty dictionary where there is none, or a damaged one."""
+    """Return a file's value; an empty dictionary if the file is missing or damaged."""
     try:
         return json.loads(read_file(path))
     except (OSError, ValueError):

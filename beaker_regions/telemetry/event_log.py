@@ -1,8 +1,8 @@
-"""What is worth a look: the slowest loads, the largest values, the last invalidations.
+"""A log of single events: the slowest loads, the largest values, the last invalidations.
 
-One log a kind and host, of one line each, that never grows beyond two files of `LIMIT` bytes. Of
-loads a process writes down only those that are among its slowest of the hour, of values only those
-that are larger than all before.
+Each host has one log for each kind, with one line for each event. A log takes at most two files of
+`LIMIT` bytes. A process logs a load only if it is among its slowest of the hour, and a value only
+if it is larger than all before.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LIMIT = 1 << 18
 SLOWEST = 10
 """Loads of an hour."""
 SLOW = 0.001
-"""Seconds; a load that takes less is not worth a look."""
+"""Seconds. A faster load is not logged."""
 HOUR = 60 * 60
 LONGEST = 200
 """Characters of a description."""
 
 
-class Note(NamedTuple):
-    """Something that happened."""
+class LoggedEvent(NamedTuple):
+    """One event."""
 
     kind: str
     """load, value or invalidation."""
@@ -42,13 +42,13 @@ class Note(NamedTuple):
     """Seconds since the epoch."""
     region: str
     what: str
-    """The function; of an invalidation, what it covered."""
+    """The function; for an invalidation, a description of it."""
     number: float
     """Seconds of a load, bytes of a value."""
 
 
-class Notes:
-    """The notes that one region takes in this process."""
+class EventLog:
+    """Logs the events of one region in this process."""
 
     def __init__(self, region: str, folder: Path | None) -> None:
         self._region = region
@@ -61,7 +61,7 @@ class Notes:
             self._write("load", function, seconds)
 
     def value(self, function: str, size: int) -> None:
-        """Note a value's size, in bytes."""
+        """Log a value's size, in bytes."""
         self._write("value", function, size)
 
     def invalidation(self, what: str) -> None:
@@ -79,9 +79,9 @@ class Notes:
     def _write(self, kind: str, what: str, number: float) -> None:
         if self._folder is None:
             return
-        note = Note(kind, round(time.time(), 3), self._region, what[:LONGEST], number)
+        note = LoggedEvent(kind, round(time.time(), 3), self._region, what[:LONGEST], number)
         line = json.dumps(note)
-        # A folder that cannot be used costs the notes and nothing else.
+        # If the folder cannot be used, only the event is lost.
         with contextlib.suppress(OSError):
             append(self._folder, f"notes.{kind}", line.encode() + b"\n")
 
@@ -96,31 +96,31 @@ def append(folder: Path, name: str, line: bytes) -> None:
         os.write(log, line)
         if os.fstat(log).st_size > LIMIT:
             with aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                # Somebody else may have done it already.
+                # Another process may have done it already.
                 if os.path.samestat(os.fstat(log), os.stat(path)):
                     os.replace(path, folder / f"{name}.old")
     finally:
         os.close(log)
 
 
-def read(folder: Path, kind: str) -> list[Note]:
-    """Return what was noted, the latest first."""
+def read(folder: Path, kind: str) -> list[LoggedEvent]:
+    """Return the logged events, the latest first."""
     written = enumerate(_read(folder, kind))
-    # What was written later comes first where the times are equal.
-    return [note for _, note in sorted(written, key=lambda each: (-each[1].at, -each[0]))]
+    # If the times are equal, the one that was written later comes first.
+    return [event for _, event in sorted(written, key=lambda each: (-each[1].at, -each[0]))]
 
 
-def highest(folder: Path, kind: str, most: int) -> list[Note]:
-    """Return the notes of the highest numbers, one a function and region."""
-    found: dict[tuple[str, str], Note] = {}
-    for note in _read(folder, kind):
-        at = note.region, note.what
-        if at not in found or found[at].number < note.number:
-            found[at] = note
-    return heapq.nlargest(most, found.values(), key=lambda note: note.number)
+def highest(folder: Path, kind: str, most: int) -> list[LoggedEvent]:
+    """Return the events with the highest numbers, one for each function and region."""
+    found: dict[tuple[str, str], LoggedEvent] = {}
+    for event in _read(folder, kind):
+        at = event.region, event.what
+        if at not in found or found[at].number < event.number:
+            found[at] = event
+    return heapq.nlargest(most, found.values(), key=lambda event: event.number)
 
 
-def _read(folder: Path, kind: str) -> Iterator[Note]:
+def _read(folder: Path, kind: str) -> Iterator[LoggedEvent]:
     for name in (f"notes.{kind}.old", f"notes.{kind}"):
         try:
             lines = read_file(folder / name).splitlines()
@@ -129,5 +129,5 @@ def _read(folder: Path, kind: str) -> Iterator[Note]:
         for line in lines:
             with contextlib.suppress(ValueError, TypeError):
                 fields: Any = json.loads(line)
-                # A former release noted who did it, too.
-                yield Note(*fields[: len(Note._fields)])
+                # An earlier release also logged the user.
+                yield LoggedEvent(*fields[: len(LoggedEvent._fields)])

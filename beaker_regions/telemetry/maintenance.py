@@ -1,7 +1,7 @@
-"""What is done once a minute with what was counted and sampled, by whoever comes first.
+"""The work that is done once a minute with counts and samples.
 
-No process has a thread for it all the time: who writes samples and finds a new minute begun,
-starts one that does it and ends. Of several processes that find so, one does it.
+No process keeps a thread for it. A process that writes samples in a new minute starts a thread,
+which does the work and ends. If several processes start one, a lock lets one of them do it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate, sampling
-from beaker_regions.telemetry.simulation import Replay
+from beaker_regions.telemetry.simulation import Simulation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 MINUTE = 60
-REPLAYED_EVERY = 5 * MINUTE
-"""Seconds between two replays of the samples, unless the log is large before."""
+SIMULATED_EVERY = 5 * MINUTE
+"""Seconds between two simulations of the samples, unless the log gets large earlier."""
 LARGE_LOG = 4 << 20
 """Bytes."""
 
@@ -33,7 +33,7 @@ _minutes: dict[Path, int] = {}
 
 
 class Choice(NamedTuple):
-    """Which keys of a function all processes are to sample."""
+    """The keys of a function that all processes sample from now on."""
 
     threshold: int
     hot: frozenset[bytes]
@@ -41,15 +41,13 @@ class Choice(NamedTuple):
 
 Adopt = Callable[["Path", dict[int, Choice]], None]
 """Takes the folder, and the choices by function id."""
-
-
 Tidy = Callable[["Path"], None]
-"""Takes the folder, and does what else is due on this host; it lets nobody wait."""
+"""Takes the folder, and does the other regular work of this host."""
 
 
 def when_due(folder: Path, adopt: Adopt, tidy: Tidy) -> None:
-    """Do it, in a thread, if this process has not done so in this minute. ``adopt`` is
-    told which keys to sample."""
+    """Start the work in a thread, if this process has not done so in this minute. ``adopt`` gets
+    the keys to sample."""
     minute = int(time.time()) // MINUTE
     if _minutes.get(folder) != minute:
         _minutes[folder] = minute
@@ -66,30 +64,31 @@ def _do(folder: Path, adopt: Adopt, tidy: Tidy) -> None:
             aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB),
         ):
             aggregate.fold(folder)
-            if _replay_due(folder):
-                replay(folder)
+            if _simulation_due(folder):
+                simulate(folder)
         adopt(folder, choices(folder))
         tidy(folder)
     except OSError as error:
         if folder.is_dir():
-            logger.warning("what the regions count cannot be kept: %s", error)
+            logger.warning("counts of the regions cannot be stored: %s", error)
     except Exception:
-        # Of a file that is damaged in a way of its own; a thread has nobody to tell it to.
-        logger.exception("what the regions count, in %s, cannot be added up", folder)
+        # Such as an unforeseen kind of damage to a file. No caller waits for this thread's error.
+        logger.exception("counts of the regions in %s cannot be added up", folder)
 
 
-def _replay_due(folder: Path) -> bool:
+def _simulation_due(folder: Path) -> bool:
     try:
         log = (folder / "samples").stat()
     except FileNotFoundError:
         return False
     marked = folder / "choices"
     last = marked.stat().st_mtime if marked.exists() else 0.0
-    return time.time() - last >= REPLAYED_EVERY or log.st_size >= LARGE_LOG
+    return time.time() - last >= SIMULATED_EVERY or log.st_size >= LARGE_LOG
 
 
-def replay(folder: Path) -> None:
-    """Replay what the log of samples holds. The caller holds the lock. Raises OSError."""
+def simulate(folder: Path) -> None:
+    """Run the simulations with the samples of the log, and empty it. The caller holds the lock.
+    Raises OSError."""
     by_function: dict[int, list[sampling.Sample]] = {}
     for sample in sampling.take(folder):
         by_function.setdefault(sample.function, []).append(sample)
@@ -98,19 +97,19 @@ def replay(folder: Path) -> None:
         for function, (threshold, hot) in choices(folder).items()
     }
     for function, of_function in by_function.items():
-        state = replayed(folder, function)
-        state.run(of_function)
+        simulation = simulation_of(folder, function)
+        simulation.run(of_function)
         path = _path(folder, function)
         path.parent.mkdir(exist_ok=True)
-        aggregate.replace(path, state.pack())
-        chosen[str(function)] = state.threshold, list(state.hot)
+        aggregate.replace(path, simulation.pack())
+        chosen[str(function)] = simulation.threshold, list(simulation.hot)
     aggregate.replace_json(folder / "choices", chosen)
 
 
 def choices(folder: Path) -> dict[int, Choice]:
-    """Return which keys are to be sampled, by function id; a file that is damaged says nothing."""
+    """Return the keys to sample, by function id. A damaged file gives no choice."""
     found: dict[int, Choice] = {}
-    # Whatever else stands there: a choice is made anew by the next replay.
+    # A damaged choice does no harm: the next simulation makes a new one.
     with contextlib.suppress(AttributeError, OverflowError, TypeError, ValueError):
         for function, (threshold, hot) in aggregate.read_json(folder / "choices").items():
             keys = frozenset(int(key).to_bytes(sampling.KEY_SIZE) for key in hot)
@@ -118,12 +117,12 @@ def choices(folder: Path) -> dict[int, Choice]:
     return found
 
 
-def replayed(folder: Path, function: int) -> Replay:
-    """Return the replay of a function, by its id, as far as it has got."""
+def simulation_of(folder: Path, function: int) -> Simulation:
+    """Return the stored simulation of a function, by its id."""
     try:
-        return Replay.unpack(read_file(_path(folder, function)))
+        return Simulation.unpack(read_file(_path(folder, function)))
     except (FileNotFoundError, ValueError):
-        return Replay()
+        return Simulation()
 
 
 def _path(folder: Path, function: int) -> Path:

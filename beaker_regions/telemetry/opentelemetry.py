@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def trace_calls() -> None:
-    """Make a span of every call of this process, within the span that is current. What its load
-    does lies within it."""
+    """Make a span of every call of this process, inside the current span. Spans of its load are
+    inside it."""
     watch(_span)
 
 
 def is_configured() -> bool:
-    """Whether spans go anywhere: somebody has set a provider of tracers."""
+    """Whether the application has set a provider of tracers. Without one, spans are dropped."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 

@@ -1,7 +1,7 @@
-"""Counters of what a region and its functions did, and one log line for what went wrong.
+"""Counters of a region and its functions in this process, and the logging of faults.
 
-Every call of a function is a hit, stale (served the old value) or a miss. The numbers are this
-process's; `beaker_regions.reports.metrics` adds up those of all processes.
+Every call of a function is a hit, stale (served the old value) or a miss.
+`beaker_regions.reports.metrics` adds up the counts of all processes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from beaker_regions.entries.content import CachedFile
 from beaker_regions.entries.records import Codec
 from beaker_regions.telemetry import event_log, maintenance, sampling, tracing
 from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, function_id
-from beaker_regions.telemetry.shared_counters import Cells, Name
+from beaker_regions.telemetry.shared_counters import Name, SharedCounters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 LOG_INTERVAL = 60.0
-"""Seconds during which a fault of one kind in one region is logged once; it is always counted."""
+"""Seconds during which a fault of one kind in one region is logged once. Each one is counted."""
 UNWRITTEN = 1 << 20
-"""Bytes of samples that are kept while the log cannot be written; then they are given up."""
+"""Bytes of samples that are kept while the log cannot be written. Further samples are lost."""
 
 SUMS = ("load_nanoseconds", "bytes_in", "bytes_out")
-"""What is summed up, and no count of events."""
+"""Names that are sums, not counts of events."""
 
 _ELSEWHERE = (Codec.FILE, Codec.PARTS)
-"""Records whose payload says where the value is."""
+"""Records whose payload is only the location of the value."""
 
-_cells: WeakValueDictionary[Path | None, Cells] = WeakValueDictionary()
+_shared_counters: WeakValueDictionary[Path | None, SharedCounters] = WeakValueDictionary()
 _all: WeakSet[Stats] = WeakSet()
 
 
 def size_of(value: Any) -> int:
-    """Return the bytes of a content or a text (its characters, that is); 0 for what would have to
-    be pickled to know."""
+    """Return the size of a content or bytes, or the characters of a text; 0 for other values, since
+    they would have to be pickled first."""
     if isinstance(value, CachedFile):
         return value.size
     return len(value) if isinstance(value, bytes | str) else 0
 
 
 class FunctionStats:
-    """What one function did in this process; under an empty name, the region as a whole."""
+    """The counts of one function in this process; with an empty name, of the region as a whole."""
 
     __slots__ = ("_at", "_hot", "_largest", "_lock", "_sampler", "_stats", "name")
 
@@ -66,7 +66,7 @@ class FunctionStats:
         self.reset()
 
     def reset(self) -> None:
-        """Begin at 0, as the child of a fork does."""
+        """Begin at 0 again. The child of a fork does so."""
         self._lock = threading.RLock()  # a signal handler may call a cached function too
         self._at: dict[str, tuple[memoryview, int]] = {}
         self._hot: tuple[memoryview, int, int] | None = None
@@ -75,61 +75,61 @@ class FunctionStats:
 
     def count(self, event: str, number: int = 1) -> None:
         if tracing.watchers:
-            tracing.note(event, self.name, number)
+            tracing.count(event, self.name, number)
         with self._lock:
-            numbers, at = self._at.get(event) or self._place(event)
+            numbers, at = self._at.get(event) or self._allocate(event)
             try:
                 numbers[at] += number
-            except ValueError:  # too large: somebody has damaged the file
+            except ValueError:  # too large: the file is damaged
                 numbers[at] = number
 
-    def hit(self, entry: Entry, reading: Lookup, record: Record, value: Any) -> None:
-        """Count a call that was served the value of a record, and sample it."""
+    def hit(self, entry: Entry, lookup: Lookup, record: Record, value: Any) -> None:
+        """Count a hit, and sample it."""
         size = len(record.payload) if record.codec not in _ELSEWHERE else size_of(value)
         with self._lock:
-            numbers, hits, bytes_out = self._hot or self._place_hot()
+            numbers, hits, bytes_out = self._hot or self._allocate_hot()
             try:
                 numbers[hits] += 1
                 numbers[bytes_out] += size
-            except ValueError:  # too large: somebody has damaged the file
+            except ValueError:  # too large: the file is damaged
                 numbers[hits], numbers[bytes_out] = 1, size
         address, sampler = entry.address, self._sampler
         if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
-            self._sample(address, reading)
+            self._sample(address, lookup)
         if size > self._largest:
-            self._note_size(size)
+            self._log_size(size)
 
     def loaded(self, seconds: float) -> None:
         self.count("loads")
         self.count("load_nanoseconds", round(seconds * 1e9))
-        self._stats.notes.load(self.name, seconds)
+        self._stats.event_log.load(self.name, seconds)
 
     def stored(self, value: Any) -> None:
-        """Count a value that was stored, where its size is known."""
+        """Count the size of a stored value, if it is known."""
         if size := size_of(value):
             self.count("bytes_in", size)
             if size > self._largest:
-                self._note_size(size)
+                self._log_size(size)
 
-    def _note_size(self, size: int) -> None:
+    def _log_size(self, size: int) -> None:
         self._largest = size
-        self._stats.notes.value(self.name, size)
+        self._stats.event_log.value(self.name, size)
 
-    def sample(self, entry: Entry, reading: Lookup) -> None:
-        """Note a call in the sample, if its key is one of the sample."""
+    def sample(self, entry: Entry, lookup: Lookup) -> None:
+        """Sample a call, if its key is sampled."""
         address, sampler = entry.address, self._sampler
         if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
-            self._sample(address, reading)
+            self._sample(address, lookup)
 
-    def _sample(self, address: bytes, reading: Lookup) -> None:
+    def _sample(self, address: bytes, lookup: Lookup) -> None:
         now, sampler = time.time(), self._sampler
         with self._lock:
             run = sampler.runs.get(address)
-            if run and int(now) == sampler.second and run.generations == reading.generations:
+            if run and int(now) == sampler.second and run.generations == lookup.generations:
                 run.calls += 1
                 run.last = now
                 return
-            due = sampler.begin_run(now, address, reading)
+            due = sampler.begin_run(now, address, lookup)
             records = sampler.take(now, self.calls()) if due else b""
         if records:
             self._stats.write_samples(records)
@@ -138,7 +138,7 @@ class FunctionStats:
         return sum(self[event] for event in ("hits", "stale", "misses"))
 
     def rest(self) -> bytes:
-        """Return the records of what was sampled and not yet written."""
+        """Return the samples that are not yet written, as records."""
         with self._lock:
             if not self.calls():
                 return b""
@@ -146,13 +146,13 @@ class FunctionStats:
 
     @property
     def threshold(self) -> int:
-        """Of `samples.ALL`: which keys are sampled."""
+        """Keys below it are sampled; of `sampling.ALL`."""
         return self._sampler.threshold
 
     def adopt(self, choice: Choice) -> None:
-        """Sample what all processes are to sample."""
+        """Sample the keys that all processes sample."""
         with self._lock:
-            # Up again slowly: this process may have had reasons of its own.
+            # The threshold rises slowly: this process may have lowered it because it is busy.
             self._sampler.use(min(choice.threshold, 2 * self.threshold), choice.hot)
 
     def __getitem__(self, event: str) -> int:
@@ -162,20 +162,20 @@ class FunctionStats:
     def snapshot(self) -> dict[str, int]:
         return {event: numbers[at] for event, (numbers, at) in dict(self._at).items()}
 
-    def _place(self, event: str) -> tuple[memoryview, int]:
-        # What a hit counts lies together, to be found at once.
+    def _allocate(self, event: str) -> tuple[memoryview, int]:
+        # The two counts of a hit lie together, so that one lookup finds both.
         events = _HOT if event in _HOT else (event,)
-        place = self._stats.cells.place(
+        slots = self._stats.counters.allocate(
             [Name(self._stats.region, self.name, event) for event in events]
         )
-        made = [(place.numbers, index) for index in place.indexes]
+        made = [(slots.numbers, index) for index in slots.indexes]
         self._at.update(zip(events, made, strict=True))
         if events is _HOT:
-            self._hot = (place.numbers, *place.indexes)  # type: ignore[assignment]
+            self._hot = (slots.numbers, *slots.indexes)  # type: ignore[assignment]
         return self._at[event]
 
-    def _place_hot(self) -> tuple[memoryview, int, int]:
-        self._place("hits")
+    def _allocate_hot(self) -> tuple[memoryview, int, int]:
+        self._allocate("hits")
         assert self._hot is not None
         return self._hot
 
@@ -185,20 +185,22 @@ _NOTHING = memoryview(bytes(8)).cast("q")
 
 
 class Stats:
-    """Counts events of one region in this process, by function and name; shares them with other
-    processes in ``folder``, if there is one."""
+    """Counts the events of one region in this process, by function and name. If there is a
+    ``folder``, other processes can read the counts there."""
 
     def __init__(self, region: str, folder: Path | None = None) -> None:
         self.region = region
         self.folder = folder
-        self.cells = _cells.get(folder) or _cells.setdefault(folder, Cells(folder))
+        self.counters = _shared_counters.get(folder) or _shared_counters.setdefault(
+            folder, SharedCounters(folder)
+        )
         self._functions: dict[str, FunctionStats] = {}
         self._logged: dict[str, float] = {}
         self._unwritten = b""
         self._lock = threading.RLock()
-        self.notes = event_log.Notes(region, folder)
+        self.event_log = event_log.EventLog(region, folder)
         self.tidy: Callable[[], None] = lambda: None
-        """Called about once a minute, in a thread: for what a region's store has to do then."""
+        """Called about once a minute, in a thread, for the regular work of a region's store."""
         _all.add(self)
 
     def of(self, function: str) -> FunctionStats:
@@ -213,7 +215,7 @@ class Stats:
         self.of(function).count(event, number)
 
     def fault(self, kind: str, subject: str, error: object, function: str = "") -> None:
-        """Count a fault as ``failed.KIND`` and say it, at most once in `LOG_INTERVAL`."""
+        """Count a fault as ``failed.KIND``, and log it at most once in `LOG_INTERVAL`."""
         self.count(f"failed.{kind}", function)
         now = time.monotonic()
         with self._lock:
@@ -224,7 +226,7 @@ class Stats:
             logger.warning("region %s, %s: %s: %s", self.region, subject, kind, error)
 
     def __getitem__(self, event: str) -> int:
-        """Return how often something happened in this process, in all functions."""
+        """Return the number of an event in this process, for all functions together."""
         return sum(each[event] for each in list(self._functions.values()))
 
     def snapshot(self) -> dict[str, int]:
@@ -237,7 +239,7 @@ class Stats:
         return counts
 
     def counted(self) -> Counter[Name]:
-        """Return all that this process has counted, as `beaker_regions.reports.metrics` does."""
+        """Return all counts of this process, as `beaker_regions.reports.metrics.counts` does."""
         return Counter(
             {
                 Name(self.region, name, event): number
@@ -257,7 +259,7 @@ class Stats:
         maintenance.when_due(self.folder, _adopt, _tidy)
 
     def flush(self) -> None:
-        """Write what was sampled and waits to be written."""
+        """Write the samples that are not yet written."""
         rest = b"".join([each.rest() for each in list(self._functions.values())])
         if rest or self._unwritten:
             self.write_samples(rest, wait=True)
@@ -276,7 +278,7 @@ class Stats:
 
 
 def flush(folder: Path) -> None:
-    """Write what this process has sampled for ``folder`` and not yet written."""
+    """Write the samples of this process for ``folder`` that are not yet written."""
     for stats in list(_all):
         if stats.folder == folder:
             stats.flush()
@@ -295,14 +297,14 @@ def _tidy(folder: Path) -> None:
 
 
 def _after_fork() -> None:
-    for cells in list(_cells.values()):
-        cells.after_fork()
+    for counters in list(_shared_counters.values()):
+        counters.after_fork()
     for stats in list(_all):
         stats.reset()
 
 
 def _at_exit() -> None:
-    # Who is told to end while ending does so without a traceback.
+    # A process that gets a signal to end while it ends does so without a traceback.
     with contextlib.suppress(SystemExit, KeyboardInterrupt):
         for stats in list(_all):
             if stats.folder is not None and stats.folder.exists():

@@ -1,12 +1,12 @@
-"""A sample of the calls: of some keys, every call, in a log that all processes of a host share.
+"""A sample of the calls: every call of some keys, in a log that all processes of a host share.
 
-Spatial sampling (Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with
-SHARDS", FAST 2015): a key is sampled if its hash lies below a threshold, so that of a sampled key
-nothing is missed, in whatever process. An entry's address is a hash already. The threshold falls
-where too much would be sampled, so memory, log and time stay bounded; each record tells it.
+This is spatial sampling (Waldspurger, Park, Garthwaite and Ahmad, "Efficient MRC Construction with
+SHARDS", FAST 2015). A key is sampled if its hash is below a threshold, so all processes sample the
+same keys, and every call of them. An entry's address is already a hash. The threshold falls if
+there are too many samples, so memory, log and time stay bounded. Each record contains it.
 
-Calls of one key within a second, that saw the same generations, are one *run*: one record. The
-generations tell when the key was invalidated, by whatever of its tags, and whoever did it.
+Calls of one key within a second, with the same generations, are one *run*, which is one record. A
+change of the generations shows that the key was invalidated, by any of its tags and any process.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from beaker_regions.entries.entry import Lookup
 
 ALL = 1 << 16
-"""The threshold under which every key lies."""
+"""The threshold with which every key is sampled."""
 HASH_BITS = 64
 KEY_SIZE = 8
-"""Bytes of an address that tell its key."""
+"""Bytes of an address that stand for its key."""
 RUNS = 100
-"""Runs of a function that a process notes a second; of more the threshold is halved."""
+"""Runs of a function that a process records a second. With more the threshold is halved."""
 LOG_LIMIT = 32 << 20
-"""Bytes of the log beyond which nothing is noted until somebody has folded it."""
+"""Bytes of the log. A full log takes no samples until a process has read and emptied it."""
 _RECORD = struct.Struct("<dQQIIHHI")
 LATEST = 2.0**33
 """Seconds since the epoch."""
@@ -43,27 +43,27 @@ _MOST_CALLS = 2**32 - 1
 
 
 class Sample(NamedTuple):
-    """A run of calls of one key; or, with no key, how many calls of the function there were."""
+    """A run of calls of one key; without a key, the number of calls of the function."""
 
     at: float
-    """Of the first call, in seconds since the epoch."""
+    """The time of the first call, in seconds since the epoch."""
     function: int
     """Hash of the region and the function (`function_id`)."""
     key: int
     """The first bits of the hash."""
     generations: int
-    """A hash of the generations; 0 where one was missing: nothing stored before counts."""
+    """A hash of the generations; 0 if one was missing: all stored values are invalid then."""
     calls: int
     span: int
     """Milliseconds from the first call to the last."""
     threshold: int
-    """Of the function in this process; of `ALL`."""
+    """The function's threshold in this process; of `ALL`."""
     age: int
-    """Seconds since the value was stored that the first call found; or UNKNOWN_AGE."""
+    """Age in seconds of the value that the first call found; or UNKNOWN_AGE."""
 
 
 def is_count(sample: Sample) -> bool:
-    """Whether it tells how many calls there were."""
+    """Whether this is a number of calls, not a run."""
     return not sample.key and not sample.generations and not sample.age
 
 
@@ -73,47 +73,48 @@ def function_id(region: str, function: str) -> int:
 
 
 def below(threshold: int) -> bytes:
-    """Return what an address lies below if it is sampled."""
+    """Return the address below which all addresses are sampled."""
     return b"\xff" * 32 if threshold >= ALL else threshold.to_bytes(2)
 
 
 class Run:
-    """A run that goes on."""
+    """A run that has not ended."""
 
     __slots__ = ("age", "at", "calls", "generations", "last")
 
-    def __init__(self, now: float, reading: Lookup) -> None:
+    def __init__(self, now: float, lookup: Lookup) -> None:
         self.at = self.last = now
         self.calls = 1
-        self.generations = reading.generations
-        record = reading.record
-        matching = record is not None and record.generations == reading.generations
+        self.generations = lookup.generations
+        record = lookup.record
+        matching = record is not None and record.generations == lookup.generations
         self.age = UNKNOWN_AGE
         if record is not None and matching:
             self.age = max(0, min(UNKNOWN_AGE - 1, round(now - record.stored_at)))
 
 
 class FunctionSampler:
-    """The sample of one function's calls in this process. Its caller sees to it that one thread
-    at a time uses it."""
+    """The sample of one function's calls in this process. The caller lets one thread at a time use
+    it."""
 
-    __slots__ = ("_done", "_function", "_noted", "below", "hot", "runs", "second", "threshold")
+    __slots__ = ("_calls", "_done", "_function", "below", "hot", "runs", "second", "threshold")
 
     def __init__(self, region: str, function: str) -> None:
         self._function = function_id(region, function)
         self.runs: dict[bytes, Run] = {}
-        """Those that go on, by address."""
+        """Those that have not ended, by address."""
         self._done: list[tuple[bytes, Run]] = []
         self.second = 0
-        """The one in which they have begun."""
-        self._noted = 0
+        """The second in which they began."""
+        self._calls = 0
+        """The number of calls at the last `take`."""
         self.threshold = ALL
         self.below = below(ALL)
         self.hot: frozenset[bytes] = frozenset()
-        """The first bytes of addresses that are sampled wherever they lie."""
+        """The first bytes of addresses that are sampled whatever the threshold."""
 
-    def begin_run(self, now: float, address: bytes, reading: Lookup) -> bool:
-        """Begin a run of a sampled key; whether it is time to `take` the runs that have ended."""
+    def begin_run(self, now: float, address: bytes, lookup: Lookup) -> bool:
+        """Begin a run of a sampled key. Returns whether it is time to `take` the ended runs."""
         run = self.runs.get(address)
         due = int(now) != self.second
         if due:
@@ -122,20 +123,20 @@ class FunctionSampler:
             self.second = int(now)
         elif run is not None:
             self._done.append((address, run))
-        self.runs[address] = Run(now, reading)
+        self.runs[address] = Run(now, lookup)
         if len(self.runs) - len(self.hot) > RUNS:
             self.use(self.threshold // 2, self.hot)
         return due
 
     def use(self, threshold: int, hot: frozenset[bytes]) -> None:
-        """Sample the keys below another threshold, and the hot ones, from now on."""
+        """From now on sample the keys below another threshold, and the hot ones."""
         self.threshold = max(1, min(ALL, threshold))
         self.below = below(self.threshold)
         self.hot = hot
 
     def take(self, now: float, calls: int, *, all_of_it: bool = False) -> bytes:
-        """Return the records of what was noted; ``calls`` is how many calls the function has had
-        in this process, sampled or not."""
+        """Return the records of the ended runs. ``calls`` is the number of the function's calls in
+        this process, sampled or not."""
         if all_of_it:
             self._done += self.runs.items()
             self.runs.clear()
@@ -146,7 +147,7 @@ class FunctionSampler:
                 int.from_bytes(address[:KEY_SIZE]),
                 _fingerprint(run.generations),
                 run.calls,
-                # A clock may be set back meanwhile.
+                # The clock may have been set back.
                 max(0, min(65535, round((run.last - run.at) * 1000))),
                 self.threshold - 1,
                 run.age,
@@ -155,7 +156,7 @@ class FunctionSampler:
         ]
         self._done.clear()
         # A file of counts may be damaged.
-        new, self._noted = max(0, min(_MOST_CALLS, calls - self._noted)), calls
+        new, self._calls = max(0, min(_MOST_CALLS, calls - self._calls)), calls
         samples.append(Sample(now, self._function, 0, 0, new, 0, self.threshold - 1, 0))
         return b"".join([pack(sample) for sample in samples])
 
@@ -171,8 +172,8 @@ def pack(sample: Sample) -> bytes:
 
 
 def append(folder: Path, records: bytes, *, wait: bool = False) -> bool:
-    """Append records to the log of the host; False when it cannot be written, or, unless this may
-    wait, somebody is about to read it."""
+    """Append records to the host's log. Returns False if it cannot be written, or, without
+    ``wait``, if another process has the lock."""
     try:
         with aggregate.locked(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)):
             log = os.open(
@@ -191,7 +192,8 @@ def append(folder: Path, records: bytes, *, wait: bool = False) -> bool:
 
 
 def take(folder: Path) -> list[Sample]:
-    """Return what the log holds, in the order of time, and empty it. The caller holds the lock."""
+    """Return the samples of the log in the order of time, and empty it. The caller holds the
+    lock."""
     log = folder / "samples"
     try:
         content = read_file(log)
@@ -205,6 +207,6 @@ def unpacked(content: bytes) -> Iterator[Sample]:
     whole = len(content) // _RECORD.size * _RECORD.size
     for fields in _RECORD.iter_unpack(content[:whole]):
         sample = Sample(*fields)
-        # What has a date that no clock shows is damaged.
+        # A sample with an impossible date is damaged.
         if 0 <= sample.at < LATEST and sample.threshold < ALL:
             yield sample._replace(threshold=sample.threshold + 1)

@@ -1,13 +1,13 @@
-"""Numbers that a process counts up, in files that others read.
+"""Counters of a process, in files that other processes read.
 
-Each process has files of its own, mapped into memory: entries of a name and a 64-bit number, one
-after the other. What is counted is in the file at once, so a process that is killed loses nothing.
-The owner holds a lock on its file as long as it lives, on whatever host or in whatever container;
-a file that can be locked belongs to nobody any more (`beaker_regions.telemetry.aggregate`).
+Each process has its own files, mapped into memory. A file holds pairs of a name and a 64-bit
+number. A count is in the file at once, so a killed process loses nothing. A process holds a lock on
+its file as long as it lives. If a file can be locked, its process has ended
+(`beaker_regions.telemetry.aggregate`); this also holds between hosts and containers.
 
-prometheus_client's multi-process mode maps files too, in pages that the disk may have no room for
-when they are touched, which kills the process; here the room is taken when the file is made.
-A file may be removed at any time, and then counts for nobody; only its owner writes to it.
+prometheus_client's multi-process mode maps files too. There a full disk kills the process when it
+first writes to a page; here the space is allocated when the file is made. Only its owner writes to
+a file. A file may be removed at any time; its counts are then lost.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 SIZE = 1 << 16
-"""Bytes of a file: some 700 numbers. A process that counts more has several files."""
+"""Bytes of a file, enough for some 700 numbers. A process with more has several files."""
 SUFFIX = ".counts"
 _MAGIC = b"regions1"
 _HEADER = struct.Struct("<8sq")
 """The magic, and the bytes in use."""
 _USED_AT = 1
-"""Where that is, counted in numbers."""
+"""The index of the bytes in use, in 64-bit numbers."""
 _LENGTH = struct.Struct("<q")
 
 
 class Name(NamedTuple):
-    """What a number counts."""
+    """The name of a number."""
 
     region: str
     function: str
-    """Module and qualified name; empty for what happens to the region as a whole."""
+    """Module and qualified name; empty for the region as a whole."""
     event: str
 
 
-class Place(NamedTuple):
-    """Where numbers lie: the numbers of a file, and the indexes of ours among them."""
+class Slots(NamedTuple):
+    """The location of some numbers: all numbers of a file, and the indexes of these."""
 
     numbers: memoryview
     indexes: tuple[int, ...]
 
 
 class _File:
-    """A file of numbers that this process writes; without a folder, room in memory."""
+    """A file of numbers that this process writes; without a folder, memory only."""
 
     def __init__(self, folder: Path | None) -> None:
         memory: mmap.mmap | bytearray = bytearray(SIZE)
@@ -64,17 +64,17 @@ class _File:
             try:
                 memory = self._make(folder)
             except OSError as error:
-                logger.warning("what this process counts cannot be shared: %s", error)
+                logger.warning("the counts of this process cannot be shared: %s", error)
         self._bytes = memoryview(memory)
         self.numbers = self._bytes.cast("q")
         self._bytes[: _HEADER.size] = _HEADER.pack(_MAGIC, _HEADER.size)
         self._used = _HEADER.size
-        """As the file says, which others may have damaged."""
+        """A copy of the number in the file, since another program may damage that."""
 
     def _make(self, folder: Path) -> mmap.mmap:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{os.getpid()}-{os.urandom(8).hex()}"
-        # It gets its name when it is locked: until then it would be taken for a dead process's.
+        # It gets its name after it is locked. Before, it would look like an ended process's file.
         hidden = folder / f".{name}"
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
         try:
@@ -87,12 +87,12 @@ class _File:
             hidden.unlink(missing_ok=True)
             raise
         finally:
-            # The mapping has a descriptor of its own, and the lock lasts as long as that.
+            # The mapping has its own descriptor, and keeps the lock.
             os.close(descriptor)
         return memory
 
-    def add(self, names: Sequence[Name]) -> Place | None:
-        """Give the names numbers, 0 at first; None if there is no room for them."""
+    def add(self, names: Sequence[Name]) -> Slots | None:
+        """Add a number, 0, for each name. Returns None if there is no room."""
         used = self._used
         indexes = []
         for name in names:
@@ -107,36 +107,36 @@ class _File:
             indexes.append(end // _LENGTH.size - 1)
             used = end
         self.numbers[_USED_AT] = self._used = used
-        return Place(self.numbers, tuple(indexes))
+        return Slots(self.numbers, tuple(indexes))
 
 
-class Cells:
-    """The numbers of this process in one folder; None: not shared."""
+class SharedCounters:
+    """The numbers of this process in one folder; without a folder they are not shared."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._files: list[_File] = []
-        """All of them stay mapped and locked as long as they are counted in; the last has room."""
+        """All stay mapped and locked while this process lives. New names go to the last."""
         self._lock = threading.Lock()
 
-    def place(self, names: Sequence[Name]) -> Place:
-        """Return new numbers for ``names``; a name may have several, which then are added up."""
+    def allocate(self, names: Sequence[Name]) -> Slots:
+        """Return new numbers for ``names``. Readers add up several numbers of one name."""
         with self._lock:
             for _ in range(2):
-                if self._files and (place := self._files[-1].add(names)):
-                    return place
+                if self._files and (slots := self._files[-1].add(names)):
+                    return slots
                 self._files.append(_File(self.folder))
             raise ValueError(f"names too long to count: {names[0]}")
 
     def after_fork(self) -> None:
-        """In the child: begin anew, in files of its own. Those that the fork has copied are the
-        parent's, and so are their locks: nobody here may go on mapping them."""
+        """Start new files in the child of a fork. The copied mappings and locks are the parent's,
+        so the child must not keep them."""
         self._lock = threading.Lock()
         self._files = []
 
 
 def read(content: bytes) -> Iterator[tuple[Name, int]]:
-    """Yield the names and numbers in a file's content; nothing for what is no such file."""
+    """Yield the names and numbers in a file's content; nothing if it is not such a file."""
     if len(content) < _HEADER.size:
         return
     magic, used = _HEADER.unpack_from(content)

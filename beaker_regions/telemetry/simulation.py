@@ -1,17 +1,18 @@
-"""What the sampled calls of a function would have met under other expiries.
+"""A simulation of a function's sampled calls under other expiries.
 
-A value expires a fixed time after it was loaded, whoever asks for it meanwhile. So each sampled
-key is replayed under each candidate expiry: for every one it is kept when the value would have
-been loaded last, and a call is a miss where that is too long ago, or where an invalidation lies
-between. That is exact for the sampled keys, takes one comparison a candidate and call, and needs
-no memory but those times. What a store evicts for want of room is not part of it.
+A value expires a fixed time after its load, however often it is read. So the simulation keeps, for
+each sampled key and each candidate expiry, the time of the last simulated load. A call is a miss if
+that load is too long ago, or if the key was invalidated since. This is exact for the sampled keys,
+takes one comparison for each candidate and call, and stores nothing but those times. Evictions for
+lack of room are not simulated.
 
-All keys together: a few hot keys are sampled always and stand for themselves; chance would have
-too many of them in the sample, or too few. The misses of the others are divided by their share of
-all keys. How many calls there were is known, not sampled: SHARDS takes what the sample has too few
-of for hits ("SHARDS-adj", FAST 2015, section 3.3); here it is taken to miss as often as the hotter
-of the others do, which also holds for short expiries (the regression estimator; Saerndal, Swensson
-and Wretman, "Model Assisted Survey Sampling", 1992, chapter 6).
+From the sample to all keys: a few hot keys are always sampled and counted as they are, because by
+chance the sample would have too many or too few of them. The misses of the other keys are divided
+by the sampled share of all keys. The number of all calls is known, not sampled. If the sample has
+too few calls, SHARDS counts the missing ones as hits ("SHARDS-adj", FAST 2015, section 3.3). Here
+they miss as often as the hotter of the other keys, which is also right for short expiries (the
+regression estimator; Saerndal, Swensson and Wretman, "Model Assisted Survey Sampling", 1992,
+chapter 6).
 """
 
 from __future__ import annotations
@@ -42,80 +43,80 @@ CANDIDATES = (
 )
 """Seconds."""
 KEYS = 8192
-"""Keys of a function that are replayed at the most: with more the threshold falls."""
+"""The most keys of a function that are simulated. With more the threshold falls."""
 HOT = 16
-"""Keys of a function that are replayed wherever they lie."""
+"""Keys of a function that are simulated whatever the threshold."""
 ADOPTED = 90
 """Seconds after which all processes sample a key that has become hot."""
 KEPT = 7 * DAY
-"""Seconds for which results are kept, by the hour."""
+"""Seconds for which the results of each hour are kept."""
 _NEVER = -math.inf
 _KEY = struct.Struct("<QIf")
 
 
 class Hour:
-    """What was replayed in one hour."""
+    """The results of one hour."""
 
     def __init__(
         self, calls: float = 0, invalidated: float = 0, misses: Iterable[float] | None = None
     ) -> None:
         self.calls = calls
-        """All of them, sampled or not."""
+        """All calls, sampled or not."""
         self.invalidated = invalidated
-        """Misses that follow an invalidation, and which no expiry avoids."""
+        """Misses after an invalidation, which no expiry avoids."""
         self.misses = list(misses) if misses is not None else [0.0] * len(CANDIDATES)
-        """Of each candidate."""
+        """By candidate."""
 
 
 class Key:
-    """One key, under every candidate."""
+    """One key under every candidate."""
 
     __slots__ = ("calls", "generations", "loaded", "misses")
 
     def __init__(self, stored: float) -> None:
         self.generations = 0
         self.loaded = [stored] * len(CANDIDATES)
-        """When its value would have been loaded last."""
+        """By candidate, the time of the last simulated load."""
         self.calls = 0.0
         self.misses = [0.0] * len(CANDIDATES)
 
 
-class Hot(NamedTuple):
-    """What makes a key one of the hot ones."""
+class HotKey(NamedTuple):
+    """One of the hot keys."""
 
     calls: float
-    """Of late."""
+    """Recent calls; older ones count less."""
     since: float
-    """When it became one, in seconds since the epoch."""
+    """When it became hot, in seconds since the epoch."""
 
 
 class Tally:
-    """What the replay of some keys came to."""
+    """The summed results of some keys."""
 
     def __init__(self) -> None:
         self.calls = self.invalidated = 0
         self.misses = [0] * len(CANDIDATES)
 
 
-class Replay:
-    """One function's replay, as far as it has got."""
+class Simulation:
+    """One function's simulation up to now."""
 
     def __init__(self) -> None:
         self.threshold = ALL
-        """Keys below it are replayed."""
-        self.hot: dict[int, Hot] = {}
-        """The keys that are replayed wherever they lie."""
+        """Keys below it are simulated."""
+        self.hot: dict[int, HotKey] = {}
+        """The keys that are simulated whatever the threshold."""
         self.keys: dict[int, Key] = {}
         self.hours: dict[int, Hour] = {}
         self.first = math.inf
-        """When the first call was, in seconds since the epoch."""
+        """The time of the first call, in seconds since the epoch."""
         self.last = 0.0
 
     def run(self, samples: list[Sample]) -> None:
-        """Replay further samples of the function, in the order of time."""
+        """Simulate further samples of the function. They are in the order of time."""
         if not samples:
             return
-        # What not all processes have sampled, nobody has.
+        # Only keys that all processes have sampled are complete.
         threshold = min(self.threshold, *(sample.threshold for sample in samples))
         begun = samples[0].at - ADOPTED
         known = {key for key, hot in self.hot.items() if hot.since < begun}
@@ -129,8 +130,8 @@ class Replay:
         self.hours = {at: hour for at, hour in self.hours.items() if at >= oldest}
 
     def _hour(self, hour: Hour, samples: Iterable[Sample], threshold: int, known: set[int]) -> None:
-        """Replay samples of one hour, and estimate what all keys would have met; ``known`` are
-        the keys of which every call was sampled, whatever the threshold."""
+        """Simulate the samples of one hour, and estimate the results of all keys. Of the keys in
+        ``known`` every call was sampled, whatever the threshold."""
         limit = threshold << (HASH_BITS - 16)
         calls = 0
         hot, others, partly = Tally(), Tally(), Tally()
@@ -146,30 +147,30 @@ class Replay:
         share = threshold / ALL
         hour.calls += calls
         hour.invalidated += hot.invalidated + others.invalidated / share
-        # Of hot keys every call was sampled, so they stand for themselves alone.
+        # Every call of the hot keys was sampled, so they are counted as they are.
         unseen = max(0, calls - hot.calls) - others.calls / share if share < 1 else 0.0
-        for which, ratio in enumerate(self._miss_ratios() if unseen else [0.0] * len(CANDIDATES)):
-            misses = others.misses[which] / share + ratio * unseen
-            hour.misses[which] += hot.misses[which] + max(0.0, misses)
+        for index, ratio in enumerate(self._miss_ratios() if unseen else [0.0] * len(CANDIDATES)):
+            misses = others.misses[index] / share + ratio * unseen
+            hour.misses[index] += hot.misses[index] + max(0.0, misses)
 
     def _miss_ratios(self) -> list[float]:
-        """Return the share of misses among the calls, for each candidate, of keys as hot as those
-        that make the difference when a sample has too many or too few of them."""
+        """Return the miss ratio of the keys that are not hot, for each candidate. Keys with many
+        calls count more, because they make a sample too large or too small."""
         keys = [key for hash_, key in self.keys.items() if hash_ not in self.hot]
         squares = sum(key.calls**2 for key in keys) or 1.0
         return [
-            sum(key.calls * key.misses[which] for key in keys) / squares
-            for which in range(len(CANDIDATES))
+            sum(key.calls * key.misses[index] for key in keys) / squares
+            for index in range(len(CANDIDATES))
         ]
 
     def _heat(self, samples: list[Sample]) -> None:
-        """Choose the keys that are sampled wherever they lie: those with the most calls of late."""
+        """Choose the hot keys: those with the most recent calls."""
         heat = {key: hot.calls / 2 for key, hot in self.hot.items()}
         for sample in samples:
             if not is_count(sample):
                 heat[sample.key] = heat.get(sample.key, 0.0) + sample.calls
         self.hot = {
-            key: Hot(calls, self.hot[key].since if key in self.hot else self.last)
+            key: HotKey(calls, self.hot[key].since if key in self.hot else self.last)
             for key, calls in heapq.nlargest(HOT, heat.items(), key=lambda item: item[1])
         }
 
@@ -187,22 +188,22 @@ class Replay:
         key.calls += sample.calls
         tally.calls += sample.calls
         loaded = key.loaded
-        for which, expire in enumerate(CANDIDATES):
+        for index, expire in enumerate(CANDIDATES):
             misses = 0
-            if at - loaded[which] >= expire:
+            if at - loaded[index] >= expire:
                 misses = 1
-                loaded[which] = at
-            if sample.calls > 1 and at + span - loaded[which] >= expire:
-                # It ended within the run, and the next call of the run has loaded it again.
+                loaded[index] = at
+            if sample.calls > 1 and at + span - loaded[index] >= expire:
+                # The value expired within the run, and the next call of the run loaded it again.
                 misses += 1
-                loaded[which] = max(at, min(at + span, loaded[which] + expire))
+                loaded[index] = max(at, min(at + span, loaded[index] + expire))
             if misses:
-                key.misses[which] += misses
-                tally.misses[which] += misses
+                key.misses[index] += misses
+                tally.misses[index] += misses
 
     def _bound(self) -> None:
-        """Let the keys of the highest hashes go where there are too many; take in more of them
-        where there are few."""
+        """If there are too many keys, drop those with the highest hashes; if there are few, raise
+        the threshold."""
         shift = HASH_BITS - 16
         if len(self.keys) > KEYS:
             highest = heapq.nsmallest(KEYS, self.keys)[-1]
@@ -217,7 +218,7 @@ class Replay:
             if (hash_ < limit or hash_ in self.hot) and key.loaded[-1] > old
         }
 
-    # -- keeping it ------------------------------------------------------------------------
+    # -- storing it ------------------------------------------------------------------------
 
     def pack(self) -> bytes:
         head = {
@@ -239,28 +240,28 @@ class Replay:
         return json.dumps(head).encode() + b"\n" + b"".join(keys)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Replay:
-        """Return what was packed. Raises ValueError for what was not, or by another release."""
-        replay = cls()
+    def unpack(cls, packed: bytes) -> Simulation:
+        """Return the packed simulation. Raises ValueError if it is damaged or another release's."""
+        simulation = cls()
         head, _, keys = packed.partition(b"\n")
         try:
             found = json.loads(head)
             if tuple(found["candidates"]) != CANDIDATES:
                 raise ValueError("other candidates")
-            replay.threshold, replay.first = found["threshold"], found["first"]
-            replay.last = found["last"]
-            replay.hot = {key: Hot(*hot) for key, hot in found["hot"]}
-            replay.hours = {at: Hour(*of_hour) for at, *of_hour in found["hours"]}
+            simulation.threshold, simulation.first = found["threshold"], found["first"]
+            simulation.last = found["last"]
+            simulation.hot = {key: HotKey(*hot) for key, hot in found["hot"]}
+            simulation.hours = {at: Hour(*of_hour) for at, *of_hour in found["hours"]}
         except (KeyError, TypeError) as error:
-            raise ValueError("no replay") from error
+            raise ValueError("no simulation") from error
         middle = _KEY.size + 8 * len(CANDIDATES)
         size = middle + 4 * len(CANDIDATES)
         if len(keys) % size:
             raise ValueError("cut short")
         for at in range(0, len(keys), size):
             hash_, generations, calls = _KEY.unpack_from(keys, at)
-            key = replay.keys[hash_] = Key(_NEVER)
+            key = simulation.keys[hash_] = Key(_NEVER)
             key.generations, key.calls = generations, calls
             key.loaded = array("d", keys[at + _KEY.size : at + middle]).tolist()
             key.misses = array("f", keys[at + middle : at + size]).tolist()
-        return replay
+        return simulation

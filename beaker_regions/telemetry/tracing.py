@@ -1,7 +1,7 @@
-"""Who watches calls as they happen: a log, the page they are made for, a trace.
+"""Watching calls as they happen: for a log, for the toolbar of a page, for a trace.
 
-As a rule nobody does, and all that a call does for it is to look whether there are `watchers`.
-Calls are those of cached functions, of pages, and of fragments of templates.
+Usually there are no `watchers`, and then a call only tests for that. Calls are those of cached
+functions, of pages, and of fragments of templates.
 """
 
 from __future__ import annotations
@@ -39,19 +39,18 @@ class Call:
         self.region = region
         self.function = function
         self.size = size
-        """How many calls at once; 0 for a refresh, which looks nothing up."""
+        """The number of calls at once; 0 for a refresh, which looks nothing up."""
         self.outer = outer
         """The call whose load makes this one."""
         self.seconds = 0.0
-        """What it took, calls within its load included."""
+        """Its duration, including the calls of its load."""
         self.round_trips = 0
-        """To servers, without those of calls within its load."""
+        """Round trips to servers, without those of the calls of its load."""
         self.failed = False
         """Whether it raised."""
         self.is_over = False
         self.events: Counter[str] = Counter()
-        """What was counted of it (`beaker_regions.telemetry.recorder`); hits that waited for nobody
-        are not."""
+        """Its counted events (`beaker_regions.telemetry.recorder`), without plain hits."""
 
     @property
     def hits(self) -> int:
@@ -67,13 +66,13 @@ class Call:
 
     @property
     def depth(self) -> int:
-        """Of how many loads it is a part."""
+        """The number of loads that it is a part of."""
         return 0 if self.outer is None else self.outer.depth + 1
 
     @property
     def outcome(self) -> str:
-        """What came of it: hit, stale, miss, bypassed, refresh or error; of several calls at
-        once, how many of each."""
+        """The outcome: hit, stale, miss, bypassed, refresh or error; for several calls at once, the
+        number of each."""
         if self.failed:
             return "error"
         if self.size == 0:
@@ -89,7 +88,7 @@ class Call:
 
 
 Watcher = Callable[[Call], AbstractContextManager[Any]]
-"""Makes the block in which a call is made; at the block's end the call tells what came of it."""
+"""Makes the block in which a call is made. At the block's end the call has its outcome."""
 
 _UNWATCHED = nullcontext()
 watchers: tuple[Watcher, ...] = ()
@@ -134,21 +133,20 @@ def _watched(region: str, function: str, size: int) -> Iterator[Call]:
 
 
 def _running() -> Call | None:
-    """Return the call that is being made; a task that outlives the one it began in is in none."""
+    """Return the call that is being made. A task that outlives its call is in none."""
     made = _current.get()
     return None if made is None or made.is_over else made
 
 
-def note(event: str, function: str, number: int) -> None:
-    """Tell of something that was counted for a function: of the call that is being made, if it is
-    one of that function."""
+def count(event: str, function: str, number: int) -> None:
+    """Count an event for the call that is being made, if it is a call of that function."""
     made = _running()
     if made is not None and made.function == function:
         made.events[event] += number
 
 
-class Counted:
-    """A connection to a server, each method of which is one round trip."""
+class CountingConnection:
+    """Wraps a connection to a server, and counts each call of a method as a round trip."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -166,13 +164,13 @@ class Counted:
 
 
 class Collected:
-    """The calls that were made in a block, in their order; none of what outlives it."""
+    """The calls that were made in a block, in their order. Later calls are left out."""
 
     def __init__(self) -> None:
         self.is_open = True
         self.calls: list[Call] = []
         self.round_trips = 0
-        """All that were made, for sessions and counters too."""
+        """All round trips, including those of sessions and counters."""
 
     @property
     def hits(self) -> int:
@@ -188,7 +186,7 @@ class Collected:
 
     @property
     def seconds(self) -> float:
-        """Calls within loads of others are in those."""
+        """The calls of a load are part of the call that loads."""
         return sum(call.seconds for call in self.calls if call.outer is None)
 
 
@@ -197,7 +195,7 @@ _collecting: ContextVar[tuple[Collected, ...]] = ContextVar("_collecting", defau
 
 @contextmanager
 def collecting() -> Iterator[Collected]:
-    """Collect the calls that this thread or task, or what it starts, makes in this block."""
+    """Collect the calls in this block, of this thread or task and of those that it starts."""
     watch(_collect)
     collected = Collected()
     around = (each for each in _collecting.get() if each.is_open)
@@ -228,12 +226,12 @@ def _log(call: Call) -> Iterator[None]:
     try:
         yield
     finally:
-        told = {
+        fields = {
             "region": call.region,
             "function": call.function,
             "outcome": call.outcome,
             "milliseconds": round(call.seconds * 1e3, 3),
         }
         logger.debug(
-            "%(region)s: %(function)s: %(outcome)s in %(milliseconds)s ms", told, extra=told
+            "%(region)s: %(function)s: %(outcome)s in %(milliseconds)s ms", fields, extra=fields
         )

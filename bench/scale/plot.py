@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
-from beaker_regions.django.staff.charts import short
-
 WIDTH, HEIGHT = 860, 520
 LEFT, RIGHT, TOP, BOTTOM = 86, 24, 74, 64
 """What is left free around the plot, for labels."""
@@ -124,3 +122,11 @@ def _dot(x: float, y: float, colour: str, is_full: bool) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{INK}">{escape(text)}</text>'
+
+
+def short(number: float) -> str:
+    """Return a number that fits beside an axis, such as 1.5k."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"

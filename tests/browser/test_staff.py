@@ -60,7 +60,7 @@ def test_the_staff_looks_at_the_regions_and_invalidates_one(
     assert (is_dark < 100) is (scheme == "dark")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     page.get_by_role("link", name="tasks.lists.queries.page_of").first.click()
-    expect(page.get_by_role("heading", name="What if it expired sooner, or later?")).to_be_visible()
+    expect(page.get_by_role("heading", name="What if it expired sooner or later?")).to_be_visible()
     page.wait_for_load_state()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     page.get_by_role("link", name="Invalidate…").click()

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Options = dict[str, Any]
 Output = tuple[Any, str]
-"""What a subcommand has to say, as data and as text."""
+"""The output of a subcommand, as data and as text."""
 
 
 def get(options: Options) -> Iterator[Output]:
     function = _decorated(options)
-    # Without a wait, for coroutine functions too; and None is a value.
+    # `_peek` also reads a coroutine function's value without waiting; None may be a stored value.
     value = _call(function, lambda *given, **named: function._peek(given, named), options)
     if value is MISSING:
         yield {"stored": False}, "Nothing is stored"
@@ -74,8 +74,8 @@ def _decorated(options: Options) -> Any:
     function = function_of(options)
     if function.decorated is None:
         raise CommandError(
-            f"{function.name} is no function that one could call: invalidate it by its tags, or on "
-            f"the staff's pages"
+            f"{function.name} is a page or a fragment, not a function: invalidate it by its tags, "
+            f"or on the staff's pages"
         )
     return function.decorated
 
@@ -103,7 +103,7 @@ def _arguments(function: Any, texts: list[str]) -> tuple[list[Any], dict[str, An
     try:
         hints = get_type_hints(inspect.unwrap(function))
     except NameError:
-        hints = {}  # of names that only type checkers see
+        hints = {}  # an annotation has a name that only type checkers see
     given: list[Any] = []
     named: dict[str, Any] = {}
     for text in texts:
@@ -126,13 +126,13 @@ def _value(name: str, text: str, hint: Any) -> Any:
         members = {str(member.value): member for member in hint}
         key = text if value is MISSING else str(value)
         if key not in members:
-            raise CommandError(f"{name}: {text} is none of {', '.join(members)}")
+            raise CommandError(f"{name}: {text} is not one of {', '.join(members)}")
         return members[key]
     if hint is str and not isinstance(value, str):
         return text
     if value is MISSING:
         raise CommandError(
-            f"{name}: {text} is no Python literal; write 7, None, [1, 2], or a text in quotes: "
+            f"{name}: {text} is not a Python literal; write 7, None, [1, 2], or a text in quotes: "
             f"\"'{text}'\""
         )
     return value

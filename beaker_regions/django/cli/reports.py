@@ -1,6 +1,6 @@
-"""What a page or a command shows of the regions: plain data, ready for JSON.
+"""The data that a page or a command shows about the regions, ready for JSON.
 
-Times are in seconds and sizes in bytes; for ever is None, as it is in a configuration.
+Times are in seconds and sizes in bytes. The expiry "never" is None, as in a configuration.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.freshness import Policy
-    from beaker_regions.reports.metrics import Name, Prediction
+    from beaker_regions.reports.metrics import ExpiryAdvice, Name
 
 Report = dict[str, Any]
 
 
 class Function(NamedTuple):
-    """What counts under a name of its own: a decorated function, a page, a part of a template."""
+    """Something with its own counts: a decorated function, a page, or a fragment of a template."""
 
     region: Region
     name: str
     policy: Policy
     decorated: Any
-    """The decorated function itself; None for what is called by requests alone."""
+    """The decorated function itself; None for pages and fragments, which only requests call."""
 
 
 class UnknownFunctionError(CacheError):
@@ -49,8 +49,8 @@ class UnknownFunctionError(CacheError):
 
 
 def load_functions() -> None:
-    """Import what decorates functions: the module of the regions, the pages with what they import,
-    and each application's module ``cached``, if it has one."""
+    """Import the modules that decorate functions: ``beakercache``, the URLconf with its views, and
+    each application's module ``cached``, if it has one."""
     if find_spec("beakercache") is not None:
         import_module("beakercache")
     if getattr(settings, "ROOT_URLCONF", None):
@@ -59,8 +59,8 @@ def load_functions() -> None:
 
 
 def functions() -> list[Function]:
-    """Return every function and page of this process, and what it has rendered of the parts of
-    templates, by region and name."""
+    """Return every function and page of this process, and the fragments that it has rendered, by
+    region and name."""
     return [
         Function(region, name, policy, region.functions.get(name))
         for region in all_regions()
@@ -69,7 +69,7 @@ def functions() -> list[Function]:
 
 
 def function_named(name: str) -> Function:
-    """Return a function by its name, or by the end of it. Raises UnknownFunctionError."""
+    """Return a function by its name, or by the last part of it. Raises UnknownFunctionError."""
     known = {function.name: function for function in functions()}
     if name in known:
         return known[name]
@@ -83,13 +83,13 @@ def function_named(name: str) -> Function:
 
 
 def regions() -> list[Report]:
-    """Return every region with what it has and did."""
+    """Return every region with its options, size and counts."""
     return [of_region(region) for region in all_regions()]
 
 
 def of_region(region: Region, seconds: float = math.inf) -> Report:
-    """Return a region with what it has and did; what a folder of files holds stays unknown if
-    counting takes longer than ``seconds``."""
+    """Return a region with its options, size and counts. The size of a folder stays unknown if it
+    takes longer than ``seconds`` to find out."""
     options = region.options
     done = _total([each for each in collected(region) if each.region == region.name])
     report = {
@@ -105,7 +105,7 @@ def of_region(region: Region, seconds: float = math.inf) -> Report:
         "servers": health.servers_of(region),
     }
     if isinstance(region.store, FileStore):
-        with contextlib.suppress(OSError):  # cannot be read: see health; or takes too long
+        with contextlib.suppress(OSError):  # cannot be read (health reports it), or takes too long
             entries, size, oldest = maintenance.usage(region.store, seconds)
             age = None if oldest is None else time.time() - oldest
             report |= {"entries": entries, "size": size, "oldest": age}
@@ -113,8 +113,8 @@ def of_region(region: Region, seconds: float = math.inf) -> Report:
 
 
 def collected(region: Region) -> list[Activity]:
-    """Return what all processes did; what this one did where they share nothing, or where what
-    they share cannot be read (see health)."""
+    """Return the activities of all processes; of this process alone if they share no folder, or if
+    the folder cannot be read (health reports it)."""
     if region.metrics is not None:
         with contextlib.suppress(OSError):
             return metrics.collect(region.metrics)
@@ -122,21 +122,21 @@ def collected(region: Region) -> list[Activity]:
 
 
 def activity_of(function: Function) -> Report:
-    """Return one function with what it did."""
+    """Return one function with its counts."""
     found = metrics.activity(collected(function.region), function.region.name, function.name)
     return _function(found, function.policy)
 
 
 def activity() -> list[Report]:
-    """Return every function with what it did, the most called first; those that this process
-    does not know, of another release say, without their expiry."""
+    """Return every function with its counts, the most called first. Functions that this process
+    does not know, such as those of another release, have no expiry."""
     known = {(each.region.name, each.name): each.policy for each in functions()}
     found: dict[tuple[str, str], Activity] = {}
     for region in all_regions():
         found |= {(each.region, each.function): each for each in collected(region) if each.function}
-    for which in known:
-        found.setdefault(which, Activity(*which))
-    rows = [_function(each, known.get(which)) for which, each in found.items()]
+    for name in known:
+        found.setdefault(name, Activity(*name))
+    rows = [_function(each, known.get(name)) for name, each in found.items()]
     return sorted(rows, key=lambda row: (-row["calls"], row["function"]))
 
 
@@ -174,19 +174,19 @@ def _total(done: list[Activity]) -> Report:
     }
 
 
-def predicted(function: Function, hours: float = 24) -> Prediction | None:
-    """Return what another expiry would have done for a function; None where nothing is sampled,
-    since its region has no data_dir."""
+def advice_for(function: Function, hours: float = 24) -> ExpiryAdvice | None:
+    """Return the advice for a function; None if its region has no data_dir, since then nothing is
+    sampled."""
     folder = function.region.metrics
     if folder is None:
         return None
-    return metrics.predict(
+    return metrics.advise(
         folder, function.region.name, function.name, function.policy.expire, hours
     )
 
 
 def bring_up_to_date() -> None:
-    """Let `predicted` know of the calls up to now."""
+    """Let `advice_for` use the calls up to now."""
     for folder in _folders():
         metrics.bring_up_to_date(folder)
 
@@ -195,21 +195,21 @@ def _folders() -> set[Path]:
     return {region.metrics for region in all_regions() if region.metrics is not None}
 
 
-def prediction_report(function: Function, prediction: Prediction) -> Report:
-    """Return a prediction as plain data; what is not known is None."""
+def advice_report(function: Function, advice: ExpiryAdvice) -> Report:
+    """Return an advice as plain data. Unknown numbers are None."""
     return {
         "function": function.name,
         "region": function.region.name,
         **{
             field: _or_none(value) if isinstance(value, float) else value
-            for field, value in prediction._asdict().items()
+            for field, value in advice._asdict().items()
         },
-        "points": [point._asdict() for point in prediction.points],
+        "points": [point._asdict() for point in advice.points],
     }
 
 
 def changes(before: Counter[Name], after: Counter[Name]) -> list[Activity]:
-    """Return what was done between two looks at the counters."""
+    """Return the activities between two readings of the counters."""
     return metrics.activities(after - before)
 
 

@@ -1,6 +1,6 @@
-"""The subcommands of ``manage.py regions`` that show what the regions do, and what they would do.
+"""The subcommands of ``manage.py regions`` that show counts, health, and the effect of expiries.
 
-Each yields what it has to say, as data and as text; `top` again and again.
+Each yields its output as data and as text. `top` does so repeatedly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from beaker_regions.django.cli.calls import Options, Output, function_of, get, i
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health, metrics
-from beaker_regions.reports.metrics import duration
+from beaker_regions.telemetry.units import duration, percent, size, took
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 
 def add_parsers(commands: _SubParsersAction[Any]) -> None:
-    """Add the subcommands to a parser's."""
-    show = commands.add_parser("show", help="what a function is and did")
-    tune = commands.add_parser("tune", help="what another expiry would do, from a sample of calls")
-    top = commands.add_parser("top", help="what the functions do now (Ctrl-C ends it)")
-    get = commands.add_parser("get", help="the stored value of a call; nothing is loaded")
-    invalidate = commands.add_parser("invalidate", help="let nobody read the value of a call again")
-    check = commands.add_parser(
-        "check", help="whether servers, folders and options are as they should be"
+    """Add the subcommands to those of a parser."""
+    show = commands.add_parser("show", help="show a function's signature, options and counts")
+    tune = commands.add_parser("tune", help="show the effect of other expiries, from sampled calls")
+    top = commands.add_parser("top", help="show the functions' activity now (Ctrl-C ends it)")
+    get = commands.add_parser("get", help="show the stored value of a call; nothing is loaded")
+    invalidate = commands.add_parser(
+        "invalidate", help="invalidate a call, all calls of a function, or tags"
     )
+    check = commands.add_parser("check", help="check servers, folders and options")
     check.add_argument("region", metavar="REGION", nargs="?")
     show.add_argument("function", metavar="FUNCTION")
     tune.add_argument("function", metavar="FUNCTION", nargs="?")
     tune.add_argument(
-        "--hours", type=float, default=24, help="of how many (at most 168; %(default)s)"
+        "--hours", type=float, default=24, help="use the last hours (at most 168; %(default)s)"
     )
-    top.add_argument("--once", action="store_true", help="one look, for scripts")
+    top.add_argument("--once", action="store_true", help="print once and end, for scripts")
     top.add_argument("--interval", type=_seconds, default=2, help="seconds (%(default)s)")
     for parser in (get, invalidate):
         nargs = "?" if parser is invalidate else None
@@ -53,11 +53,11 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
             metavar="ARG",
             nargs="*",
             help="Python literals (7, \"'a text'\", None, name=7); a parameter that is annotated "
-            "as str takes any text, one that is an Enum its values",
+            "as str takes any text, one that is annotated as an Enum its values",
         )
     invalidate.add_argument("--all", action="store_true", help="every call of the function")
     invalidate.add_argument(
-        "--tag", action="append", help="instead of a function, what has this tag, in every region"
+        "--tag", action="append", help="instead of a function: all entries with this tag"
     )
 
 
@@ -68,16 +68,16 @@ def _seconds(text: str) -> float:
     return number
 
 
-# -- what the functions do --------------------------------------------------------------------
+# -- activity ---------------------------------------------------------------------------------
 
 _COLUMNS: dict[str, Callable[[Any], str]] = {
     "function": str,
     "region": str,
     "expire": duration,
     "calls": "{:,}".format,
-    "hit_ratio": terminal.percent,
+    "hit_ratio": percent,
     "loads": "{:,}".format,
-    "load_average": lambda seconds: f"{terminal.milliseconds(seconds)} ms",
+    "load_average": took,
     "seconds_saved": "{:,.1f}".format,
 }
 
@@ -85,17 +85,17 @@ _COLUMNS: dict[str, Callable[[Any], str]] = {
 _FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
     "grace": duration,
     "load_seconds": "{:,.1f}".format,
-    "bytes_in": terminal.size,
-    "bytes_out": terminal.size,
+    "bytes_in": size,
+    "bytes_out": size,
     "failures": lambda kinds: ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()),
 }
 
 
-_NONE = "No function is cached that the pages, or a module named cached of an application, import."
+_NONE = "No cached function was found: not in the pages' modules, and not in any module cached.py."
 
 
 def functions() -> Output:
-    """Return every function with what it did."""
+    """Return all functions with their counts."""
     found = reports.activity()
     rows = [_with_expiry(each) for each in found]
     return found, terminal.table(rows, _COLUMNS) if rows else _NONE
@@ -114,7 +114,7 @@ def show(options: Options) -> Iterator[Output]:
 
 
 def _with_expiry(report: reports.Report) -> reports.Report:
-    """Tell for ever, which is None in JSON, from what is not known."""
+    """Make the expiry "never" infinity. In JSON it is None, as an unknown expiry is."""
     is_known = report["grace"] is not None
     return report | {"expire": math.inf} if is_known and report["expire"] is None else report
 
@@ -123,25 +123,24 @@ def tune(options: Options) -> Iterator[Output]:
     reports.bring_up_to_date()
     if options["function"] is not None:
         function = function_of(options)
-        prediction = reports.predicted(function, options["hours"])
-        if prediction is None:
-            raise CommandError(f"Region {function.region.name} samples nothing: give it a data_dir")
-        text = f"{function.name}: {prediction.reason}"
-        if prediction.points:
-            text += f"\n{_watched(prediction)}\n\n{terminal.chart(prediction)}"
-        yield reports.prediction_report(function, prediction), text
+        advice = reports.advice_for(function, options["hours"])
+        if advice is None:
+            raise CommandError(f"Region {function.region.name} has no samples: give it a data_dir")
+        text = f"{function.name}: {advice.reason}"
+        if advice.points:
+            text += f"\n{_basis(advice)}\n\n{terminal.chart(advice)}"
+        yield reports.advice_report(function, advice), text
         return
     rows = []
     for function in reports.functions():
-        prediction = reports.predicted(function, options["hours"])
-        if prediction is not None:
-            # For ever is shown as it is, and nothing in JSON.
-            told = reports.prediction_report(function, prediction)
-            rows.append(told | {"today": prediction.today})
+        advice = reports.advice_for(function, options["hours"])
+        if advice is not None:
+            # The text shows the expiry "never"; in JSON it is None.
+            rows.append(reports.advice_report(function, advice) | {"today": advice.today})
     columns: dict[str, Callable[[Any], str]] = {
         "function": str,
         "today": duration,
-        "hit_ratio": terminal.percent,
+        "hit_ratio": percent,
         "calls": "{:,.0f}".format,
         "suggested": duration,
         "reason": str,
@@ -149,11 +148,11 @@ def tune(options: Options) -> Iterator[Output]:
     yield rows, terminal.table(rows, columns) if rows else "No function is sampled."
 
 
-def _watched(prediction: metrics.Prediction) -> str:
+def _basis(advice: metrics.ExpiryAdvice) -> str:
     return (
-        f"{prediction.calls:,.0f} calls in {duration(prediction.hours * 3600)}, "
-        f"a load takes {terminal.milliseconds(prediction.load_seconds)} ms; "
-        f"today's expiry is {duration(prediction.today)}"
+        f"{advice.calls:,.0f} calls in {duration(advice.hours * 3600)}, "
+        f"a load takes {took(advice.load_seconds)}; "
+        f"today's expiry is {duration(advice.today)}"
     )
 
 
@@ -184,7 +183,7 @@ def top(options: Options) -> Iterator[Output]:
             "function": str,
             "region": str,
             "calls/s": "{:,.1f}".format,
-            "hit_ratio": terminal.percent,
+            "hit_ratio": percent,
             "loads/s": "{:,.1f}".format,
             "load_average": _COLUMNS["load_average"],
             "failures": str,
@@ -203,26 +202,29 @@ def check(options: Options) -> Iterator[Output]:
         names = {region.name for region in all_regions()}
         raise CommandError(f"There is no region {name!r}; {nearest(name, names)}")
     found = [finding for findings in health.check(wanted).values() for finding in findings]
-    if name is None and apps.is_installed("beaker_regions.django.outbox"):
-        found.append(_outbox())
-    text = "\n".join(
-        f"{each.level:<8} {each.region}: {each.subject}: {each.message}" for each in found
-    )
-    yield [each._asdict() for each in found], text
+    if name is None:
+        found += outbox()
+    yield [each._asdict() for each in found], "\n".join(map(as_line, found))
     if any(each.level == "error" for each in found):
         raise CommandError("Something is wrong; see above")
 
 
-def _outbox() -> health.Finding:
-    """Return whether the outbox's table can be read."""
+def as_line(finding: health.Finding) -> str:
+    return f"{finding.level:<8} {finding.region}: {finding.subject}: {finding.message}"
+
+
+def outbox() -> list[health.Finding]:
+    """Check whether the outbox's table can be read, if the outbox is installed."""
+    if not apps.is_installed("beaker_regions.django.outbox"):
+        return []
     from beaker_regions.django.outbox.applying import alias, explained, unclaimed
 
     where = f"table in database {alias()!r}"
     try:
         waiting = unclaimed().count()
     except DatabaseError as error:
-        return health.Finding("outbox", where, "error", str(explained(error)))
-    return health.Finding("outbox", where, "ok", f"{waiting} invalidations wait")
+        return [health.Finding("outbox", where, "error", str(explained(error)))]
+    return [health.Finding("outbox", where, "ok", f"{waiting} invalidations are pending")]
 
 
 COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {
@@ -236,7 +238,7 @@ COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {
 
 
 def as_json(report: Any) -> str:
-    """Return a report as JSON; infinity, which JSON has not, is null."""
+    """Return a report as JSON. Infinity, which JSON does not have, is null."""
     return json.dumps(_finite(report), indent=1, ensure_ascii=False)
 
 

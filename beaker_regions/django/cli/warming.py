@@ -1,4 +1,4 @@
-"""``manage.py regions warm``: load the calls that will be made soon, such as after a release."""
+"""``manage.py regions warm``: load calls before they are made, such as after a release."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from beaker_regions.api.warming import Warmed
 
 INTERVAL = 10.0
-"""Seconds between two lines that tell how far it has come."""
+"""Seconds between two lines about the progress."""
 
 
 def add_parser(commands: _SubParsersAction[Any]) -> None:
-    """Add the subcommand to a parser's."""
-    parser = commands.add_parser("warm", help="load what is not stored of the calls in warm=")
-    parser.add_argument("function", metavar="FUNCTION", nargs="*", help="(every one with warm=)")
+    """Add the subcommand to those of a parser."""
+    parser = commands.add_parser("warm", help="load the calls in warm= that are not stored")
+    parser.add_argument("function", metavar="FUNCTION", nargs="*", help="(all with warm=)")
     parser.add_argument(
         "--jobs",
         type=_jobs,
@@ -47,10 +47,10 @@ def _jobs(text: str) -> int:
 def warm(options: Options) -> Iterator[Output]:
     done = []
     for warming in _warmings(options):
-        said = time.monotonic()
+        printed = time.monotonic()
         for _ in warming.run():
-            if not options["json"] and time.monotonic() - said >= INTERVAL:
-                said = time.monotonic()
+            if not options["json"] and time.monotonic() - printed >= INTERVAL:
+                printed = time.monotonic()
                 yield None, f"{_line(warming.done)} so far"
         done.append(warming.done)
         if not options["json"]:
@@ -77,7 +77,8 @@ def _warmings(options: Options) -> list[Warming]:
             Warming(
                 function,
                 options["jobs"],
-                # What is thread-sensitive, such as the ORM, then runs in the thread that closes.
+                # Thread-sensitive code, such as the ORM, then runs in the thread that closes the
+                # connections.
                 complete=lambda load: async_to_sync(load)(),
                 let_go=connections.close_all,
             )
@@ -90,7 +91,7 @@ def _warmings(options: Options) -> list[Warming]:
 def _decorated(name: str) -> Any:
     function = function_of({"function": name})
     if function.decorated is None:
-        raise CommandError(f"{function.name} is called by requests alone, and cannot be warmed")
+        raise CommandError(f"{function.name} cannot be warmed: only requests call it")
     return function.decorated
 
 

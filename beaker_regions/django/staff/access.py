@@ -1,4 +1,4 @@
-"""Who may see what the regions do: the staff, and programs that know a token."""
+"""Access to the pages and metrics: for the staff, and for programs with a token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_staff(request: HttpRequest) -> bool:
 
 
 def staff_only(view: View) -> View:
-    """Make a view refuse whoever is not of the staff, and ask those who have not logged in to."""
+    """Let only the staff see a view. An anonymous visitor is asked to log in."""
 
     @functools.wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -37,7 +37,8 @@ def staff_only(view: View) -> View:
 
 
 def has_token(request: HttpRequest) -> bool:
-    """Whether a request bears the token METRICS_TOKEN, if there is one (RFC 6750, section 2.1)."""
+    """Whether a request has the bearer token METRICS_TOKEN (RFC 6750, section 2.1). False if the
+    setting is empty."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     wanted: str = getattr(settings, "METRICS_TOKEN", "")
     return (

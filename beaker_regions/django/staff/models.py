@@ -1,4 +1,4 @@
-"""The permission to invalidate. It needs a model that it is about; that one has no table."""
+"""The permission to invalidate. A permission needs a model; this one has no table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus asks for: every counter of every region, in its text format."""
+"""The view that Prometheus reads: every counter of every region."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from beaker_regions.reports.prometheus import exposition
 @require_safe
 @never_cache
 def scrape(request: HttpRequest) -> HttpResponse:
-    """Return the counters to the staff, and to who bears the token METRICS_TOKEN."""
+    """Return the counters to the staff, and to programs with the token METRICS_TOKEN."""
     if not has_token(request) and not is_staff(request):
-        return HttpResponse("For the staff, and who bears METRICS_TOKEN.\n", "text/plain", 403)
+        message = "Only for the staff, or with the bearer token METRICS_TOKEN.\n"
+        return HttpResponse(message, "text/plain", 403)
     try:
         content, content_type = exposition(request.headers.get("Accept", ""))
     except OSError as error:
-        # Of the folder where all processes count; Prometheus notes that a scrape failed.
-        return HttpResponse(
-            f"What was counted cannot be read: {error.strerror}\n", "text/plain", 503
-        )
+        # The folder of the counts cannot be read. Prometheus records the failed scrape.
+        return HttpResponse(f"The counts cannot be read: {error.strerror}\n", "text/plain", 503)
     return HttpResponse(content, content_type)

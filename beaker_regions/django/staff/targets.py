@@ -1,4 +1,4 @@
-"""What the staff may invalidate: a function, a tag, a region."""
+"""The things that the staff can invalidate: a function, a tag, a region."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 KINDS = ("function", "tag", "region")
 LONGEST = 200
-"""Characters of what the admin's log calls a thing."""
+"""Characters of the name of an entry in the admin's log."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something that can be invalidated; ``region`` is empty for a tag."""
+    """A function, tag or region to invalidate. For a tag, ``region`` is empty."""
 
     kind: str
     region: str
@@ -38,8 +38,8 @@ class Target:
         return f"{self.kind} {self.name}"
 
     def invalidate(self, user_id: Any) -> None:
-        """Invalidate it, and write that into the admin's log: both, or, if the database fails,
-        neither."""
+        """Invalidate it, and record that in the admin's log. If the database fails, neither
+        happens."""
         with transaction.atomic():
             LogEntry.objects.create(
                 user_id=user_id,
@@ -60,7 +60,7 @@ class Target:
 
 
 def target(fields: Mapping[str, str]) -> Target:
-    """Return what the fields of a form or an address name. Raises Http404."""
+    """Return the target that the fields of a form or a query name. Raises Http404."""
     kind, region = fields.get("kind", ""), fields.get("region", "")
     name = fields.get("name", "").strip()
     if kind == "tag" and name:
@@ -69,11 +69,11 @@ def target(fields: Mapping[str, str]) -> Target:
         return Target(kind, name, name)
     if kind == "function" and is_function(region, name):
         return Target(kind, region, name)
-    raise Http404(f"There is no {kind or 'such thing'} {name!r}")
+    raise Http404(f"There is no {kind or 'target'} {name!r}")
 
 
 def is_function(region: str, name: str) -> bool:
-    """Whether there is a function, page or fragment of this name, or ever was one."""
+    """Whether a function, page or fragment of this name exists, or was ever counted."""
     return bool(name) and any(
         name in each.policies or name in {done.function for done in reports.collected(each)}
         for each in regions_named(region)

@@ -1,4 +1,4 @@
-"""Addresses of the staff's pages."""
+"""URLs of the staff's pages."""
 
 from django.urls import path
 

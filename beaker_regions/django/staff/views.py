@@ -1,5 +1,5 @@
-"""The pages: all regions and functions; one function, and what another expiry would do for it; and
-the question whether to invalidate."""
+"""The pages: all regions and functions; one function, with the effect of other expiries; the form
+to invalidate."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from beaker_regions.django.staff.models import INVALIDATE
 from beaker_regions.django.staff.targets import is_function, target
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.reports import health, metrics
-from beaker_regions.reports.metrics import Note
+from beaker_regions.reports.metrics import LoggedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from beaker_regions.reports.metrics import Prediction
+    from beaker_regions.reports.metrics import ExpiryAdvice
 
 PATIENCE = 0.5
-"""Seconds, for counting what a folder of files holds."""
-NOTES = 10
-"""Of each kind."""
+"""Seconds for counting the files of a folder."""
+EVENTS = 10
+"""Events that are shown of each kind."""
 COLUMNS = {
     "function": "Function",
     "region": "Region",
@@ -69,7 +69,7 @@ def index(request: HttpRequest) -> HttpResponse:
         columns=COLUMNS,
         order=order,
         wanted=wanted,
-        sums={what: sum(each[what] for each in functions) for what in ("calls", "hits", "loads")},
+        sums={name: sum(each[name] for each in functions) for name in ("calls", "hits", "loads")},
         seconds_saved=sum(each["seconds_saved"] for each in functions),
         slowest=_highest(metrics.slowest_loads),
         largest=_highest(metrics.largest_values),
@@ -78,7 +78,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def _sorted(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
-    """Sort by a column: texts from A on, numbers from the highest on, what is not known last."""
+    """Sort by a column: texts from A to Z, the highest number first, unknown values last."""
     if order in TEXTS:
         return sorted(rows, key=lambda row: row[order])
     return sorted(rows, key=lambda row: -math.inf if row[order] is None else row[order])[::-1]
@@ -92,7 +92,7 @@ def _regions() -> list[dict[str, Any]]:
 
 
 def _options(region: Region) -> dict[str, Any]:
-    """Return what is set beside type and expiry; neither secrets nor passwords."""
+    """Return the options except type and expiry, without secrets and passwords."""
     options = region.options
     own = {key: value for key, value in options.backend if key not in ("url", "password")}
     return {
@@ -104,25 +104,27 @@ def _options(region: Region) -> dict[str, Any]:
     }
 
 
-def _notes(asked: Callable[[Path, int], list[Note]], most: int = NOTES) -> list[Note]:
-    """Return the notes of one kind in all folders."""
+def _events(
+    read: Callable[[Path, int], list[LoggedEvent]], most: int = EVENTS
+) -> list[LoggedEvent]:
+    """Return the events of one kind from all folders."""
     folders = {region.metrics for region in all_regions() if region.metrics is not None}
-    return [note for folder in folders for note in asked(folder, most)]
+    return [event for folder in folders for event in read(folder, most)]
 
 
-def _highest(asked: Callable[[Path, int], list[Note]]) -> list[Note]:
-    return sorted(_notes(asked), key=lambda note: -note.number)[:NOTES]
+def _highest(read: Callable[[Path, int], list[LoggedEvent]]) -> list[LoggedEvent]:
+    return sorted(_events(read), key=lambda event: -event.number)[:EVENTS]
 
 
-def _invalidations() -> list[Note]:
-    """Return the last invalidations; one of a tag, which every store is told, is one."""
-    found: dict[tuple[str, int], Note] = {}
-    for note in sorted(_notes(metrics.invalidations, 4 * NOTES), key=lambda note: -note.at):
-        same = note.what, round(note.at)
+def _invalidations() -> list[LoggedEvent]:
+    """Return the last invalidations. An invalidation of a tag, logged for each region, is one."""
+    found: dict[tuple[str, int], LoggedEvent] = {}
+    for event in sorted(_events(metrics.invalidations, 4 * EVENTS), key=lambda event: -event.at):
+        same = event.what, round(event.at)
         before = found.get(same)
         named = [] if before is None else before.region.split(", ")
-        found[same] = note._replace(region=", ".join(sorted({*named, note.region})))
-    return list(found.values())[: 2 * NOTES]
+        found[same] = event._replace(region=", ".join(sorted({*named, event.region})))
+    return list(found.values())[: 2 * EVENTS]
 
 
 @require_safe
@@ -141,37 +143,37 @@ def function(request: HttpRequest) -> HttpResponse:
         for each in reports.activity()
         if (each["region"], each["function"]) == (region_name, name)
     )
-    prediction = _predicted(region, name)
+    advice = _advice(region, name)
     return _page(
         request,
         "function",
         title=name,
         report=report,
-        prediction=prediction,
-        what_if=charts.what_if(prediction) if prediction and prediction.points else [],
+        advice=advice,
+        what_if=charts.what_if(advice) if advice and advice.points else [],
         known=name in region.policies,
     )
 
 
-def _predicted(region: Region, name: str) -> Prediction | None:
-    """Return what another expiry would do, up to now. Today's is taken to be the region's where
-    it is not known: of parts of templates that only other processes rendered yet, say."""
+def _advice(region: Region, name: str) -> ExpiryAdvice | None:
+    """Return the advice up to now. If this process does not know the function's expiry, the
+    region's is used. So it is for a fragment that only other processes have rendered."""
     folder, policy = region.metrics, region.policies.get(name)
     if folder is None:
         return None
     today = region.options.expire if policy is None else policy.expire
     with contextlib.suppress(OSError):
         metrics.bring_up_to_date(folder)
-        return metrics.predict(folder, region.name, name, today)
+        return metrics.advise(folder, region.name, name, today)
     return None
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @staff_only
 def invalidate(request: HttpRequest) -> HttpResponse:
-    """Ask whether to invalidate, and do it. The staff need a permission for that."""
+    """Ask for confirmation, then invalidate. It needs a permission."""
     if not request.user.has_perm(INVALIDATE):
-        raise PermissionDenied(f"It takes the permission {INVALIDATE}")
+        raise PermissionDenied(f"This needs the permission {INVALIDATE}")
     if request.method != "POST":
         found = target(request.GET)
         return _page(request, "invalidate", title="Invalidate?", target=found)

@@ -113,7 +113,7 @@ class Server:
         """Return this thread's connection, when nothing is pending for the server any more."""
         connection = self._connections.mine()
         if tracing.watchers:
-            connection = cast("Connection", tracing.Counted(connection))
+            connection = cast("Connection", tracing.CountingConnection(connection))
         self._pending.apply(lambda names: self._delete(connection, names))
         return connection
 

@@ -11,10 +11,10 @@ import pytest
 
 from beaker_regions import CacheManager
 from beaker_regions.reports import metrics
-from beaker_regions.reports.metrics import Prediction
-from beaker_regions.telemetry.expiry_advice import predict
+from beaker_regions.reports.metrics import ExpiryAdvice
+from beaker_regions.telemetry.expiry_advice import advise
 from beaker_regions.telemetry.sampling import ALL, UNKNOWN_AGE, Sample, function_id
-from beaker_regions.telemetry.simulation import CANDIDATES, DAY, HOT, HOUR, KEYS, Replay
+from beaker_regions.telemetry.simulation import CANDIDATES, DAY, HOT, HOUR, KEYS, Simulation
 from bench.whatif import Event, measured, predicted, steady, tidal
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Manager
@@ -31,18 +31,18 @@ def calls_of(key: int, times: list[float], generations: list[int] | None = None)
     return samples
 
 
-def prediction(samples: list[Sample], today: float) -> Prediction:
-    replay = Replay()
-    replay.run(sorted(samples))
-    return predict(replay, today, 0.5, 24)
+def advice(samples: list[Sample], today: float) -> ExpiryAdvice:
+    simulation = Simulation()
+    simulation.run(sorted(samples))
+    return advise(simulation, today, 0.5, 24)
 
 
-def ratios(found: Prediction) -> dict[float, float]:
+def ratios(found: ExpiryAdvice) -> dict[float, float]:
     return {point.expire: point.hit_ratio for point in found.points}
 
 
 def test_a_value_expires_after_its_load_and_not_after_its_last_call() -> None:
-    found = ratios(prediction(calls_of(1, [4.0 * n for n in range(100)]), today=10))
+    found = ratios(advice(calls_of(1, [4.0 * n for n in range(100)]), today=10))
     assert found[2] == 0
     assert found[5] == pytest.approx(0.5), "loaded at 0, called at 4, loaded at 8"
     assert found[10] == pytest.approx(0.66), "loaded at 0, called at 4 and 8, loaded at 12"
@@ -51,7 +51,7 @@ def test_a_value_expires_after_its_load_and_not_after_its_last_call() -> None:
 
 def test_no_expiry_hides_an_invalidation() -> None:
     times = [60.0 * n for n in range(400)]
-    found = prediction(calls_of(1, times, [1 + n // 10 for n in range(400)]), today=HOUR)
+    found = advice(calls_of(1, times, [1 + n // 10 for n in range(400)]), today=HOUR)
     assert ratios(found)[HOUR] == ratios(found)[DAY] == pytest.approx(0.9)
     assert found.invalidated == pytest.approx(39 / 40)
 
@@ -59,15 +59,21 @@ def test_no_expiry_hides_an_invalidation() -> None:
 def test_a_missing_generation_is_one_invalidation_and_not_two() -> None:
     times = [60.0 * n for n in range(400)]
     marks = [0 if n % 10 == 0 else 1 + n // 10 for n in range(400)]
-    assert ratios(prediction(calls_of(1, times, marks), HOUR))[DAY] == pytest.approx(0.9)
+    assert ratios(advice(calls_of(1, times, marks), HOUR))[DAY] == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(
     ("gap", "every", "today", "suggested", "said"),
     [
-        (300, 1000, 120, 2 * HOUR, "96% fewer loads at 2 h; over 2 h gains little, the other"),
-        (300, 5, 120, 1800, "80% fewer loads at 30 min; over 30 min gains little, invalidations"),
-        (60, 5, HOUR, 300, "5 min does as well as today's; over 5 min gains little, inval"),
+        (300, 1000, 120, 2 * HOUR, "96% fewer loads at 2 h; more than 2 h gains little: the other"),
+        (
+            300,
+            5,
+            120,
+            1800,
+            "80% fewer loads at 30 min; more than 30 min gains little: most values are inv",
+        ),
+        (60, 5, HOUR, 300, "5 min does as well as today's; more than 5 min gains little: most"),
         (60, 5, 300, None, "nothing to gain"),
     ],
 )
@@ -76,32 +82,32 @@ def test_the_suggestion_says_why(
 ) -> None:
     count = int(2 * DAY / gap)
     samples = calls_of(1, [gap * n for n in range(count)], [1 + n // every for n in range(count)])
-    found = prediction(samples, today)
+    found = advice(samples, today)
     assert said in found.reason, found
     assert found.suggested == suggested
 
 
 def test_of_few_calls_nothing_is_said() -> None:
-    found = prediction(calls_of(1, [1.0, 2.0]), today=HOUR)
+    found = advice(calls_of(1, [1.0, 2.0]), today=HOUR)
     assert (found.points, found.suggested) == ((), None)
     assert "only 2 calls were seen" in found.reason
 
 
 def test_more_keys_than_are_kept_are_sampled() -> None:
-    replay = Replay()
+    simulation = Simulation()
     random_ = random.Random(1)
     for batch in range(6):
         samples = [
             Sample(START + batch * 60 + n / 1e3, 1, random_.getrandbits(64), 1, 1, 0, ALL, 0)
             for n in range(KEYS)
         ]
-        replay.run([*samples, Sample(START + batch * 60 + 59, 1, 0, 0, KEYS, 0, ALL, 0)])
-        assert len(replay.keys) <= KEYS + HOT
-    assert replay.threshold < ALL / 3
-    again = Replay.unpack(replay.pack())
-    assert (again.threshold, again.pack()) == (replay.threshold, replay.pack())
+        simulation.run([*samples, Sample(START + batch * 60 + 59, 1, 0, 0, KEYS, 0, ALL, 0)])
+        assert len(simulation.keys) <= KEYS + HOT
+    assert simulation.threshold < ALL / 3
+    again = Simulation.unpack(simulation.pack())
+    assert (again.threshold, again.pack()) == (simulation.threshold, simulation.pack())
     with pytest.raises(ValueError, match="cut short"):
-        Replay.unpack(replay.pack()[:-1])
+        Simulation.unpack(simulation.pack()[:-1])
 
 
 @pytest.mark.parametrize(
@@ -132,11 +138,11 @@ def looking_up(cache: CacheManager) -> Any:
     return look_up
 
 
-def predicted_for(cache: CacheManager, function: Any) -> Prediction:
+def predicted_for(cache: CacheManager, function: Any) -> ExpiryAdvice:
     folder = cache["functions"].metrics
     assert folder is not None
     metrics.bring_up_to_date(folder)
-    return metrics.predict(folder, "functions", function.name, function.policy.expire)
+    return metrics.advise(folder, "functions", function.name, function.policy.expire)
 
 
 @pytest.mark.parametrize("backend", ["file_manager", "memcached_manager", "pylibmc_manager"])

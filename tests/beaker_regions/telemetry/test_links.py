@@ -10,7 +10,7 @@ import pytest
 
 from beaker_regions.telemetry import aggregate, event_log, maintenance, sampling
 from beaker_regions.telemetry.sampling import Sample
-from beaker_regions.telemetry.shared_counters import Cells, Name
+from beaker_regions.telemetry.shared_counters import Name, SharedCounters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,9 +50,9 @@ def test_linked_samples_are_not_read(tmp_path: Path) -> None:
 
 
 def test_linked_numbers_of_a_process_are_not_counted(tmp_path: Path) -> None:
-    cells = Cells(tmp_path)
-    place = cells.place([Name("functions", "f", "hits")])
-    place.numbers[place.indexes[0]] = 7
+    counters = SharedCounters(tmp_path)
+    slots = counters.allocate([Name("functions", "f", "hits")])
+    slots.numbers[slots.indexes[0]] = 7
     assert aggregate.read(tmp_path).total() == 7
     (file,) = aggregate._files(tmp_path)
     linked(tmp_path / f"1-other{file.suffix}", file.read_bytes())

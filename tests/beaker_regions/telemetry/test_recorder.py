@@ -176,7 +176,7 @@ def test_a_folder_that_takes_no_files_is_nobodys_failure(
     square.invalidate(2)
     assert cache["functions"].stats["hits"] == 2
     (said,) = caplog.messages
-    assert said.startswith("what this process counts cannot be shared")
+    assert said.startswith("the counts of this process cannot be shared")
 
 
 def test_more_functions_than_one_file_has_room_for(file_manager: Manager) -> None:
@@ -290,4 +290,4 @@ def test_a_damaged_file_does_not_end_the_upkeep(
     metrics.bring_up_to_date(folder)
     assert not [line for line in caplog.messages if "cannot be added up" in line]
     assert maintenance.choices(folder)
-    assert metrics.predict(folder, "functions", counted(cache)[0].function, 60)
+    assert metrics.advise(folder, "functions", counted(cache)[0].function, 60)

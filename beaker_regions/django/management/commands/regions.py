@@ -1,4 +1,4 @@
-"""Look at the regions, tune them, and look after their files."""
+"""``manage.py regions``: show the regions, tune them, and maintain their files."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from argparse import SUPPRESS
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.template.defaultfilters import filesizeformat
 
 from beaker_regions.django.cli import dependencies, reports, tuning, warming
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health
-from beaker_regions.reports.metrics import duration
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
+from beaker_regions.telemetry import units
+from beaker_regions.telemetry.units import duration
 
 COMMANDS = {
     **tuning.COMMANDS,
     "warm": warming.warm,
     "dependencies": dependencies.dependencies,
 }
-"""Subcommands that yield what they have to say, as data and as text."""
+"""Subcommands that yield their output, as data and as text."""
 
 
 class Command(BaseCommand):
-    help = "Show the regions and what their functions do; with a subcommand, look after one."
+    help = "Show the regions and the activity of their functions."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-        commands.add_parser("verify", help="check the digest of every file; take out what differs")
-        commands.add_parser("sweep", help="remove what nobody can be served any more")
-        commands.add_parser("clear", help="empty the region, for every process at once")
+        commands.add_parser("verify", help="check every file's digest; remove those that differ")
+        commands.add_parser("sweep", help="remove expired and invalidated entries")
+        commands.add_parser("clear", help="empty the region for all processes at once")
         for name, command in commands.choices.items():
             if name == "sweep":
                 command.add_argument(
-                    "region", nargs="?", metavar="REGION", help="without one: all that have files"
+                    "region", nargs="?", metavar="REGION", help="(all regions of files)"
                 )
             else:
                 command.add_argument("region", metavar="REGION")
@@ -54,13 +54,13 @@ class Command(BaseCommand):
             self._show()
         elif options["command"] in COMMANDS:
             for report, text in COMMANDS[options["command"]](options):
-                self._say(report, text)
+                self._print(report, text)
                 self.stdout.flush()
         else:
             for region in self._named(options["region"]):
                 getattr(self, options["command"])(region)
 
-    def _say(self, report: Any, text: str) -> None:
+    def _print(self, report: Any, text: str) -> None:
         self.stdout.write(tuning.as_json(report) if self.json else text)
 
     def _named(self, name: str | None) -> list[Region]:
@@ -74,7 +74,7 @@ class Command(BaseCommand):
 
     def _show(self) -> None:
         if self.json:
-            self._say({"regions": reports.regions(), "functions": reports.activity()}, "")
+            self._print({"regions": reports.regions(), "functions": reports.activity()}, "")
             return
         rows: list[tuple[str, ...]] = [("region", "type", "expire", "entries", "size", "oldest")]
         for region in all_regions():
@@ -89,6 +89,9 @@ class Command(BaseCommand):
             self.stdout.write("  ".join(cells).rstrip())
         _, text = tuning.functions()
         self.stdout.write(f"\n{text}")
+        for finding in tuning.outbox():
+            if finding.level == "error":
+                self.stderr.write(tuning.as_line(finding))
 
     def _usage(self, store: FileStore) -> tuple[str, ...]:
         try:
@@ -97,7 +100,7 @@ class Command(BaseCommand):
             self.stderr.write(str(error))
             return ("?", "?", "?")
         age = "" if oldest is None else duration(time.time() - oldest)
-        return str(entries), filesizeformat(size).replace("\xa0", " "), age
+        return str(entries), units.size(size), age
 
     def verify(self, region: Region) -> None:
         faults = []
@@ -105,16 +108,16 @@ class Command(BaseCommand):
             faults.append({"path": str(path), "reason": reason})
             self.stderr.write(f"{path}: {reason}")
         if not faults or self.json:
-            self._say(
-                {"region": region.name, "taken_out": faults},
-                f"Region {region.name}: everything is as it was stored",
+            self._print(
+                {"region": region.name, "removed": faults},
+                f"Region {region.name}: every file is whole",
             )
         if faults:
-            raise CommandError(f"Region {region.name}: {len(faults)} files were taken out")
+            raise CommandError(f"Region {region.name}: {len(faults)} files were removed")
 
     def sweep(self, region: Region) -> None:
         entries, leftovers = maintenance.sweep(self._files(region), region.longest_grace())
-        self._say(
+        self._print(
             {"region": region.name, "entries": entries, "leftovers": leftovers},
             f"Region {region.name}: removed {entries} entries, {leftovers} leftovers",
         )
@@ -123,7 +126,7 @@ class Command(BaseCommand):
         region.invalidate_everything()
         if isinstance(region.store, FileStore):
             maintenance.clear(region.store)
-        self._say({"region": region.name, "cleared": True}, f"Region {region.name} is empty")
+        self._print({"region": region.name, "cleared": True}, f"Region {region.name} is empty")
 
     def _files(self, region: Region) -> FileStore:
         if not isinstance(region.store, FileStore):

@@ -1,4 +1,4 @@
-"""How the staff's pages write numbers and times; what is not known is a dash."""
+"""Filters that write numbers and times on the staff's pages. An unknown value is a dash."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 from django import template
 
-from beaker_regions.django.cli import terminal
-from beaker_regions.reports.metrics import duration as _duration
+from beaker_regions.telemetry import units
 
 register = template.Library()
 NOTHING = "\u2013"
@@ -19,23 +18,19 @@ NOTHING = "\u2013"
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """Write a time; of an expiry, None is for ever."""
-    return _duration(math.inf if seconds is None else seconds)
+    """Write an expiry or an age. None is an expiry of never."""
+    return units.duration(math.inf if seconds is None else seconds)
 
 
 @register.filter
 def took(seconds: float | None) -> str:
-    """Write what something took."""
-    if seconds is None:
-        return NOTHING
-    if seconds >= 1 or seconds == 0:
-        return _duration(seconds)
-    return f"{seconds * 1e3:,.1f} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} µs"
+    """Write a measured time."""
+    return NOTHING if seconds is None else units.took(seconds)
 
 
 @register.filter
 def size(number: float | None) -> str:
-    return terminal.size(number) if number else NOTHING
+    return units.size(number) if number else NOTHING
 
 
 @register.filter
@@ -45,7 +40,7 @@ def number(value: float | None) -> str:
 
 @register.filter
 def percent(ratio: float | None) -> str:
-    return NOTHING if ratio is None or math.isnan(ratio) else f"{ratio:.1%}"
+    return NOTHING if ratio is None else units.percent(ratio) or NOTHING
 
 
 @register.filter
@@ -55,22 +50,22 @@ def share(part: float, whole: float) -> float | None:
 
 @register.filter
 def ago(at: float) -> str:
-    """Write how long ago something was, given seconds since the epoch."""
-    return f"{_duration(max(0, round(time.time() - at)))} ago"
+    """Write the age of a time in seconds since the epoch."""
+    return f"{units.duration(max(0, round(time.time() - at)))} ago"
 
 
 @register.filter
 def moment(at: float) -> datetime:
-    """Make seconds since the epoch a date."""
+    """Return seconds since the epoch as a date."""
     return datetime.fromtimestamp(at, UTC)
 
 
 @register.filter
 def cell(row: dict[str, Any], column: str) -> str:
-    """Write what stands in a column of the functions' table."""
+    """Write a cell of the functions' table."""
     value = row[column]
     if column == "expire":
-        # Of a function of another release it is not known.
+        # The expiry of another release's function is not known.
         return NOTHING if row["grace"] is None else duration(value)
     if column in _FORMS:
         return _FORMS[column](value)
@@ -88,4 +83,4 @@ _FORMS: dict[str, Callable[[Any], str]] = {
 
 @register.filter
 def hours(number: float) -> str:
-    return _duration(number * 3600)
+    return units.duration(number * 3600)

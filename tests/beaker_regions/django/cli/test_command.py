@@ -38,6 +38,7 @@ def cache(shelf: str, tmp_path: Path) -> CacheManager:
     return make_manager(shelf, type="file", data_dir=tmp_path, expire=5 * 86400, secret="s")
 
 
+@pytest.mark.django_db
 def test_the_table(shelf: str, cache: CacheManager) -> None:
     @cache.region(shelf)
     def load(number: int) -> bytes:
@@ -52,17 +53,17 @@ def test_the_table(shelf: str, cache: CacheManager) -> None:
     assert re.fullmatch(rf"{shelf} +file +5 d +2 +9\d\.\d KB +[\d.]+ s", row)
 
 
-def test_verify_names_what_it_takes_out(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
+def test_verify_names_the_files_that_it_removes(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
     @cache.region(shelf)
     def load() -> bytes:
         return b"x" * 100_000
 
     load()
-    assert regions("verify", shelf)[0] == f"Region {shelf}: everything is as it was stored\n"
+    assert regions("verify", shelf)[0] == f"Region {shelf}: every file is whole\n"
     (content,) = (tmp_path / shelf / "content").rglob("*-*")
     content.write_bytes(b"cut")
     err = io.StringIO()
-    with pytest.raises(CommandError, match="1 files were taken out"):
+    with pytest.raises(CommandError, match="1 files were removed"):
         call_command("regions", "verify", shelf, stderr=err)
     assert "the content cannot be used" in err.getvalue()
 
@@ -129,6 +130,7 @@ def test_tags_are_invalidated(shelf: str, cache: CacheManager, calls: Calls) -> 
             regions("invalidate", *wrong)
 
 
+@pytest.mark.django_db
 def test_functions_that_no_page_imports_are_found_by_their_application(
     shelf: str, cache: CacheManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def as_json(*arguments: str) -> Any:
     return json.loads(regions(*arguments, "--json"))
 
 
+@pytest.mark.django_db
 def test_functions_are_listed_with_what_they_did(books: Any, shelf: str) -> None:
     for owner in (1, 1, 1, 2):
         books(owner)
@@ -79,6 +80,7 @@ def test_show(books: Any, shelf: str) -> None:
     assert as_json("show", books.name)["misses"] == 1
 
 
+@pytest.mark.django_db
 def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
     def endless(owner: int) -> int:
         return owner
@@ -93,6 +95,7 @@ def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
     assert as_json("show", name)["expire"] is None
 
 
+@pytest.mark.django_db
 def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
     cache: CacheManager, shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,10 +161,10 @@ def test_get_and_invalidate_one_call(books: Any, shelf: str) -> None:
     [
         (["get"], "missing a required argument: 'owner'"),
         (["invalidate"], "--all: every call"),
-        (["get", "seven"], "owner: seven is no Python literal"),
-        (["get", "7", "huge"], "size: huge is none of small, large"),
+        (["get", "seven"], "owner: seven is not a Python literal"),
+        (["get", "7", "huge"], "size: huge is not one of small, large"),
         (["get", "7", "small", "a", "4"], "too many positional arguments"),
-        (["get", "{1: object}"], "no Python literal"),
+        (["get", "{1: object}"], "not a Python literal"),
         (["invalidate", "7", "--all"], "not both"),
     ],
 )
@@ -245,7 +248,7 @@ def test_a_bad_region_is_reported_at_start(shelf: str, tmp_path: Path) -> None:
     found = [each for each in check_regions() if shelf in each.msg]
     assert {type(each) for each in found if f"'{shelf}'" in each.msg} == {Error}
     said = "\n".join(each.msg for each in found)
-    assert "secret: there is none" in said
+    assert "secret: not set" in said
     assert f"{folder}: cannot be written to" in said
     assert [each for each in found if isinstance(each, Warning) and "the region is off" in each.msg]
     assert bad.options

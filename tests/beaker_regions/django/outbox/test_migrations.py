@@ -96,7 +96,10 @@ def test_processes_of_the_former_release_use_the_table_during_an_upgrade(row: Ro
 def test_check_says_that_the_table_is_missing(row: Row) -> None:
     out = io.StringIO()
     call_command("regions", "check", stdout=out)
-    assert "ok       outbox: table in database 'default': 0 invalidations wait" in out.getvalue()
+    assert (
+        "ok       outbox: table in database 'default': 0 invalidations are pending"
+        in out.getvalue()
+    )
     executor = MigrationExecutor(connection)
     executor.migrate([(LABEL, None)])
     out = io.StringIO()
@@ -104,3 +107,7 @@ def test_check_says_that_the_table_is_missing(row: Row) -> None:
         call_command("regions", "check", stdout=out)
     assert "error    outbox: table in database 'default': the outbox's table" in out.getvalue()
     assert "run manage.py migrate" in out.getvalue()
+    out, err = io.StringIO(), io.StringIO()
+    call_command("regions", stdout=out, stderr=err)
+    assert out.getvalue().startswith("region ")
+    assert "error    outbox: table in database 'default': the outbox's table" in err.getvalue()

@@ -313,18 +313,18 @@ def test_check_says_the_limit_and_warns_when_it_is_nearly_reached(tmp_path: Path
         found = health.check_here(cache["functions"])
         return next((each.level, each.message) for each in found if each.subject == "size_limit")
 
-    assert said(cache) == ("ok", "0% of 0.00186 GB is in use")
+    assert said(cache) == ("ok", "0% of 1.9 MB is in use")
     for number in range(10):
         load(number)
-    assert said(cache) == ("ok", "50% of 0.00186 GB is in use")
+    assert said(cache) == ("ok", "50% of 1.9 MB is in use")
     for number in range(19):
         load(number)
     level, message = said(cache)
     assert level == "warning"
-    assert "95% of 0.00186 GB is in use" in message
+    assert "95% of 1.9 MB is in use" in message
     assert said(limited(tmp_path, size_limit=None)) == (
         "ok",
-        "there is none: the region may fill the disk",
+        "not set: the region may fill the disk",
     )
 
 
