@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parents[4]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def regions(*arguments: str) -> tuple[str, str]:
@@ -38,7 +39,6 @@ def cache(shelf: str, tmp_path: Path) -> CacheManager:
     return make_manager(shelf, type="file", data_dir=tmp_path, expire=5 * 86400, secret="s")
 
 
-@pytest.mark.django_db
 def test_the_table(shelf: str, cache: CacheManager) -> None:
     @cache.region(shelf)
     def load(number: int) -> bytes:
@@ -53,7 +53,9 @@ def test_the_table(shelf: str, cache: CacheManager) -> None:
     assert re.fullmatch(rf"{shelf} +file +5 d +2 +9\d\.\d KB +[\d.]+ s", row)
 
 
-def test_verify_names_the_files_that_it_removes(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
+def test_verify_names_the_files_that_it_removes(
+    shelf: str, cache: CacheManager, tmp_path: Path
+) -> None:
     @cache.region(shelf)
     def load() -> bytes:
         return b"x" * 100_000
@@ -130,7 +132,6 @@ def test_tags_are_invalidated(shelf: str, cache: CacheManager, calls: Calls) -> 
             regions("invalidate", *wrong)
 
 
-@pytest.mark.django_db
 def test_functions_that_no_page_imports_are_found_by_their_application(
     shelf: str, cache: CacheManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ def as_json(*arguments: str) -> Any:
     return json.loads(regions(*arguments, "--json"))
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_functions_are_listed_with_what_they_did(books: Any, shelf: str) -> None:
     for owner in (1, 1, 1, 2):
         books(owner)
@@ -80,7 +80,7 @@ def test_show(books: Any, shelf: str) -> None:
     assert as_json("show", books.name)["misses"] == 1
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
     def endless(owner: int) -> int:
         return owner
@@ -95,7 +95,7 @@ def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
     assert as_json("show", name)["expire"] is None
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
     cache: CacheManager, shelf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +113,7 @@ def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
     assert "expire         2 min" in regions("show", f"page_{shelf}")
     (row,) = [each for each in as_json("tune") if each["function"] == name]
     assert row["today"] == 120
-    with pytest.raises(CommandError, match="is no function that one could call"):
+    with pytest.raises(CommandError, match="is a page or a fragment, not a function"):
         regions("get", f"page_{shelf}")
 
 
