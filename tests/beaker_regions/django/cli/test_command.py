@@ -53,9 +53,7 @@ def test_the_table(shelf: str, cache: CacheManager) -> None:
     assert re.fullmatch(rf"{shelf} +file +5 d +2 +9\d\.\d KB +[\d.]+ s", row)
 
 
-def test_verify_names_the_files_that_it_removes(
-    shelf: str, cache: CacheManager, tmp_path: Path
-) -> None:
+def test_verify_names_what_it_removes(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
     @cache.region(shelf)
     def load() -> bytes:
         return b"x" * 100_000
