@@ -23,8 +23,8 @@ LAYERS = {
         "manager",
         "__init__",
         "testing",
-        "pytest_plugin",
         "django",
+        "pytest_plugin",
     ),
     "tasks": (
         "__init__",

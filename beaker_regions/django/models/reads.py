@@ -84,6 +84,22 @@ class Check:
         """A function was loaded."""
 
 
+class Collector(Check):
+    """Collects what is found, each finding once."""
+
+    def __init__(self) -> None:
+        self._findings: dict[tuple[str, str, str], Finding] = {}
+
+    def found(self, region: Region, finding: Finding) -> None:
+        key = (finding.region, finding.function, finding.table)
+        self._findings.setdefault(key, finding)
+
+    def take(self) -> list[Finding]:
+        """Return the findings since the last call."""
+        findings, self._findings = self._findings, {}
+        return list(findings.values())
+
+
 class _Load:
     """One value that is being loaded."""
 
