@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beaker_regions.django.manager import use_manager
     from beaker_regions.django.models.declarations import declare_row_tags, row_tags
+    from beaker_regions.django.models.invalidating import invalidate_model
     from beaker_regions.django.pages.decorator import region_page
     from beaker_regions.django.pages.placeholders import hole
     from beaker_regions.django.staff.scraping import scrape
 
-__all__ = ["declare_row_tags", "hole", "region_page", "row_tags", "scrape", "use_manager"]
+__all__ = [
+    "declare_row_tags",
+    "hole",
+    "invalidate_model",
+    "region_page",
+    "row_tags",
+    "scrape",
+    "use_manager",
+]
 
 _MODULES = {
     "declare_row_tags": "models.declarations",
     "hole": "pages.placeholders",
+    "invalidate_model": "models.invalidating",
     "region_page": "pages.decorator",
     "row_tags": "models.declarations",
     "scrape": "staff.scraping",

@@ -107,3 +107,12 @@ class Seat(models.Model):
     row = models.IntegerField()
     number = models.IntegerField()
     taken = models.BooleanField(default=False)
+
+
+class Album(models.Model):
+    """Not declared; its pages are."""
+
+
+@row_tags("pages of:{album_id}")
+class Page(models.Model):
+    album = models.ForeignKey(Album, getattr(models, "DB_CASCADE", CASCADE))

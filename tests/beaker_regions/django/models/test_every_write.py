@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.admin import ModelAdmin, site
@@ -16,6 +16,8 @@ from django.db.models.functions import Coalesce
 from django.forms import modelform_factory
 from django.test import RequestFactory
 
+from beaker_regions import ConfigurationError
+from beaker_regions.django import invalidate_model
 from tests.beaker_regions.django.models.conftest import LENT
 from tests.beaker_regions.django.models.models import (
     LIMIT,
@@ -547,3 +549,44 @@ def test_loaddata(world: World, tmp_path: Path) -> None:
     )
     management.call_command("loaddata", fixture, stdout=io.StringIO())
     assert world.stale() == []
+
+
+# -- writes past the ORM ---------------------------------------------------------------------------
+
+
+def raw(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda: Book.objects.filter(pk__lt=3),
+        lambda: Book.objects.filter(shelf__owner=1).distinct(),
+        lambda: [1, 2],
+        lambda: list(Book.objects.filter(shelf=1)),
+        lambda: None,
+    ],
+)
+def test_raw_sql_is_told(world: World, rows: Callable[[], Any]) -> None:
+    with transaction.atomic():
+        changed = rows()
+        invalidate_model(Book, changed)
+        raw("UPDATE watched_book SET pages = 8, shelf_id = 3, code = NULL WHERE id < 3")
+        invalidate_model(Book, None if changed is None else [1, 2])
+    assert world.stale() == []
+    fresh = {tag for tag in world.changed() if tag.startswith("shelf books:")}
+    assert ("shelf books:2" in fresh) == (changed is None)
+
+
+def test_too_many_rows_are_the_whole_model(world: World) -> None:
+    Book.objects.bulk_create(Book(shelf_id=2) for _ in range(LIMIT + 1))
+    world.look()
+    invalidate_model(Book, Book.objects.all())
+    assert {f"shelf books:{number}" for number in (1, 2, 3)} <= world.changed()
+
+
+def test_a_model_without_tags_is_an_error_that_names_the_mend() -> None:
+    with pytest.raises(ConfigurationError, match=r"watched\.Owner.*row_tags"):
+        invalidate_model(Owner)
