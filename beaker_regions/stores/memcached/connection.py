@@ -24,9 +24,6 @@ K = TypeVar("K")
 Halves = Generator[None, None, T]
 """A request in two halves: it is sent, and after the ``yield`` its answer is taken, so that others
 can be asked in between. One that is large has several such pairs."""
-NOT_TAKEN = "not_taken"
-"""The kind of StoreUnavailableError for what a server does not take that is well: too large, or it
-has no memory left."""
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
@@ -63,9 +60,9 @@ class Item(NamedTuple):
 class Connection(ABC):
     """One thread's connection to one server. All times in seconds.
 
-    Every method raises StoreUnavailableError when the server fails: refuses, does not answer in
-    time, closes, or answers nonsense; and of kind `NOT_TAKEN` when it is well, and has no memory
-    left for what it is asked for.
+    Every method raises StoreUnavailableError if the server fails: it refuses, does not answer in
+    time, closes, or answers nonsense. It raises NotTakenError if the server works, but has no
+    memory left for the request.
     """
 
     @abstractmethod

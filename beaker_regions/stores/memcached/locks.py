@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
-from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.memcached.connection import NOT_TAKEN, exptime_of
+from beaker_regions.errors import NotTakenError
+from beaker_regions.stores.memcached.connection import exptime_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ class MemcachedLeases:
         except BaseException as error:
             # A server that hung may give a lease that nobody waits for any more; and one that was
             # given is nobody's when a signal ends this process before it has the answer.
-            if not (isinstance(error, StoreUnavailableError) and error.kind == NOT_TAKEN):
+            if not isinstance(error, NotTakenError):
                 server.keep_pending([name])
             raise
 

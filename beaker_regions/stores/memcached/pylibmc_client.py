@@ -6,9 +6,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.errors import ConfigurationError, StoreUnavailableError
+from beaker_regions.errors import ConfigurationError, NotTakenError, StoreUnavailableError
 from beaker_regions.stores.memcached.connection import (
-    NOT_TAKEN,
     Connection,
     Item,
     NotANumberError,
@@ -109,10 +108,8 @@ class Pylibmc(Connection):
         """Return what the server says; None when it will not take the value."""
         try:
             return bool(self._ask(command, *args))
-        except StoreUnavailableError as error:
-            if error.kind == NOT_TAKEN:
-                return None
-            raise
+        except NotTakenError:
+            return None
 
     def delete(self, key: str) -> None:
         self._ask(self._client.delete, key)
@@ -199,7 +196,7 @@ class Pylibmc(Connection):
         except self._error as error:
             if isinstance(error, self._too_big) or str(error).startswith(_NO_MEMORY_ERROR):
                 self._kept = True
-                raise StoreUnavailableError(NOT_TAKEN, str(error)) from error
+                raise NotTakenError(str(error)) from error
             self._disconnect()
             if kept and time.monotonic() - started < self._timeout / 2:
                 # The server closed a connection that was kept, as one that restarted has.

@@ -14,10 +14,9 @@ import re
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.memcached.connection import (
-    NOT_TAKEN,
     Connection,
     Item,
     NotANumberError,
@@ -218,7 +217,7 @@ class PythonMemcached(Connection):
         """Return what an answer means; one that it cannot be ends the connection."""
         if answer not in meanings:
             error = _unexpected(answer)
-            if error.kind != NOT_TAKEN:
+            if not isinstance(error, NotTakenError):
                 self._host.close_socket()
             raise error
         return meanings[answer]
@@ -333,8 +332,10 @@ def _is_closed(error: OSError) -> bool:
 
 
 def _unexpected(answer: bytes) -> StoreUnavailableError:
-    kind = NOT_TAKEN if _NOT_TAKEN.match(answer) else "server"
-    return StoreUnavailableError(kind, f"it answers {answer[:80]!r}")
+    message = f"it answers {answer[:80]!r}"
+    if _NOT_TAKEN.match(answer):
+        return NotTakenError(message)
+    return StoreUnavailableError("server", message)
 
 
 def _storing(command: bytes, key: str, value: bytes, exptime: int, *number: int) -> bytes:

@@ -7,9 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from beaker_regions.errors import ApplyingError, StoreUnavailableError
+from beaker_regions.errors import ApplyingError, NotTakenError, StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.stores.memcached.connection import NOT_TAKEN, whole
+from beaker_regions.stores.memcached.connection import whole
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class Server:
 
     def _told(self, error: StoreUnavailableError) -> StoreUnavailableError:
         """Remember what the server is like that has failed so; return what to say of it."""
-        if error.kind == NOT_TAKEN:
+        if isinstance(error, NotTakenError):
             # It answers: for all that it has it is as good as ever.
             self._failed = False
-            return StoreUnavailableError(NOT_TAKEN, f"memcached {self.name}: {error}")
+            return NotTakenError(f"memcached {self.name}: {error}")
         # The caller that applies them has reached the server: there is nothing to wait for.
         reached = isinstance(error, ApplyingError)
         self._next_try = time.monotonic() + (0.0 if reached else self._retry)

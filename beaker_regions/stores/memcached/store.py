@@ -30,7 +30,7 @@ from beaker_regions.entries.records import (
     deflated,
     load_value,
 )
-from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
 from beaker_regions.stores.memcached.connection import at_once, exptime_of
 from beaker_regions.stores.memcached.counters import MemcachedCounters
@@ -291,9 +291,9 @@ def _connector(
     return lambda: PythonMemcached(server, timeout)
 
 
-def _not_taken(items: Mapping[str, bytes]) -> StoreUnavailableError:
+def _not_taken(items: Mapping[str, bytes]) -> NotTakenError:
     size = sum(map(len, items.values()))
-    return StoreUnavailableError("not_taken", f"the server does not take {size} bytes")
+    return NotTakenError(f"the server does not take {size} bytes")
 
 
 def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
