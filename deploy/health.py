@@ -1,4 +1,4 @@
-"""Ends with status 0 when the application server of this host answers: ``python health.py``."""
+"""Ends with status 0 if the application server of this host answers: ``python health.py``."""
 
 import http.client
 import os
@@ -8,7 +8,7 @@ HOST = os.environ["ALLOWED_HOSTS"].split(",")[0].lstrip(".")
 
 connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["PORT"]), timeout=5)
 try:
-    # A page that asks neither the database nor memcached: what they do is not this server's fault.
+    # A page without the database and memcached, whose failures are not this server's.
     connection.request(
         "HEAD", "/accounts/login/", headers={"Host": HOST, "X-Forwarded-Proto": "https"}
     )

@@ -1,10 +1,10 @@
-"""A worker of gunicorn that gives its threads whole requests.
+"""A worker of gunicorn that gives only whole requests to its threads.
 
-Gunicorn's own gives a connection a thread as soon as something of a request comes. Then as many
-requests as there are threads, begun and not ended, stop a server that has no buffering proxy in
-front. Here the loop that waits for all connections also reads from them, and a thread gets a
-request when all of it has come. What does not come within a time is given up. Nor does a client
-that takes no answer, or does not end a connection that is over, keep a thread or the loop.
+Gunicorn's own worker gives a connection to a thread at the first byte of a request. A few clients
+that never finish their requests can then occupy all threads, if no buffering proxy is in front.
+Here the loop that waits for all connections also reads from them, and a thread gets a request when
+all of it has arrived. A request that takes too long is dropped. A client that does not read its
+answer, or does not close a finished connection, does not occupy a thread or the loop either.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = 20.0
-"""In which a request has to come, from the connection's begin or from its first byte."""
+"""In which a request must arrive, from the start of the connection or from its first byte."""
 BODY = 1024 * 1024
-"""Bytes of a body; the application takes no more (``DATA_UPLOAD_MAX_MEMORY_SIZE``)."""
+"""The most bytes of a body, as the application's ``DATA_UPLOAD_MAX_MEMORY_SIZE``."""
 HELD = 64 * 1024 * 1024
-"""Bytes of requests that were not answered yet, of a process. Beyond, the oldest of those that have
-not come whole are given up."""
+"""The most bytes of unanswered requests in a process. With more, the oldest of those that have not
+arrived completely are dropped."""
 TAKING = 2.0
-"""Seconds in which a client takes 64 KiB of its answer, when others wait for a thread."""
+"""Seconds in which a client must read 64 KiB of its answer if others wait for a thread."""
 _HEAD = 1024 * 1024
-"""Bytes of a head that are read; gunicorn refuses one that is as long."""
+"""The most bytes of a head that are read. Gunicorn refuses one of this length."""
 _PIECE = 64 * 1024
 _ENDING = 2.0
-"""Seconds for requests to come when the server has been told to end, and for a client to end a
-connection that is over."""
+"""Seconds for requests to arrive when the server shuts down, and for a client to close a finished
+connection."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
 _CODED = re.compile(rb"\r\ntransfer-encoding[ \t]*:", re.IGNORECASE)
@@ -47,30 +47,30 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSAL = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class Refused(Exception):
-    """A request whose body is not taken; with the status that says why."""
+class RefusedRequestError(Exception):
+    """A request whose body is refused. The argument is the status of the answer."""
 
 
-class Arriving:
-    """A request, as far as it has come."""
+class IncomingRequest:
+    """A request that has not arrived completely."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.ends = time.monotonic() + SECONDS
         self.head = 0
-        """Bytes of the head with the empty line after it; 0 until that has come."""
+        """Bytes of the head with the empty line after it; 0 until that has arrived."""
         self._searched = 0
         self._body = 0
 
     def is_whole(self) -> bool:
-        """Whether the request has come, or nothing that may still come matters. Raises
-        Refused."""
+        """Whether the request has arrived, or its head is too long in any case. Raises
+        RefusedRequestError."""
         if not self.head and not self._find_head():
             return len(self.data) > _HEAD
         return len(self.data) >= self.head + self._body
 
     def expects(self) -> bool:
-        """Whether the client waits for a word before it sends the body."""
+        """Whether the client waits for ``100 Continue`` before it sends the body."""
         return self.head > 0 and _EXPECT.search(self.data, 0, self.head) is not None
 
     def _find_head(self) -> bool:
@@ -80,21 +80,21 @@ class Arriving:
             return False
         self.head = end + 4
         if _CODED.search(self.data, 0, self.head):
-            # Django takes no body of unknown length, and browsers send none.
-            raise Refused(b"411 Length Required")
+            # Django reads no body of unknown length, and browsers send none.
+            raise RefusedRequestError(b"411 Length Required")
         if length := _LENGTH.search(self.data, 0, self.head):
-            # Of more digits than that no body is, and Python does not read thousands.
+            # No body has a length of 18 digits, and Python does not convert thousands of digits.
             self._body = int(length[1][-18:]) if len(length[1].lstrip(b"0")) < 18 else BODY + 1
             if self._body > BODY:
-                raise Refused(b"413 Content Too Large")
+                raise RefusedRequestError(b"413 Content Too Large")
         return True
 
 
 class BoundedSocket(socket.socket):
-    """The socket of a connection, on which no thread waits without end for a client."""
+    """The socket of a connection. No thread waits endlessly for its client."""
 
     since = 0.0
-    """When the piece of an answer was begun that a thread is sending; 0: none is."""
+    """When a thread began to send the current piece of an answer; 0: no thread sends."""
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(SECONDS if flag else 0.0)
@@ -126,47 +126,47 @@ class BoundedSocket(socket.socket):
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]
-    """The worker; everything here runs in its loop, and waits for nothing."""
+    """The worker. All methods run in its loop, so none of them waits."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._arriving: dict[Any, Arriving] = {}
-        """By connection; the oldest first."""
-        self._given: dict[Any, int] = {}
-        """The bytes of requests that threads have, or will have."""
+        self._incoming: dict[Any, IncomingRequest] = {}
+        """By connection, the oldest first."""
+        self._in_threads: dict[Any, int] = {}
+        """The bytes of requests that a thread has or will get, by connection."""
         self._ending: dict[Any, float] = {}
-        """Until when clients have time to end connections that are over."""
+        """The time until which the client may close a finished connection, by connection."""
         self._held = 0
 
     def enqueue_req(self, conn: Any) -> None:
-        """Take a connection on which a request may come, or has come in part."""
+        """Take a connection on which a request may arrive, or has arrived in part."""
         if self.cfg.is_ssl:
             super().enqueue_req(conn)
             return
         if conn.parser is None:
             fileno = conn.sock.detach()
             conn.sock = BoundedSocket(fileno=fileno)
-            arriving = Arriving()
+            incoming = IncomingRequest()
         else:
-            arriving = Arriving(conn.parser.unreader.take_buffered())
+            incoming = IncomingRequest(conn.parser.unreader.take_buffered())
         conn.sock.setblocking(False)
-        self._arriving[conn] = arriving
-        self._held += len(arriving.data)
+        self._incoming[conn] = incoming
+        self._held += len(incoming.data)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
-        if not self._proceed(conn, arriving):
+        if not self._proceed(conn, incoming):
             self._receive(conn)
 
     def finish_request(self, conn: Any, future: Any) -> None:
-        """Go on with a connection after its answer."""
-        self._held -= self._given.pop(conn, 0)
+        """Continue with a connection after its answer."""
+        self._held -= self._in_threads.pop(conn, 0)
         if self.cfg.is_ssl or future.cancelled() or future.exception() or future.result():
             super().finish_request(conn, future)
         else:
-            self._end(conn)  # gunicorn waits for the client, here in the loop
+            self._end(conn)  # gunicorn's own method would wait for the client, in the loop
 
     def murder_pending(self) -> None:
-        """Give up what takes too long; and what is oldest, where no connection is left for
-        others: first those on which nobody waits for an answer."""
+        """Drop connections that take too long. If all connections are taken, drop the oldest too:
+        first those whose client does not wait for an answer."""
         super().murder_pending()
         now = time.monotonic()
         for conn, ends in list(self._ending.items()):
@@ -174,23 +174,23 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
                 break
             self._close(conn)
         late = 0.0 if self.alive else SECONDS - _ENDING
-        for conn, arriving in list(self._arriving.items()):
-            if arriving.ends - late > now and not self._is_full():
+        for conn, incoming in list(self._incoming.items()):
+            if incoming.ends - late > now and not self._is_full():
                 break
             self._give_up(conn)
-        if len(self._given) > self.cfg.threads:
-            for conn in self._given:
+        if len(self._in_threads) > self.cfg.threads:
+            for conn in self._in_threads:
                 if conn.sock.since and now - conn.sock.since > TAKING:
                     with suppress(OSError):
-                        conn.sock.shutdown(socket.SHUT_RDWR)  # its thread learns that
+                        conn.sock.shutdown(socket.SHUT_RDWR)  # its thread gets an error
 
     def _is_full(self) -> bool:
         full: bool = self.nr_conns >= self.worker_connections
         return full
 
     def _end(self, conn: Any) -> None:
-        """End a connection once the client has, or the time for that is over. If it was closed
-        before, what the client still sends would cost it the answer."""
+        """Close a connection after the client has closed it, or after `_ENDING` seconds. If it were
+        closed earlier while the client still sends, the client would lose the answer."""
         self._ending[conn] = time.monotonic() + _ENDING
         try:
             conn.sock.setblocking(False)
@@ -218,8 +218,8 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _receive(self, conn: Any, _: Any = None) -> None:
-        arriving = self._arriving.get(conn)
-        if arriving is None:  # given up in this round of the loop
+        incoming = self._incoming.get(conn)
+        if incoming is None:  # dropped in this round of the loop
             return
         try:
             piece = conn.sock.recv(_PIECE)
@@ -230,32 +230,31 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         if not piece:
             self._give_up(conn)
             return
-        had_head = arriving.head
-        arriving.data += piece
+        had_head = incoming.head
+        incoming.data += piece
         self._held += len(piece)
-        if not self._proceed(conn, arriving) and not had_head and arriving.expects():
+        if not self._proceed(conn, incoming) and not had_head and incoming.expects():
             with suppress(OSError):
                 conn.sock.send(_CONTINUE)
-        while self._held > HELD and self._arriving:
-            self._give_up(next(iter(self._arriving)))
+        while self._held > HELD and self._incoming:
+            self._give_up(next(iter(self._incoming)))
 
-    def _proceed(self, conn: Any, arriving: Arriving) -> bool:
-        """Give a request that has come to a thread, or refuse it; return whether it was one of
-        both."""
+    def _proceed(self, conn: Any, incoming: IncomingRequest) -> bool:
+        """Give a whole request to a thread, or refuse a bad one. Returns whether it did either."""
         try:
-            if not arriving.is_whole():
+            if not incoming.is_whole():
                 return False
-        except Refused as refused:
+        except RefusedRequestError as refused:
             self._forget(conn)
             with suppress(OSError):
                 conn.sock.send(_REFUSAL % refused.args)
             self._end(conn)
             return True
         self._forget(conn)
-        self._given[conn] = len(arriving.data)
-        self._held += len(arriving.data)
+        self._in_threads[conn] = len(incoming.data)
+        self._held += len(incoming.data)
         conn.init()
-        conn.parser.unreader.unread(bytes(arriving.data))
+        conn.parser.unreader.unread(bytes(incoming.data))
         super().enqueue_req(conn)
         return True
 
@@ -265,7 +264,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _forget(self, conn: Any) -> None:
-        self._held -= len(self._arriving.pop(conn).data)
+        self._held -= len(self._incoming.pop(conn).data)
         self._unregister(conn)
 
     def _unregister(self, conn: Any) -> None:

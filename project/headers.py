@@ -1,4 +1,4 @@
-"""Headers of every response that tell browsers what no page of the site does."""
+"""Headers of every response that tell browsers to forbid what no page of the site needs."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,10 +10,10 @@ from django.utils.deprecation import MiddlewareMixin
 
 
 class SecurityHeaders(MiddlewareMixin):
-    """Adds what Django 5.2 has no middleware for: ``SECURE_CSP``, written as Django 6 does
+    """Adds headers that Django 5.2 has no middleware for: ``SECURE_CSP``, written as in Django 6
     (https://docs.djangoproject.com/en/6.0/ref/csp/), and ``PERMISSIONS_POLICY``.
 
-    What a view has set stays as it is.
+    A header that a view has set is kept.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -29,11 +29,11 @@ class SecurityHeaders(MiddlewareMixin):
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
         if response.status_code == HTTPStatus.NOT_MODIFIED:
-            # Whose headers replace those that the browser keeps with the content: a view's own.
+            # Its headers would replace the stored response's, which a view may have set.
             return response
         for name, value in self._headers.items():
             response.headers.setdefault(name, value)
         if settings.DEBUG and response.status_code in {404, 500}:
-            # Django's pages for developers carry their style and scripts in them.
+            # Django's debug pages contain their style and scripts.
             del response.headers["Content-Security-Policy"]
         return response

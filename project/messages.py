@@ -1,4 +1,4 @@
-"""Messages in a cookie that browsers take from this very host and over TLS only."""
+"""Messages in a cookie that browsers accept only from this host and over TLS."""
 
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.messages.storage.fallback import FallbackStorage
@@ -10,6 +10,6 @@ class HostCookie(CookieStorage):
 
 
 class HostMessages(FallbackStorage):
-    """As Django's own: in the cookie, and in the session what does not fit."""
+    """Stores messages in the cookie, and in the session if they do not fit, as Django does."""
 
     storage_classes = (HostCookie, SessionStorage)

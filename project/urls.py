@@ -1,4 +1,4 @@
-"""Addresses of the site."""
+"""URLs of the site."""
 
 from django.apps import apps
 from django.contrib import admin
@@ -25,7 +25,7 @@ if apps.is_installed("debug_toolbar"):
 
     urlpatterns += debug_toolbar_urls()
 
-# What the names 400.html, 403.html, 404.html and 500.html in the templates are for.
+# These views use the templates 400.html, 403.html, 404.html and 500.html.
 handler400 = "django.views.defaults.bad_request"
 handler403 = "django.views.defaults.permission_denied"
 handler404 = "django.views.defaults.page_not_found"

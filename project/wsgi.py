@@ -11,7 +11,7 @@ _django = get_wsgi_application()
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer a request; a HEAD without the body that Django gives it, of which gunicorn warns."""
+    """Answer a request. Drop the body that Django gives a HEAD, since gunicorn warns of it."""
     response = _django(environ, start_response)
     if environ["REQUEST_METHOD"] != "HEAD":
         return response

@@ -1,8 +1,8 @@
 #!/bin/sh
-# The documentation, from docs/ and the docstrings. A warning, such as of a broken link, is an error.
+# Builds the documentation from docs/ and the docstrings. A warning, as for a broken link, is an error.
 set -eu
 cd "$(dirname "$0")/.."
-# The pages show nothing of the environment that they are built in.
+# The pages must not show the environment in which they are built.
 export DOCS_CANARY=must-not-be-published
 .venv/bin/python -m sphinx -E -q -W --keep-going -n -b html -d var/docs/doctrees docs var/docs/html
 if grep -rq "$DOCS_CANARY" var/docs/html; then

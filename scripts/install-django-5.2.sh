@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the oldest Django that is supported beside the newest, where Python is new enough for
-# that: the tests run on both.
+# Installs the oldest supported Django beside the newest, since the tests run on both. If Python is
+# too old for the newest, the oldest is already installed.
 set -eu
 cd "$(dirname "$0")/.."
 .venv/bin/python -c 'import django, sys; sys.exit(django.VERSION < (6, 0))' || exit 0

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what the tests start or compile against: servers, headers, a browser.
+# Installs the servers, headers and the browser that the tests need.
 set -eu
 
 packages=
-need() { # need PACKAGE when the test that follows fails
+need() { # need PACKAGE COMMAND...: the package is needed if the command fails
     package=$1
     shift
     "$@" >/dev/null 2>&1 || packages="$packages $package"
@@ -33,7 +33,7 @@ need libc6-dev header stdio.h
 need strace command -v strace
 need chromium-headless-shell command -v chromium-headless-shell
 need fonts-noto-color-emoji sh -c 'find /usr/share/fonts -name "NotoColorEmoji*" | grep -q .'
-# The headers of the Python that compiles: Debian's has them in a package of their own.
+# The headers of this Python; Debian has them in their own package.
 need python3-dev sh -c '"${PYTHON:-python3}" -c "import sysconfig, os; assert os.path.exists(sysconfig.get_path(\"include\") + \"/Python.h\")"'
 
 [ -n "$packages" ] || exit 0

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Fetches the tests that the source releases of others have, and their wheels have not. What stands
-# in for parts of Beaker and Django here is held against them, and so are values.
+# Fetches the tests of Django, cachelib and Beaker from their source releases; wheels do not have
+# them. They are run on the parts of this library that replace parts of those projects.
 set -eu
 cd "$(dirname "$0")/.."
 
-# fetch FOLDER REQUIREMENT PATTERN...: the files of that source release that match a pattern.
+# fetch FOLDER REQUIREMENT PATTERN...: fetches the files of a source release that match a pattern.
 fetch() {
     target=.venv/upstream-tests/$1 requirement=$2
     shift 2
@@ -30,6 +30,6 @@ installed() {
 
 fetch django "$(installed django)" '*/tests/cache/*' '*/tests/sessions_tests/*'
 fetch cachelib "$(installed cachelib)" '*/tests/*'
-# The last of Beaker's source releases that has tests. It is not the one that is installed.
+# The last source release of Beaker with tests. It is older than the installed one.
 fetch beaker_tests "Beaker==1.13.0 \
 --hash=sha256:e956cd8a35ad5de1b5212c7bff8fc01e2b3d34ab92466d24684c666abb8c9c30" '*/tests/*'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv if there is none, and installs into it what the arguments tell pip.
+# Makes .venv if there is none, and runs pip install in it with the given arguments.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -10,7 +10,7 @@ fail() {
 }
 
 if [ ! -x .venv/bin/pip ]; then
-    # The newest Python that is new enough; a system's python3 may be an old one.
+    # The first Python that is new enough; a system's python3 may be too old.
     found=
     for candidate in "$python" python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -26,4 +26,4 @@ if [ ! -x .venv/bin/pip ]; then
 fi
 echo "Installing into .venv: pip install $*"
 .venv/bin/pip install --quiet --disable-pip-version-check "$@" ||
-    fail "pip could not install what is needed; see above"
+    fail "pip could not install the packages; see above"

@@ -1,7 +1,7 @@
 """Configuration of gunicorn for ``make run``: an edited ``beakercache.py`` takes effect at once.
 
-gunicorn's own --reload watches every module, and shows the traceback of one that is half written
-to whoever asks for a page. Here the workers go on with what they have until the file can be used.
+gunicorn's own --reload watches every module, and shows visitors the traceback of a half-written
+one. Here the workers keep the old configuration until the new file can be imported.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 WATCHED = Path(__file__).parent.parent / "beakercache.py"
 INTERVAL = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks of the file."""
 
 
 def when_ready(server: Any) -> None:
@@ -36,13 +36,13 @@ def _watch(server: Any) -> None:
             server.log.warning("%s has changed and takes effect", WATCHED.name)
             os.kill(server.pid, signal.SIGHUP)
         else:
-            (*_, said) = tried.stderr.strip().splitlines() or ["it cannot be imported"]
-            server.log.warning("%s has changed and is not used yet: %s", WATCHED.name, said)
+            (*_, error) = tried.stderr.strip().splitlines() or ["it cannot be imported"]
+            server.log.warning("%s has changed and is not used yet: %s", WATCHED.name, error)
 
 
 def _version() -> object:
     try:
         found = WATCHED.stat()
     except FileNotFoundError:
-        return None  # an editor replaces it
+        return None  # an editor is replacing it
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -15,7 +15,7 @@ THREADS = 8
 def main() -> None:
     port = port_of(sys.argv[1:])
     os.chdir(ROOT)
-    # The database, sessions and the secret key are for nobody else on this machine.
+    # Other users of this machine must not read the database, the sessions and the secret key.
     os.umask(0o077)
     if (ROOT / "var").is_dir():
         (ROOT / "var").chmod(0o700)
@@ -30,8 +30,8 @@ def main() -> None:
             *("--bind", f"{HOST}:{port}"),
             *("--workers", str(max(2, os.cpu_count() or 2))),
             *("--worker-class", "project.gathering.GatheringWorker", "--threads", str(THREADS)),
-            *("--graceful-timeout", "10"),  # seconds; a process that is starting needs some
-            # As a rule, whoever is on this machine may say where the site is mounted.
+            *("--graceful-timeout", "10"),  # seconds; a starting process needs a few
+            # By default, gunicorn believes SCRIPT_NAME headers of any client on this machine.
             *("--forwarder-headers", ""),
             "--no-control-socket",
             *("--config", "scripts/reloading.py"),
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def port_of(arguments: list[str]) -> int:
-    """Return the port, having seen that it is free."""
+    """Return the port. Ends the program if it is not free."""
     text = arguments[0] if arguments else "8000"
     if not text.isdecimal() or not 0 < int(text) < 65536:
         stop(f"PORT={text} is not the number of a port; such as: make run PORT=8001")

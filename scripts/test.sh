@@ -1,7 +1,7 @@
 #!/bin/sh
-# Lint, types, the documentation, then the tests: on SQLite and the newest Django that this Python
-# takes; and those of the database on MariaDB and the oldest Django, too. "all" as the argument adds
-# the slow tests.
+# Checks style, types and documentation, then runs the tests on SQLite and the newest Django that
+# this Python supports. The database's tests also run on MariaDB and the oldest Django. The argument
+# "all" adds the slow tests.
 set -eu
 cd "$(dirname "$0")/.."
 scripts/lint.sh

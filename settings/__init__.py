@@ -1,1 +1,1 @@
-"""Settings, by where the project runs: development, production, test."""
+"""The settings for development, production and tests."""

@@ -1,4 +1,4 @@
-"""What holds wherever the project runs. What differs comes from the environment."""
+"""The settings that development, production and tests share. The environment changes some."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from settings.databases import database
 
 BASE_DIR = Path(__file__).parent.parent
 VAR = BASE_DIR / "var"
-VAR.mkdir(0o770, exist_ok=True)  # others have no business there; the umask says who has
+VAR.mkdir(0o770, exist_ok=True)  # not for other users; the umask may also exclude the group
 
 DEBUG = os.environ.get("DEBUG", "").strip().lower() in {"1", "true", "yes", "on"}
 
@@ -15,7 +15,7 @@ INSTALLED_APPS = [
     "tasks",
     "beaker_regions.django",
     "beaker_regions.django.outbox",
-    "beaker_regions.django.staff",  # before the admin, whose header it links from
+    "beaker_regions.django.staff",  # before the admin, to put a link into its header
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -68,12 +68,12 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# Rows of the database, kept in a region.
+# Rows of the database, cached in a region.
 SESSION_ENGINE = "beaker_regions.django.sessions"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "tasks:list"
 
-# What pages may load, and where from: this site alone, and nothing that stands in the page itself.
+# Pages load only from this site, and have no inline scripts or styles.
 SECURE_CSP = {
     "default-src": ["'none'"],
     "script-src": ["'self'"],
@@ -86,14 +86,14 @@ SECURE_CSP = {
     "base-uri": ["'none'"],
     "frame-ancestors": ["'none'"],
 }
-# What no page, nor what it loads, ever asks a browser for.
+# Browser features that no page of the site uses.
 PERMISSIONS_POLICY = ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
 # Scripts take the token from the forms.
 CSRF_COOKIE_HTTPONLY = True
-# Of one request. Forms are small, and nobody uploads: a file would be written to disk as it comes.
+# Limits of one request. Forms are small. There are no uploads, which would be written to disk.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # bytes
 DATA_UPLOAD_MAX_NUMBER_FILES = 0
-# Whether a web server in front adds the address of who asks to X-Forwarded-For, as its last.
+# Whether a web server in front adds the client's address at the end of X-Forwarded-For.
 BEHIND_PROXY = False
 
 LANGUAGE_CODE = "en"
@@ -104,16 +104,16 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or VAR / "static")
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise wants it before anything is collected
 STORAGES = {
-    # Names that carry a hash of their content, so that browsers may keep the files for good.
+    # Names contain a hash of the content, so that browsers may keep the files forever.
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
-"""What Prometheus sends to read /metrics, as a bearer token. Empty: only the staff may."""
+"""The bearer token with which Prometheus reads /metrics. Empty: only the staff can."""
 
 X_ACCEL_REDIRECT = os.environ.get("X_ACCEL_REDIRECT", "")
-"""The location, such as /protected/, at which nginx has the folder of the files region for itself
-(``internal``), and sends what is in it. Empty: this server sends it."""
+"""The ``internal`` location of nginx, such as /protected/, from which it sends files of the files
+region. Empty: this server sends them."""
 
 LOGGING = {
     "version": 1,

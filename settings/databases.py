@@ -1,4 +1,4 @@
-"""From DATABASE_URL to Django's options for that kind of database."""
+"""Makes Django's database settings from DATABASE_URL, with options for each kind of database."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "django.db.backends.sqlite3": {
-        # Readers and one writer at a time, none waiting for the other; a writer that has to wait
-        # takes its turn at the start of its transaction instead of failing in the middle.
+        # Readers and one writer do not wait for each other. A second writer waits at the start of
+        # its transaction, instead of failing in the middle.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,  # seconds
@@ -17,30 +17,30 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "charset": "utf8mb4",
         "init_command": "SET sql_mode='STRICT_TRANS_TABLES'",
         "connect_timeout": 5,  # seconds
-        # Seconds without a byte: longer than the 50 that a statement may wait for a lock there,
-        # and, with a connection's 5, not as long as web servers wait for an answer. A migration
-        # that takes longer has its own: DATABASE_URL=mysql://…?read_timeout=86400.
+        # Seconds without a byte. It is longer than the 50 s for which a statement may wait for a
+        # lock, and, with the connection's 5 s, shorter than a web server's wait for an answer. For
+        # a longer migration set DATABASE_URL=mysql://…?read_timeout=86400.
         "read_timeout": 52,
         "write_timeout": 52,
     },
     "django.db.backends.postgresql": {
         "connect_timeout": 5,  # seconds
-        # A host that is cut off is found out after 50 seconds, whether it owes an answer or the
-        # receipt of a question; a statement takes as long as it takes. (The client has no time
-        # limit for a server that hangs and whose host does not.)
+        # A lost host is noticed after 50 seconds, whether the client waits for an answer or for the
+        # receipt of a query. Statements have no time limit. (The client has no limit for a server
+        # that hangs while its host still answers.)
         "keepalives_idle": 20,  # seconds
         "keepalives_interval": 10,  # seconds
         "keepalives_count": 3,
         "tcp_user_timeout": 50_000,  # milliseconds
     },
 }
-"""Kinds of database that the project runs on. What a URL says (``?read_timeout=5``) counts more."""
+"""The options by kind of database. Options of a URL (``?read_timeout=5``) replace them."""
 
 
 def database(url: str) -> dict[str, Any]:
     """Return Django's settings of the database at ``url``: ``sqlite:///path``, ``mysql://…`` or
-    ``postgres://…``. Raises ImproperlyConfigured for what has no meaning, and for a database that
-    no two connections would share.
+    ``postgres://…``. Raises ImproperlyConfigured for a URL that cannot be used, and for a database
+    in memory, which connections cannot share.
     """
     try:
         parsed: dict[str, Any] = dict(
@@ -69,19 +69,19 @@ def database(url: str) -> dict[str, Any]:
 
 def _check_file(url: str, parsed: dict[str, Any]) -> None:
     """Raise ImproperlyConfigured unless a URL of SQLite names a file, and nothing else."""
-    place = url.partition("://")[2].partition("?")[0]
-    if "@" in place:
+    path = url.partition("://")[2].partition("?")[0]
+    if "@" in path:
         raise ImproperlyConfigured(
             "DATABASE_URL of SQLite has no user, password or host: write sqlite:///"
             f"{parsed['NAME'].lstrip('/')}, or with four slashes for an absolute path"
         )
-    if ":memory:" in place or not place.strip("/"):
+    if ":memory:" in path or not path.strip("/"):
         raise ImproperlyConfigured(
-            "DATABASE_URL means a database in memory, of which each thread and process would have "
-            "one of its own; name a file: sqlite:///path/of/file"
+            "DATABASE_URL is a database in memory, and each thread and process would have its own; "
+            "name a file: sqlite:///path/of/file"
         )
-    if not place.startswith("/"):
+    if not path.startswith("/"):
         raise ImproperlyConfigured(
-            f"DATABASE_URL=sqlite://{place} names a host and no file; with three slashes it is a "
-            f"path, sqlite:///{place}, and with four an absolute one, sqlite:////srv/{place}"
+            f"DATABASE_URL=sqlite://{path} names a host and no file; with three slashes it is a "
+            f"path, sqlite:///{path}, and with four an absolute one, sqlite:////srv/{path}"
         )

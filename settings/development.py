@@ -1,4 +1,4 @@
-"""On one machine, with nothing to configure: what `make run` uses."""
+"""The settings of `make run`: one machine, nothing to configure."""
 
 import importlib.util
 import os
@@ -10,12 +10,12 @@ from settings.base import INSTALLED_APPS, MIDDLEWARE, VAR
 SECRET_KEY = secret_key(VAR / "secret_key")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
 
-# DEBUG=1 DEBUG_TOOLBAR=1 show django-debug-toolbar, where it is installed, with what a page did.
+# DEBUG=1 DEBUG_TOOLBAR=1 show django-debug-toolbar, if it is installed.
 if os.environ.get("DEBUG_TOOLBAR") == "1" and importlib.util.find_spec("debug_toolbar"):
     INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar"]
     MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *MIDDLEWARE]
     INTERNAL_IPS = ["127.0.0.1", "::1"]
-    # In the page itself: of several processes, each knows of its own requests alone.
+    # Panels are in the page itself, since each process knows only its own requests.
     DEBUG_TOOLBAR_CONFIG = {"RENDER_PANELS": True}
     DEBUG_TOOLBAR_PANELS = [
         "beaker_regions.django.toolbar.RegionsPanel",
@@ -31,5 +31,5 @@ if os.environ.get("DEBUG_TOOLBAR") == "1" and importlib.util.find_spec("debug_to
         ),
     ]
 
-# What a page's calls took, in a header that browsers show; where DEBUG is on.
+# With DEBUG, a header that browsers show has the duration of a page's calls.
 MIDDLEWARE = ["beaker_regions.django.tracing.ServerTiming", *MIDDLEWARE]

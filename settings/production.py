@@ -1,4 +1,4 @@
-"""Behind TLS, configured by the environment alone."""
+"""The settings of production: behind TLS, configured by the environment."""
 
 import os
 
@@ -8,7 +8,7 @@ from beaker_regions import other_secret_keys
 from settings.base import *
 
 REQUIRED = {
-    "SECRET_KEY": "a long random text that only the servers know",
+    "SECRET_KEY": "a long random text that only the servers have",
     "ALLOWED_HOSTS": "the site's host names, separated by commas",
     "DATABASE_URL": "such as mysql://user:password@host:3306/tasks",
 }
@@ -25,7 +25,7 @@ ALLOWED_HOSTS = os.environ["ALLOWED_HOSTS"].split(",")
 
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
-# With this prefix browsers take them from this very host and over TLS only, not from a neighbour.
+# With this prefix browsers accept cookies only from this host and over TLS, not from a subdomain.
 SESSION_COOKIE_NAME = "__Host-sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken"
 MESSAGE_STORAGE = "project.messages.HostMessages"
@@ -33,7 +33,7 @@ SECURE_SSL_REDIRECT = True
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
-# The web server in front ends TLS and must set these headers itself, whatever the client sent:
+# The web server in front ends TLS. It must set these headers, whatever the client sent:
 # X-Forwarded-Proto to the scheme, and X-Forwarded-For so that it ends with the client's address.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 BEHIND_PROXY = True

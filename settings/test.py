@@ -1,4 +1,4 @@
-"""Under pytest: as in development, with static files straight from the applications."""
+"""The settings of tests: those of development, with static files read from the applications."""
 
 from settings.base import DATABASES, STORAGES
 from settings.development import *
@@ -12,8 +12,8 @@ STORAGES = {
     **STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-# A file on SQLite too, as in use: one in memory has other locks, and no log to write ahead.
+# On SQLite a file too, as in use: a database in memory has other locks and no write-ahead log.
 DATABASES["default"]["TEST"] = {
     "NAME": f"{DATABASES['default']['NAME']}_test",
-    "CHARSET": "utf8mb4",  # of MySQL; others have one that takes all of Unicode anyway
+    "CHARSET": "utf8mb4",  # for MySQL; the others store all of Unicode anyway
 }
