@@ -68,7 +68,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# Rows of the database, cached in a region.
+# Rows of the database, stored in a region for reading.
 SESSION_ENGINE = "beaker_regions.django.sessions"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "tasks:list"

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from project.gathering import BODY, Arriving
+from project.gathering import BODY, IncomingRequest
 from settings import base
 from tests.serving import Serving
 
@@ -242,10 +242,10 @@ def test_a_request_is_whole_when_its_last_byte_has_come(
 ) -> None:
     header, body = request_
     sent = b"POST / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n" + body
-    arriving, position = Arriving(), 0
+    incoming, position = IncomingRequest(), 0
     while position < len(sent):
-        assert not arriving.is_whole()
+        assert not incoming.is_whole()
         step = steps[position % len(steps)]
-        arriving.data += sent[position : position + step]
+        incoming.data += sent[position : position + step]
         position += step
-    assert arriving.is_whole()
+    assert incoming.is_whole()
