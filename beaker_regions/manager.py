@@ -113,6 +113,8 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         options = [check(name, given) for name, given in configured.items()]
         self.options: dict[str, RegionOptions] = {each.name: each for each in options}
         self._regions = {each.name: open_region(each) for each in options}
+        for region in self._regions.values():
+            region.siblings = self._regions
         self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
         """Every decorated function, by name."""
         # Beaker's own API, such as its cache_region(), then also uses this library's stores.

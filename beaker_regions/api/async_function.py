@@ -9,14 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from beaker_regions.api.function import Cached, arguments
-from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import ReadContent, in_thread, run_async
 from beaker_regions.entries.content import is_content
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from beaker_regions.entries.entry import Entry, Lookup
 
@@ -104,10 +103,9 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
     def _look_up(self, entries: list[Entry]) -> list[tuple[Lookup | None, Any]]:
         """Look up entries. Returns each lookup, and its value or MISSING."""
-        region = self.region
         return [
-            (lookup, region.value_if_fresh(entry, lookup, self._policy))
-            for entry, lookup in zip(entries, region.look_many(entries), strict=True)
+            (lookup, self._value_if_fresh(entry, lookup, self._policy))
+            for entry, lookup in zip(entries, self._look_many(entries), strict=True)
         ]
 
     async def _value(
@@ -119,9 +117,8 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         kwargs: dict[str, Any],
     ) -> R:
         if value is MISSING:
-            load = functools.partial(self._function, *call, **kwargs)
-            flow = loading.load(self.region, entry, lookup, self._policy)
-            return await run_async(flow, load)  # type: ignore[no-any-return]
+            flow = self._load_flow(entry, lookup)
+            return await run_async(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
         return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
 
     async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -138,12 +135,16 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             Exception: Whatever the function raises.
         """
         call = self._prefix + args
-        load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return await self._unstored(await load())  # type: ignore[no-any-return]
-        flow = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
+            return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
+        flow = self._refresh_flow(self._entry(call, kwargs))
         with tracing.call(self.region.name, self.name, 0):
-            return await run_async(flow, load)  # type: ignore[no-any-return]
+            return await run_async(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
+
+    def _load(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Awaitable[Any]]:
+        """Return the function with its arguments, as a load runs it."""
+        load = functools.partial(self._function, *call, **kwargs)
+        return load if self._dependents is None else self._dependents.async_dependent(load)
 
     async def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored value, and never load.

@@ -19,6 +19,7 @@ from typing import (
 
 from beaker_regions.api.naming import is_same, name_of, replaces
 from beaker_regions.engine import loading
+from beaker_regions.engine.dependencies import QueryDependents
 from beaker_regions.engine.drivers import run
 from beaker_regions.engine.invalidation import refuse_django
 from beaker_regions.entries.entry import (
@@ -29,6 +30,7 @@ from beaker_regions.entries.entry import (
     region_scope,
 )
 from beaker_regions.entries.families import clear_at_change
+from beaker_regions.entries.freshness import QUERIES
 from beaker_regions.entries.keys import Binder, encode, encode_apart
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from beaker_regions.api.function_options import FunctionOptions
+    from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.freshness import Policy
@@ -97,6 +100,13 @@ class Cached(Generic[P]):
         self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
         self._key = options.key
         self._policy = options.policy(name, default)
+        self._dependents = (
+            QueryDependents(region, self._policy) if self._policy.depends_on == QUERIES else None
+        )
+        # Bound here, so that a hit takes no more calls than the region's own.
+        self._look = (self._dependents or region).look
+        self._look_many = (self._dependents or region).look_many
+        self._value_if_fresh = (self._dependents or region).value_if_fresh
         self.warm = options.checked_warm(name)
         """A function that returns the calls to load in advance; None: warm= was not given."""
         # A function with a changed signature is another function: its arguments mean another thing.
@@ -233,7 +243,17 @@ class Cached(Generic[P]):
         if not self.region.enabled:
             return MISSING
         entry = self._entry(self._prefix + args, kwargs)
-        return self.region.value_if_fresh(entry, self.region.look(entry), self._policy)
+        return self._value_if_fresh(entry, self._look(entry), self._policy)
+
+    def _load_flow(self, entry: Entry, lookup: Lookup | None) -> LoadFlow:
+        if self._dependents is not None:
+            return self._dependents.load(entry, lookup)
+        return loading.load(self.region, entry, lookup, self._policy)
+
+    def _refresh_flow(self, entry: Entry) -> LoadFlow:
+        if self._dependents is not None:
+            return self._dependents.refresh(entry)
+        return loading.refresh(self.region, entry, self._policy)
 
     def __reduce__(self) -> Any:
         """Pickle and copy as functions are: by name, a method by its object and its name."""
@@ -273,10 +293,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if not tracing.watchers:  # without the cost of a block: this is every hit
             entry = self._entry(call, kwargs)
-            return self._value(entry, region.look(entry), call, kwargs)
+            return self._value(entry, self._look(entry), call, kwargs)
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
-            return self._value(entry, region.look(entry), call, kwargs)
+            return self._value(entry, self._look(entry), call, kwargs)
 
     def many(self, calls: Iterable[Any]) -> list[R]:
         """Return the values of many calls, in their order.
@@ -307,7 +327,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return [
                 self._value(entry, lookup, call, {})
                 for entry, lookup, call in zip(
-                    entries, region.look_many(entries), given, strict=True
+                    entries, self._look_many(entries), given, strict=True
                 )
             ]
 
@@ -334,8 +354,8 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return self(*args, **kwargs), []
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
-            lookup, *seen = region.look_many([entry, *others])
-            value = region.value_if_fresh(entry, lookup, self._policy)
+            lookup, *seen = self._look_many([entry, *others])
+            value = self._value_if_fresh(entry, lookup, self._policy)
             if value is MISSING:
                 return self._value(entry, lookup, call, kwargs), []
             return self._hit(entry, lookup, value), seen
@@ -347,12 +367,15 @@ class CachedFunction(Cached[P], Generic[P, R]):
         call: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> R:
-        region = self.region
-        value = region.value_if_fresh(entry, lookup, self._policy)
+        value = self._value_if_fresh(entry, lookup, self._policy)
         if value is MISSING:
-            load = functools.partial(self._function, *call, **kwargs)
-            return run(loading.load(region, entry, lookup, self._policy), load)  # type: ignore[no-any-return]
+            return run(self._load_flow(entry, lookup), self._load(call, kwargs))  # type: ignore[no-any-return]
         return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
+
+    def _load(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+        """Return the function with its arguments, as a load runs it."""
+        load = functools.partial(self._function, *call, **kwargs)
+        return load if self._dependents is None else self._dependents.dependent(load)
 
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function, store its value and return it (write-through).
@@ -372,12 +395,11 @@ class CachedFunction(Cached[P], Generic[P, R]):
             tasks_of.refresh(1)
         """
         call = self._prefix + args
-        load = functools.partial(self._function, *call, **kwargs)
         if not self.region.enabled:
-            return self.region.store.pass_through(load())  # type: ignore[no-any-return]
-        flow = loading.refresh(self.region, self._entry(call, kwargs), self._policy)
+            return self.region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
+        flow = self._refresh_flow(self._entry(call, kwargs))
         with tracing.call(self.region.name, self.name, 0):
-            return run(flow, load)  # type: ignore[no-any-return]
+            return run(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored value, and never load.

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from beaker_regions.config.options import eagerness, lifetime, seconds
-from beaker_regions.entries.freshness import Policy, dependence
+from beaker_regions.entries.freshness import DEPENDS_ON, QUERIES, Policy, dependence
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError
 
@@ -41,13 +41,14 @@ class FunctionOptions:
     """Returns the calls to load in advance, in the form that `many` takes; a call of a method has
     its object first (`beaker_regions.api.warming`)."""
     depends_on: str = "tags"
-    """What ends the life of a value: "tags", or "expiry" alone."""
+    """What ends the life of a value besides its expiry: "tags"; "queries", so what was read while
+    it was loaded, and its tags; or nothing, "expiry"."""
 
     def policy(self, name: str, default: Policy) -> Policy:
         """Return the times of the function ``name``; ``default`` has those of its region."""
         expire = _checked(name, "expire", lifetime, self.expire, default.expire)
         try:
-            depends_on = dependence(self.depends_on, expire)
+            depends_on = dependence(self.depends_on, expire, (*DEPENDS_ON, QUERIES))
         except ValueError as error:
             raise ConfigurationError(
                 f"{name}: depends_on = {self.depends_on!r}: {error}"

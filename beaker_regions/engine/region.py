@@ -31,6 +31,7 @@ from weakref import WeakSet
 from beaker_regions.engine import invalidation
 from beaker_regions.engine.bypass import block, is_bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
+from beaker_regions.engine.reads import current_reads
 from beaker_regions.engine.store import GoneError, NoCounters
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
@@ -41,7 +42,7 @@ from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry.recorder import Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from beaker_regions.config.options import RegionOptions
@@ -87,6 +88,8 @@ class Region:
         self.metrics = options.data_dir and options.data_dir / METRICS
         """Where all processes share their counts (`beaker_regions.reports.metrics`); None: they do
         not share them."""
+        self.siblings: Mapping[str, Region] = {self.name: self}
+        """The regions of its manager, by name."""
         self.stats = Stats(options.name, self.metrics)
         self.not_stored = ExpiringSet()
         """Entries whose value was loaded here and not stored: unwanted, too large, or refused."""
@@ -127,6 +130,9 @@ class Region:
             return None
         if block.get() is not None and self._is_bypassed(entry):
             return None
+        noted = current_reads()
+        if noted is not None:
+            noted.note_entry(self, entry)
         return self.read(entry, self.store.read)
 
     def look_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
@@ -141,6 +147,10 @@ class Region:
             wanted = [entry for entry in entries if not self._is_pending(entry, pending)]
         if block.get() is not None:
             wanted = [entry for entry in wanted if not self._is_bypassed(entry)]
+        noted = current_reads()
+        if noted is not None:
+            for entry in wanted:
+                noted.note_entry(self, entry)
         lookups: dict[Entry, Lookup | None] = {}
         for entry, found in zip(wanted, self.store.read_many(wanted), strict=True):
             if isinstance(found, StoreUnavailableError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.entries.records import ADDRESS_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from beaker_regions.entries.records import Record
 
 
@@ -71,6 +74,8 @@ class Lookup(NamedTuple):
     """The current generations, in the order of the entry's scopes; None for a missing one."""
     refused: bool = False
     """Whether the stored bytes were not a record of this application."""
+    tables: Mapping[str, bytes | None] = MappingProxyType({})
+    """The current generations of other scopes (`beaker_regions.engine.dependencies`)."""
 
     @property
     def is_current(self) -> bool:

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 DEPENDS_ON = ("tags", "expiry")
 """What ends the life of a value: its tags and its expiry, or its expiry alone; the value may then
 be older than the rows that it was made of."""
+QUERIES = "queries"
+"""For functions alone: what was read while the value was loaded, its tags, and its expiry."""
 
 
-def dependence(value: object, expire: float) -> str:
-    """Return the value of an option ``depends_on``. Raises ValueError."""
-    if not isinstance(value, str) or value not in DEPENDS_ON:
-        raise ValueError(f"write {' or '.join(map(repr, DEPENDS_ON))}")
+def dependence(value: object, expire: float, among: tuple[str, ...] = DEPENDS_ON) -> str:
+    """Return the value of an option ``depends_on``, one of ``among``. Raises ValueError."""
+    if not isinstance(value, str) or value not in among:
+        raise ValueError(f"write {' or '.join(map(repr, among))}")
     if value == "expiry" and math.isinf(expire):
         raise ValueError("such values never expire; give a number of seconds as expire=")
     return value
@@ -46,7 +48,7 @@ class Policy:
     store_if: Callable[[Any], bool] | None = None
     """Whether a loaded value is worth storing."""
     depends_on: str = "tags"
-    """One of `DEPENDS_ON`."""
+    """One of `DEPENDS_ON`, or `QUERIES`."""
 
     @property
     def max_age(self) -> float:

@@ -10,34 +10,25 @@ an invalidation changes a fragment's generations, and the old ones never come ba
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from beaker_regions.django.manager import has_region, region_named
 from beaker_regions.engine import invalidation, loading
+from beaker_regions.engine.dependencies import current
+from beaker_regions.engine.reads import Dependency
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
-
-
-class Dependency(NamedTuple):
-    """A fragment that another entry contains."""
-
-    region: str
-    entry: Entry
-    generations: tuple[bytes | None, ...]
-    """The generations when the fragment was read, or before it was rendered."""
-    until: float
-    """When the fragment expires, in seconds since the epoch."""
 
 
 class Recorder:
@@ -98,11 +89,11 @@ def check(
         for entry, lookup in zip(entries, lookups, strict=True)
     ]
     wanted = {each for value in values if value is not MISSING for each in value.dependencies}
-    current = _current(wanted) if wanted else wanted
+    valid = current(wanted, region.siblings) if wanted else wanted
     return [
         Found(
             lookup,
-            value if value is not MISSING and current.issuperset(value.dependencies) else MISSING,
+            value if value is not MISSING and valid.issuperset(value.dependencies) else MISSING,
         )
         for lookup, value in zip(lookups, values, strict=True)
     ]
@@ -115,12 +106,14 @@ def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> LoadFlo
         if lookup is not None and lookup.record is not None:
             region.stats.of(entry.function).hit(entry, lookup, lookup.record, found.value)
         return found.value
-    return (yield from loading.load(region, entry, lookup, policy, _is_current))
+    holds = functools.partial(_is_current, region)
+    return (yield from loading.load(region, entry, lookup, policy, holds))
 
 
-def _is_current(value: Any) -> bool:
+def _is_current(region: Region, value: Any) -> bool:
     """Whether no dependency of a value was invalidated or has expired."""
-    return not value.dependencies or _current(value.dependencies).issuperset(value.dependencies)
+    dependencies = value.dependencies
+    return not dependencies or current(dependencies, region.siblings).issuperset(dependencies)
 
 
 def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) -> Dependency | None:
@@ -139,19 +132,3 @@ def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) ->
     if None in generations:
         return None
     return Dependency(region.name, entry, generations, now + policy.expire)
-
-
-def _current(dependencies: Iterable[Dependency]) -> set[Dependency]:
-    """Return those of ``dependencies`` that have not expired and have the current generations."""
-    by_region: dict[str, list[Dependency]] = {}
-    now = time.time()
-    for each in dependencies:
-        if now < each.until and has_region(each.region):
-            by_region.setdefault(each.region, []).append(each)
-    current = set()
-    for name, some in by_region.items():
-        lookups = region_named(name).look_many([each.entry for each in some])
-        for each, lookup in zip(some, lookups, strict=True):
-            if lookup is not None and lookup.generations == each.generations:
-                current.add(each)
-    return current

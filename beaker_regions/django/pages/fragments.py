@@ -22,7 +22,6 @@ from django.utils.functional import SimpleLazyObject
 from beaker_regions.config.options import lifetime
 from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.dependencies import (
-    Dependency,
     current_recorder,
     dependency_on,
     fetch,
@@ -31,6 +30,7 @@ from beaker_regions.django.pages.dependencies import (
 )
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.engine.drivers import run
+from beaker_regions.engine.reads import Dependency
 from beaker_regions.entries import keys
 from beaker_regions.entries.entry import (
     Entry,

@@ -11,8 +11,8 @@ from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
-from beaker_regions.django.pages.dependencies import Dependency
 from beaker_regions.django.pages.placeholders import Filling, Pieces, join
+from beaker_regions.engine.reads import Dependency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,0 +1,145 @@
+"""What a load reads, noted with the generations from before each read.
+
+A function with ``depends_on="queries"`` depends on the tables that its queries read, and on the
+cached functions that it calls (`beaker_regions.engine.dependencies`). This module notes them while
+the function runs. This library knows no database: an integration, such as `beaker_regions.django`,
+calls `note_queries`, and then `Reads.note_tags` before each query of `current_reads`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from beaker_regions.engine import invalidation
+from beaker_regions.entries.entry import Entry, address_of, tag_scope
+from beaker_regions.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from beaker_regions.engine.region import Region
+    from beaker_regions.entries.entry import Lookup
+
+are_queries_noted = False
+"""Whether an integration notes the queries of this process."""
+
+
+def note_queries() -> None:
+    """Say that each query of this process is noted in `current_reads` before it runs."""
+    global are_queries_noted
+    are_queries_noted = True
+
+
+class Dependency(NamedTuple):
+    """Scopes that a value depends on: those of another entry, or of tables."""
+
+    region: str
+    entry: Entry
+    generations: tuple[bytes | None, ...]
+    """The generations from before the other value was read or made, in the order of the scopes."""
+    until: float = math.inf
+    """When the other value expires, in seconds since the epoch."""
+
+
+_TABLES = address_of(b"the tables that a value was made of")
+"""The address of an entry that is never stored: only the generations of its scopes are read."""
+
+
+def tables_entry(own: Entry, scopes: Iterable[str]) -> Entry:
+    """Return an entry that is never stored. The generations of its ``scopes`` are those that the
+    servers of ``own`` have."""
+    return Entry(own.function, _TABLES, (own.scopes[0], *scopes))
+
+
+def tables_of(entry: Entry) -> tuple[str, ...]:
+    """Return the scopes of a `tables_entry`; none for another entry."""
+    return entry.scopes[1:] if entry.address == _TABLES else ()
+
+
+def generations_of(tables: Entry, lookup: Lookup) -> dict[str, bytes | None]:
+    """Return the generations of the scopes of a `tables_entry`."""
+    return dict(zip(tables.scopes[1:], lookup.generations[1:], strict=True))
+
+
+class Reads:
+    """What one load of an entry has read."""
+
+    def __init__(self, region: Region, entry: Entry) -> None:
+        self._region = region
+        self._own = entry
+        self._noted: set[str] = set()
+        """The scopes of tables, and the own scopes of entries."""
+        self._dependencies: dict[Dependency, None] = {}
+        self._is_known = not invalidation.transactions.active()
+        self._is_over = False
+
+    def note_tags(self, tags: Iterable[str]) -> None:
+        """Note the tags of rows, before a query reads them. Raises ConfigurationError if the load
+        is over: then a value, such as a query set, reads the rows while it is stored."""
+        if self._is_over:
+            raise ConfigurationError(
+                f'{self._own.function}: depends_on="queries": the returned value asks the database '
+                f"when it is stored: return rows, such as list(...) of a query set"
+            )
+        new = [scope for scope in map(tag_scope, tags) if scope not in self._noted]
+        if new:
+            self._noted.update(new)
+            self._note(self._region, tables_entry(self._own, new))
+
+    def note_entry(self, region: Region, entry: Entry) -> None:
+        """Note another entry, before it is looked up."""
+        if not self._is_over and entry.address != _TABLES and entry.scopes[0] not in self._noted:
+            self._noted.add(entry.scopes[0])
+            self._note(region, entry)
+
+    def note(self, dependencies: Iterable[Dependency] | None) -> None:
+        """Note what another value depends on; None: that is unknown."""
+        if dependencies is None:
+            self.give_up()
+        else:
+            self._dependencies |= dict.fromkeys(dependencies)
+
+    def give_up(self) -> None:
+        """Note a read that no generation covers: the value must not be stored."""
+        self._is_known = False
+
+    def end(self) -> tuple[Dependency, ...] | None:
+        """End the load. Returns what its value depends on; None: that is unknown."""
+        self._is_over = True
+        return tuple(self._dependencies) if self._is_known else None
+
+    def _note(self, region: Region, entry: Entry) -> None:
+        if not self._is_known:
+            return
+        if self._region.siblings.get(region.name) is not region:
+            self.give_up()  # it is of another manager
+            return
+        try:
+            generations = region.store.read_for_load(entry).generations
+        except StoreUnavailableError:
+            generations = (None,)
+        if None in generations:
+            self.give_up()
+        else:
+            self._dependencies[Dependency(region.name, entry, generations)] = None
+
+
+_reads: ContextVar[Reads | None] = ContextVar("_reads", default=None)
+current_reads = _reads.get
+"""Returns what the innermost load of the running code has read; None: nothing has to be noted."""
+
+
+@contextmanager
+def noting(reads: Reads) -> Iterator[None]:
+    """Let `current_reads` be these within the block."""
+    token = _reads.set(reads)
+    try:
+        yield
+    finally:
+        # The rest of a load whose coroutine was closed runs in another context.
+        with contextlib.suppress(ValueError):
+            _reads.reset(token)
