@@ -18,6 +18,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from beaker_regions.api.function import Cached
 from beaker_regions.django.checks import TAG, check_regions, check_sessions
 from beaker_regions.django.models.declarations import registry
+from beaker_regions.django.models.noting import note_queries
 from beaker_regions.django.models.writes import watch_models
 from beaker_regions.django.pages.fingerprint import forget_fingerprint
 from beaker_regions.django.sessions import forget_changed_rows
@@ -25,6 +26,7 @@ from beaker_regions.django.test_cases import empty_regions_for_each_test
 from beaker_regions.django.tracing import watch_calls
 from beaker_regions.django.transactions import DatabaseTransactions
 from beaker_regions.engine import invalidation
+from beaker_regions.engine.reads import set_query_noter
 from beaker_regions.entries import keys
 
 
@@ -77,6 +79,7 @@ class RegionsConfig(AppConfig):
         teach_keys()
         registry.on_change = watch_models
         registry.check()
+        set_query_noter(note_queries)
         # Migrations refer to a default, or to choices, by name, as to any function.
         Serializer.register(Cached, FunctionTypeSerializer)
         if not isinstance(

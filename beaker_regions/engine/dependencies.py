@@ -71,6 +71,7 @@ class QueryDependents:
             return made.dependencies is not None and (wanted is None or wanted(made.value))
 
         self._policy = replace(policy, store_if=is_storable)
+        reads.want_queries()
 
     # -- stored values ---------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class QueryDependents:
         return _handed_out(made)
 
     def _begun(self, entry: Entry) -> Reads:
-        if not reads.are_queries_noted:
+        if not reads.are_queries_noted():
             raise ConfigurationError(
                 f'{entry.function}: depends_on="queries": nothing here notes the queries of a '
                 f'database: add "beaker_regions.django" to INSTALLED_APPS, or name tags='

@@ -3,7 +3,7 @@
 A function with ``depends_on="queries"`` depends on the tables that its queries read, and on the
 cached functions that it calls (`beaker_regions.engine.dependencies`). This module notes them while
 the function runs. This library knows no database: an integration, such as `beaker_regions.django`,
-calls `note_queries`, and then `Reads.note_tags` before each query of `current_reads`.
+calls `set_query_noter`, and then `Reads.note_tags` before each query of `current_reads`.
 """
 
 from __future__ import annotations
@@ -19,19 +19,34 @@ from beaker_regions.entries.entry import Entry, address_of, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Lookup
 
-are_queries_noted = False
-"""Whether an integration notes the queries of this process."""
+_note_queries: Callable[[], None] | None = None
+_are_queries_wanted = False
 
 
-def note_queries() -> None:
-    """Say that each query of this process is noted in `current_reads` before it runs."""
-    global are_queries_noted
-    are_queries_noted = True
+def set_query_noter(note_queries: Callable[[], None]) -> None:
+    """Set what lets every query of this process be noted in `current_reads` before it runs. It is
+    called once a function needs that."""
+    global _note_queries
+    _note_queries = note_queries
+    if _are_queries_wanted:
+        note_queries()
+
+
+def want_queries() -> None:
+    """Let queries be noted, as soon as an integration is there that can."""
+    global _are_queries_wanted
+    _are_queries_wanted = True
+    if _note_queries is not None:
+        _note_queries()
+
+
+def are_queries_noted() -> bool:
+    return _note_queries is not None
 
 
 class Dependency(NamedTuple):
@@ -71,6 +86,7 @@ class Reads:
     def __init__(self, region: Region, entry: Entry) -> None:
         self._region = region
         self._own = entry
+        self.function = entry.function
         self._noted: set[str] = set()
         """The scopes of tables, and the own scopes of entries."""
         self._dependencies: dict[Dependency, None] = {}
@@ -82,7 +98,7 @@ class Reads:
         is over: then a value, such as a query set, reads the rows while it is stored."""
         if self._is_over:
             raise ConfigurationError(
-                f'{self._own.function}: depends_on="queries": the returned value asks the database '
+                f'{self.function}: depends_on="queries": the returned value asks the database '
                 f"when it is stored: return rows, such as list(...) of a query set"
             )
         new = [scope for scope in map(tag_scope, tags) if scope not in self._noted]

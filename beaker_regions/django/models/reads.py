@@ -22,14 +22,17 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.apps import apps
-from django.conf import settings
 from django.db.backends.signals import connection_created
 
 from beaker_regions.django import coroutines
 from beaker_regions.django.models.call_site import application_line, current_task
 from beaker_regions.django.models.declarations import declaration_of
-from beaker_regions.django.models.sql_tables import table_name, tables_read
+from beaker_regions.django.models.tables import (
+    LIBRARY,
+    forget_models,
+    may_be_unwatched,
+    models_read,
+)
 from beaker_regions.engine import loading
 from beaker_regions.entries.entry import family_scope, tag_scope
 from beaker_regions.telemetry import tracing
@@ -38,17 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models import Model
 
     from beaker_regions.django.models.declarations import Declaration
+    from beaker_regions.django.models.tables import Models
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.freshness import Policy
-
-    Models = tuple[type[Model], ...]
-
-ACCEPTED = ("contenttypes.ContentType",)
-"""Models whose rows Django itself keeps in every process, and never reads again."""
 
 
 class Finding(NamedTuple):
@@ -110,7 +108,7 @@ class _Load:
         self.function = entry.function
         self.scopes = frozenset(entry.scopes)
         # The library's own functions invalidate by themselves.
-        self.may_be_old = policy.depends_on == "expiry" or self.function.startswith(_LIBRARY)
+        self.may_be_old = policy.depends_on == "expiry" or self.function.startswith(LIBRARY)
         self.is_made_of_parts = is_made_of_parts
         """Whether it is a page or a fragment, which depends on the fragments in it."""
         self.outer: _Load | None = outer
@@ -118,7 +116,6 @@ class _Load:
         self.task: asyncio.Task[Any] | None = current_task()
 
 
-_LIBRARY = "beaker_regions."
 _current: ContextVar[_Load | None] = ContextVar("_current", default=None)
 _check: Check | None = None
 _known: dict[str, tuple[bool, set[Models]]] = {}
@@ -147,7 +144,7 @@ def switch_off() -> None:
         with suppress(ValueError):
             connection.execute_wrappers.remove(_execute)
     _known.clear()
-    _models.cache_clear()
+    forget_models()
 
 
 def _install(connection: BaseDatabaseWrapper, **_: Any) -> None:
@@ -186,9 +183,11 @@ def _open_load() -> _Load | None:
 def _execute(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
     load = _open_load()
     if load is not None and isinstance(sql, str):
-        is_mysql = context["connection"].vendor == "mysql"
-        known = _models(apps.ready)
-        models = [known[name] for name in tables_read(sql, is_mysql=is_mysql) if name in known]
+        models = [
+            found
+            for found in models_read(sql, context).values()
+            if found and not found[0].__module__.startswith(LIBRARY)
+        ]
         if models:
             _note(load, models)
     return execute(sql, params, many, context)
@@ -228,9 +227,9 @@ def _judge(load: _Load, models: Models, task: asyncio.Task[Any] | None) -> None:
     if any(not load.scopes.isdisjoint(_scopes(each)) for each in declared):
         check.covered(load.region, load.function, table)
         return
-    labels = [model._meta.label for model in models]
-    if not declared and {*ACCEPTED, *getattr(settings, "REGIONS_UNWATCHED", ())} & {*labels}:
+    if not declared and may_be_unwatched(models):
         return
+    labels = [model._meta.label for model in models]
     if declared:
         tags = " or ".join(dict.fromkeys(tag for each in declared for tag in _tags(each)))
         kind, mend = "missing", f"add the tag {tags}"
@@ -259,14 +258,3 @@ def _tags(declaration: Declaration) -> Iterator[str]:
         except ValueError:  # a format for numbers
             yield f'"{template.family}{fields[0]}"'
     yield from (f'"{tag}"' for tag in declaration.fixed)
-
-
-@functools.lru_cache(maxsize=1)
-def _models(are_loaded: bool) -> dict[str, Models]:
-    """Return the models of every table, but not the library's own."""
-    found: dict[str, Models] = {}
-    for model in apps.get_models(include_auto_created=True) if are_loaded else ():
-        if not model._meta.proxy and not model.__module__.startswith(_LIBRARY):
-            name = table_name(model._meta.db_table)
-            found[name] = (*found.get(name, ()), model)
-    return found

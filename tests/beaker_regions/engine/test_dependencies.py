@@ -40,7 +40,7 @@ class Database:
 
 @pytest.fixture
 def database(cache: CacheManager, monkeypatch: pytest.MonkeyPatch) -> Database:
-    monkeypatch.setattr(reads, "are_queries_noted", True)
+    monkeypatch.setattr(reads, "_note_queries", lambda: None)
     return Database(cache)
 
 
@@ -237,7 +237,7 @@ def test_a_value_that_reads_rows_when_it_is_stored_is_not_stored(
 
 
 def test_content_is_refused(files_manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, "are_queries_noted", True)
+    monkeypatch.setattr(reads, "_note_queries", lambda: None)
     cache = files_manager()
 
     @dependent(cache)
@@ -251,7 +251,7 @@ def test_content_is_refused(files_manager: Any, monkeypatch: pytest.MonkeyPatch)
 def test_without_an_integration_nothing_is_called(
     cache: CacheManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "are_queries_noted", False)
+    monkeypatch.setattr(reads, "_note_queries", None)
 
     @dependent(cache)
     def rows() -> int:
