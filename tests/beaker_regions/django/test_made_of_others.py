@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.django import manager as known
-from beaker_regions.django.pages.dependencies import Dependency, check, fetch
 from beaker_regions.engine.drivers import run
+from beaker_regions.engine.reads import Dependency
 from beaker_regions.entries.freshness import Policy
 
 if TYPE_CHECKING:
