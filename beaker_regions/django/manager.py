@@ -59,11 +59,6 @@ def region_named(name: str) -> Region:
     return _manager[name]
 
 
-def has_region(name: str) -> bool:
-    """Whether the manager that Django uses has a region of this name."""
-    return _manager is not None and name in _manager.options
-
-
 def all_tagged() -> list[Region]:
     """Return the regions that an invalidation of tags concerns; none before `use_manager`."""
     return [] if _manager is None else [_manager[name] for name in _manager.options]

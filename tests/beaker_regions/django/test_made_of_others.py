@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.django import manager as known
+from beaker_regions.django.pages.dependencies import check, fetch
 from beaker_regions.engine.drivers import run
 from beaker_regions.engine.reads import Dependency
 from beaker_regions.entries.freshness import Policy
@@ -33,7 +33,7 @@ class Whole:
 
 @pytest.mark.parametrize("while_loading", [False, True])
 def test_one_caller_loads_it_after_an_invalidation_of_a_part(
-    cache: CacheManager, calls: Calls, monkeypatch: pytest.MonkeyPatch, while_loading: bool
+    cache: CacheManager, calls: Calls, while_loading: bool
 ) -> None:
     @cache.region("functions")
     def part() -> None:
@@ -43,7 +43,6 @@ def test_one_caller_loads_it_after_an_invalidation_of_a_part(
     def whole() -> None:
         pass
 
-    monkeypatch.setattr(known, "_manager", cache)
     region, entry, inner = cache["functions"], whole.entry(), part.entry()
 
     def load() -> Whole:
