@@ -12,16 +12,16 @@ import contextlib
 import math
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from beaker_regions.engine import invalidation
 from beaker_regions.entries.entry import Entry, address_of, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from beaker_regions.engine.region import Region
+    from beaker_regions.engine.store import Store
     from beaker_regions.entries.entry import Lookup
 
 _note_queries: Callable[[], None] | None = None
@@ -47,6 +47,14 @@ def want_queries() -> None:
 
 def are_queries_noted() -> bool:
     return _note_queries is not None
+
+
+class ReadRegion(Protocol):
+    """The part of a region that is needed to note its entries."""
+
+    name: str
+    store: Store
+    siblings: Mapping[str, Any]
 
 
 class Dependency(NamedTuple):
@@ -83,7 +91,7 @@ def generations_of(tables: Entry, lookup: Lookup) -> dict[str, bytes | None]:
 class Reads:
     """What one load of an entry has read."""
 
-    def __init__(self, region: Region, entry: Entry) -> None:
+    def __init__(self, region: ReadRegion, entry: Entry) -> None:
         self._region = region
         self._own = entry
         self.function = entry.function
@@ -106,7 +114,7 @@ class Reads:
             self._noted.update(new)
             self._note(self._region, tables_entry(self._own, new))
 
-    def note_entry(self, region: Region, entry: Entry) -> None:
+    def note_entry(self, region: ReadRegion, entry: Entry) -> None:
         """Note another entry, before it is looked up."""
         if not self._is_over and entry.address != _TABLES and entry.scopes[0] not in self._noted:
             self._noted.add(entry.scopes[0])
@@ -128,7 +136,7 @@ class Reads:
         self._is_over = True
         return tuple(self._dependencies) if self._is_known else None
 
-    def _note(self, region: Region, entry: Entry) -> None:
+    def _note(self, region: ReadRegion, entry: Entry) -> None:
         if not self._is_known:
             return
         if self._region.siblings.get(region.name) is not region:
