@@ -194,7 +194,7 @@ class PersistentQueue(PendingInvalidations):
             _remove(files)
             try:
                 os.rmdir(self._path)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -205,12 +205,15 @@ class PersistentQueue(PendingInvalidations):
 
     def _claimed(self) -> list[str]:
         """Return the files that no process adds to any more."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.rename(f"{self._path}/{_OPEN}", f"{self._path}/{os.urandom(8).hex()}")
         try:
             return [f"{self._path}/{name}" for name in os.listdir(self._path) if name != _OPEN]
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            # A file in place of the folder: no scope can be added until it is removed.
+            return [self._path]
 
     def _read(self, files: Iterable[str]) -> set[str]:
         """Return the scopes in ``files``. A damaged part is replaced by the scopes that cover

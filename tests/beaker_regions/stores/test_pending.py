@@ -172,6 +172,27 @@ def test_without_a_folder_the_process_itself_remembers(tmp_path: Path, server: S
     assert server.invalidated == [A]
 
 
+@pytest.mark.parametrize("content", [b"", B.encode(), b"damaged"])
+def test_a_file_in_place_of_the_folder_is_applied_and_removed(
+    tmp_path: Path, server: Server, content: bytes
+) -> None:
+    path = tmp_path / "server"
+    path.write_bytes(content)
+    queue = PersistentQueue(path)
+    queue.cover(REGION)
+    queue.keep([A])
+    server.up = False
+    with pytest.raises(StoreUnavailableError):
+        queue.apply(server.change)
+    server.up = True
+    queue.apply(server.change)
+    assert not path.exists()
+    assert server.invalidated == [A, *{b"": [], B.encode(): [B], b"damaged": [REGION]}[content]]
+    queue.keep([C])
+    PersistentQueue(path).apply(server.change)
+    assert server.invalidated[-1] == C, "the folder is used again"
+
+
 def test_a_server_does_not_count_as_failing_while_another_process_applies(
     memcached: Memcached, tmp_path: Path, calls: Calls
 ) -> None:
