@@ -111,6 +111,14 @@ class World:
         Seat(row=1, number=1).save()
         Seat(row=2, number=1).save()
 
+    def restart(self) -> None:
+        """Make the rows again, and let the functions read them."""
+        with transaction.atomic():
+            empty()
+            self.fill()
+        self.cache.invalidate_region("functions")
+        self.look()
+
     def look(self) -> int:
         """Call every function and return how many loaded."""
         before = self.loads
@@ -150,6 +158,13 @@ TABLES: list[type[Model]] = [
     Part,
     Seat,
 ]
+
+
+def empty() -> None:
+    """Delete the rows, unseen."""
+    with connection.cursor() as cursor:
+        for model in TABLES:
+            cursor.execute(f"DELETE FROM {model._meta.db_table}")
 
 
 @pytest.fixture
