@@ -55,12 +55,13 @@ class Pylibmc(Connection):
         self._not_found = pylibmc.NotFound
         self._not_understood = pylibmc.ClientError
         self._connected = object()
-        """Another object for each connection."""
+        """Another object for each connection, and after each answer that is incomplete."""
         self._kept = self._resent = False
         self._signs_in = username is not None
         self._timeout = timeout
-        # The library sends one command after the other; a server that wants a password speaks
-        # nothing else.
+        # For what the library cannot do: send to several servers before the first answers, and say
+        # when it has connected again, which makes the numbers of items worthless. A server that
+        # wants a password does not speak the text protocol.
         self._text = None if self._signs_in else PythonMemcached(server, timeout)
         self._server, self._client_class = server, Client
         self._options = {"binary": self._signs_in, "username": username, "password": password}
@@ -92,8 +93,12 @@ class Pylibmc(Connection):
 
     def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = self._client.get_multi(keys)
+        if len(found) < len(keys):
+            # The server may have failed: the library does not say so, and connects again.
+            self._connected = object()
+        if not found and self._text:
+            return self._text.get(keys)
         if not found:
-            # Of many keys the library says nothing when the server fails; of one it does.
             self._client.get(keys[0])
         return found
 
@@ -127,6 +132,8 @@ class Pylibmc(Connection):
             raise NotANumberError(key) from error
 
     def gets(self, key: str) -> Item | None:
+        if self._text:
+            return self._text.gets(key)
         # Bytes that live until it is done: of a text the library makes bytes of its own, which it
         # gives back before it sends them, and another thread writes over them.
         value, number = self._ask(self._gets, key.encode())
@@ -135,7 +142,9 @@ class Pylibmc(Connection):
     def _gets(self, key: bytes) -> tuple[bytes | None, int]:
         with self._numbered():
             found: tuple[bytes | None, int] = self._client.gets(key)
-            return found
+        if found[0] is None:
+            self._connected = object()
+        return found
 
     @contextlib.contextmanager
     def _numbered(self) -> Iterator[None]:
@@ -147,6 +156,8 @@ class Pylibmc(Connection):
             self._client.set_behaviors({"cas": 0})
 
     def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+        if self._text:
+            return self._text.cas(key, value, exptime, seen)
         if seen is None:
             stored = self._store(self._client.add, key, value, exptime)
         else:

@@ -91,7 +91,7 @@ class PythonMemcached(Connection):
             stored = self._is_stored(answer)
             return stored if stored is None else added(stored, self._sent > 1)
         number, connection = seen.token
-        if self._host.socket is not connection:
+        if self._host.socket is not connection or self._host.has_ended():
             return False
         request = _storing(b"cas", key, value, exptime, number)
         return self._is_stored(self._ask(request, self._line, resend=False))

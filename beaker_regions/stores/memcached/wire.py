@@ -5,6 +5,7 @@ system's.
 from __future__ import annotations
 
 import _socket
+import select
 import socket
 import struct
 
@@ -54,6 +55,18 @@ class Host(memcache._Host):  # type: ignore[misc]
     def connect_anew(self) -> None:
         """Connect; there is no connection."""
         self.socket, self.buffer = self._connected(), b""
+
+    def has_ended(self) -> bool:
+        """Return whether the server has closed the connection, or sends without a request. Closes
+        it then."""
+        if self.socket is None:
+            return True
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        ended = bool(poll.poll(0))
+        if ended:
+            self.close_socket()
+        return ended
 
     def _connected(self) -> _Socket:
         seconds = self.socket_timeout
