@@ -1,4 +1,4 @@
-"""When a file was made: what `os.stat` does not tell on Linux, and statx(2) does."""
+"""The time when a file was made: on Linux statx(2) returns it, and `os.stat` does not."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def made_at(descriptor: int) -> int:
     buffer = ctypes.create_string_buffer(_BUFFER_SIZE)
     if _statx is None or _statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer):
         return 0
-    (told,) = _MASK.unpack_from(buffer)
-    if not told & _STATX_BTIME:
+    (known,) = _MASK.unpack_from(buffer)
+    if not known & _STATX_BTIME:
         return 0
     seconds, nanoseconds = _BIRTH.unpack_from(buffer, _BIRTH_AT)
     return int(seconds) * 10**9 + int(nanoseconds)

@@ -1,20 +1,20 @@
-"""Files of several hosts: content in a folder of each, or in one that they share, and what decides
-whether it counts on memcached servers that all of them use.
+"""Files of several hosts: content in a folder of each host, or in a shared folder, and generations
+and leases on memcached servers that all hosts use.
 
 The folder is as in `beaker_regions.stores.files.store`, with a file ``identity`` in place of the
-table of generations, the counters and the locks: hosts would not see each other's, and over NFS a
-client trusts what it has read for seconds. The generations and leases are those of a
-`MemcachedStore`, so its invalidations, what it owes while a server is away, and its time-outs are
-this store's. A hit is one request to one server, and what a local file costs. A record that some
-host has stored, or that a file system shows late, carries the generations of its load, and counts
-if these are what the servers have now: it does not matter how it came here. A server that starts
-anew, or forgets generations, costs loads.
+table of generations, the counters and the locks: hosts would not see each other's, and an NFS
+client caches what it has read for seconds. Generations and leases are those of a `MemcachedStore`,
+so its invalidations, its pending invalidations and its time-outs apply here too. A hit costs one
+request to one server and one local file. A record has the generations of its load. It is current if
+the servers have the same generations now, so it does not matter which host stored it, or how late
+the file system shows it. A server that restarts, or evicts generations, costs loads.
 
-What is loaded is loaded once for a folder: the name of a lease has the folder's identity in it. So
-hosts with folders of their own each load for themselves, and those that share one wait for one
-another. Who is sent content renews its lease while that arrives.
+A value is loaded once for each folder: the name of a lease contains the folder's identity. So hosts
+with folders of their own each load for themselves, and hosts that share a folder wait for one
+another. A host that receives content renews its lease while the content arrives.
 
-What is small and exchanged (values, counters) is everybody's, and lies on the servers.
+Small values that are changed by compare-and-set (values, counters) are on the servers, for all
+hosts.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class ClusterFileStore(FileStore):
         return self._found(entry, self._servers.read(entry))
 
     def read_uncached(self, entry: Entry) -> Lookup:
-        # What the folder's client remembers, who waits finds out when its turn comes, in `begin`.
-        self._lately_read.forget(entry.address)
+        # A shared folder may show an older state: `read_for_load` reads the newest.
+        self._record_cache.forget(entry.address)
         return self.read(entry)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
@@ -83,14 +83,15 @@ class ClusterFileStore(FileStore):
 
     def read_for_load(self, entry: Entry) -> Lookup:
         there = self._servers.read_for_load(entry)
-        self._ask_anew(entry.address)
+        self._refresh_folder(entry.address)
         return self._found(entry, there)
 
     def _found(self, entry: Entry, there: Lookup) -> Lookup:
-        """Return what is here, or there if it was exchanged, beside the servers' generations."""
+        """Return the local record, or that of the servers for a value, with the servers'
+        generations."""
         here = self._reading(entry, there.generations)
         if there.record is not None and there.is_current:
-            # Both only where the region itself was on the servers before.
+            # Both exist only if the region itself was on the servers before.
             newer = here.record is not None and here.record.stored_at > there.record.stored_at
             return here if newer else there
         return here._replace(refused=True) if there.refused and here.record is None else here
@@ -105,12 +106,12 @@ class ClusterFileStore(FileStore):
         except StoreUnavailableError as error:
             return error
 
-    def _ask_anew(self, address: bytes) -> None:
-        """Let a shared folder be looked at as it is now; else who has waited would load again. A
-        client of NFS remembers for up to a minute what there was, and was not, but asks its server
-        when a folder is opened (nfs(5), "Close-to-open cache consistency"); one of GlusterFS for a
-        second, or for as long as it is told to, but lists what there is."""
-        self._lately_read.forget(address)
+    def _refresh_folder(self, address: bytes) -> None:
+        """Refresh the client's view of a shared folder, or a caller that has waited would load
+        again. An NFS client caches for up to a minute which files exist, but asks its server when a
+        folder is opened (nfs(5), "Close-to-open cache consistency"). A GlusterFS client caches for
+        a second, or as long as it is configured to, but a listing is always current."""
+        self._record_cache.forget(address)
         _listed(os.path.dirname(self._entry_path(address)), durable=self._durable)
 
     def _record(self, address: bytes) -> Record | None:
@@ -119,7 +120,7 @@ class ClusterFileStore(FileStore):
                 return super()._record(address)
         except FileNotFoundError:
             # While it was open here, another host has put a record in its place.
-            self._ask_anew(address)
+            self._refresh_folder(address)
         try:
             with _replaced_is_missing():
                 return super()._record(address)
@@ -162,7 +163,7 @@ class ClusterFileStore(FileStore):
         except FileNotFoundError:
             # Content is there before its record, and goes after it; but what was there, or was not,
             # may be remembered.
-            self._ask_anew(entry.address)
+            self._refresh_folder(entry.address)
             _listed(os.path.dirname(self.content.path(entry.address, "")), durable=self._durable)
         with _replaced_is_missing():
             return _in_hand(super()._content_value(entry, record))

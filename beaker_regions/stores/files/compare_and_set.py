@@ -1,7 +1,7 @@
-"""Replacing a record in a file if it is still the one that was seen.
+"""Compare-and-set of a record in a file: replace it if it is still the one that was read.
 
-A record names its moment and is sealed, so its bytes tell it from every other; they are compared
-and replaced under a lock, which no reader needs.
+A record contains its time and is sealed, so no two records have the same bytes. The bytes are
+compared and replaced under a lock. Readers need no lock.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from beaker_regions.entries.records import Record
 
 
-class FileExchange:
-    """The exchanges of one store, with its locks in ``folder``."""
+class FileCompareAndSet:
+    """Compare-and-set for one store, with its locks in ``folder``."""
 
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
@@ -28,7 +28,7 @@ class FileExchange:
 
     def get_for_update(self, entry: Entry, path: str) -> LookupForUpdate:
         """As `Store.get_for_update`, of the record at ``path``."""
-        # The bytes first: what changes after this, the exchange notices.
+        # Read the bytes first: `compare_and_set` then notices every later change.
         sealed = _sealed(path)
         return LookupForUpdate(self._store.read_for_load(entry), sealed)
 

@@ -1,18 +1,18 @@
 """Raw content beside the records of a files region: one file an entry, equal content once.
 
-A content file has a second name, made of its digest, under ``equal``; what arrives with the same
-digest becomes one more name of the same file (a hard link). So content is stored once however
-many entries have it, the file system counts who still needs it, and removing an entry's name can
-never take the content from another.
+A content file has a second name, made of its digest, under ``equal``. Content that arrives with the
+same digest becomes one more name of the same file (a hard link). So content is stored once, however
+many entries have it. The file system counts the names, and removing the name of one entry never
+removes the content of another.
 
-A record says its content's size, modification time and inode, which are checked at each opening: a
-file that was cut short, written to or swapped is not what was stored. Its digest is checked by
-`beaker_regions.stores.files.maintenance`, and at each opening too where a region has
-``verify_reads``: what a failing disk alters, it alters quietly.
+A record contains its content's size, modification time and inode. These are checked at each
+opening, so a file that was truncated, written to or replaced is detected. The digest is checked by
+`beaker_regions.stores.files.maintenance`, and at each opening too if a region has
+``verify_reads``: a failing disk changes data without an error.
 
-With ``durable``, content is on disk (fsync) before a record names it. Without, a loss of power may
-leave a file of the right size and time with anything in it; so such content says during which run
-of the machine it was stored, and is not used in a later one.
+With ``durable``, content is on disk (fsync) before a record names it. Without it, after a loss of
+power a file may have the right size and time but wrong bytes. So its record contains the boot of
+the machine in which it was stored, and it is not used after a restart.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ _HEAD = struct.Struct("<BQqQ32s16s")
 inode, SHA-256, run of the machine; the name of the file follows."""
 
 DURABLE = bytes(16)
-"""Stands for every run of the machine."""
+"""In place of a boot: the content is valid in every one."""
 
 
 @functools.cache
 def this_run() -> bytes:
-    """Return what tells this run of the machine from all others. Raises OSError."""
+    """Return the identifier of this boot of the machine. Raises OSError."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return bytes.fromhex(file.read().strip().replace("-", ""))
 
 
 class Description(NamedTuple):
-    """What a record says of its content."""
+    """The part of a record that describes its content."""
 
     codec: Codec
-    """FILE: the caller gets the file; else the content is the payload of that codec."""
+    """FILE: the caller gets the file. Otherwise the content is the payload of that codec."""
     size: int
     """Bytes."""
     modified_ns: int
@@ -62,10 +62,10 @@ class Description(NamedTuple):
     digest: bytes
     """SHA-256."""
     run: bytes
-    """Of the machine, in which alone it can be relied on; or `DURABLE`."""
+    """The boot of the machine in which alone it is valid, or `DURABLE`."""
     name: str
     shared: bool = False
-    """Whether it was there already when it was stored."""
+    """Whether equal content was there already."""
 
     @staticmethod
     @functools.lru_cache(1024)
@@ -76,7 +76,7 @@ class Description(NamedTuple):
 
     @property
     def outlived(self) -> bool:
-        """Whether it was not synced, and the machine has started anew since."""
+        """Whether it was not synced, and the machine has restarted since."""
         return self.run != DURABLE and self.run != this_run()
 
     def pack(self) -> bytes:
@@ -94,7 +94,7 @@ class ContentFiles:
         self._incoming = folder / "incoming"
 
     def path(self, address: bytes, name: str) -> str:
-        """Return where an entry's content lies."""
+        """Return the path of an entry's content."""
         return f"{self._content}/{address[:1].hex()}/{name}"
 
     def equal_path(self, digest: bytes) -> str:
@@ -112,14 +112,14 @@ class ContentFiles:
         """Store content that comes in chunks. Raises StoreUnavailableError, and what the chunks
         raise."""
         with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
-            # A name is used once: who has the former content open keeps it.
+            # A new name each time: a caller that has the former content open keeps it.
             name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
             path, equal = self.path(address, name), self.equal_path(digest)
             with reported("write"):
                 shared = self._share(equal, path, digest)
                 if not shared:
                     move(file, path, durable=self._durable)
-                    # It may exist by now; and not every file system has second names.
+                    # It may exist by now, and not every file system has hard links.
                     with contextlib.suppress(OSError):
                         link(path, equal)
                 found = os.stat(path)
@@ -164,7 +164,7 @@ class ContentFiles:
     def _opened(self, address: bytes, described: Description) -> int:
         path = self.path(address, described.name)
         if described.outlived:
-            raise OSError(f"{path} was not synced before the machine started anew")
+            raise OSError(f"{path} was not synced before the machine restarted")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(descriptor)
         if (

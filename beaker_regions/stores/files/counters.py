@@ -1,9 +1,9 @@
 """Counters in files.
 
-Numbers lie side by side in a fixed number of files, so that many short-lived ones, such as one a
-visitor, need no file each; the place of one that has ended is used again. A number is written in
-place by one system call of a few bytes: a process that is killed has written it or not. It is not
-brought to disk each time: a machine that loses its power may lose the last seconds' counts.
+A fixed number of files holds all numbers, so that many short-lived numbers, such as one for each
+visitor, need no file each. The place of an expired number is used again. A number is written in
+place by one system call of a few bytes: if the process is killed, it is written or not. It is not
+synced to disk: if a machine loses power, it may lose the counts of the last seconds.
 """
 
 from __future__ import annotations
@@ -98,11 +98,11 @@ def _write(descriptor: int, number: _Number, at: int) -> None:
 
 
 def _number(descriptor: int, data: bytes, at: int) -> _Number:
-    """Return the number at a place; one that is damaged begins anew after this."""
+    """Return the number at a place; a damaged one starts again from 0 after this."""
     number = _Number.unpack(data, at)
     if number is None:
         _write(descriptor, _NOTHING, at)
-        raise StoreUnavailableError("refused", "a counter was damaged and begins anew")
+        raise StoreUnavailableError("refused", "a counter was damaged and starts again from 0")
     return number
 
 
@@ -111,12 +111,12 @@ def _find(data: bytes, address: bytes) -> int | None:
     at = data.find(address)
     while at % _SIZE and at >= 0:
         at = data.find(address, at + 1)
-    # The end of a file that a full disk cut short is no place.
+    # An incomplete number at the end, after a full disk, is no place.
     return at if 0 <= at <= len(data) - _SIZE else None
 
 
 def _free(data: bytes, now: float) -> int:
-    """Return a place for a new number: of one that has ended or is damaged, or at the end."""
+    """Return a place for a new number: that of an expired or damaged number, or the end."""
     end = len(data) - len(data) % _SIZE
     for at in range(0, end, _SIZE):
         number = _Number.unpack(data, at)

@@ -1,14 +1,14 @@
 """Keeping a files region below a size: the least recently used entries go first.
 
 The bytes in use are counted in a file that all processes share, so a write that stays below the
-limit looks at nothing else. One that goes over it looks at `SAMPLE` entries, in some of the 256
-folders chosen at random: what has expired or was invalidated goes, and of the rest the least
-recently used tenth; and so on until there is room. So its cost does not grow with the number of
-entries, and what goes is nearly the oldest of all, as with the samples of Redis ("Key eviction",
-redis.io).
+limit reads nothing else. A write that goes over the limit takes a sample of `SAMPLE` entries from
+some of the 256 folders, chosen at random. Entries of the sample that have expired or were
+invalidated are removed, and the least recently used tenth of the others. This repeats until there
+is room. So the cost does not grow with the number of entries, and the removed entries are nearly
+the least recently used of all, as with the samples of Redis ("Key eviction", redis.io).
 
-A process that is killed between a write and the count leaves the count wrong by that write; all
-files are looked at again once a day, and whenever the count itself is found damaged.
+If a process is killed between a write and the count, the count is wrong by that write. All files
+are counted again once a day, and whenever the count is found damaged.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 DEFAULT = 10 * 1024**3
-"""Bytes, where a region says nothing else: more than the results of queries and the pages of most
-sites come to, and less than most disks have. Without a limit, whoever asks for ever other pages
-fills the disk."""
+"""Bytes, if a region has no option: more than the query results and pages of most sites need, and
+less than most disks have. Without a limit, a visitor who requests ever new pages fills the
+disk."""
 ROOM = 0.95
-"""Share of the limit that is in use after entries had to go."""
+"""Share of the limit that is in use after entries were evicted."""
 SAMPLE = 100
 """Entries among which the least recently used are chosen."""
 TENTH = 10
 BATCH = 100
-"""Entries after which it is enough to be below the limit: others will go at later writes."""
+"""Entries after which it is enough to be below the limit: later writes evict more."""
 COUNT_AGAIN = 24 * 60 * 60.0
-"""Seconds after which the bytes in use are counted anew."""
+"""Seconds after which the bytes in use are counted again from the files."""
 PATIENCE = 0.25
-"""Seconds to wait for who counts, which takes microseconds: a process that was stopped in the
-middle costs the others no more, and their bytes are counted with the next look at all files."""
+"""Seconds to wait for a process that counts, which takes microseconds. If that process was stopped,
+the others wait no longer, and their bytes are counted when all files are counted again."""
 USED_AGAIN = 60.0
 """Seconds within which a second use of an entry is not noted."""
 
 _COUNT = struct.Struct("<qd")
-"""Bytes in use; when all files were last looked at, in seconds since the epoch."""
+"""Bytes in use; when all files were counted last, in seconds since the epoch."""
 _CHECK = struct.Struct("<I")
-"""CRC-32 of these, which stands behind them."""
+"""CRC-32 of the count, stored after it."""
 
 
 class SizeLimit:
@@ -65,19 +65,19 @@ class SizeLimit:
         self.bytes = limit
         self.counter = store.folder / "usage"
         self.evicted: Callable[[int], None] = lambda _: None
-        """Told how many entries had to go that had not expired."""
+        """Called with the number of evicted entries that had not expired."""
 
     def used(self, record: str | int, found: os.stat_result) -> None:
-        """Note that an entry is used, in the modification time of its record, which is given by
-        path or descriptor, as it was found."""
+        """Record that an entry is used, as the modification time of its record. ``record``: its
+        path or descriptor; ``found``: its status."""
         if time.time() - found.st_mtime > USED_AGAIN:
-            # Where nothing can be written, the entry can be used all the same.
+            # If nothing can be written, the entry can still be used.
             with contextlib.suppress(OSError):
                 os.utime(record)
 
     def grew(self, size: int) -> None:
-        """Count ``size`` more bytes, fewer if negative, and make room if it is time to. What goes
-        wrong is logged: the entry is stored."""
+        """Count ``size`` more bytes, fewer if negative, and make room if they exceed the limit. An
+        error is only logged, because the entry is already stored."""
         try:
             if self._count(size) > self.bytes:
                 self._make_room()
@@ -85,10 +85,10 @@ class SizeLimit:
             logger.warning("%s cannot be kept below its size: %s", self._store.folder, error)
 
     def recount(self) -> int:
-        """Look at all files; return the bytes in use. Raises OSError."""
+        """Count all files; return the bytes in use. Raises OSError."""
         with self._counted() as descriptor:
             before, _ = _read(descriptor) or (0, 0.0)
-            # Nobody else has to look at them until the next day, nor to wait for this one.
+            # So no other process counts them until the next day, or waits for this one.
             _write(descriptor, before, time.time())
         found = layout.bytes_in_use(self._store)
         with self._counted() as descriptor:
@@ -96,8 +96,8 @@ class SizeLimit:
             return _write(descriptor, found + after - before, time.time())
 
     def in_use(self) -> int | None:
-        """Return the bytes in use as they were counted last, without waiting for who counts; None:
-        they were not yet, or the count is damaged. Raises OSError."""
+        """Return the latest count of the bytes in use, without waiting for a lock. None: there is
+        no count yet, or it is damaged. Raises OSError."""
         try:
             descriptor = os.open(self.counter, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -125,7 +125,7 @@ class SizeLimit:
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[int]:
-        """Yield the open counter, which is nobody else's until this ends."""
+        """Yield the open counter, locked until this ends."""
         while True:
             with locked(str(self.counter), PATIENCE) as descriptor:
                 if os.fstat(descriptor).st_size and _read(descriptor) is None:

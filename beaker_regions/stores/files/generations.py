@@ -1,34 +1,36 @@
 """Generations of a store on disk: a table of random numbers in one file.
 
-A scope's place in the table is a hash of its name; two scopes that share a place share
-invalidations, which costs a load now and then and never serves a stale value. The table also has
-an *epoch*, random at its making, that is part of what is compared: when the file is lost or damaged
-and made anew, nothing stored before matches. So are the number of the file itself (its inode) and
-when it was made: a former table that is put back, from a backup, would bring back what has been
-invalidated since. The file system may give it the very number that the removed one had.
+The place of a scope in the table is a hash of its name. Two scopes may have the same place: then
+they are invalidated together. This costs a load now and then, and never serves a stale value.
 
-A former table may also be written into the file itself (``cp``). So each change leaves a *mark*, in
-a second file: when the table was changed last, as the file system says (its ctime, which no program
-can set). A process that finds another time there looks for the mark. If that has not the same time,
-and nobody is about to write it, the table is removed. A process that is killed between the change
-and its mark has the same effect: nothing stored before matches.
+The first number is the table's *epoch*. It is random and part of every comparison: if the file is
+lost or damaged, a new one is made, and no stored record matches it. The inode of the file and the
+time when it was made are also compared. Otherwise an old table that is restored from a backup would
+make invalidated records current again. The time is needed because the file system may give the
+restored file the inode of the removed one.
 
-Who cannot write to the table cannot invalidate, and others would not hear of it; so it may not read
-either.
+An old table may also be written into the file itself (``cp``). So each change writes a *mark* to a
+second file: the time of the change as the file system reports it (ctime, which no program can set).
+A process that finds a new ctime reads the mark. If the mark has another time, and no process is
+about to write it, the process removes the table. If a process is killed between a change and its
+mark, the effect is the same: no stored record matches.
 
-The number behind the epoch is another one after each change, whatever it covers: while it stays,
-what has been read stands, and a process that reads the same places again asks for this one alone.
+A process that cannot write to the table cannot invalidate, so other processes would keep old
+values. It therefore may not read either.
 
-Who changes several places locks the table while it does, shared with others who do so, and the
-kernel ends that however a process ends. For as long as it writes, some microseconds, it locks the
-others out; if it was stopped just then, they remove the table. A load begins with what was read
-while nobody had the first lock: so all of an invalidation, or nothing, is before it, and no value
-is older than those that it is made of (`beaker_regions.stores.memcached.generations` has more of
-it). Whether somebody has the lock is asked, and it is not taken, so that nobody ever waits for who
-reads.
+The second number changes with every change of the table. While it stays the same, generations that
+were read before are still current: a process that needs them again reads only this number.
 
-The table is read by ``pread``, not mapped: a file that somebody cuts short under a mapping kills
-the process, and the page cache answers in under a microsecond either way.
+A change takes two locks, which the kernel releases however the process ends. The first is shared by
+all processes that change the table, and lasts for the whole invalidation. The second is exclusive
+and lasts while the process writes, some microseconds. If the process is stopped just then, others
+remove the table. A load begins with generations that were read while no process had the first lock.
+So an invalidation is either wholly before a load or wholly after it, and no value is older than the
+values that it is made of (more in `beaker_regions.stores.memcached.generations`). A reader only
+tests the lock and does not take it, so no process waits for a reader.
+
+The table is read by ``pread`` and is not mapped: if another program truncates a mapped file, the
+process is killed. The page cache answers in under a microsecond either way.
 """
 
 from __future__ import annotations
@@ -56,27 +58,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHARED_PLACES = 1 << 12
-"""Places for the scopes of regions and functions, which are few and cover much."""
+"""Places for the scopes of regions and functions, which are few and cover many entries."""
 PLACES = 1 << 20
-"""Places for all others; the file is sparse, so that only those in use take room."""
+"""Places for all other scopes; the file is sparse, so only used places take room."""
 
 _LATEST = 1
-"""The place of the latest change; the epoch is before it, all others behind."""
+"""The place of the number that every change replaces; the epoch is before it."""
 _SIZE = (2 + SHARED_PLACES + PLACES) * GENERATION_SIZE
 _REMEMBERED = 8192
 """Sets of places whose generations are remembered."""
 _LOCK = struct.Struct("hhqqi4x")
 """Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 _CHANGING, _WRITING = 0, 1
-"""The bytes that are locked: while something changes, by all who change; and while it is written,
-by one of them."""
+"""The bytes that are locked: the first by all processes that change the table, for the whole
+invalidation; the second by one process while it writes."""
 _MARK = struct.Struct("<q")
 """When the table was changed, in nanoseconds since the epoch."""
 _PATIENCE = 1.0
-"""Seconds to wait for who writes."""
+"""Seconds to wait for a process that writes."""
 _PAUSE = 0.0005
 _TRIES = 5
-"""Tables that are removed, and made anew, before a call gives up."""
+"""Attempts, each after a table was removed, before a call gives up."""
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -94,10 +96,10 @@ class _OpenFile:
         self.known: dict[tuple[int, ...], tuple[bytes, tuple[bytes, ...]]] = {}
         """By places: the latest change before they were read, and the generations there."""
         self.checked = -1
-        """When it was changed, as the file system says, when it was last found to be marked so."""
+        """The ctime that was last found to be equal to the mark."""
 
     def is_being_changed(self) -> bool:
-        """Whether somebody changes it who has opened it for that."""
+        """Return whether a process is changing the table."""
         return _is_locked(self.descriptor, _CHANGING)
 
     def __del__(self) -> None:
@@ -116,7 +118,7 @@ class GenerationTable:
     def read(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
         """Return the current generations at the `places` of some scopes. Raises OSError."""
         file = self._opened()
-        # First: what is changed from now on, this shows the next time.
+        # Read this first: the next read then notices every later change.
         latest = os.pread(file.descriptor, GENERATION_SIZE, _LATEST * GENERATION_SIZE)
         known = file.known.get(places)
         if known is not None and known[0] == latest:
@@ -128,14 +130,14 @@ class GenerationTable:
         return found
 
     def read_uncached(self, places: tuple[int, ...]) -> tuple[bytes, ...]:
-        """As `read`, and what a process changed that was killed before it could say so."""
+        """As `read`, but sees the change of a process that was killed before it wrote `_LATEST`."""
         file = self._opened()
         file.known.pop(places, None)
         return self._read(file, places)
 
     def read_settled(self, places: tuple[int, ...]) -> tuple[bytes | None, ...]:
-        """As `read_uncached`, when nobody changes the table: what begins to load after this finds
-        nothing older stored. None for each while somebody does not come to an end with it."""
+        """As `read_uncached`, at a moment when no process changes the table: a load that begins
+        after this finds no older value. Returns None for each if a change takes too long."""
         for pause in SETTLING:
             file = self._opened()
             found = self._read(file, places)
@@ -149,14 +151,15 @@ class GenerationTable:
         found = [pread(descriptor, GENERATION_SIZE, at * GENERATION_SIZE) for at in places]
         if not all(found):
             raise OSError(f"{self._path} was cut short")
-        # A record wants all of its generations to be current, so one of them speaks for the table.
+        # All generations of a record must be current, so it is enough to mix the table's identity
+        # into one of them.
         own = int.from_bytes(found[0], "little") ^ file.identity
         found[0] = own.to_bytes(GENERATION_SIZE, "little")
         return tuple(found)
 
     def change(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
         """Give ``scopes`` new generations, on disk before this returns. ``during`` is called
-        before `read_settled` tells of them. Raises OSError.
+        before `read_settled` returns them. Raises OSError.
 
         A reader that sees half of the eight bytes sees a number that was never current and never
         will be: no harm, and so no lock.
@@ -167,19 +170,19 @@ class GenerationTable:
                 self._opened()
                 if self._change(at, during):
                     return
-            raise OSError(errno.EBUSY, "others write to it and do not come to an end", self._path)
+            raise OSError(errno.EBUSY, "other processes keep writing to it", self._path)
         except OSError:
-            # A full disk takes no new number, but lets the table go: nothing stored before
-            # matches the next one, in any process.
+            # A full disk takes no new number, but the table can be removed: no stored record
+            # matches the next table, in any process.
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
                 sync_folder(os.path.dirname(self._path))
             raise
 
     def _change(self, at: tuple[int, ...], during: Callable[[], None] | None) -> bool:
-        """Change what lies ``at`` some places. Returns False when the table is another one by now,
-        or had to be removed."""
-        # Of its own: a lock has no effect on who shares the open file.
+        """Change the numbers ``at`` some places. Returns False if the table was replaced, or had to
+        be removed."""
+        # Its own descriptor: a lock does not exclude those that share the open file.
         descriptor = os.open(self._path, _FLAGS)
         with forking.unshared(descriptor, _unlock):
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, _CHANGING)
@@ -199,10 +202,10 @@ class GenerationTable:
                 if during is not None:
                     during()
                 if not self._is_in_place(descriptor):
-                    # What was loaded in the new one may be made of what ``during`` ended.
+                    # A value loaded under the new table may be made of values ended by ``during``.
                     return False
                 _unlock(descriptor)
-                # With its time, or a loss of power would cost all that is stored.
+                # With its ctime, or after a loss of power no stored record would match.
                 os.fsync(descriptor)
                 os.fdatasync(mark)
             finally:
@@ -210,8 +213,8 @@ class GenerationTable:
         return True
 
     def _opened(self) -> _OpenFile:
-        # The file may be removed, replaced or cut short while this runs, and the others then use
-        # another one: ask each time which it is.
+        # The file may be removed, replaced or truncated at any time, and other processes then use
+        # another file: check each time which file it is.
         for _ in range(_TRIES):
             file = self._file
             try:
@@ -228,13 +231,13 @@ class GenerationTable:
             if found.st_ctime_ns == file.checked or self._is_marked(file):
                 return file
             self._remove(file.descriptor)
-        raise OSError(errno.EBUSY, "others change it in a way that is not ours", self._path)
+        raise OSError(errno.EBUSY, "another program keeps changing it", self._path)
 
     def _is_marked(self, file: _OpenFile) -> bool:
-        """Whether one of us was the last who wrote to the table, or is writing at this moment."""
+        """Return whether the latest change is ours, or one of our processes is writing."""
         before = self._mark()
-        # Who writes has the lock until there is a mark. So if it is free at both times, and the
-        # mark is the same before and after, nobody has written in between.
+        # A process that writes has the lock until there is a mark. So if the lock is free at both
+        # times, and the mark is the same, no process of ours has written in between.
         was_locked = _is_locked(file.descriptor, _WRITING)
         changed = _changed(file.descriptor)
         if before == changed:
@@ -245,7 +248,7 @@ class GenerationTable:
         return before != self._mark()
 
     def _mark(self) -> int | None:
-        """Return when the table was changed by one of us; None where nothing says so."""
+        """Return the time in the mark; None if there is no mark."""
         try:
             descriptor = os.open(self._mark_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -271,7 +274,7 @@ class GenerationTable:
         folder, name = os.path.split(self._path)
         os.makedirs(folder, exist_ok=True)
         with _new_file(folder, name) as (descriptor, temporary):
-            # Nobody looks for the mark until there is one.
+            # While this lock is held, no process checks the mark.
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _WRITING)
             os.write(descriptor, os.urandom(GENERATION_SIZE))
             os.ftruncate(descriptor, _SIZE)
@@ -292,7 +295,7 @@ class GenerationTable:
 
 @contextlib.contextmanager
 def _new_file(folder: str, name: str) -> Iterator[tuple[int, str]]:
-    """Yield a new file's descriptor and its path, which is gone afterwards unless it was moved."""
+    """Yield a new file's descriptor and its path. The path is removed unless it was renamed."""
     temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
     descriptor = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
     with forking.unshared(descriptor, _unlock):
@@ -308,13 +311,13 @@ def _changed(descriptor: int) -> int:
 
 
 def _marked(descriptor: int) -> int | None:
-    """Return what a mark says; None where it is damaged."""
+    """Return the time in a mark; None if it is damaged."""
     found = os.pread(descriptor, _MARK.size, 0)
     return _MARK.unpack(found)[0] if len(found) == _MARK.size else None
 
 
 def _lock_out(descriptor: int) -> bool:
-    """Keep all others from writing; return whether they came to an end with it."""
+    """Lock all others out from writing. Returns False if another process does not finish."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -327,7 +330,7 @@ def _lock_out(descriptor: int) -> bool:
 
 
 def _is_locked(descriptor: int, byte: int) -> bool:
-    """Whether somebody has locked a byte, who has opened the file for that."""
+    """Return whether a byte is locked through another open file description."""
     return _lock(descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte) != fcntl.F_UNLCK
 
 
@@ -337,9 +340,9 @@ def _unlock(descriptor: int) -> None:
 
 def _lock(descriptor: int, command: int, type_: int, first: int, count: int = 1) -> int:
     """Do one of fcntl(2)'s commands for open file description locks; return the type of lock
-    that it tells of."""
-    told = fcntl.fcntl(descriptor, command, _LOCK.pack(type_, os.SEEK_SET, first, count, 0))
-    found: int = _LOCK.unpack(told)[0]
+    in the answer."""
+    answer = fcntl.fcntl(descriptor, command, _LOCK.pack(type_, os.SEEK_SET, first, count, 0))
+    found: int = _LOCK.unpack(answer)[0]
     return found
 
 

@@ -1,8 +1,8 @@
-"""Content on its way into a store: in a file that is named by its entry, and grows.
+"""Content that is arriving: in a growing file that is named by its entry.
 
-So waiting callers see that somebody's load gets on, however long it takes; and what has arrived
-of content that can be resumed is found by whoever loads it next. It lies there until then, or
-until the region is swept.
+So waiting callers see that a load makes progress, however long it takes. If content can be resumed,
+the next load of the entry continues the file. The file stays until then, or until the region is
+swept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Received(NamedTuple):
-    """Content that has arrived, all of it."""
+    """Content that has arrived completely."""
 
     file: IO[bytes]
     size: int
@@ -37,15 +37,15 @@ class Received(NamedTuple):
 def received(
     folder: Path, address: bytes, content: Iterable[bytes] | Resumable, run: bytes
 ) -> Iterator[Received]:
-    """Yield the content of an entry, in a file in ``folder`` that is gone afterwards unless it
-    was moved. ``run`` tells the machine's runs apart: what a former one wrote may never have
-    reached the disk. Raises StoreUnavailableError, and what the content raises."""
+    """Yield the content of an entry, in a file in ``folder`` that is removed afterwards unless it
+    was moved. ``run`` identifies the boot of the machine: bytes written before a restart may never
+    have reached the disk. Raises StoreUnavailableError, and the errors of the content."""
     with reported("write"):
         file = None
         if isinstance(content, Resumable):
             file = _continued(folder, f"{address.hex()}-{run.hex()}")
         if file is None:
-            # Of a name that nobody continues.
+            # With a random name, so no load continues it.
             file = _opened(folder, f"{address.hex()}-{os.urandom(8).hex()}")
     keep = False
     try:
@@ -60,9 +60,9 @@ def received(
             content.verify(size, digest.hex())
         yield Received(file, size, digest)
     finally:
-        # Nothing that counts is left to be written; what else it says was said.
+        # All bytes are written by now; errors of writing were raised above.
         with contextlib.suppress(OSError):
-            # Closing is not enough where a fork has copied the descriptor meanwhile.
+            # Closing is not enough if a fork has copied the descriptor.
             fcntl.flock(file, fcntl.LOCK_UN)
         with contextlib.suppress(OSError):
             file.close()
@@ -83,7 +83,7 @@ def is_growing(folder: Path, address: bytes, seconds: float) -> bool:
 
 
 def _receive(content: Iterable[bytes] | Resumable, file: IO[bytes]) -> tuple[int, bytes]:
-    """Write content to a file behind what is there of it; return its size and its SHA-256."""
+    """Append content to the part that a file already has; return its size and its SHA-256."""
     size, digest = 0, hashlib.sha256()
     with reported("write"):
         for chunk in read_chunks(file):
@@ -112,7 +112,7 @@ def _in_turn(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _continued(folder: Path, name: str) -> IO[bytes] | None:
-    """Open a file that may be there; None when somebody else has it, or has just finished it."""
+    """Open a file that may exist; None if another load has it, or has just finished it."""
     file = _opened(folder, name)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,7 +125,7 @@ def _continued(folder: Path, name: str) -> IO[bytes] | None:
 
 
 def _opened(folder: Path, name: str) -> IO[bytes]:
-    """Open a file for reading and writing, as it is."""
+    """Open a file for reading and writing, without truncating it."""
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o660)

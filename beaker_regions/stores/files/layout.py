@@ -1,4 +1,4 @@
-"""Where the files of a region's entries lie, and what each of them is."""
+"""The files of a region's entries: their paths and what each of them contains."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Stored(NamedTuple):
     size: int
     """Bytes of the record, and of its content."""
     last_use: float
-    """Seconds since the epoch; noted now and then, where a region has a limit."""
+    """Seconds since the epoch; updated now and then, if a region has a limit."""
     record: Record | None
-    """None: it is no record of this application."""
+    """None: the file is no record of this application."""
     content: Description | None
     invalidated: bool
-    """Whether no read can match it any more."""
+    """Whether its generations are no longer current."""
 
     def is_over(self, now: float, grace: float = 0.0) -> bool:
-        """Whether nobody is ever served it, ``grace`` seconds after its expiry included."""
+        """Return whether the entry can never be served again, also not within ``grace`` seconds
+        after its expiry."""
         return (
             self.record is None
             or self.invalidated
@@ -45,7 +46,7 @@ class Stored(NamedTuple):
 
 
 class Files(Protocol):
-    """What a store tells of its files."""
+    """The parts of a store that this module uses."""
 
     @property
     def folder(self) -> Path:
@@ -119,7 +120,7 @@ def remove(store: Files, found: Stored) -> int:
     try:
         os.unlink(found.path)
     except FileNotFoundError:
-        return 0  # somebody else took it out
+        return 0  # another process removed it
     freed = found.size
     if found.content is not None and not store.content.remove(found.address, found.content):
         freed -= found.content.size

@@ -1,4 +1,4 @@
-"""A lease on memcached that this process has, and that lasts as long as content arrives."""
+"""Renewal of a lease on memcached: it lasts as long as content arrives."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Held:
     def __init__(self, leases: MemcachedLeases, entry: Entry, lease: Lease, seconds: float) -> None:
         self.given = lease
         self.lease = lease
-        """As it is since its latest renewal."""
+        """The lease after its latest renewal."""
         self.entry = entry
-        """As the lease is named."""
+        """The entry that the lease is named by."""
         self._leases = leases
         self._seconds = seconds
         self._renew_at = time.monotonic() + seconds / RENEWALS
@@ -42,7 +42,7 @@ class Held:
         return self.renewing(content)
 
     def renewing(self, chunks: Iterable[T]) -> Iterator[T]:
-        """Yield chunks, and renew the lease now and then as they come, if the servers can be
+        """Yield chunks, and renew the lease now and then as they arrive, if the servers can be
         reached."""
         for chunk in chunks:
             if time.monotonic() >= self._renew_at:
@@ -53,7 +53,7 @@ class Held:
 
 
 class _Renewing(Resumable):
-    """Content for whose arrival a lease is renewed."""
+    """Content that renews a lease as it arrives."""
 
     def __init__(self, content: Resumable, held: Held) -> None:
         self._content = content

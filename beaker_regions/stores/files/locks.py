@@ -1,13 +1,13 @@
 """Leases among the processes of one host: byte ranges of one lock file.
 
-Who takes an entry's lease writes its turn into the entry's slot of the file, and locks the byte at
-the offset that the turn gives. A lease counts while that byte is locked: the kernel gives it back
-when its holder dies, however it dies. A lease that is taken over from a holder that lives has
-another turn, so the holder's lock means nothing any more. Two entries with the same slot write over
-each other's turns, which costs a second load and nothing else.
+A caller that takes an entry's lease writes a random number, its turn, into the entry's slot of the
+file. It then locks the byte at the offset that the turn gives. The lease is held while that byte is
+locked: the kernel releases it if the holder dies, however it dies. If a lease is taken over from a
+live holder, the slot gets another turn, and the holder's lock has no effect any more. Two entries
+with the same slot overwrite each other's turns. This only costs a second load.
 
-Locks of this kind (POSIX ``fcntl``) belong to processes; threads of one process tell theirs apart
-here.
+These locks (POSIX ``fcntl``) belong to processes. `FileLeases` keeps the turns that threads of this
+process hold.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _SLOTS = 1 << 16
 _SLOT = struct.Struct(f"<7sB{TURN_SIZE}s")
-"""What tells the entry from others with its slot, the level, and the turn."""
+"""The start of the entry's address, the level, and the turn."""
 _TURNS = 1 << 62
-"""Below are the bytes that stand for turns, from here on those that stand for slots."""
+"""Offsets below this are locks of turns, offsets from here on are locks of slots."""
 _LOCK = struct.Struct("hhqqi4x")
 """Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 
@@ -51,18 +51,18 @@ class FileLeases:
             os.close(self._descriptor)
 
     def after_fork(self) -> None:
-        """Hold nothing, as a forked child, which has none of its parent's locks."""
+        """Hold no lease: a forked child has none of its parent's locks."""
         self._lock = threading.Lock()
         self._held: set[bytes] = set()
 
     def acquire(self, address: bytes, over: bytes = b"") -> Lease:
-        """Take the lease of ``address`` if it is free, or of the turn ``over``, without waiting.
-        Returns whose it is. Raises OSError."""
+        """Take the lease of ``address`` if it is free, or if its turn is ``over``, without waiting.
+        Returns the lease that is held now. Raises OSError."""
         number = int.from_bytes(address[-4:], "little") % _SLOTS
         with self._lock:
             descriptor = self._opened()
             if not _lock(descriptor, _TURNS + number):
-                return Lease(b"")  # another process is at the same slot at this moment
+                return Lease(b"")  # another process is changing this slot
             try:
                 return self._take(descriptor, number * _SLOT.size, address[:7], over)
             finally:
@@ -77,7 +77,7 @@ class FileLeases:
                     return Lease(turn, min(former, MOST_LEVEL))
                 level = min(former + 1, MOST_LEVEL)
         turn = os.urandom(TURN_SIZE)
-        # On a full disk nobody is told of it, and others load as well.
+        # On a full disk the turn is not written, and others load as well.
         with contextlib.suppress(OSError):
             os.pwrite(descriptor, _SLOT.pack(own, level, turn), at)
         _lock(descriptor, _offset(turn))
@@ -87,10 +87,10 @@ class FileLeases:
     def _is_held(self, descriptor: int, turn: bytes) -> bool:
         if turn in self._held:
             return True
-        # Asked, not tried: locks of this kind do not tell a process from itself.
+        # Test the lock, do not try to take it: a process always gets its own lock.
         asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(turn), 1, 0)
-        told: int = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[0]
-        return told != fcntl.F_UNLCK
+        found: int = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))[0]
+        return found != fcntl.F_UNLCK
 
     def release(self, lease: Lease) -> None:
         """Give a lease back. Raises OSError."""
@@ -100,8 +100,8 @@ class FileLeases:
                 _unlock(self._descriptor, _offset(lease.turn))
 
     def _opened(self) -> int:
-        # When the file was removed, others lock another one by now: what is held in the removed
-        # one binds nobody but this process.
+        # If the file was removed, other processes lock another file by now. Locks in the removed
+        # file exclude only this process's threads.
         if self._descriptor is not None:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._descriptor), os.stat(self._path)):

@@ -1,6 +1,6 @@
-"""Looking after the files of a region: what there is, what is wrong, what nobody needs.
+"""Maintenance of a region's files: usage, verification, and removal of files that are not needed.
 
-All of it may run while other processes read and write. What it removes is a miss for them.
+All of it may run while other processes read and write. A removed entry is a miss for them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from beaker_regions.stores.files.store import FileStore
 
 LEFT_ALONE = 60 * 60
-"""Seconds; what changed since then may be about to be used by who is writing it."""
+"""Seconds. Files changed since then are not touched: their writer may be about to use them."""
 
 
 class Usage(NamedTuple):
-    """What a region's files come to."""
+    """Number and size of a region's entries."""
 
     entries: int
     size: int
@@ -43,7 +43,7 @@ class Usage(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What was removed."""
+    """Numbers of removed files."""
 
     entries: int
     leftovers: int
@@ -51,8 +51,8 @@ class Swept(NamedTuple):
 
 
 def written_to(store: FileStore) -> Iterator[str]:
-    """Yield what every process that uses a store has to be able to write to: its folders, and the
-    files that are written in place."""
+    """Yield the paths that every process that uses a store must be able to write to: its folders,
+    and the files that are written in place."""
     if store.folder.is_dir():
         yield str(store.folder)
         with os.scandir(store.folder) as found:

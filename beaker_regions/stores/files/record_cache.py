@@ -1,8 +1,8 @@
-"""Records of content that this process has read a moment ago, so that a hit opens one file.
+"""Records of content that this process has just read, so that a hit opens one file.
 
-What is remembered counts as what is read does: while it carries the generations that are current
-and has not expired. That a later one has taken its place meanwhile, renewed early or after an
-eviction, makes it no less so. `beaker_regions.engine.store.Store.read_for_load` reads the latest.
+A record from this cache may be served under the same conditions as one from the disk: its
+generations are current, and it has not expired. So it does not matter if the file has a newer
+record by now. `beaker_regions.engine.store.Store.read_for_load` always reads the newest.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 MOST = 8192
 """Records, of some 500 bytes each."""
-LOOK_AGAIN = 10.0
-"""Seconds; then the record's file is looked at: whether it is still the one that was read."""
+CHECK_AGAIN = 10.0
+"""Seconds after which the file is checked: is it still the one that was read?"""
 
 _Version = tuple[int, int, int]
 
 
 class _Read(NamedTuple):
     until: float
-    """When to look again, by the monotonic clock, which nobody sets."""
+    """When to check the file again, by the monotonic clock, which cannot be set."""
     version: _Version
     record: Record
 
@@ -40,7 +40,7 @@ class RecordCache:
         return address in self._read
 
     def get(self, address: bytes, generations: tuple[bytes | None, ...]) -> Record | None:
-        """Return an entry's record if it counts under ``generations``."""
+        """Return an entry's record if it has these generations and needs no check of its file."""
         read = self._read.get(address)
         if read is None or read.record.generations != generations:
             return None
@@ -58,14 +58,14 @@ class RecordCache:
         """Remember the record that ``file`` holds."""
         if len(self._read) >= MOST and address not in self._read:
             self._read.clear()
-        until = time.monotonic() + min(LOOK_AGAIN, record.stored_at + record.expire - time.time())
+        until = time.monotonic() + min(CHECK_AGAIN, record.stored_at + record.expire - time.time())
         self._read[address] = _Read(until, _version(file), record)
 
     def forget(self, address: bytes) -> None:
-        """Let an entry's record be read."""
+        """Drop an entry's record: the next read opens the file."""
         self._read.pop(address, None)
 
 
 def _version(file: os.stat_result) -> _Version:
-    """Return what tells a record's file from any other that has its name, before or after."""
+    """Return what distinguishes this file from every other one with the same name."""
     return file.st_ino, file.st_ctime_ns, file.st_size

@@ -2,24 +2,23 @@
 
 Layout of a store's folder::
 
-    generations             what is current (`beaker_regions.stores.files.generations`)
-    generations.mark        when that was changed
-    identity                a random number, by which others know the folder
-    leases                  who is loading (`beaker_regions.stores.files.locks`)
+    generations             the current generations (module `generations`)
+    generations.mark        when that file was changed last
+    identity                a random number that identifies the folder (`folder_identity`)
+    leases                  one lease for each entry that is being loaded (`locks`)
     entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
-    content/ab/cdef…-12ab   raw content of an entry (`beaker_regions.stores.files.content`)
-    equal/ab/cdef…          the same files once more, by their content's digest
-    incoming/               files being written
-    counters/ab             numbers (`beaker_regions.stores.files.counters`)
-    locks/ab                who is exchanging a record
-    (`beaker_regions.stores.files.compare_and_set`) usage                   bytes in use
-    (`beaker_regions.stores.files.eviction`) swept                   where what has expired was
-    removed last (`beaker_regions.stores.files.sweeping`)
+    content/ab/cdef…-12ab   raw content of an entry (`content`)
+    equal/ab/cdef…          second names of the same files, by the digest of their content
+    incoming/               files that are being written (`incoming`)
+    counters/ab             numbers (`counters`)
+    locks/ab                locks for compare-and-set of a record (`compare_and_set`)
+    usage                   bytes in use (`eviction`)
+    swept                   the folder that was swept last (`sweeping`)
 
-A file is written under ``incoming`` and renamed into place, so a reader finds a whole one or
-none. A record is checked as a whole at every read and needs nothing more: it is synced only where
-content depends on it. A record names the places of its generations, so that upkeep, which knows no
-function, can tell whether an entry was invalidated.
+A file is written under ``incoming`` and renamed into place, so a reader finds a whole file or
+none. A record is checked as a whole at every read, so it is synced only if content depends on it.
+A record contains the slots of its generations in the table. So maintenance, which does not know
+the functions, can tell whether an entry was invalidated.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ from beaker_regions.entries.records import (
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import arriving, move, reported
 from beaker_regions.runtime.interruptions import is_interruption
-from beaker_regions.stores.files.compare_and_set import FileExchange
+from beaker_regions.stores.files.compare_and_set import FileCompareAndSet
 from beaker_regions.stores.files.content import ContentFiles, Description
 from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
@@ -63,17 +62,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 LARGE = 64 * 1024
-"""Bytes; bytes and texts from this size on are content, which costs no more than reading it."""
+"""Bytes. Bytes and texts of at least this size are stored as content: a hit costs reading it."""
 
 
 class FileStore(Store):
     """A region's entries in one folder, shared by all threads and processes of a host.
 
     ``size_limit``: bytes; None: there is no limit. ``durable``: content (streamed, or bytes and
-    texts from `LARGE` on) is on disk with its record when it has been stored; it is what is costly
-    to get again. Other values are not synced: they are cheap to load and, as a torn record is
-    found, safe to lose. Without ``durable`` nothing is synced, and content lasts until the machine
-    starts anew. ``verify_reads``: the digest of content is checked whenever it is opened.
+    texts of at least `LARGE` bytes) is synced to disk with its record, because it is costly to load
+    again. Other values are not synced: they are cheap to load, and a torn record is detected.
+    Without ``durable`` nothing is synced, and content is used until the machine restarts.
+    ``verify_reads``: the digest of content is checked whenever it is opened.
     """
 
     folder: Path
@@ -101,9 +100,9 @@ class FileStore(Store):
         self._leases = FileLeases(folder / "leases")
         self._identity: str | None = None
         self._pending = PendingInvalidations()
-        self._lately_read = RecordCache()
+        self._record_cache = RecordCache()
         self.counters = FileCounters(folder / "counters")
-        self._exchange = FileExchange(self, str(folder / "locks"))
+        self._compare_and_set = FileCompareAndSet(self, str(folder / "locks"))
 
     def owner(self) -> str | None:
         try:
@@ -119,12 +118,12 @@ class FileStore(Store):
         return self._reading(entry, self._current(entry, self._generations.read))
 
     def read_uncached(self, entry: Entry) -> Lookup:
-        self._lately_read.forget(entry.address)
+        self._record_cache.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_uncached))
 
     def read_for_load(self, entry: Entry) -> Lookup:
         # The table has a generation for every scope: there is none to be made.
-        self._lately_read.forget(entry.address)
+        self._record_cache.forget(entry.address)
         return self._reading(entry, self._current(entry, self._generations.read_settled))
 
     def _current(
@@ -140,7 +139,7 @@ class FileStore(Store):
 
     def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
         """Return an entry's record beside the current generations."""
-        record = self._lately_read.get(entry.address, generations)
+        record = self._record_cache.get(entry.address, generations)
         if record is not None:
             return Lookup(record, generations)
         try:
@@ -153,12 +152,12 @@ class FileStore(Store):
             return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
 
     def _record(self, address: bytes) -> Record | None:
-        """Return an entry's record, as it is stored. Raises OSError and RecordRefusedError."""
+        """Return an entry's stored record. Raises OSError and RecordRefusedError."""
         path = self._entry_path(address)
         try:
-            if address in self._lately_read:
+            if address in self._record_cache:
                 found = os.stat(path)
-                if record := self._lately_read.unchanged(address, found):
+                if record := self._record_cache.unchanged(address, found):
                     if self.size_limit is not None:
                         self.size_limit.used(path, found)
                     return record
@@ -175,7 +174,7 @@ class FileStore(Store):
             os.close(descriptor)
         record = self.unseal(address, stored)
         if record.codec is Codec.FILE:
-            self._lately_read.keep(address, found, record)
+            self._record_cache.keep(address, found, record)
         return record
 
     def unseal(self, address: bytes, stored: bytes) -> Record:
@@ -184,16 +183,16 @@ class FileStore(Store):
         return self._signer.open(address, stored)
 
     def _scopes(self, scopes: tuple[str, ...]) -> bytes:
-        """Return what a record says of its scopes, for `is_current`."""
+        """Return the table slots of ``scopes``, as a record keeps them for `is_current`."""
         found = places(scopes)
         return struct.pack(f"<{len(found)}I", *found)
 
     def is_current(self, record: Record) -> bool:
-        """Whether a record was not invalidated, as far as can be said: a full disk may have no
-        table of generations, and is to be cleared all the same."""
+        """Return False if a record was invalidated. Returns True if the table of generations cannot
+        be read: a full disk may have none, and must still be cleared."""
         count = len(record.generations)
         if len(record.scopes) != 4 * count:
-            return False  # of a time when the region had a cluster
+            return False  # stored when the region had a cluster
         found = struct.unpack(f"<{count}I", record.scopes)
         try:
             return self._generations.read_uncached(found) == record.generations
@@ -218,7 +217,7 @@ class FileStore(Store):
         record = record._replace(codec=Codec.FILE, payload=content.pack())
         try:
             with reported("write"):
-                # Before eviction could take it.
+                # Open it before eviction can remove it.
                 opened = self._content_value(entry, record) if codec is Codec.FILE else None
             self._replace(entry, record, content)
         except StoreUnavailableError:
@@ -227,10 +226,10 @@ class FileStore(Store):
         return opened
 
     def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
-        """Publish a record, with its content, in place of the entry's former ones."""
+        """Publish a record and its content in place of the entry's former ones."""
         former = self._content_of(entry)
         grown = self._publish(entry, record)
-        self._lately_read.forget(entry.address)
+        self._record_cache.forget(entry.address)
         if content is not None and not content.shared:
             grown += content.size
         if former is not None and self.content.remove(entry.address, former):
@@ -257,13 +256,13 @@ class FileStore(Store):
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
-        return self._exchange.get_for_update(entry, self._entry_path(entry.address))
+        return self._compare_and_set.get_for_update(entry, self._entry_path(entry.address))
 
     def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
         path = self._entry_path(entry.address)
-        return self._exchange.compare_and_set(entry, path, value, record, ttl, seen)
+        return self._compare_and_set.compare_and_set(entry, path, value, record, ttl, seen)
 
     # -- content ---------------------------------------------------------------------------
 
@@ -280,7 +279,7 @@ class FileStore(Store):
         try:
             return self._content_value(entry, record)
         except FileNotFoundError as error:
-            self._lately_read.forget(entry.address)
+            self._record_cache.forget(entry.address)
             if self._reading(entry, record.generations).record == record:
                 raise
             raise GoneError from error
@@ -315,7 +314,7 @@ class FileStore(Store):
 
     def keep_pending(self, scopes: Iterable[str]) -> None:
         self._pending.keep(scopes)
-        # Other processes do not know of it, and a disk is soon told.
+        # Apply it now: other processes do not know of it, and a disk takes it at once.
         with contextlib.suppress(OSError):
             self._pending.apply(self._generations.change)
 

@@ -1,8 +1,8 @@
-"""What has expired is removed now and then, without a command or a timer.
+"""Expired entries are removed now and then, without a command or a timer.
 
-Whoever comes first in a minute (`beaker_regions.telemetry.maintenance`) looks at one of the 256
-folders of a region's entries, in a thread of its own: so all are looked at within hours, and no
-caller waits. A file says which folder was the last; who holds its lock is alone.
+Each minute one process (`beaker_regions.telemetry.maintenance`) sweeps one of the 256 folders of a
+region's entries, in a thread of its own. So all folders are swept within hours, and no caller
+waits. A file contains the name of the folder that was swept last. Its lock lets one process sweep.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 EVERY = 50.0
-"""Seconds between two folders of a store, whichever processes look at them: less than a minute,
-so that each minute has one."""
+"""Seconds between two folders of a store, whichever processes sweep them: less than a minute, so
+that one is swept each minute."""
 
 
 def sweep_next(store: FileStore, grace: Callable[[], float]) -> None:
-    """Remove what was invalidated, or has expired ``grace()`` seconds ago or longer, from the
-    folder whose turn it is; not if it is too early, or another process does so. Never raises
+    """Remove entries that were invalidated, or expired at least ``grace()`` seconds ago, from the
+    next folder. Does nothing if it is too early, or another process sweeps. Never raises
     OSError."""
     shards = sorted(layout.shards(store))
     if not shards:
         return
     try:
-        # Another process that has it looks at what this one would look at.
+        # If another process has the lock, it sweeps the same folder.
         with contextlib.suppress(TimeoutError), locked(str(store.folder / "swept"), 0) as turn:
             last = os.read(turn, 2).decode("latin-1")
             if last and 0 <= time.time() - os.fstat(turn).st_mtime < EVERY:
@@ -47,4 +47,4 @@ def sweep_next(store: FileStore, grace: Callable[[], float]) -> None:
             if freed and store.size_limit is not None:
                 store.size_limit.grew(-sum(freed))
     except OSError as error:
-        logger.warning("what has expired in %s cannot be removed: %s", store.folder, error)
+        logger.warning("expired entries in %s cannot be removed: %s", store.folder, error)

@@ -60,7 +60,7 @@ def test_a_file_that_was_cut_short_is_a_miss_and_heals(
     size: int,
 ) -> None:
     # At once: what was read a moment ago is whole.
-    monkeypatch.setattr(record_cache, "LOOK_AGAIN", 0)
+    monkeypatch.setattr(record_cache, "CHECK_AGAIN", 0)
 
     @cache.region("functions")
     def load() -> Iterator[bytes]:
