@@ -24,6 +24,7 @@ from django.db import connections, transaction
 from django.db.models import Model
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import ROW_COUNT
+from django.db.models.sql.where import AND
 
 from beaker_regions.django.manager import is_installed
 from beaker_regions.django.models.changes import Changes
@@ -39,7 +40,7 @@ from beaker_regions.django.models.rows import (
 from beaker_regions.django.models.watching import build_watches, watch_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -210,11 +211,8 @@ def _wrap_save() -> None:
         if watch is not None and values and is_installed():
             row = _known_row(self, watch, base_qs)
             if row is not None:
-                columns = watch.declaration.columns
-                conditions = {
-                    field.attname: value for field, value in zip(columns, row, strict=True)
-                }
-                rows = base_qs.filter(**conditions)
+                rows = base_qs.all()
+                _add_conditions(rows.query, watch.declaration.columns, row)
                 setattr(rows.query, KNOWN_ROW, row)
                 saved = plain(self, rows, using, pk_val, values, *args, **kwargs)
                 if saved:
@@ -222,6 +220,17 @@ def _wrap_save() -> None:
         return plain(self, base_qs, using, pk_val, values, *args, **kwargs)
 
     Model._do_update = save_known  # type: ignore[assignment, method-assign]
+
+
+def _add_conditions(query: Any, columns: Sequence[Any], row: Row) -> None:
+    """Let a query match rows with these columns only; as ``filter()`` does, in less time."""
+    alias = query.get_initial_alias()
+    for field, value in zip(columns, row, strict=True):
+        column = field.get_col(alias)
+        if value is None:
+            query.where.add(field.get_lookup("isnull")(column, True), AND)
+        else:
+            query.where.add(field.get_lookup("exact")(column, value), AND)
 
 
 def _known_row(instance: Model, watch: Watch, rows: Any) -> Row | None:
