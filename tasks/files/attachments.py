@@ -1,7 +1,7 @@
-"""Files that belong to tasks: which they are, and the changes of that.
+"""The attachments: files that belong to tasks, and the changes of them.
 
-What is shown of a list's attachments carries the list's tag, as everything about it; what names
-files carries that of their index too.
+Cached values about a list's attachments have the list's tag. If they contain names of files, they
+have the tag of the files' index too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.models import Attachment, ImportedFile, Task
 from tasks.tags import FILES_TAG, tag_of_list, tag_of_user
 
 OFFERED = 50
-"""Tasks among which to choose at once."""
+"""The most tasks that are offered at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class TaskName:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a file has to do with the tasks of a list."""
+    """The tasks of a list that have a file, and those to which it can be attached."""
 
     attached: tuple[TaskName, ...] = ()
-    """Those that have it, as far as they are shown."""
+    """The first tasks that have it."""
     open: tuple[TaskName, ...] = ()
-    """Those that could have it, in the list's order."""
+    """The first open tasks that do not have it, in the list's order."""
     more: bool = False
-    """Whether there are others that could, too far down to be among these."""
+    """Whether there are more open tasks than these."""
 
 
 @cache.region("functions", tags=["list:{list_id}", FILES_TAG])
@@ -60,8 +60,8 @@ def files_of(list_id: int, task_id: int) -> tuple[AttachedFile, ...]:
 
 
 def offer(list_id: int | None, file_id: int, search: str = "") -> Offer:
-    """Return the tasks of a list that have a file, and the open ones that could and whose names
-    contain every word of ``search``. None is no list."""
+    """Return the tasks of a list that have a file, and the open tasks that do not have it and whose
+    names contain every word of ``search``. ``list_id`` is None if there is no list."""
     return Offer() if list_id is None else _offer(list_id, file_id, search)
 
 
@@ -78,11 +78,11 @@ def _offer(list_id: int, file_id: int, search: str) -> Offer:
 
 
 def attach(list_id: int | None, task_id: int, file_id: int) -> Task:
-    """Let a file belong to a task of a list. Raises Task.DoesNotExist, ImportedFile.DoesNotExist
-    and Full."""
+    """Attach a file to a task of a list. Raises Task.DoesNotExist, ImportedFile.DoesNotExist and
+    Full."""
     with change_of(list_id):
         task = Task.objects.get(list=list_id, pk=task_id)
-        # Nobody forgets the file meanwhile.
+        # The lock keeps the file from being forgotten until this transaction ends.
         file = ImportedFile.objects.select_for_update().get(pk=file_id)
         if not Attachment.objects.filter(task=task, file=file).exists():
             check_files(task)
@@ -91,7 +91,7 @@ def attach(list_id: int | None, task_id: int, file_id: int) -> Task:
 
 
 def detach(list_id: int | None, task_id: int, file_id: int) -> ImportedFile | None:
-    """Let a file not belong to a task of a list any more; return it, None if it did not. Raises
+    """Detach a file from a task of a list, and return the file; None if it was not attached. Raises
     Task.DoesNotExist."""
     with change_of(list_id):
         task = Task.objects.get(list=list_id, pk=task_id)
@@ -102,8 +102,8 @@ def detach(list_id: int | None, task_id: int, file_id: int) -> ImportedFile | No
 
 
 def before_attachment_deletion(instance: Attachment, origin: Any, **_: Any) -> None:
-    """Invalidate what shows a task whose attachment goes with its file. A receiver of pre_delete,
-    so that no way to forget files leaves a page behind."""
+    """Invalidate the values about a task when its attachment is deleted together with the file. A
+    receiver of pre_delete, so it covers every way to delete files."""
     if isinstance(origin, ImportedFile) or getattr(origin, "model", None) is ImportedFile:
         tasks = Task.with_deleted.filter(pk=instance.task_id)
         list_id, user_id = tasks.values_list("list_id", "list__user_id").get()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.files.index import FileRow
 
 
-class ContentAway(OSError):
+class ContentUnavailableError(OSError):
     """Content is not stored, and cannot be read again from its source."""
 
 
@@ -65,13 +65,15 @@ def read_file(
 
 
 def content_of(file: FileRow) -> CachedFile:
-    """Return the content that a row of the index describes. Raises ContentAway."""
+    """Return the content that a row of the index describes. Raises ContentUnavailableError."""
     try:
         content = read_file(name_of(file.source), file.size, file.version)
     except OSError as error:
-        raise ContentAway(f"{file.path!r}, of {file.source!r}: {error}") from error
+        raise ContentUnavailableError(f"{file.path!r}, of {file.source!r}: {error}") from error
     if content.digest != file.digest:
-        raise ContentAway(f"{file.source!r} holds other content than when it was imported")
+        raise ContentUnavailableError(
+            f"{file.source!r} holds other content than when it was imported"
+        )
     return content
 
 

@@ -1,4 +1,4 @@
-"""The folders of the imported files: what lies in each, and how much that is."""
+"""The folders of the imported files, with the number and size of the files in each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.tags import FILES_TAG
 
 
 def placing(path: str) -> dict[str, str]:
-    """Return the columns of a row that say where its file lies, and where among the others."""
+    """Return the columns of a row for its file's folder, and for its place in the sorted folder."""
     folder, _, name = path.rpartition("/")
     longest = ImportedFile._meta.get_field("sort_name").max_length
     return {"folder": path_digest(folder), "sort_name": name.casefold()[:longest]}
@@ -27,7 +27,7 @@ class FolderRow:
 
     path: str
     files: int
-    """In it and in all folders in it."""
+    """Files in it and in all folders below it."""
     size: int
     """Bytes of these."""
 
@@ -38,8 +38,7 @@ class FolderRow:
 
 @dataclass(frozen=True, slots=True)
 class FolderPage(FilePage):
-    """One page of what lies in a folder: its folders, then its files. The total is that of the
-    folder and of all folders in it."""
+    """One page of a folder: its folders, then its files. The total includes all folders below."""
 
     folders: tuple[FolderRow, ...]
     size: int
@@ -48,8 +47,8 @@ class FolderPage(FilePage):
 
 @cache.region("functions", tags=[FILES_TAG], version=1)
 def folder_page(folder: str, page: int) -> FolderPage | None:
-    """Return a page of a folder, "" for the one that holds all; the nearest page there is. None
-    when there is no such folder."""
+    """Return a page of a folder, or the nearest existing page. The folder "" is the root. Returns
+    None if there is no such folder."""
     inside = f"{folder}/" if folder else ""
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     files = total = size = 0
@@ -73,7 +72,7 @@ def folder_page(folder: str, page: int) -> FolderPage | None:
     shown = folders[start : start + PAGE_SIZE]
     first = max(0, start - len(folders))
     inside_it = ImportedFile.objects.filter(folder=path_digest(folder))
-    # The index alone tells which rows these are, and so passes over 100,000 others quickly.
+    # This query needs only the database's index, so it skips 100,000 other rows quickly.
     ordered = inside_it.order_by("sort_name", "id").values_list("pk", flat=True)
     ids = list(ordered[first : first + PAGE_SIZE - len(shown)])
     rows = ImportedFile.objects.in_bulk(ids)
@@ -89,9 +88,9 @@ def folder_page(folder: str, page: int) -> FolderPage | None:
 
 @cache.region("functions", tags=[FILES_TAG])
 def _folders() -> dict[str, tuple[int, int]]:
-    """Return, by the paths of folders, how many files lie in the folder itself, and the bytes of
-    these; of all folders that have any."""
-    # An index has all that this needs but the paths, of which one file of each folder tells.
+    """Return the number and bytes of the files directly in each folder, by the folder's path.
+    Folders without files are left out."""
+    # The database's index has all of this but the paths, which come from one file of each folder.
     groups = ImportedFile.objects.order_by().values("folder").annotate(first=Min("pk"))
     sums = groups.annotate(files=Count("pk"), bytes=Sum("size"))
     firsts = ImportedFile.objects.filter(pk__in=groups.values("first"))
@@ -99,5 +98,5 @@ def _folders() -> dict[str, tuple[int, int]]:
     return {
         paths[first].rpartition("/")[0]: (files, int(size))
         for first, files, size in sums.values_list("first", "files", "bytes")
-        if first in paths  # else it has come, or gone, between the two queries
+        if first in paths  # else it was added or removed between the two queries
     }

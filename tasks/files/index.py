@@ -33,7 +33,7 @@ class FileRow:
     source: str
     """The file it was read from, absolute (`path_of`), or the URL."""
     version: str
-    """Of the source, as sources of its kind tell versions apart."""
+    """The version of the source, in the form of its kind of source."""
     imported_at: datetime
 
     @property
@@ -48,11 +48,11 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """One page of the index, or of what a search found in it."""
+    """One page of the index, or of the results of a search."""
 
     rows: tuple[FileRow, ...]
     number: int
-    """Of this page, from 1."""
+    """The number of this page, from 1."""
     pages: int
     total: int
     """Files on all pages."""
@@ -68,8 +68,8 @@ class FilePage:
 
 @cache.region("functions", tags=[FILES_TAG])
 def files_page(search: str, page: int) -> FilePage:
-    """Return a page of the files whose path contains ``search``, by path; the nearest page there
-    is."""
+    """Return a page of the files whose path contains ``search``, by path, or the nearest existing
+    page."""
     files = ImportedFile.objects.order_by("path", "id")
     if search:
         files = files.filter(path__contains_folded=search)
@@ -90,7 +90,7 @@ def file_row(pk: int) -> FileRow | None:
 
 
 def row_of(file: ImportedFile) -> FileRow:
-    """Return what the index says of a file."""
+    """Return a file's row of the index."""
     return FileRow(
         id=file.pk,
         path=file.path,

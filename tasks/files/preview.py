@@ -1,4 +1,4 @@
-"""Imported files as people read them: pictures, text in whatever encoding, tables."""
+"""Previews of imported files: pictures, text in any encoding, tables."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from tasks.files.index import FileRow
 
 PREVIEW_SIZE = 64 * 1024
-"""Bytes of a text that its page shows, and that tell its encoding."""
+"""Bytes of a text that its page shows, and from which its encoding is guessed."""
 PREVIEW_ROWS = 50
 """Rows of a table that its page shows."""
 PREVIEW_COLUMNS = 100
 """Cells of a row that its page shows."""
 PREVIEW_IMAGE = 16 * 1024 * 1024
-"""Bytes of a picture that its page shows: browsers load all of it."""
+"""The most bytes of a picture that a page shows, since browsers load all of it."""
 _SAMPLE = 16 * 1024
-"""Characters that tell the form of a table."""
+"""Characters from which the delimiter of a table is guessed."""
 _SAMPLE_ROWS = 21
-"""Rows that tell the form of a table: a header, and some to compare it with."""
+"""Rows from which the delimiter and the header are guessed: a header, and some to compare."""
 
 IMAGES = frozenset(
     f"image/{kind}"
     for kind in ("avif", "bmp", "gif", "jpeg", "png", "svg+xml", "webp", "vnd.microsoft.icon")
 )
-"""What browsers show as images."""
+"""Media types that browsers show as images."""
 _TEXTS = frozenset(
     f"application/{kind}"
     for kind in ("javascript", "json", "sql", "toml", "x-perl", "x-sh", "x-tex", "xml", "yaml")
 )
-"""What people read, though its media type is not ``text/…``."""
+"""Media types of texts that do not begin with ``text/``."""
 _TABLES = {"text/csv": ",", "text/tab-separated-values": "\t"}
-"""Media types of tables, and what separates their columns unless it looks otherwise."""
+"""Media types of tables, with their usual delimiters."""
 _DELIMITERS = ",;\t|"
 _NUMBER = re.compile(r"[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?%?")
 
@@ -53,23 +53,23 @@ class Text:
 
     text: str
     partial: bool
-    """Whether the file goes on."""
+    """Whether the file has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The beginning of a table, the first row of which may name the columns."""
+    """The beginning of a table. Its first row may have the names of the columns."""
 
     rows: tuple[tuple[str, ...], ...]
     header: bool
     partial: bool
-    """Whether the table goes on below."""
+    """Whether the table has more rows."""
     narrowed: bool
     """Whether rows have more cells."""
 
 
 def text_of(file: FileRow, content: CachedFile, longest: int = PREVIEW_SIZE) -> Text | None:
-    """Return up to ``longest`` bytes from the beginning of a text; None for what is none."""
+    """Return up to ``longest`` bytes from the beginning of a text; None if the file is no text."""
     kind = file.media_type
     readable = kind.startswith("text/") or kind in _TEXTS or kind.endswith(("+json", "+xml"))
     if not readable or kind in IMAGES:
@@ -82,8 +82,8 @@ def text_of(file: FileRow, content: CachedFile, longest: int = PREVIEW_SIZE) -> 
 
 
 def charset_of(content: CachedFile) -> str:
-    """Return the name of a text's encoding, as browsers know it: what its mark says, else UTF-8 if
-    it begins as valid UTF-8, else Windows-1252, which nearly every other text reads well in."""
+    """Return the name of a text's encoding, as browsers know it: that of its byte order mark, else
+    UTF-8 if the beginning is valid UTF-8, else Windows-1252, which suits nearly all others."""
     with content.open() as stream:
         return _charset(stream.read(PREVIEW_SIZE)).removesuffix("-sig")
 
@@ -92,7 +92,7 @@ def _charset(start: bytes) -> str:
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     try:
-        # A decoder that is told to expect more takes a character that is cut off at the end.
+        # An incremental decoder accepts a character that is cut off at the end.
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
         return "windows-1252"
@@ -107,7 +107,7 @@ def is_table(file: FileRow) -> bool:
 
 
 def table_of(file: FileRow, text: Text) -> Table | None:
-    """Return the first rows and columns of a table; None when it cannot be read as one."""
+    """Return the first rows and columns of a table; None if it cannot be read as one."""
     try:
         rows = [row for _, row in islice(rows_of(file, text), PREVIEW_ROWS + 1)]
     except csv.Error:
@@ -122,8 +122,8 @@ def table_of(file: FileRow, text: Text) -> Table | None:
 
 
 def rows_of(file: FileRow, text: Text) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a table that are not empty, with the number of the line in which each
-    ends; not the last one if it may be cut off. Raises csv.Error."""
+    """Yield the rows of a table that are not empty, with the number of the line in which each ends.
+    The last row is left out if it may be cut off. Raises csv.Error."""
     return _rows(text.text, _delimiter(file, text), cut=text.partial)
 
 
@@ -146,10 +146,9 @@ def _rows(
 
 
 def _delimiter(file: FileRow, text: Text) -> str:
-    """Return the character that separates the columns: the one by which most rows have the same
-    number of cells, and more than one. Rows whose quotes stand where this delimiter puts them count
-    first. Each is tried on a sample, which `csv.Sniffer` takes up to the fourth power of the
-    sample's length for."""
+    """Return the delimiter of the columns: the one with which most rows have the same number of
+    cells, and more than one. Rows whose quotes fit the delimiter count first. Each delimiter is
+    tried on a sample. (`csv.Sniffer` takes up to the fourth power of the sample's length.)"""
     sample = text.text[:_SAMPLE]
     cut = text.partial or len(sample) < len(text.text)
     usual = _TABLES[file.media_type]
@@ -163,19 +162,19 @@ def _delimiter(file: FileRow, text: Text) -> str:
 
 def _agreement(sample: str, delimiter: str, cut: bool, *, strict: bool) -> tuple[float, int]:
     """Return the share of rows that have the most frequent number of cells, and that number; zeros
-    when the delimiter separates nothing."""
+    if the delimiter separates nothing."""
     numbers: Counter[int] = Counter()
     with suppress(csv.Error):
         for _, row in islice(_rows(sample, delimiter, cut=cut, strict=strict), _SAMPLE_ROWS):
             numbers[len(row)] += 1
-    # Of numbers that are equally frequent, the larger one.
+    # If two numbers are equally frequent, the larger one counts.
     rows, cells = max(((rows, cells) for cells, rows in numbers.items()), default=(0, 0))
     return (rows / numbers.total(), cells) if cells > 1 else (0.0, 0)
 
 
 def _has_header(rows: tuple[tuple[str, ...], ...]) -> bool:
-    """Whether the first row looks different from the others: where a column has numbers, or cells
-    of one length, and the first row has not."""
+    """Whether the first row differs from the others: a column has numbers, or cells of one length,
+    and the first row does not."""
     if not rows:
         return False
     header, *others = rows

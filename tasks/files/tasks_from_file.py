@@ -19,54 +19,54 @@ if TYPE_CHECKING:
     from tasks.files.preview import Text
 
 LONGEST = 1024 * 1024
-"""Bytes of a file that are read."""
+"""The most bytes of a file that are read."""
 LINES = 5000
-"""Lines of a file, or rows of a table, that are read."""
+"""The most lines of a file, or rows of a table, that are read."""
 MOST = 1000
-"""Tasks that are made at once."""
+"""The most tasks that are made at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A line that is no name of a task."""
+class RefusedLine:
+    """A line that cannot be the name of a task."""
 
     number: int
-    """From 1; in a table, that of the line in which the row ends."""
+    """The line's number, from 1; in a table, that of the line in which the row ends."""
     reason: str
 
 
 @dataclass(slots=True)
 class Plan:
-    """What would become of a file's lines."""
+    """The tasks that a file's lines would become."""
 
     names: list[str] = field(default_factory=list)
-    """Of the tasks, in the order of the lines."""
+    """The names of the tasks, in the order of the lines."""
     empty: int = 0
     """Lines without a name."""
     repeated: int = 0
-    """Lines with a name that an earlier one has."""
-    refused: list[Refused] = field(default_factory=list)
+    """Lines with the name of an earlier one."""
+    refused: list[RefusedLine] = field(default_factory=list)
     beyond: int = 0
-    """Lines that come after as many tasks as are made at once."""
+    """Lines after the last task that is made at once."""
     unread: bool = False
-    """Whether there are more lines than are read."""
+    """Whether the file has more lines than are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which part of a table has the names."""
+    """The part of a table that has the names."""
 
     columns: tuple[str, ...]
-    """What the columns are called."""
+    """The names of the columns."""
     column: int
-    """The number of the one with the names, from 0."""
+    """The number of the column with the tasks' names, from 0."""
     header: bool
-    """Whether the first row is the names of the columns."""
+    """Whether the first row has the names of the columns."""
 
 
 def choice_of(file: FileRow, text: Text, column: int, header: bool | None) -> Choice | None:
-    """Return what can be chosen in a table, as it was chosen; None for what is no table. Without a
-    ``header`` it is as the table looks."""
+    """Return the choice in a table; None if the file is no table. If ``header`` is None, it is
+    guessed from the table."""
     if not preview.is_table(file):
         return None
     table = preview.table_of(file, text)
@@ -84,7 +84,7 @@ def choice_of(file: FileRow, text: Text, column: int, header: bool | None) -> Ch
 
 
 def plan_of(file: FileRow, text: Text, choice: Choice | None) -> Plan:
-    """Return what would become of the lines, or of the rows of a table."""
+    """Return the tasks that the lines, or the rows of a table, would become."""
     plan, seen, number = Plan(), set(), 0
     clean = TaskForm.base_fields["name"].clean
     try:
@@ -104,15 +104,15 @@ def plan_of(file: FileRow, text: Text, choice: Choice | None) -> Plan:
                 try:
                     plan.names.append(clean(line))
                 except ValidationError as error:
-                    plan.refused.append(Refused(number, " ".join(error.messages)))
+                    plan.refused.append(RefusedLine(number, " ".join(error.messages)))
     except csv.Error as error:
         reason = f"From here on it cannot be read as a table: {error}."
-        plan.refused.append(Refused(number + 1, reason))
+        plan.refused.append(RefusedLine(number + 1, reason))
     return plan
 
 
 def _lines(text: Text) -> Iterator[tuple[int, str]]:
-    """Yield the lines with their numbers; not the last one if it may be cut off."""
+    """Yield the lines with their numbers. The last is left out if it may be cut off."""
     lines = io.StringIO(text.text, newline=None)
     for number, line in enumerate(lines, 1):
         if line.endswith("\n") or not text.partial:

@@ -1,4 +1,4 @@
-"""An archive as a source. It is listed once, and its files are read where they are."""
+"""An archive as a source. It is listed once, and its files are read without unpacking it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.files.content import path_of
 from tasks.importing.sources import Skipped, SourceError, SourceFileInfo
-from tasks.sources.archives.damage import ArchiveError, MemberCut, Untrusted
+from tasks.sources.archives.damage import ArchiveError, MemberCutError, UntrustedError
 from tasks.sources.archives.formats import SEPARATOR, archive_version, open_archive
 from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
 from tasks.sources.archives.members import MemberStream, inner_path
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from tasks.sources.progress import Progress
 
 _LONGEST_CHAIN = 40
-"""Links from link to link, as many as Linux follows."""
+"""The most links that are followed for one name, as in Linux."""
 
 
 class ArchiveSource:
     """The files of an archive, and its links to them."""
 
     usual_jobs = 1
-    most_jobs = 1  # it is read from its start to its end
+    most_jobs = 1  # an archive is read from its start to its end
 
     def __init__(self, root: str) -> None:
-        """Take the archive ``root`` (absolute, without links). Raises SourceError when it cannot
-        be read."""
+        """Open the archive ``root`` (absolute, without links). Raises SourceError if it cannot be
+        read."""
         self._name = root
         try:
             status = os.stat(root)
@@ -53,12 +53,12 @@ class ArchiveSource:
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the files of the archive in its order; then the links to them, each as a file
-        under another name; then what it is damaged by.
+        under another name; then the damage of the archive, if there is any.
 
-        Links to folders are passed over, as what is in the folder comes under its own name. Of
-        what an archive has twice, the first is taken. An archive that ends too early gives what
-        is whole in it. One that does not match its checksum gives nothing: its files have none of
-        their own, so each of them may be wrong.
+        Links to folders are left out, since their files have their own names. If an archive has a
+        name twice, the first is taken. An archive that ends too early gives its whole files. One
+        that does not match its checksum gives nothing: its files have no checksums of their own,
+        so each may be wrong.
         """
         if self._listing is None:
             self._listing = self._list()
@@ -78,9 +78,9 @@ class ArchiveSource:
             self._archive.verify()
         except OSError as error:
             damage.append(Skipped("", error.strerror or str(error), whole=True))
-            if isinstance(error, Untrusted):
+            if isinstance(error, UntrustedError):
                 members.clear()
-            elif isinstance(error, MemberCut):
+            elif isinstance(error, MemberCutError):
                 members.pop()
         return [*self._judge(members), *damage]
 
@@ -108,7 +108,7 @@ class ArchiveSource:
     def _linked(
         self, path: str, named: dict[str, Member], folders: set[str]
     ) -> SourceFileInfo | Skipped | None:
-        """Return what a link leads to; None for a folder."""
+        """Return the target of a link; None for a folder."""
         target = path
         for _ in range(_LONGEST_CHAIN):
             member = named.get(target)
@@ -136,7 +136,7 @@ class ArchiveSource:
 
 
 def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:
-    """Return why a member is not even looked at; empty for what may be imported."""
+    """Return why a member is refused by its name or kind; empty if it may be imported."""
     if path is None:
         return "would lie outside of the source"
     if member.refusal or member.is_folder:
@@ -149,7 +149,7 @@ def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:
 
 
 def _folders(path: str) -> Iterator[str]:
-    """Yield the folders that a path lies in, the outermost, which has no name, included."""
+    """Yield the folders above a path, including the root, which has no name."""
     while path:
         path = path.rpartition("/")[0]
         yield path

@@ -1,4 +1,4 @@
-"""A folder as a source, or a single file of one. Files are found by name; none is opened here."""
+"""A folder as a source, or a single file of a folder. Files are listed here, not opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _where_regions_are() -> frozenset[str]:
-    """Return the folders of the regions: no source, whatever folder they lie in."""
+    """Return the folders of the regions. They are never imported."""
     regions = [cache[region] for region in cache.options]
     folders = [region.folder for region in regions if region.folder is not None]
     folders += [region.metrics for region in regions if region.metrics is not None]
@@ -32,7 +32,7 @@ class FolderSource:
     most_jobs = MOST_JOBS
 
     folder: str
-    """Absolute, without links: what lies outside is never read."""
+    """Absolute, without links. Nothing outside is ever read."""
     only: str | None = None
     without: frozenset[str] = field(default_factory=_where_regions_are)
     """Folders that are refused; absolute, without links."""
@@ -48,10 +48,10 @@ class FolderSource:
         """Nothing is open."""
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
-        """Yield what the source holds, sorted by name within each folder.
+        """Yield the files of the source, sorted by name within each folder.
 
         A link to a file within the source is that file under another name. A link to a folder
-        within it is passed over: what the folder holds comes under its own name.
+        within it is left out, since the folder's files have their own names.
         """
         if any(_is_within(self.folder, folder) for folder in self.without):
             raise SourceError(f"{self.root!r} is where the regions keep their entries")
@@ -63,7 +63,7 @@ class FolderSource:
             open_folders = [iter(_entries(self.folder))]
         except OSError as error:
             raise SourceError(f"{self.root!r} cannot be read: {error.strerror}") from error
-        # A stack of its own: folders may be nested deeper than Python's calls.
+        # A stack, since folders may be nested deeper than Python's calls.
         while open_folders:
             entry = next(open_folders[-1], None)
             if entry is None:
@@ -84,7 +84,7 @@ class FolderSource:
                     yield Skipped(path, error.strerror or str(error), whole=True)
 
     def _linked(self, path: str, link: str) -> SourceFileInfo | Skipped | None:
-        """Return what a link leads to; None for a folder that is imported by its own name."""
+        """Return the target of a link; None for a folder, which is imported by its own name."""
         try:
             real = os.path.realpath(link, strict=True)
         except OSError as error:
@@ -97,7 +97,7 @@ class FolderSource:
 
 
 def _is_within(real: str, folder: str) -> bool:
-    """Whether a name without links is, or lies in, the folder of another."""
+    """Whether a name without links is ``folder`` or lies in it."""
     return os.path.commonpath((real, folder)) == folder
 
 

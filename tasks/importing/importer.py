@@ -50,7 +50,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """What the system says of a disk that takes no more; nobody says it of a file that is read."""
 
 
-class NotStored(Exception):
+class NotStoredError(Exception):
     """The files region cannot take content: a full disk, most likely. The run is over."""
 
 
@@ -88,7 +88,7 @@ class Importer:
 
     def run(self) -> Summary:
         """Import what is new or changed. Raises SourceError when there is nothing that could be
-        imported, NotStored when the region cannot take more."""
+        imported, NotStoredError when the region cannot take more."""
         started = time.monotonic()
         try:
             if self._jobs > self._source.most_jobs:
@@ -162,7 +162,7 @@ class Importer:
                 content = read(found.source, found.size, found.version)
         except OSError as error:
             if error.errno in _FULL:
-                raise NotStored(error.strerror) from error
+                raise NotStoredError(error.strerror) from error
             return error
         if content.stored_at < asked and not read_file.peek(
             found.source, found.size, found.version
@@ -177,7 +177,7 @@ class Importer:
             self._fail(found.path, result.strerror or str(result), progress.left)
             return
         if not result.stored:
-            raise NotStored("its disk may be full; the log line above says what it met")
+            raise NotStoredError("its disk may be full; the log line above says what it met")
         self._index.add(_row(self._source.root, found, result))
         # Thousands of open files are not what the rows are kept for.
         result.close()

@@ -33,7 +33,7 @@ _SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
 _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
 
-class BadManifest(ValueError):
+class BadManifestError(ValueError):
     """A file that is named like a manifest, and is none."""
 
 
@@ -64,7 +64,7 @@ def is_manifest_name(name: str) -> bool:
 
 def lines_at(url: str) -> list[ManifestEntry]:
     """Return what the manifest at a URL lists. It is sent only when it is not as it was the last
-    time. Raises BadManifest, OSError."""
+    time. Raises BadManifestError, OSError."""
     return parse(_manifest.refresh(url, _manifest.peek(url)).text)
 
 
@@ -78,10 +78,10 @@ def _manifest(url: str, held: Manifest | None = None) -> Manifest:
 
 
 def parse(text: bytes) -> list[ManifestEntry]:
-    """Return the lines of a manifest. Raises BadManifest when there is not one."""
+    """Return the lines of a manifest. Raises BadManifestError when there is not one."""
     lines = [line for line in map(_parsed, _lines(_in_utf8(text))) if line is not None]
     if all(not line.digest for line in lines):
-        raise BadManifest(
+        raise BadManifestError(
             "is named like a manifest, and no line of it has a SHA-256 and a name, as sha256sum "
             "writes them (DIGEST  NAME)"
         )
@@ -94,7 +94,7 @@ def _in_utf8(text: bytes) -> bytes:
         try:
             return text.decode("utf-16").encode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
-            raise BadManifest("is named like a manifest, and is damaged UTF-16") from error
+            raise BadManifestError("is named like a manifest, and is damaged UTF-16") from error
     return text.removeprefix(codecs.BOM_UTF8)
 
 
@@ -116,10 +116,10 @@ def _lines(text: bytes) -> Iterator[bytes]:
 
 def _parsed(line: bytes) -> ManifestEntry | None:
     """Return what a line says; None when it is about a digest of another kind."""
-    if told := _LINE.fullmatch(line):
-        mark, digest, name = told.groups()
-    elif told := _TAGGED.fullmatch(line):
-        mark, name, digest = told.groups()
+    if match := _LINE.fullmatch(line):
+        mark, digest, name = match.groups()
+    elif match := _TAGGED.fullmatch(line):
+        mark, name, digest = match.groups()
     elif _OTHER.fullmatch(line):
         return None
     else:

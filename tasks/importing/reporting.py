@@ -111,11 +111,11 @@ class LineReporter:
         self._out = out
         self._err = err
         self._progress = _Progress(0, 0)
-        self._said = 0.0
+        self._printed = 0.0
 
     def begin(self, files: int, size: int) -> None:
         self._progress = _Progress(files, size)
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
         self._out(f"{files} files, {human(size)}" if size else f"{files} files")
 
     def expect(self, size: int) -> None:
@@ -123,11 +123,11 @@ class LineReporter:
 
     def advance(self, size: int) -> None:
         self._progress.done_size += size
-        self._say()
+        self._print()
 
     def done(self) -> None:
         self._progress.done_files += 1
-        self._say()
+        self._print()
 
     def failed(self, path: str, reason: str) -> None:
         self._err(failure(path, reason))
@@ -139,9 +139,9 @@ class LineReporter:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _say(self) -> None:
-        if time.monotonic() - self._said >= INTERVAL:
-            self._said = time.monotonic()
+    def _print(self) -> None:
+        if time.monotonic() - self._printed >= INTERVAL:
+            self._printed = time.monotonic()
             self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
-from tasks.importing.manifests import BadManifest, is_manifest_name, lines_at
+from tasks.importing.manifests import BadManifestError, is_manifest_name, lines_at
 from tasks.importing.sources import MOST_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.models import ImportedFile
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
-from tasks.sources.fetching.urls import BadUrl, beside, checked, name_in, shown
+from tasks.sources.fetching.urls import BadUrlError, beside, checked, name_in, shown
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def source_at_url(name: str) -> Source:
         url = checked(name)
         file = name_in(url)
         lines = lines_at(url) if is_manifest_name(file) else None
-    except (BadUrl, BadManifest, OSError) as error:
+    except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
     return UrlSource(url) if lines is None else ManifestSource(url, lines)
 
@@ -122,7 +122,7 @@ class ManifestSource:
             named.add(path)
             try:
                 url = beside(self._url, line.name)
-            except BadUrl as error:
+            except BadUrlError as error:
                 yield Skipped(path, str(error))
                 continue
             version = versions.of_digest(line.digest)

@@ -1,4 +1,4 @@
-"""Opening what an absolute name stands for: a file, a file in an archive, or a URL."""
+"""Opening a file by its absolute name: a file, a file in an archive, or a URL."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Opener = Callable[[str, int | None, str, Progress], BinaryIO | Resumable]
 def open_source(
     name: str, size: int | None, version: str, progress: Progress
 ) -> BinaryIO | Resumable:
-    """Open a file by its name: the absolute name ``name`` without links, of ``size`` bytes and in
-    this version; ``ARCHIVE//PATH`` for a file in an archive of this version; or a URL.
-    ``progress`` counts the bytes that are read. Raises OSError if the file is another by now."""
+    """Open a file of ``size`` bytes in this version. ``name`` is an absolute name without links,
+    ``ARCHIVE//PATH`` for a file in an archive of this version, or a URL. ``progress`` counts the
+    bytes that are read. Raises OSError if the file has changed."""
     if is_url(name):
         return Download(name, size, version, progress)
     if SEPARATOR in name:

@@ -1,4 +1,4 @@
-"""The progress of one file that is read: how many bytes are expected, and how many were read."""
+"""The progress of reading one file: the bytes that are expected, and those that were read."""
 
 from __future__ import annotations
 

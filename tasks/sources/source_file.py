@@ -9,7 +9,7 @@ from io import FileIO
 from tasks.sources.progress import Progress
 
 
-class SourceChanged(OSError):
+class SourceChangedError(OSError):
     """A name in a source does not stand for the expected content any more."""
 
 
@@ -22,25 +22,25 @@ class SourceFile(FileIO):
         """Open the file ``name``, absolute and without links, of ``size`` bytes (None: any),
         in this version (`file_version`); ``progress`` counts the bytes that are read.
 
-        Raises SourceChanged when it is another one by now, OSError when it cannot be opened.
+        Raises SourceChangedError if the file is another one, OSError if it cannot be opened.
         """
         super().__init__(name, opener=_open)
         self._progress = progress
         self._opened = os.fstat(self.fileno())
         try:
             if not stat.S_ISREG(self._opened.st_mode):
-                raise SourceChanged("is no regular file any more")
+                raise SourceChangedError("is no regular file any more")
             if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
-                raise SourceChanged("is reached over a link by now, or gone")
+                raise SourceChangedError("is reached over a link by now, or gone")
             if file_version(self._opened) != version or size not in (None, self.size):
-                raise SourceChanged("has changed")
+                raise SourceChangedError("has changed")
         except BaseException:
             self.close()
             raise
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to ``size`` bytes. Raises SourceChanged in place of the end when what was read
-        is not the file as it was when it was opened."""
+        """Read up to ``size`` bytes. At the end, raises SourceChangedError if the file has changed
+        since it was opened."""
         chunk = super().read(-1 if size is None else size)
         if not chunk:
             self.verify()
@@ -50,23 +50,23 @@ class SourceFile(FileIO):
 
     @property
     def size(self) -> int:
-        """Bytes, when it was opened."""
+        """Bytes at the time of opening."""
         return self._opened.st_size
 
     def verify(self) -> None:
-        """Raise SourceChanged if the file has changed since it was opened."""
+        """Raise SourceChangedError if the file has changed since it was opened."""
         if _state(os.fstat(self.fileno())) != _state(self._opened):
-            raise SourceChanged("changed while it was read")
+            raise SourceChangedError("changed while it was read")
 
 
 def file_version(status: os.stat_result) -> str:
-    """Return what tells a file's contents of one size apart: when it was last changed, in
-    nanoseconds since the epoch."""
+    """Return the version of a file's content: the time of its last change, in nanoseconds since the
+    epoch."""
     return str(status.st_mtime_ns)
 
 
 def _open(name: str, flags: int) -> int:
-    # The name may be a pipe by now: O_NONBLOCK keeps the call from waiting for ever.
+    # The name may have become a pipe; O_NONBLOCK keeps the call from waiting forever.
     return os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
@@ -85,5 +85,5 @@ _KINDS = {
 
 
 def kind_of(mode: int) -> str:
-    """Return the words for the kind of file that a mode means."""
+    """Return a mode's kind of file in words."""
     return _KINDS.get(stat.S_IFMT(mode), "something special")

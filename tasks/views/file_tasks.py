@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from tasks.files import attachments
-from tasks.files.content import ContentAway, content_of
+from tasks.files.content import ContentUnavailableError, content_of
 from tasks.files.preview import text_of
 from tasks.files.tasks_from_file import LINES, LONGEST, MOST, choice_of, plan_of
 from tasks.lists import changes, ownership
@@ -61,7 +61,7 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
     file = row_or_404(pk)
     try:
         text = text_of(file, content_of(file), LONGEST)
-    except ContentAway:
+    except ContentUnavailableError:
         return away(request, file)
     if text is None:
         raise Http404("The file is not text.")

@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from tasks.files import attachments, preview
-from tasks.files.content import ContentAway, content_of, old_copy_of
+from tasks.files.content import ContentUnavailableError, content_of, old_copy_of
 from tasks.files.downloads import downloads_of
 from tasks.files.folders import folder_page
 from tasks.files.index import FileRow, file_row, files_page
@@ -45,7 +45,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     file = row_or_404(pk)
     try:
         content = content_of(file)
-    except ContentAway:
+    except ContentUnavailableError:
         return away(request, file)
     text = preview.text_of(file, content)
     search = search_in(request, "task")

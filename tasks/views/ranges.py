@@ -11,13 +11,13 @@ import re
 _RANGE = re.compile(r"(?i:bytes)=[ \t,]*(\d{0,99})-(\d{0,99})[ \t,]*", re.ASCII)
 
 
-class Unsatisfiable(Exception):
+class UnsatisfiableRangeError(Exception):
     """A range that begins where there is nothing any more."""
 
 
 def asked_range(header: str, size: int) -> range | None:
     """Return the positions of the bytes that a Range header asks for, of ``size`` bytes; None for
-    all of them. Raises Unsatisfiable."""
+    all of them. Raises UnsatisfiableRangeError."""
     asked = _RANGE.fullmatch(header)
     if asked is None:
         return None
@@ -26,11 +26,11 @@ def asked_range(header: str, size: int) -> range | None:
         if last is None:
             return None
         if last == 0:
-            raise Unsatisfiable
+            raise UnsatisfiableRangeError
         # The end of nothing is nothing, which has no positions that could be named.
         return range(max(0, size - last), size) if size else None
     if last is not None and last < first:
         return None
     if first >= size:
-        raise Unsatisfiable
+        raise UnsatisfiableRangeError
     return range(first, size if last is None else min(last + 1, size))

@@ -15,12 +15,12 @@ from django.utils.http import content_disposition_header, http_date
 from django.views.decorators.http import require_safe
 
 from beakercache import cache
-from tasks.files.content import ContentAway, content_of
+from tasks.files.content import ContentUnavailableError, content_of
 from tasks.files.downloads import downloads_of
 from tasks.files.index import FileRow
 from tasks.files.preview import IMAGES, charset_of
 from tasks.views.files import away, row_or_404
-from tasks.views.ranges import Unsatisfiable, asked_range
+from tasks.views.ranges import UnsatisfiableRangeError, asked_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ def raw(request: HttpRequest, pk: int) -> HttpResponseBase:
 def _send(request: HttpRequest, file: FileRow, *, inline: bool) -> HttpResponseBase:
     try:
         content = content_of(file)
-    except ContentAway:
+    except ContentUnavailableError:
         return away(request, file)
     etag, modified = f'"{file.digest}"', int(file.imported_at.timestamp())
     response: HttpResponseBase | None = get_conditional_response(request, etag, modified)
@@ -99,7 +99,7 @@ def _content(
     if request.method == "GET" and "Range" in request.headers and _applies(request, etag, modified):
         try:
             asked = asked_range(request.headers["Range"], content.size)
-        except Unsatisfiable:
+        except UnsatisfiableRangeError:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{content.size}"})
     positions = range(content.size) if asked is None else asked
     response: HttpResponseBase

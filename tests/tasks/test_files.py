@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beakercache import cache
-from tasks.files.content import ContentAway, content_of, name_of, path_of
+from tasks.files.content import ContentUnavailableError, content_of, name_of, path_of
 from tasks.files.index import FileRow, file_row
 from tasks.models import ImportedFile
 
@@ -84,5 +84,5 @@ def test_content_is_away_when_neither_the_region_nor_the_source_has_it(
     change(source)
     assert content_of(row).read_bytes() == b"first"
     cache.invalidate_region("files")
-    with pytest.raises(ContentAway):
+    with pytest.raises(ContentUnavailableError):
         content_of(row)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.importing.importer import Importer, ImportOptions, NotStored
+from tasks.importing.importer import Importer, ImportOptions, NotStoredError
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             importer = Importer(source_at(options["source"]), reporter, import_options)
             summary = importer.summary
             importer.run()
-        except (SourceError, NotStored, DatabaseError, KeyboardInterrupt) as raised:
+        except (SourceError, NotStoredError, DatabaseError, KeyboardInterrupt) as raised:
             error = _failure(raised)
         finally:
             reporter.close()
@@ -122,7 +122,7 @@ def _jobs(value: str) -> int:
 
 def _failure(error: BaseException) -> CommandError:
     """Return what ended a run, as its operator is told."""
-    if isinstance(error, NotStored):
+    if isinstance(error, NotStoredError):
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
     if isinstance(error, DatabaseError):
         return CommandError(f"The index cannot be written: {error}. {_KEPT}")

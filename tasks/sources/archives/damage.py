@@ -1,4 +1,4 @@
-"""What damaged archives do to those who read them: one kind of error instead of a dozen."""
+"""Errors of damaged archives: one kind of error instead of a dozen."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
-from tasks.sources.source_file import SourceChanged
+from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 class ArchiveError(OSError):
-    """An archive that cannot be read further. What it listed before is as good as it seems."""
+    """An archive that cannot be read further. The files listed before may be whole."""
 
 
-class StreamCut(ArchiveError):
+class StreamCutError(ArchiveError):
     """A compressed archive that ends too early, and shows no other damage."""
 
 
-class MemberCut(ArchiveError):
+class MemberCutError(ArchiveError):
     """An archive that ends within the file that it listed last."""
 
 
-class TooLarge(ArchiveError):
+class TooLargeError(ArchiveError):
     """An archive that would unpack to more than it may."""
 
 
-class Untrusted(ArchiveError):
-    """A compressed archive that does not match its checksums, which cover all of it: whatever it
-    listed may be wrong."""
+class UntrustedError(ArchiveError):
+    """A compressed archive that does not match its checksums. They cover all of it, so every file
+    may be wrong."""
 
 
 _DAMAGE = (
@@ -49,18 +49,18 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the modules of the standard library raise for bytes that make no sense to them."""
+"""Errors that the standard library's modules raise for bytes that they cannot read."""
 
 
 @contextlib.contextmanager
 def damage(kind: type[ArchiveError] = ArchiveError) -> Iterator[None]:
-    """Raise an error of this ``kind`` for whatever bad bytes lead to."""
+    """Turn every error that bad bytes can cause into an error of this ``kind``."""
     try:
         yield
-    except (ArchiveError, SourceChanged):
+    except (ArchiveError, SourceChangedError):
         raise
     except OSError as error:
-        # Those of the system have a number; those of gzip and bz2 have none.
+        # The system's errors have a number; those of gzip and bz2 do not.
         if error.errno is not None:
             raise
         raise kind(f"is damaged: {error}") from error

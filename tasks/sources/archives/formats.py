@@ -1,4 +1,4 @@
-"""The formats of archives, told by their suffixes, and members by their absolute names."""
+"""The formats of archives, found by their suffixes, and opening members by absolute names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.sources.archives.tars import TarArchive
 from tasks.sources.archives.xz import XzUnpacked
 from tasks.sources.archives.zips import ZipArchive
 from tasks.sources.archives.zstandard import ZstdUnpacked
-from tasks.sources.source_file import SourceChanged, SourceFile, file_version
+from tasks.sources.source_file import SourceChangedError, SourceFile, file_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.sources.progress import Progress
 
 SEPARATOR = "//"
-"""Between an archive's absolute name and a path in it. No name without links has it."""
+"""Stands between an archive's absolute name and a path in it. No name without links has it."""
 
 _FORMATS: dict[str, Callable[[SourceFile], Archive]] = {
     ".zip": ZipArchive,
@@ -44,16 +44,16 @@ def is_archive(name: str) -> bool:
 
 
 def archive_version(status: os.stat_result) -> str:
-    """Return what tells contents of an archive apart, of any of its files."""
+    """Return the version of an archive, which is also that of each of its files."""
     return f"{file_version(status)}/{status.st_size}"
 
 
 def open_archive(name: str, version: str) -> Archive:
     """Open the archive ``name`` (absolute, without links) in this version (`archive_version`).
-    Raises OSError; ArchiveError when it cannot be read as what its name says."""
+    Raises OSError; ArchiveError if it is not in the format of its suffix."""
     opener = _format(name)
     if opener is None:
-        raise SourceChanged("is no archive")
+        raise SourceChangedError("is no archive")
     modified, _, size = version.partition("/")
     # Rows of the first release have no size.
     file = SourceFile(name, int(size) if size else None, modified)
@@ -65,8 +65,8 @@ def open_archive(name: str, version: str) -> Archive:
 
 
 def open_member(name: str, size: int | None, version: str, progress: Progress) -> BinaryIO:
-    """Open the file in an archive that ``name`` stands for, of ``size`` bytes, of this version of
-    the archive. Raises OSError."""
+    """Open a file in an archive by its absolute name, with ``size`` bytes, in this version of the
+    archive. Raises OSError."""
     outside, _, inside = name.partition(SEPARATOR)
     archive = open_archive(outside, version)
     try:
@@ -74,7 +74,7 @@ def open_member(name: str, size: int | None, version: str, progress: Progress) -
             # The first of several is the one that was imported.
             if member.is_file and inner_path(member.name) == inside:
                 if member.size != size:
-                    raise SourceChanged("has changed")
+                    raise SourceChangedError("has changed")
                 return cast("BinaryIO", MemberStream(archive, member, progress, archive.close))
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except BaseException:

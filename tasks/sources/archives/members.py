@@ -1,4 +1,4 @@
-"""What an archive holds, whatever its format."""
+"""The members of an archive, in any format."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Something that an archive holds."""
+    """A member of an archive: a file, a folder or a link."""
 
     name: str
-    """As the archive has it."""
+    """As in the archive."""
     position: int
-    """Where the archive has it."""
+    """Its position in the archive."""
     size: int = 0
     """Bytes of its content, if it is a file."""
     is_folder: bool = False
     link: str | None = None
     """The name in the archive that it leads to, if it is a link."""
     refusal: str = ""
-    """Why nobody can, or should, read it; empty for what is as it should be."""
+    """Why it is not read; empty if nothing is wrong."""
 
     @property
     def is_file(self) -> bool:
@@ -40,22 +40,21 @@ class Archive(Protocol):
     """An archive that is open for reading."""
 
     def members(self) -> Iterator[Member]:
-        """Yield what the archive holds, from its start. Raises ArchiveError where it is damaged."""
+        """Yield the members, from the archive's start. Raises ArchiveError if it is damaged."""
 
     def open(self, member: Member) -> IO[bytes]:
-        """Open a file of the archive until `members` goes on, or another is opened. Raises
-        ArchiveError."""
+        """Open a file of the archive. It can be read until `members` continues, or another file is
+        opened. Raises ArchiveError."""
 
     def verify(self) -> None:
-        """Raise SourceChanged when the archive is not what it was when it was opened."""
+        """Raise SourceChangedError when the archive is not what it was when it was opened."""
 
     def close(self) -> None:
-        """Let go of the archive."""
+        """Close the archive."""
 
 
 def inner_path(name: str) -> str | None:
-    """Return the path that a name in an archive means, without detours; None for one that is, or
-    leads, outside."""
+    """Return the path of a name in an archive, without "." and ".."; None if it leads outside."""
     if name.startswith("/"):
         return None
     parts: list[str] = []
@@ -70,7 +69,7 @@ def inner_path(name: str) -> str | None:
 
 
 class MemberStream(RawIOBase):
-    """The content of a file in an archive: whole, or there is an error in place of its end."""
+    """The content of a file in an archive. If it is not whole, its end raises an error."""
 
     def __init__(
         self,
@@ -79,8 +78,8 @@ class MemberStream(RawIOBase):
         progress: Progress,
         done: Callable[[], None] | None = None,
     ) -> None:
-        """Open ``member``; ``progress`` counts the bytes that are read, and ``done`` is called
-        at the end of all. Raises ArchiveError."""
+        """Open ``member``. ``progress`` counts the bytes that are read; `close` calls ``done``.
+        Raises ArchiveError."""
         super().__init__()
         self._content: IO[bytes] | None = None  # for `close`, if it cannot be opened
         self._archive = archive
@@ -94,7 +93,7 @@ class MemberStream(RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to ``size`` bytes, at most `STEP` at once. Raises ArchiveError for content that
-        is damaged, SourceChanged when the archive has changed meanwhile."""
+        is damaged, SourceChangedError when the archive has changed meanwhile."""
         if size < 0:
             return self.readall()
         assert self._content is not None

@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING, cast
 
 from tasks.sources.archives.damage import (
     ArchiveError,
-    MemberCut,
-    StreamCut,
-    TooLarge,
-    Untrusted,
+    MemberCutError,
+    StreamCutError,
+    TooLargeError,
+    UntrustedError,
     damage,
 )
 from tasks.sources.archives.limits import unpacked_limit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TarArchive:
-    """A tar. Going back to an earlier member means to begin again."""
+    """A tar. To go back to an earlier member, it is read again from the start."""
 
     def __init__(
         self, source: SourceFile, unpack: Callable[[IO[bytes]], Readable] | None = None
@@ -46,14 +46,14 @@ class TarArchive:
                 latest = info
                 yield _member(info)
             self._check_end()
-        except (TooLarge, Untrusted):
+        except (TooLargeError, UntrustedError):
             raise
         except ArchiveError as error:
-            if not isinstance(error, StreamCut):
+            if not isinstance(error, StreamCutError):
                 self._file.doubt()
             if latest is None or self._file.reached >= latest.offset_data + latest.size:
                 raise
-            raise MemberCut(f"is cut short within {latest.name!r}") from error
+            raise MemberCutError(f"is cut short within {latest.name!r}") from error
 
     def open(self, member: Member) -> IO[bytes]:
         if member.position < self._tar.offset:
@@ -85,13 +85,13 @@ class TarArchive:
     def _next(self) -> tarfile.TarInfo | None:
         with damage():
             info = self._tar.next()
-        # Which would all be kept, for lookups by name.
+        # Without this, all members would be kept for lookups by name.
         self._tar.members.clear()  # type: ignore[attr-defined]
         return info
 
     def _check_end(self) -> None:
-        """Raise ArchiveError unless there is the mark of an end: `tarfile` takes anything that is
-        no header for one."""
+        """Raise ArchiveError unless the archive has its end mark. `tarfile` takes everything that
+        is no header for the end."""
         with damage():
             self._file.seek(self._tar.offset)
             block = self._file.read(tarfile.BLOCKSIZE)

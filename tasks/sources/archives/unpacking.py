@@ -1,15 +1,21 @@
-"""The files that tars are read from: they go on in bounded steps, and end at a limit."""
+"""The files that tars are read from. Each read is bounded, and so is the size in all."""
 
 from __future__ import annotations
 
 from typing import IO, Protocol
 
-from tasks.sources.archives.damage import ArchiveError, StreamCut, TooLarge, Untrusted, damage
+from tasks.sources.archives.damage import (
+    ArchiveError,
+    StreamCutError,
+    TooLargeError,
+    UntrustedError,
+    damage,
+)
 from tasks.sources.archives.limits import STEP
 
 
 class Readable(Protocol):
-    """What unpacks a file that it was given, as it is read."""
+    """Unpacks a file while it is read."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -20,7 +26,7 @@ class PlainFile:
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
         self.reached = size
-        """Bytes that are there."""
+        """Bytes of the file."""
 
     def tell(self) -> int:
         return self._file.tell()
@@ -29,8 +35,8 @@ class PlainFile:
         self._file.seek(position)
 
     def read(self, size: int) -> bytes:
-        """Read ``size`` bytes; fewer at the end. Raises TooLarge for more than a header, or a
-        step, may have."""
+        """Read ``size`` bytes; fewer at the end. Raises TooLargeError if ``size`` is more than a
+        header may have."""
         check_step(size)
         return self._file.read(size)
 
@@ -38,11 +44,11 @@ class PlainFile:
         """There is no checksum at the end."""
 
     def doubt(self) -> None:
-        """Nothing tells whether what was read before is right."""
+        """Do nothing: no checksum shows whether the bytes before were right."""
 
 
 class UnpackedFile:
-    """A compressed tar, unpacked as it is read: forward, and back within the latest read only."""
+    """A compressed tar, unpacked while it is read: forward, and back only within the last read."""
 
     def __init__(self, stream: Readable, limit: int) -> None:
         """Unpack ``stream``, to no more than ``limit`` bytes."""
@@ -50,9 +56,9 @@ class UnpackedFile:
         self._limit = limit
         self._latest = b""
         self._unread = 0
-        """Bytes at the end of the latest read that are to be read again."""
+        """Bytes at the end of the last read that will be read again."""
         self.reached = 0
-        """Bytes that were unpacked so far."""
+        """Bytes that have been unpacked."""
 
     def tell(self) -> int:
         return self.reached - self._unread
@@ -67,42 +73,42 @@ class UnpackedFile:
             pass
 
     def read(self, size: int) -> bytes:
-        """As `PlainFile.read`. Raises Untrusted for bytes that cannot be unpacked, StreamCut
-        where the rest is missing, TooLarge beyond the limit."""
+        """Read as `PlainFile.read` does. Raises UntrustedError for bytes that cannot be unpacked,
+        StreamCutError if the rest is missing, TooLargeError beyond the limit."""
         check_step(size)
         again = self._latest[len(self._latest) - self._unread :][:size]
         self._unread -= len(again)
         if len(again) == size:
             return again
         try:
-            with damage(Untrusted):
+            with damage(UntrustedError):
                 chunk = self._stream.read(size - len(again))
-        except Untrusted as error:
+        except UntrustedError as error:
             if isinstance(error.__cause__, EOFError):
-                # Nothing is known against what came before.
-                raise StreamCut("is cut short") from error
+                # The bytes before may be right.
+                raise StreamCutError("is cut short") from error
             raise
         self.reached += len(chunk)
         if self.reached > self._limit:
-            raise TooLarge(f"unpacks to more than {self._limit} bytes, which is refused")
+            raise TooLargeError(f"unpacks to more than {self._limit} bytes, which is refused")
         if chunk:
             self._latest = again + chunk
         return again + chunk
 
     def drain(self) -> None:
-        """Read to the end, where the checksum is. Raises as `read`."""
+        """Read to the end, where the checksum is. Raises the errors of `read`."""
         while self.read(STEP):
             pass
 
     def doubt(self) -> None:
-        """Raise Untrusted unless the checksum says that nonsense is what was packed."""
+        """Raise UntrustedError unless the checksum says that nonsense is what was packed."""
         try:
             self.drain()
         except ArchiveError as error:
-            raise Untrusted(str(error)) from error
+            raise UntrustedError(str(error)) from error
 
 
 def check_step(size: int) -> None:
-    """Raise TooLarge for a read that nothing sensible asks for."""
+    """Raise TooLargeError for a larger read than a valid archive needs."""
     if size > STEP:
-        raise TooLarge(f"has a header of {size} bytes, which is refused")
+        raise TooLargeError(f"has a header of {size} bytes, which is refused")

@@ -1,17 +1,17 @@
-"""LZMA, as .xz files and members of zips have it: with a limit to the memory that it takes."""
+"""LZMA in .xz files and members of zips, with a memory limit."""
 
 from __future__ import annotations
 
 import lzma
 from typing import IO
 
-from tasks.sources.archives.damage import TooLarge
+from tasks.sources.archives.damage import TooLargeError
 from tasks.sources.archives.limits import STEP, WINDOW_LOG
 
 _MEMORY = (1 << WINDOW_LOG) + 16 * 1024 * 1024
-"""Bytes: of a dictionary as large as Zstandard's window may be, and of what is beside it."""
+"""Bytes for a dictionary as large as Zstandard's window, and for liblzma's other data."""
 _EXCEEDED = "Memory usage limit"
-"""Of liblzma's words for a dictionary that is larger."""
+"""Part of liblzma's message for a larger dictionary."""
 TOO_MUCH_MEMORY = (
     f"takes more than {1 << WINDOW_LOG} bytes of memory to unpack, which is refused; pack it with "
     "a smaller dictionary (xz -9, or less)"
@@ -19,16 +19,16 @@ TOO_MUCH_MEMORY = (
 
 
 class XzUnpacked:
-    """What unpacks a file of one stream or several, as `lzma.LZMAFile` does, which has no limit: a
-    file of 100 bytes can ask for 4 GB."""
+    """Unpacks a file of one or several streams. `lzma.LZMAFile` does so too, but has no memory
+    limit: a file of 100 bytes can ask for 4 GB."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._stream = self._next_stream()
 
     def read(self, size: int, /) -> bytes:
-        """Read ``size`` bytes; fewer at the end. Raises TooLarge for a dictionary that is,
-        LZMAError for what cannot be unpacked, EOFError where the rest is missing."""
+        """Read ``size`` bytes; fewer at the end. Raises TooLargeError if the dictionary is too
+        large, LZMAError for bytes that cannot be unpacked, EOFError if the rest is missing."""
         read = b""
         while len(read) < size:
             if self._stream.eof:
@@ -49,7 +49,7 @@ class XzUnpacked:
             return self._stream.decompress(packed, size)
         except lzma.LZMAError as error:
             if _EXCEEDED in str(error):
-                raise TooLarge(TOO_MUCH_MEMORY) from error
+                raise TooLargeError(TOO_MUCH_MEMORY) from error
             raise
 
     def _after_padding(self) -> bytes:

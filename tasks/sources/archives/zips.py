@@ -9,7 +9,7 @@ import zipfile
 from io import BufferedReader
 from typing import IO, TYPE_CHECKING, Any
 
-from tasks.sources.archives.damage import ArchiveError, TooLarge, damage
+from tasks.sources.archives.damage import ArchiveError, TooLargeError, damage
 from tasks.sources.archives.limits import DIRECTORY, MEMBERS, NAME, WINDOW_LOG
 from tasks.sources.archives.members import Member
 from tasks.sources.archives.xz import TOO_MUCH_MEMORY
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ENCRYPTED = 0x1
-"""Of a member's flags (APPNOTE.TXT, section 4.4.4)."""
+"""The bit of a member's flags (APPNOTE.TXT, section 4.4.4)."""
 _UNIX = 3
 """The system whose file modes stand in the upper half of the external attributes (4.4.2)."""
 
@@ -29,20 +29,20 @@ _LOCAL_HEADER = 30
 
 
 class _Reader(BufferedReader):
-    """A zip's file. `zipfile` reads the directory at once, however long it is said to be."""
+    """A zip's file. It limits the directory, which `zipfile` reads at once, whatever its size."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > DIRECTORY:
-            raise TooLarge(f"has a directory of {size} bytes, which is refused")
+            raise TooLargeError(f"has a directory of {size} bytes, which is refused")
         return super().read(size)
 
 
 class _Names(list[zipfile.ZipInfo]):
-    """The members, as they are added one by one while the directory is read."""
+    """The list of members, to which `zipfile` adds them one by one."""
 
     def append(self, info: zipfile.ZipInfo, /) -> None:
         if len(self) == MEMBERS:
-            raise TooLarge(f"has more than {MEMBERS} names, which is refused")
+            raise TooLargeError(f"has more than {MEMBERS} names, which is refused")
         super().append(info)
 
 
@@ -52,7 +52,7 @@ class _ZipFile(zipfile.ZipFile):
 
 
 class ZipArchive:
-    """A zip. Its members are found by the directory at its end."""
+    """A zip. The directory at its end lists its members."""
 
     def __init__(self, source: SourceFile) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
@@ -90,7 +90,7 @@ class ZipArchive:
         return Member(name, position, info.file_size)
 
     def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
-        """Open a member. Raises TooLarge for one whose dictionary is."""
+        """Open a member. Raises TooLargeError for one whose dictionary is."""
         if info.compress_type == zipfile.ZIP_LZMA:
             self._file.seek(info.header_offset)
             header = self._file.read(_LOCAL_HEADER)
@@ -102,7 +102,7 @@ class ZipArchive:
             if len(properties) < 9:
                 raise ArchiveError("is cut short")
             if int.from_bytes(properties[5:9], "little") > 1 << WINDOW_LOG:
-                raise TooLarge(TOO_MUCH_MEMORY)
+                raise TooLargeError(TOO_MUCH_MEMORY)
         return self._zip.open(info)
 
     def _link(self, position: int, info: zipfile.ZipInfo) -> Member:

@@ -1,6 +1,5 @@
-"""Fetching files over HTTP: whole, in the version that is meant, or not at all.
+"""Fetching files over HTTP. A file arrives whole and in the expected version, or not at all.
 
-`urls` says which URLs are fetched, `client` makes one request, `versions` tells contents of a URL
-apart, `trying` says when and how often a request is made again, and `downloads` continues what
-breaks off.
+`urls` checks URLs, `client` makes one request, `versions` has the versions of a URL's content,
+`trying` repeats failed requests, and `downloads` continues broken transfers.
 """

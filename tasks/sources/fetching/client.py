@@ -1,4 +1,4 @@
-"""One request: redirects are followed, errors named."""
+"""One request. It follows redirects, and turns errors into readable ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from tasks.sources.fetching.connections import CONNECT_SECONDS, READ_SECONDS, PrivateAddress, ask
-from tasks.sources.fetching.urls import BadUrl, checked, redirected
+from tasks.sources.fetching.connections import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    PrivateAddressError,
+    ask,
+)
+from tasks.sources.fetching.urls import BadUrlError, checked, redirected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,9 +33,9 @@ if TYPE_CHECKING:
 
 REDIRECTS = 10
 CHUNK = 1024 * 1024
-"""Bytes read at a time, at the most."""
+"""The most bytes that are read at a time."""
 _SHORT = 64 * 1024
-"""Bytes; a body that nobody wants is read when it is no longer, to keep its connection."""
+"""Bytes. An unused body of at most this size is read, to keep its connection."""
 _REDIRECT = {301, 302, 303, 307, 308}
 _WANTED = {200, 206, 304, 416}
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
@@ -40,8 +45,8 @@ class FetchError(OSError):
     """A URL that could not be fetched."""
 
 
-class Temporary(FetchError):
-    """A URL that another try may be able to fetch."""
+class TemporaryError(FetchError):
+    """A URL that could not be fetched. Another try may succeed."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
         super().__init__(reason)
@@ -51,7 +56,7 @@ class Temporary(FetchError):
 
 def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
-    headers ask for. Raises Temporary, and FetchError for what another try would not change."""
+    headers ask for. Raises TemporaryError, and FetchError for what another try would not change."""
     try:
         target, public = checked(url), False
         for _ in range(REDIRECTS + 1):
@@ -62,29 +67,29 @@ def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
             location = response.headers.get("Location")
             discard(response)
             target = redirected(target, location)
-    except BadUrl as error:
+    except BadUrlError as error:
         raise FetchError(str(error)) from None
     raise FetchError(f"is redirected more than {REDIRECTS} times")
 
 
 def body(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """Yield the content of an answer in chunks as they come. Raises Temporary when it breaks
-    off."""
+    """Yield the content of an answer in chunks as they arrive. Raises TemporaryError if the
+    transfer breaks off."""
     try:
         while chunk := response.read1(CHUNK, decode_content=False):
             yield chunk
     except (HTTPError, OSError) as error:
-        raise Temporary(_reason(error)) from error
+        raise TemporaryError(_reason(error)) from error
 
 
 def length_of(response: BaseHTTPResponse) -> int | None:
-    """Return the bytes of the content that an answer announces, if it does."""
+    """Return the size of the content in bytes, if the answer has it."""
     return number(response.headers.get("Content-Length", ""))
 
 
 def number(text: str) -> int | None:
-    """Return a number that a server has sent; None for what is none, or too long for one: Python
-    refuses to read thousands of digits."""
+    """Return a number that a server has sent; None if it is none or has more than 18 digits.
+    (Python does not convert thousands of digits.)"""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
@@ -105,7 +110,7 @@ def _request(
 ) -> tuple[BaseHTTPResponse, bool]:
     try:
         return ask(url, dict(headers), public=public)
-    except PrivateAddress:
+    except PrivateAddressError:
         raise FetchError(
             "is redirected from a public address to a private one, where this host may read what "
             "others may not; give that URL itself to import it"
@@ -113,7 +118,7 @@ def _request(
     except (SSLError, LocationValueError) as error:
         raise FetchError(_reason(error)) from error
     except (HTTPError, OSError) as error:
-        raise Temporary(_reason(error)) from error
+        raise TemporaryError(_reason(error)) from error
 
 
 def _judged(response: BaseHTTPResponse) -> BaseHTTPResponse:
@@ -127,12 +132,12 @@ def _judged(response: BaseHTTPResponse) -> BaseHTTPResponse:
     discard(response)
     reason = f"{status} {response.reason or ''}".strip()
     if status in _TEMPORARY:
-        raise Temporary(reason, _retry_after(response.headers.get("Retry-After", "")))
+        raise TemporaryError(reason, _retry_after(response.headers.get("Retry-After", "")))
     raise FetchError(reason)
 
 
 def _retry_after(value: str) -> float | None:
-    """Return the seconds that a server wants to be left alone; it may say so by a date."""
+    """Return the seconds of a Retry-After header, which may also be a date."""
     if (seconds := number(value.strip())) is not None:
         return float(seconds)
     try:
@@ -142,11 +147,11 @@ def _retry_after(value: str) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong in the words of the system, where it has some."""
+    """Return a readable reason, in the system's words if it has some."""
     if isinstance(error, ProxyError):
         return f"the proxy that the environment names: {_reason(error.original_error)}"
     if isinstance(error, ReadTimeoutError):
-        return f"nothing came for {READ_SECONDS:.0f} s"
+        return f"no byte arrived for {READ_SECONDS:.0f} s"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {CONNECT_SECONDS:.0f} s"
     if isinstance(error, NameResolutionError):

@@ -1,9 +1,8 @@
-"""The connections of this process: kept and shared by threads, through proxies where the
-environment names some, and never from a public server on to a private one.
+"""The connections of this process, which threads share. The environment may name proxies.
 
-A server may redirect to any address. What it may not do is to have this host fetch what only this
-host, or its network, can reach: a redirect from a public address leads to public ones alone. That
-is seen when the connection is made, by its address, whatever a name was resolved to before.
+A redirect from a public address may lead only to public addresses. So no server on the internet can
+make this host fetch files that only this host, or its network, can reach. The address is checked
+when the connection is made, whatever a name was resolved to before.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 from urllib3.util import make_headers, parse_url
 
-from tasks.sources.fetching.urls import BadUrl
+from tasks.sources.fetching.urls import BadUrlError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
-"""Seconds without a byte after which a server counts as away."""
+"""Seconds without a byte after which a request fails."""
 _CONNECTIONS = 64
-"""Kept open to one host: as many as there may be downloads at once."""
+"""The most connections to one host, as many as there can be downloads at once."""
 
 
-class PrivateAddress(HTTPError):
+class PrivateAddressError(HTTPError):
     """A redirect from a public server led to an address that is not public."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one that all of the internet means the same host by."""
+    """Whether an IP address is public: the same host for all of the internet."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -49,7 +48,7 @@ def is_public(address: str) -> bool:
         else:
             parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
     if isinstance(parsed, ipaddress.IPv6Address) and parsed not in _GLOBAL_UNICAST:
-        return False  # of a site, or another form of IPv4
+        return False  # a local address, or another form of an IPv4 address
     return parsed.is_global and not parsed.is_multicast
 
 
@@ -58,10 +57,10 @@ _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 class _Peer:
-    """What both kinds of connection do here."""
+    """A connection that remembers the address of its server."""
 
     peer: str | None = None
-    """The address that it was made to."""
+    """The server's address."""
 
     def _new_conn(self) -> socket.socket:
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -74,7 +73,7 @@ class _PublicPeer(_Peer):
         connected = super()._new_conn()
         if not is_public(self.peer or ""):
             connected.close()
-            raise PrivateAddress
+            raise PrivateAddressError
         return connected
 
 
@@ -111,7 +110,7 @@ class _PublicEncryptedPool(HTTPSConnectionPool):
 
 
 class _Pools:
-    """The connections of this process: a child makes its own."""
+    """The connections of this process. A child process makes its own."""
 
     def __init__(self) -> None:
         self.reset()
@@ -122,7 +121,7 @@ class _Pools:
 
     def manager(self, proxy: str | None, *, public: bool) -> urllib3.PoolManager:
         """Return the connections through ``proxy``, a URL, or without one; to public addresses
-        only, or to all. Raises BadUrl for a proxy of another kind."""
+        only, or to all. Raises BadUrlError for a proxy of another kind."""
         key = proxy, public and proxy is None
         if key not in self._managers:
             self._managers[key] = _manager(*key)
@@ -134,7 +133,7 @@ def _manager(proxy: str | None, public: bool) -> urllib3.PoolManager:
         "maxsize": _CONNECTIONS,
         "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         "retries": False,
-        # The content as it is: it is that which has a digest, and of which parts can be had.
+        # Not compressed: digests and byte ranges are those of the content itself.
         "headers": {"Accept-Encoding": "identity", "User-Agent": "regions-import"},
     }
     if proxy is None:
@@ -150,9 +149,9 @@ def _manager(proxy: str | None, public: bool) -> urllib3.PoolManager:
     try:
         return urllib3.ProxyManager(parsed._replace(auth=None).url, **options)
     except ProxySchemeUnknown:
-        raise BadUrl(
-            f"is to be fetched through a proxy of the kind {parsed.scheme!r}, as the environment "
-            "says (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY); only http and https proxies are used"
+        raise BadUrlError(
+            f"needs a proxy of the kind {parsed.scheme!r}, as the environment says (HTTP_PROXY, "
+            "HTTPS_PROXY, ALL_PROXY); only http and https proxies are supported"
         ) from None
 
 
@@ -161,7 +160,7 @@ _pools = _Pools()
 
 def proxy_of(url: str) -> str | None:
     """Return the proxy that the environment names for a URL (``HTTP_PROXY``, ``HTTPS_PROXY``,
-    ``ALL_PROXY``, ``NO_PROXY``, as curl reads them), if it does."""
+    ``ALL_PROXY``, ``NO_PROXY``, as for curl), or None."""
     proxies = getproxies()
     parsed = parse_url(url)
     proxy = proxies.get(parsed.scheme or "") or proxies.get("all")
@@ -173,14 +172,15 @@ def proxy_of(url: str) -> str | None:
 
 def ask(url: str, headers: dict[str, str], *, public: bool) -> tuple[BaseHTTPResponse, bool]:
     """Return the answer to a GET, not yet read, and whether it came from a public address. With
-    ``public`` no other is asked: raises PrivateAddress. Raises BadUrl, and what urllib3 does.
+    ``public``, raises PrivateAddressError for any other address. Raises BadUrlError, and the errors
+    of urllib3.
 
-    Through a proxy the address is not known: there, all are public but those that a URL itself
-    has, and localhost.
+    Through a proxy the address is not known. Then every host counts as public, except localhost
+    and a private address in the URL itself.
     """
     proxy = proxy_of(url)
     if proxy is not None and public and _is_private_host(url):
-        raise PrivateAddress
+        raise PrivateAddressError
     manager = _pools.manager(proxy, public=public)
     response = manager.request(
         "GET",
@@ -201,7 +201,7 @@ def _is_private_host(url: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        # Also 127.1, 2130706433 and 0x7f000001, which resolvers take for addresses.
+        # Resolvers also accept 127.1, 2130706433 and 0x7f000001 as addresses.
         number = host[-1:].isdecimal() or host.rpartition(".")[2].startswith("0x")
         return host == "localhost" or host.endswith(".localhost") or number
     return not is_public(host)

@@ -1,4 +1,4 @@
-"""The content of a URL in one version, however often its transfer breaks off."""
+"""Downloads the content of a URL in one version, and continues broken transfers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions import Resumable
 from tasks.sources.fetching import client, versions
-from tasks.sources.fetching.client import FetchError, Temporary
+from tasks.sources.fetching.client import FetchError, TemporaryError
 from tasks.sources.fetching.trying import Tries, until_done
 from tasks.sources.progress import Progress
-from tasks.sources.source_file import SourceChanged
+from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 TRIES = 5
-"""How often an import tries once more what fails in passing, before a file has failed; bytes that
-come give a download all its tries again."""
+"""How often an import repeats a request after a temporary failure. When bytes arrive, a download
+gets all its tries again."""
 FEW_TRIES = 1
-"""The same, where somebody waits for a page."""
+"""The same for a request of a page, since a visitor waits."""
 
 
 class _Answer(NamedTuple):
@@ -36,8 +36,8 @@ class _Answer(NamedTuple):
 
 
 class Download(Resumable):
-    """The content of a URL, or an error: when it is of another version or another size, or its
-    server is away for longer than it is waited for."""
+    """The content of a URL. It raises an error if the version or the size is another, or if the
+    server does not answer in time."""
 
     def __init__(
         self,
@@ -49,15 +49,15 @@ class Download(Resumable):
         tries: int = FEW_TRIES,
         response: BaseHTTPResponse | None = None,
     ) -> None:
-        """Of ``size`` bytes (None: not known) and of ``version`` (`versions`); ``response`` is
-        what the server has answered already, not yet read."""
+        """Expect ``size`` bytes (None: not known) and ``version`` (`versions`). ``response`` is an
+        earlier answer of the server that is not read yet."""
         self._url = url
         self._size = size
         self._version = version
         self._progress = progress
         self._tries = tries
         self._response = response
-        # What a manifest describes has no tag before it is asked for; but a digest, at its end.
+        # A file of a manifest has no tag before the first answer; its digest is checked at its end.
         self._tag = versions.strong_tag({"ETag": version})
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
@@ -77,9 +77,9 @@ class Download(Resumable):
                         yield position, chunk
                         position += len(chunk)
                 if position < (answer.size or 0):
-                    raise Temporary(f"broke off after {position} of {answer.size} bytes")
+                    raise TemporaryError(f"broke off after {position} of {answer.size} bytes")
                 return
-            except Temporary as error:
+            except TemporaryError as error:
                 if position > furthest:
                     furthest, tries = position, Tries(self._tries)
                 tries.pause(error, self._progress)
@@ -92,7 +92,7 @@ class Download(Resumable):
             raise FetchError(f"is {size} bytes long, and should be {self._size}")
 
     def _ask(self, position: int) -> _Answer:
-        """Ask for the content from a position on; the answer may begin at 0 all the same."""
+        """Ask for the content from a position on. The answer may still begin at 0."""
         if position > (self._size or position) or not self._can_continue():
             position = 0
         answer = self._answer(position)
@@ -104,7 +104,7 @@ class Download(Resumable):
         return answer
 
     def _can_continue(self) -> bool:
-        """Whether what is there is known, or will be shown, to belong to what comes."""
+        """Whether a tag or a digest proves that the received bytes belong to the next ones."""
         return self._tag is not None or versions.digest_of(self._version) is not None
 
     def _answer(self, position: int) -> _Answer | None:
@@ -126,7 +126,7 @@ class Download(Resumable):
         return answer
 
     def _accepted(self, response: BaseHTTPResponse, position: int) -> _Answer | None:
-        """Return what to make of an answer; None for a part that is not the one asked for."""
+        """Return an answer with its start and size; None if it is not the requested part."""
         tag = versions.strong_tag(response.headers)
         start: int | None = None
         size: int | None = None
@@ -136,7 +136,7 @@ class Download(Resumable):
                 return None
         elif response.status == 200:
             if not versions.is_of(self._version, response.headers):
-                raise SourceChanged("has changed at its origin; import it again")
+                raise SourceChangedError("has changed at its origin; import it again")
             start = 0
             size = client.length_of(response)
         if start is None:
@@ -153,7 +153,7 @@ class Download(Resumable):
 def text_of(
     url: str, headers: dict[str, str], limit: int, tries: int, progress: Progress
 ) -> tuple[BaseHTTPResponse, bytes]:
-    """Return the answer for a URL and its whole content, of ``limit`` bytes at the most. Raises
+    """Return the answer for a URL and its whole content, at most ``limit`` bytes. Raises
     OSError."""
 
     def request() -> tuple[BaseHTTPResponse, bytes]:
@@ -169,8 +169,8 @@ def text_of(
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:
-    """Return the start of a part and the size of the whole; None for what the header leaves out."""
-    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
-    if told is None:
+    """Return the start of a part and the size of the whole; None for a number that is missing."""
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value.strip())
+    if match is None:
         return None, None
-    return client.number(told[1]), client.number(told[2])
+    return client.number(match[1]), client.number(match[2])

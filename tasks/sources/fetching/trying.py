@@ -1,4 +1,4 @@
-"""When a request that failed is made again."""
+"""Repeats failed requests, with pauses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.sources.fetching.client import Temporary
+from tasks.sources.fetching.client import TemporaryError
 
 if TYPE_CHECKING:
     from tasks.sources.progress import Progress
@@ -18,22 +18,22 @@ T = TypeVar("T")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LONGEST_WISH = 120.0
-"""Seconds; a server that wants to be left alone for longer is given up."""
+"""Seconds. If a server asks for a longer pause, the request fails."""
 _STEP = 0.1
 """Seconds between two checks whether the run has ended."""
 
 
 @dataclass(slots=True)
 class Tries:
-    """How often something is tried once more, before it fails."""
+    """The tries that are left for a request."""
 
     left: int
     failed: int = 0
 
-    def pause(self, error: Temporary, progress: Progress) -> None:
-        """Let some time pass before the next try: twice as much each time, and not the same for
-        all who wait for one server; or what the server has asked for. Raises ``error`` when there
-        is no try left, and what ``progress`` raises."""
+    def pause(self, error: TemporaryError, progress: Progress) -> None:
+        """Wait before the next try: for the time that the server has asked for, or for a random
+        time that doubles with each try. Raises ``error`` if no try is left, and the errors of
+        ``progress``."""
         self.failed += 1
         wished = error.after or 0.0
         if self.failed > self.left or wished > _LONGEST_WISH:
@@ -47,10 +47,10 @@ class Tries:
 
 
 def until_done(request: Callable[[], T], tries: int, progress: Progress) -> T:
-    """Return what a request returns, made once more up to ``tries`` times. Raises OSError."""
-    ahead = Tries(tries)
+    """Return the result of a request, which is repeated up to ``tries`` times. Raises OSError."""
+    left = Tries(tries)
     while True:
         try:
             return request()
-        except Temporary as error:
-            ahead.pause(error, progress)
+        except TemporaryError as error:
+            left.pause(error, progress)

@@ -1,4 +1,4 @@
-"""URLs that files are fetched from: of HTTP, plain or encrypted, and of nobody in particular."""
+"""URLs that files are fetched from: http or https, without a user name or password."""
 
 from __future__ import annotations
 
@@ -11,59 +11,58 @@ from urllib3.util import parse_url
 
 _SCHEMES = ("http", "https")
 _LONGEST = 8192
-"""Characters; servers take no more."""
+"""Characters. Servers accept no more."""
 
 
-class BadUrl(ValueError):
-    """A URL that nothing is fetched from; says why."""
+class BadUrlError(ValueError):
+    """A URL from which nothing is fetched. The message has the reason."""
 
 
 def has_scheme(name: str) -> bool:
-    """Whether a name is, or is meant to be, a URL."""
+    """Whether a name looks like a URL."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
 
 
 def is_url(name: str) -> bool:
-    """Whether an absolute name is a URL: those of files begin with a slash."""
+    """Whether an absolute name is a URL. Names of files begin with a slash."""
     return name.startswith(("http://", "https://"))
 
 
 def checked(url: str) -> str:
-    """Return a URL in its normal form, without a fragment. Raises BadUrl."""
+    """Return a URL in its normal form, without a fragment. Raises BadUrlError."""
     try:
         parsed = parse_url(url)
     except LocationParseError:
-        raise BadUrl("is no URL") from None
+        raise BadUrlError("is no URL") from None
     if parsed.scheme not in _SCHEMES:
-        raise BadUrl(f"has the scheme {parsed.scheme!r}; only http and https are fetched from")
+        raise BadUrlError(f"has the scheme {parsed.scheme!r}; only http and https are fetched from")
     if parsed.auth is not None:
-        # And on its pages, and in logs; left out, they would be missing when content is fetched
-        # again.
-        raise BadUrl("has a user name or password in it, which would end in the index")
+        # It would also be on pages and in logs. Without it, the file could not be fetched again.
+        raise BadUrlError("has a user name or password in it, which would end in the index")
     if not parsed.host:
-        raise BadUrl("names no host")
+        raise BadUrlError("names no host")
     normal = parsed._replace(fragment=None, path=parsed.path or "/").url
     if len(normal) > _LONGEST:
-        raise BadUrl(f"is longer than {_LONGEST} characters")
+        raise BadUrlError(f"is longer than {_LONGEST} characters")
     return normal
 
 
 def redirected(url: str, location: str | None) -> str:
-    """Return where a redirect from ``url`` leads. Raises BadUrl."""
+    """Return the target of a redirect from ``url``. Raises BadUrlError."""
     if not location:
-        raise BadUrl("is redirected nowhere")
+        raise BadUrlError("is redirected nowhere")
     try:
         target = checked(urljoin(url, _as_meant(location)))
     except ValueError as error:
-        raise BadUrl(f"is redirected to what {error}") from None
+        raise BadUrlError(f"is redirected to what {error}") from None
     if url.startswith("https:") and not target.startswith("https:"):
-        raise BadUrl("is redirected from https to http, where anybody may alter it")
+        raise BadUrlError("is redirected from https to http, where anybody may alter it")
     return target
 
 
 def _as_meant(location: str) -> str:
-    """Return a header's value, in which bytes stand as letters of Latin-1, as text: servers send
-    paths in UTF-8 as they are. Other bytes are escaped."""
+    """Return a header's value as text. It is decoded as Latin-1, but servers send paths in UTF-8.
+    Other bytes are escaped."""
     raw = location.encode("latin-1", "replace")
     try:
         return raw.decode()
@@ -72,22 +71,23 @@ def _as_meant(location: str) -> str:
 
 
 def name_in(url: str) -> str:
-    """Return the name, as in the file system, of the file that a URL stands for. Raises
-    BadUrl."""
+    """Return the file name of a URL, as in the file system. Raises BadUrlError."""
     path = parse_url(url).path or ""
     name = os.fsdecode(unquote_to_bytes(path.rpartition("/")[2]))
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise BadUrl("names no file: give the URL of a file, or of a manifest such as SHA256SUMS")
+        raise BadUrlError(
+            "names no file: give the URL of a file, or of a manifest such as SHA256SUMS"
+        )
     return name
 
 
 def beside(url: str, name: str) -> str:
-    """Return the URL of a file that lies beside, or below, that of ``url``, by its name in the
-    file system. Raises BadUrl."""
+    """Return the URL of a file beside that of ``url``, or below, by its name in the file system.
+    Raises BadUrlError."""
     folder = parse_url(url)._replace(query=None, fragment=None).url.rpartition("/")[0]
     return checked(f"{folder}/{quote(os.fsencode(name))}")
 
 
 def shown(url: str) -> str:
-    """Return a URL as it may be said to anybody: without what may be a password."""
+    """Return a URL for messages, without a password."""
     return re.sub(r"(?<=://)[^/?#]*@", "…@", url)

@@ -1,7 +1,7 @@
-"""Versions of what a URL stands for, as text that a row of the index keeps.
+"""Versions of a URL's content, as text for a row of the index.
 
-There are four kinds: the SHA-256 that a manifest has (``sha256:…``), an entity tag, a date of
-modification, and, where a server says nothing of that, the moment of fetching (``fetched:…``).
+There are four kinds: the SHA-256 of a manifest (``sha256:…``), an entity tag, a date of
+modification, and, if a server sends none of these, the time of fetching (``fetched:…``).
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from collections.abc import Mapping
 _DIGEST = "sha256:"
 _MOMENT = "fetched:"
 _LONGEST = 255
-"""Characters of a version, as the index takes them."""
+"""The most characters of a version in the index."""
 
 Headers = Mapping[str, str]
 
 
 def of_digest(digest: str) -> str:
-    """Return the version that a manifest means by a SHA-256 in hexadecimal."""
+    """Return the version of a SHA-256 in hexadecimal, as a manifest has it."""
     return _DIGEST + digest.lower()
 
 
 def of_answer(headers: Headers) -> str:
-    """Return the version that a server has sent."""
+    """Return the version in a server's answer."""
     return _validator(headers) or f"{_MOMENT}{time.time_ns()}"
 
 
 def digest_of(version: str) -> str | None:
-    """Return the SHA-256 that the content of a version has; None where that is not known."""
+    """Return the SHA-256 of a version's content; None if it is not known."""
     return version.removeprefix(_DIGEST) if version.startswith(_DIGEST) else None
 
 
 def is_of(version: str, headers: Headers) -> bool:
-    """Whether what a server sends may be of this version. A digest tells only at the end."""
+    """Whether an answer may be of this version. A digest can be compared only at the end."""
     return version.startswith((_DIGEST, _MOMENT)) or version == _validator(headers)
 
 
 def conditions(version: str) -> dict[str, str]:
-    """Return the headers that ask for content only if it is of another version."""
+    """Return the headers that ask for the content only if it has another version."""
     if version.startswith((_DIGEST, _MOMENT)):
         return {}
     if _is_tag(version):
@@ -47,8 +47,8 @@ def conditions(version: str) -> dict[str, str]:
 
 
 def strong_tag(headers: Headers) -> str | None:
-    """Return the entity tag of an answer, if parts of its content may be put together by it
-    (RFC 9110, section 8.8.1): weak ones, and dates, are the same for contents that differ."""
+    """Return the entity tag of an answer if it is strong, so that parts of the content can be
+    joined (RFC 9110, section 8.8.1). Weak tags and dates may be equal for different contents."""
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') and len(tag) <= _LONGEST else None
 

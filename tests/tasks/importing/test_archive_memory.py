@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.sources.archives import zips
-from tasks.sources.archives.damage import ArchiveError, TooLarge
+from tasks.sources.archives.damage import ArchiveError, TooLargeError
 from tasks.sources.archives.formats import archive_version, open_archive
 from tasks.sources.archives.xz import XzUnpacked
 
@@ -131,7 +131,7 @@ def test_a_zip_with_too_many_names_is_refused_while_they_are_read(
     zip_of(tmp_path / "a.zip", 10)
     assert len(read(tmp_path / "a.zip")) == 10
     zip_of(tmp_path / "b.zip", 11)
-    with pytest.raises(TooLarge, match="has more than 10 names"):
+    with pytest.raises(TooLargeError, match="has more than 10 names"):
         opened(tmp_path / "b.zip")
 
 
@@ -142,7 +142,7 @@ def test_a_zip_with_too_long_a_directory_is_refused(
     zip_of(tmp_path / "a.zip", 2)
     assert len(read(tmp_path / "a.zip")) == 2
     zip_of(tmp_path / "b.zip", 10)
-    with pytest.raises(TooLarge, match="has a directory of"):
+    with pytest.raises(TooLargeError, match="has a directory of"):
         opened(tmp_path / "b.zip")
 
 
@@ -153,7 +153,7 @@ def test_a_member_of_a_zip_with_a_huge_dictionary_is_refused(tmp_path: Path) -> 
     place = 30 + len("0") + 5
     packed[place : place + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(packed)
-    with pytest.raises(TooLarge, match="bytes of memory to unpack"):
+    with pytest.raises(TooLargeError, match="bytes of memory to unpack"):
         read(path)
     path.write_bytes(bytes(packed).replace(b"PK\x03\x04", b"PK\x03\x05"))
     with pytest.raises(ArchiveError):

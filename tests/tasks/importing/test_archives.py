@@ -22,7 +22,7 @@ from django.core.management import CommandError, call_command
 from beaker_regions.stores.files import layout, maintenance
 from beaker_regions.stores.files.store import FileStore
 from beakercache import cache
-from tasks.files.content import ContentAway, content_of, name_of
+from tasks.files.content import ContentUnavailableError, content_of, name_of
 from tasks.files.index import file_row
 from tasks.importing.importer import Importer
 from tasks.importing.locating import source_at
@@ -132,7 +132,7 @@ def test_the_files_of_an_archive_are_imported_and_read_from_it_again(
     assert contents() == FILES
     cache.invalidate_region("files")
     archive.unlink()
-    with pytest.raises(ContentAway):
+    with pytest.raises(ContentUnavailableError):
         contents()
 
 
@@ -157,7 +157,7 @@ def test_a_row_never_gets_the_content_of_another_version_of_its_archive(
     row = file_row(ImportedFile.objects.get(path="a.txt").pk)
     assert row is not None
     cache.invalidate_region("files")
-    with pytest.raises(ContentAway):
+    with pytest.raises(ContentUnavailableError):
         content_of(row)
     assert import_data(archive).startswith("3 imported, 0 unchanged")
     assert contents() == FILES | {"a.txt": b"other"}

@@ -274,7 +274,7 @@ def test_what_is_only_named_like_a_manifest_is_an_error(origin: Origin, text: by
 @example([HEX, "  ", "./" * 100_000])
 def test_no_manifest_keeps_the_import_waiting(pieces: list[str]) -> None:
     began = time.monotonic()
-    with contextlib.suppress(manifests.BadManifest):
+    with contextlib.suppress(manifests.BadManifestError):
         for line in manifests.parse("".join(pieces).encode()):
             assert line.refusal or line.digest
     assert time.monotonic() - began < 2

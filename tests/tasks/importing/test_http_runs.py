@@ -17,7 +17,7 @@ import pytest
 from django.core.management import CommandError
 
 from beakercache import cache
-from tasks.files.content import ContentAway, content_of, read_file
+from tasks.files.content import ContentUnavailableError, content_of, read_file
 from tasks.files.index import FileRow, file_row
 from tasks.models import ImportedFile
 from tests.tasks.conftest import Browser, at_once
@@ -225,7 +225,7 @@ def test_content_that_changed_at_its_origin_is_away(origin: Origin, by_manifest:
     cache.invalidate_region("files")
     origin.files["a.txt"] = b"other"
     why = "has the SHA-256" if by_manifest else "has changed at its origin; import it again"
-    with pytest.raises(ContentAway, match=why):
+    with pytest.raises(ContentUnavailableError, match=why):
         content_of(row)
 
 
@@ -234,10 +234,10 @@ def test_content_of_another_size_is_never_stored(origin: Origin) -> None:
     row = imported(origin.url("a.txt"))
     cache.invalidate_region("files")
     origin.files["a.txt"] = b"longer than it was"
-    with pytest.raises(ContentAway, match="is 18 bytes long, and should be 5"):
+    with pytest.raises(ContentUnavailableError, match="is 18 bytes long, and should be 5"):
         content_of(row)
     origin.lengths = False
-    with pytest.raises(ContentAway, match="is longer than the 5 bytes it should be"):
+    with pytest.raises(ContentUnavailableError, match="is longer than the 5 bytes it should be"):
         content_of(row)
 
 
@@ -261,7 +261,7 @@ def test_a_copy_that_has_expired_is_served_while_its_origin_is_away_and_that_is_
     origin.fail("a.txt", *[Fault(status=503)] * 20)
     with caplog.at_level(logging.WARNING, logger="beaker_regions"):
         assert content_of(row).read_bytes() == b"first"
-    assert "tasks.files.content.read_file: load: Temporary('503" in caplog.text
+    assert "tasks.files.content.read_file: load: TemporaryError('503" in caplog.text
     page = Browser().get(f"/files/{row.id}/")
     assert "This is the copy of" in page.text
     # It is no success of an import, though.

@@ -272,6 +272,6 @@ def test_a_proxy_is_not_asked_for_what_is_private_either(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    with pytest.raises(connections.PrivateAddress):
+    with pytest.raises(connections.PrivateAddressError):
         connections.ask(f"http://{host}/", {}, public=True)
     assert proxy.asked == []
