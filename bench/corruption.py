@@ -1,5 +1,7 @@
 """What damage to the files of a region does: flipped bits, cut files, swapped files.
 
+Run it with ``python -m bench.corruption``.
+
 Each round damages one thing in a store that is whole, and leaves the dates as they were, as a
 failing disk does. Then either ``verify`` looks for it, or every entry is read. ``--quick`` makes
 few rounds.

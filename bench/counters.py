@@ -1,4 +1,7 @@
-"""What one counter costs, in nanoseconds, and what counting and sampling add to a call."""
+"""What one counter costs, in nanoseconds, and what counting and sampling add to a call.
+
+Run it with ``python -m bench.counters``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The deployed site under wrk, while a memcached is killed, comes back empty, hangs and goes on.
 
+Run it with ``python -m bench.deployed``.
+
 nginx with TLS, two gunicorn, three memcached and a MariaDB run with the files in ``deploy/``. wrk
 asks for a list of 50 tasks, a second at a time (a line of the transcript each): in turn for one
 whose page and session are kept by the memcached that things happen to, and for another user's,

@@ -1,6 +1,8 @@
 """A files region beside its peers and beside the bare file: what a hit costs whatever is stored,
 how fast it fills, and what memory it takes.
 
+Run it with ``python -m bench.files``.
+
 Each contender fills its store in a process of its own, call by call, the peers for as long as
 `PATIENCE` allows; then all take turns in one process. Every entry has content of its own. Of a
 cluster, these two processes are hosts on one folder, with a memcached on this machine; what a host

@@ -1,5 +1,7 @@
 """What a hit costs, in microseconds: a value from memcached beside one get of the bare client, and
 one from files beside open().read() of the same bytes.
+
+Run it with ``python -m bench.hit``.
 """
 
 from __future__ import annotations

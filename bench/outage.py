@@ -1,5 +1,7 @@
 """What a memcached that is killed, hung (SIGSTOP) or restarted costs the callers.
 
+Run it with ``python -m bench.outage``.
+
 One process calls at a steady pace; all keys are cached when the server goes. A third on, every
 value changes and is invalidated, while the server is away. After two thirds the hung server goes
 on and the restarted one is back, empty. A wrong value is one from before the change. ``elsewhere``

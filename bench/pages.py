@@ -1,5 +1,7 @@
 """The task list under wrk: 50 tasks, with forms and CSRF protection, for one who is logged in.
 
+Run it with ``python -m bench.pages``.
+
 Stages of this project (nothing kept, the query, a fragment a row, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
 (`bench.guide`). Each is served by gunicorn with two processes of its default kind: with threads

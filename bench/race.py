@@ -1,5 +1,7 @@
 """Stale reads while four processes read and two write.
 
+Run it with ``python -m bench.race``.
+
 They are on one host, or spread over two: a host is what shares a folder, and there the locks of
 stock Beaker are, and the files of a region; with a cluster that region has hosts. A writer changes
 the truth, invalidates, and then announces the version. A reader notes what is announced, calls, and

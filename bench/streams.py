@@ -1,4 +1,7 @@
-"""Gigabytes streamed into a files region, beside what is done by hand: rate and peak memory."""
+"""Gigabytes streamed into a files region, beside what is done by hand: rate and peak memory.
+
+Run it with ``python -m bench.streams``.
+"""
 
 from __future__ import annotations
 

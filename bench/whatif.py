@@ -1,5 +1,7 @@
 """What was predicted for each expiry, beside what that expiry does.
 
+Run it with ``python -m bench.whatif``.
+
 Traces run in simulated time: once through the sampler and the simulation of the library, as
 they run behind every cached function, with the generations that invalidations change; and once an
 expiry through a table that does what the expiry says, for every key. A part in real time drives
