@@ -61,6 +61,17 @@ def test_a_save_of_an_instance_that_was_changed_asks(world: World) -> None:
     assert {"owner:1", "owner:3"} <= world.changed()
 
 
+@pytest.mark.parametrize("fields", [["name"], None])
+def test_a_save_of_a_row_that_moved_since(world: World, fields: list[str] | None) -> None:
+    shelf = Shelf.objects.get(pk=1)
+    shelf.name = "new"
+    Shelf.objects.filter(pk=1).update(owner=3)
+    world.look()
+    shelf.save(update_fields=fields)
+    assert world.stale() == []
+    assert ("owner:1" in world.changed()) == (fields is None)
+
+
 def test_only_the_tags_of_the_changed_rows_are_invalidated(world: World) -> None:
     Shelf.objects.filter(pk=1).update(name="new")
     assert world.changed() == {"shelf:1", "owner:1", "watched.Shelf", "owner books:1", "lent by:1"}
