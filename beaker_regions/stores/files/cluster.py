@@ -89,7 +89,7 @@ class ClusterFileStore(FileStore):
     def _found(self, entry: Entry, there: Lookup) -> Lookup:
         """Return the local record, or that of the servers for a value, with the servers'
         generations."""
-        here = self._reading(entry, there.generations)
+        here = self._lookup(entry, there.generations)
         if there.record is not None and there.is_current:
             # Both exist only if the region itself was on the servers before.
             newer = here.record is not None and here.record.stored_at > there.record.stored_at

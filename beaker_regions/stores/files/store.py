@@ -115,16 +115,16 @@ class FileStore(Store):
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Lookup:
-        return self._reading(entry, self._current(entry, self._generations.read))
+        return self._lookup(entry, self._current(entry, self._generations.read))
 
     def read_uncached(self, entry: Entry) -> Lookup:
         self._record_cache.forget(entry.address)
-        return self._reading(entry, self._current(entry, self._generations.read_uncached))
+        return self._lookup(entry, self._current(entry, self._generations.read_uncached))
 
     def read_for_load(self, entry: Entry) -> Lookup:
         # The table has a generation for every scope: there is none to be made.
         self._record_cache.forget(entry.address)
-        return self._reading(entry, self._current(entry, self._generations.read_settled))
+        return self._lookup(entry, self._current(entry, self._generations.read_settled))
 
     def _current(
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
@@ -137,7 +137,7 @@ class FileStore(Store):
                 raise
             raise StoreUnavailableError("read", str(error)) from error
 
-    def _reading(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
+    def _lookup(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
         """Return an entry's record beside the current generations."""
         record = self._record_cache.get(entry.address, generations)
         if record is not None:
@@ -268,7 +268,7 @@ class FileStore(Store):
 
     def _content_of(self, entry: Entry) -> Description | None:
         """Return the content of the entry's present record, if it has one."""
-        record = self._reading(entry, ()).record
+        record = self._lookup(entry, ()).record
         if record is None or record.codec is not Codec.FILE:
             return None
         return Description.unpack(record.payload)
@@ -280,7 +280,7 @@ class FileStore(Store):
             return self._content_value(entry, record)
         except FileNotFoundError as error:
             self._record_cache.forget(entry.address)
-            if self._reading(entry, record.generations).record == record:
+            if self._lookup(entry, record.generations).record == record:
                 raise
             raise GoneError from error
 

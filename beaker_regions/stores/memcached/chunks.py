@@ -1,7 +1,7 @@
-"""Payloads larger than a memcached item, in parts.
+"""Payloads larger than a memcached item, stored in parts.
 
-The record says how large the whole is and what its digest is; so the code that authenticates the
-record vouches for the parts too.
+The record contains the size and the digest of the whole payload. So the signature of the record
+also authenticates the parts.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ PART_SIZE = 1_000_000
 """Bytes; an item of memcached has at most 1 MiB, its key and header included, unless it was
 started with another limit."""
 MOST_PARTS = 64
-"""More would drive out too much else."""
+"""More would evict too many other items."""
 
 _WHOLE = struct.Struct("<BQ16s")
-"""Of the record's payload: codec, size in bytes, and digest of the whole."""
+"""The record's payload: codec, size in bytes, and digest of the whole payload."""
 
 
 def split(stem: str, entry: Entry, codec: Codec, payload: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return the payload that stands in the record, and the parts with their keys, which begin
-    with ``stem``."""
+    """Return the payload of the record, and the parts by their keys, which begin with ``stem``."""
     head = _WHOLE.pack(codec, len(payload), _digest(payload))
     parts = [payload[at : at + PART_SIZE] for at in range(0, len(payload), PART_SIZE)]
     return head, dict(zip(keys(stem, entry, head), parts, strict=True))
@@ -44,8 +43,8 @@ def keys(stem: str, entry: Entry, head: bytes | memoryview) -> list[str]:
 
 
 def joined(keys: Sequence[str], record: Record, found: Mapping[str, bytes]) -> Record:
-    """Return the record with its whole payload. Raises LookupError when a part is gone, or is
-    not what was stored."""
+    """Return the record with its whole payload. Raises LookupError if a part is missing or
+    was changed."""
     codec, _, digest = _WHOLE.unpack(record.payload)
     payload = b"".join([found[key] for key in keys])
     if _digest(payload) != digest:

@@ -1,8 +1,8 @@
-"""A connection to one memcached server, in one manner for every client library.
+"""A connection to one memcached server, with the same methods for every client library.
 
-The libraries answer a failure like a miss, pick servers and pickle values by themselves. Here a
-connection has one server, values are bytes and nothing else, and a failure is an error.
-Connections belong to one thread of one process: no library lets two callers share one.
+The libraries report a failure as a miss, choose servers and pickle values by themselves. Here a
+connection has one server, values are only bytes, and a failure is an error. A connection belongs to
+one thread of one process: no library lets two callers share one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 Halves = Generator[None, None, T]
-"""A request in two halves: it is sent, and after the ``yield`` its answer is taken, so that others
-can be asked in between. One that is large has several such pairs."""
+"""A request in two halves: it is sent, and after the ``yield`` its answer is read. So other servers
+can be asked in between. A large request has several such pairs."""
 
 _MONTH = 30 * 24 * 60 * 60
 """Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
 _LAST_DATE = 2**31 - 1
-"""The last date that memcached understands; what is to live longer lives for good."""
+"""The last date that memcached understands; an item with a longer life never expires."""
 
 
 def exptime_of(seconds: float) -> int:
-    """Return memcached's form of a time to live; the server counts whole seconds and may take
-    off up to one."""
+    """Return memcached's form of a time to live. The server counts whole seconds, and an item may
+    expire up to one second early."""
     if math.isinf(seconds):
         return 0
     whole = math.ceil(seconds) + 1
@@ -44,17 +44,17 @@ def exptime_of(seconds: float) -> int:
 
 
 class NotANumberError(ValueError):
-    """What is stored under a key cannot be counted up."""
+    """The value under a key is not a number."""
 
 
 class Item(NamedTuple):
-    """What lies under a key, and a token that tells it from whatever is stored there later."""
+    """The value under a key, and a token that distinguishes it from every later value there."""
 
     value: bytes
     token: tuple[int, object]
-    """The server's number of this very item ("cas unique"), and the connection that got it. A
-    server that restarts begins its numbers anew, and ends its connections: a number says nothing
-    on another one."""
+    """The server's number of this item ("cas unique"), and the connection that fetched it. A
+    server that restarts closes its connections and counts from 1 again, so the number is valid
+    only on that connection."""
 
 
 class Connection(ABC):
@@ -67,15 +67,15 @@ class Connection(ABC):
 
     @abstractmethod
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Fetch what there is of ``keys``, in one round trip."""
+        """Fetch those of ``keys`` that exist, in one round trip."""
 
     @abstractmethod
     def add(self, key: str, value: bytes, exptime: int) -> bool:
-        """Store if there is nothing under ``key``; False when there is."""
+        """Store if there is nothing under ``key``; return whether it was stored."""
 
     @abstractmethod
     def set(self, key: str, value: bytes, exptime: int) -> bool:
-        """Store; False when the server will not take it (too large, out of memory)."""
+        """Store; False if the server does not take it (too large, out of memory)."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
@@ -83,10 +83,10 @@ class Connection(ABC):
 
     @abstractmethod
     def incr(self, key: str, amount: int) -> int | None:
-        """Add to the decimal number under ``key``, at once; None when there is nothing. Raises
-        NotANumberError when there is something else.
+        """Add to the decimal number under ``key``, atomically; None if there is none. Raises
+        NotANumberError if there is another value.
 
-        When the server closes the connection instead of answering, this is sent again.
+        If the server closes the connection instead of answering, this is sent again.
         """
 
     @abstractmethod
@@ -95,13 +95,13 @@ class Connection(ABC):
 
     @abstractmethod
     def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
-        """Store if what lies under ``key`` is still what was seen; None: still nothing.
+        """Store if the item under ``key`` is still ``seen``; ``seen`` None: if there is still none.
 
-        Returns False when it is not, None when the server will not take the value.
+        Returns False if it is another one, None if the server does not take the value.
         """
 
     # -- many at once, in halves -----------------------------------------------------------
-    # Where a client library cannot do that, as here: one after the other.
+    # These ask one after the other, for client libraries that cannot do more.
 
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
         """As `get`."""
@@ -109,8 +109,8 @@ class Connection(ABC):
         return self.get(keys)
 
     def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
-        """Store ``value`` under each of ``keys``, or nothing where the server will not take it.
-        Returns what lies there then."""
+        """Store ``value`` under each of ``keys``, or delete the key if the server does not take it.
+        Returns the items that are there then."""
         yield
         found = {}
         for key in keys:
@@ -121,8 +121,8 @@ class Connection(ABC):
         return found
 
     def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
-        """Store, for good, each of ``values`` where what lies under its key is what was seen;
-        return the keys where it is not."""
+        """Store each of ``values``, without expiry, if the item under its key is still the one in
+        ``seen``; return the keys with another item."""
         yield
         return [key for key, value in values.items() if not self.cas(key, value, 0, seen[key])]
 
@@ -134,7 +134,7 @@ class Connection(ABC):
 
 
 def whole(request: Halves[T]) -> T:
-    """Return the answer to a request in halves, as soon as it is there."""
+    """Run a request in halves; return its answer."""
     while True:
         try:
             next(request)
@@ -145,7 +145,8 @@ def whole(request: Halves[T]) -> T:
 
 def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailableError]:
     """Return the answers to requests that are made at the same time: all are sent before the first
-    answer is taken. For one that fails, its StoreUnavailableError, which is not raised."""
+    answer is read. The answer of a failed request is its StoreUnavailableError, which is not
+    raised."""
     answers: dict[K, T | StoreUnavailableError] = {}
     running = list(requests.items())
     try:
@@ -162,14 +163,15 @@ def at_once(requests: Mapping[K, Halves[T]]) -> dict[K, T | StoreUnavailableErro
                     continue
                 running.remove((name, request))
     finally:
-        # When one is interrupted, nobody takes the answers to the others.
+        # If one is interrupted, the answers to the others are never read: end their connections.
         for request in requests.values():
             request.close()
     return answers
 
 
 def added(stored: bool, resent: bool) -> bool:
-    """Return what an add says; one that was sent twice may have met what it stored itself."""
+    """Return the answer of an add. If it was sent twice, it may have found its own item: then
+    raise StoreUnavailableError."""
     if resent and not stored:
         raise StoreUnavailableError("server", "it closed the connection before it answered")
     return stored

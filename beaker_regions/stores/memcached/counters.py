@@ -1,7 +1,7 @@
 """Counters on memcached servers: decimal numbers, which the server itself adds to.
 
-A number that anybody can add to cannot be sealed: who can write to the server can set it. It is
-never more than a number here, whatever is stored in its place.
+A number that the server changes cannot be sealed, so any program that can write to the server can
+set it. Whatever is stored in its place, here it is only read as a number.
 """
 
 from __future__ import annotations

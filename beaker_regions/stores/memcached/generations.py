@@ -1,32 +1,32 @@
-"""Generations on memcached servers: made where one is missing, changed all as if at one moment.
+"""Generations on memcached servers: missing ones are made, and an invalidation changes all at once.
 
-A value may be made of others, which lie on other servers: a page of fragments, these of what
-functions return. Were servers told of an invalidation one after the other, a page that begins to
-load on one that was told, and is made of a value on one that was not yet, would be old, stored,
-and current. So there are two rounds. The first puts a *tombstone* in the place of every
-generation: no record matches one, and no load that begins while it is there can be stored. The
-second puts a new generation in the place of every tombstone.
+A value may be made of other values on other servers: a page of fragments, and these of the results
+of functions. If servers were invalidated one by one, a page could be built from a value on a server
+that was not invalidated yet, and stored as current. So there are two rounds. The first replaces
+every generation by a *tombstone*: no record matches it, and no load that begins while it is there
+can be stored. The second replaces every tombstone by a new generation.
 
-**Why nothing that is stored is old, of however many values it is made.** A load that can be stored
-begins with new generations, so after the end of the first round. What it finds stored then, on
-whatever server, under whichever of the scopes, matches new generations too, and was begun no
-sooner; and so on, down to what was loaded from what has changed.
+**Why no stored value is old, however many values it is made of.** A load that can be stored begins
+with new generations, so after the end of the first round. A stored value that it finds then, on any
+server and under any of the scopes, matches new generations too, so its load did not begin sooner.
+The same holds for the values that this one is made of, down to the data that has changed.
 
-A tombstone may be gone before the second round: another invalidation of the same scope came
-later and ended sooner, the server evicted it, or it ran out while this process was stopped. Who
-finds no tombstone begins anew; who finds another's leaves it to the other, whose first round
-ends after this one's. Who has begun anew often enough in vain deletes the generations instead: no
-record matches then.
+A tombstone may be gone before the second round: another invalidation of the same scope came later
+and ended sooner, the server evicted it, or it expired while this process was stopped. If there is
+no tombstone, both rounds are made again. If there is another invalidation's tombstone, that
+invalidation replaces it: its first round ends after this one's. After `TRIES` vain attempts the
+generations are deleted instead: no record matches then.
 
-A server that fails owes the invalidation: its generations are deleted before it is asked for
-anything else. It may be well again at once, and values be loaded there that are made of what the
-others have not been told of yet. So it owes the same once more, when all others have been told and
-before the second round. A server that fails in the second round may have lost its tombstone, and
-have been loaded from, before the first one had ended on all others. So these begin anew.
+If a server fails, the invalidation stays pending for it: its generations are deleted before
+anything else is asked of it. It may work again at once, and a load there may use values on servers
+that are not invalidated yet. So the same invalidation becomes pending once more after the first
+round, before the second. A server that fails in the second round may have lost its tombstone, and
+served a load, before the first round had ended on all others. So both rounds are made again on the
+others.
 
-All servers are told at the same time, each of all its generations in one message, so a round takes
-as long as its slowest server. The first round fetches what it has stored: so a compare-and-set in
-the second says whether a tombstone has stayed.
+All servers are asked at the same time, each with one message for all its generations, so a round
+takes as long as its slowest server. The first round also fetches the stored tombstones. Their
+numbers let a compare-and-set in the second round detect a lost tombstone.
 """
 
 from __future__ import annotations
@@ -51,91 +51,91 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SIGN = b"!"
-_ANNOUNCEMENT_SIZE = len(_SIGN) + GENERATION_SIZE
-"""Bytes; by its size everybody knows that it is no generation."""
-ANNOUNCED, FOR_EACH = 1.0, 0.001
-"""Seconds for which a tombstone stays, at the least, of a process that does not come back, and
-as many more for each that is made: many times what both rounds take, time-outs included."""
+_TOMBSTONE_SIZE = len(_SIGN) + GENERATION_SIZE
+"""Bytes; its size distinguishes it from a generation."""
+TOMBSTONE_SECONDS, FOR_EACH = 1.0, 0.001
+"""Seconds for which a tombstone stays at least if its process is killed, and additional seconds for
+each generation: many times the duration of both rounds, time-outs included."""
 SLOWER = 3
-"""How many times the duration of both rounds is added when they are made again: tombstones had
-ended before their time, as they do on a slow network."""
+"""How many times the duration of both rounds is added when they are made again: tombstones may have
+expired too early, as on a slow network."""
 TRIES = 10
-"""Times that both rounds are made, at the most: each takes another invalidation of the same scope
-that began later and ended sooner."""
+"""Attempts at both rounds, at most. Each further one is needed only if another invalidation of the
+same scope began later and ended sooner, or a tombstone was lost."""
 
 
 class Tombstone(NamedTuple):
-    """What stands in the place of a generation between the two rounds; another one each time."""
+    """The item in the place of a generation between the two rounds; random each time."""
 
     value: bytes
     exptime: int
-    """As memcached takes it."""
+    """Time to live in memcached's form."""
 
 
 def change(
     spread: Mapping[Server, Sequence[str]], during: Callable[[], None] | None = None
 ) -> dict[Server, StoreUnavailableError]:
     """Give names new generations on their servers; call ``during`` between the two rounds.
-    Returns the servers that could not be told, and owe it."""
+    Returns the servers that failed, for which it is pending."""
     if during is None and _is_one_moment(spread):
-        return _tell(spread, _delete)[0]
+        return _run(spread, _delete)[0]
     failures: dict[Server, StoreUnavailableError] = {}
-    owing: dict[Server, Sequence[str]] = {}
-    seconds = ANNOUNCED + FOR_EACH * sum(map(len, spread.values()))
+    failing: dict[Server, Sequence[str]] = {}
+    seconds = TOMBSTONE_SECONDS + FOR_EACH * sum(map(len, spread.values()))
     took = 0.0
     for _ in range(TRIES):
         exptime = exptime_of(seconds + SLOWER * took)
         tombstone = Tombstone(_SIGN + os.urandom(GENERATION_SIZE), exptime)
         started = time.monotonic()
-        failed, announced = _tell(spread, partial(_announce, tombstone))
+        failed, placed = _run(spread, partial(_put_tombstone, tombstone))
         failures |= failed
-        owing |= {server: spread[server] for server in failed}
+        failing |= {server: spread[server] for server in failed}
         if during is not None:
             during()
-        _again(owing)
+        _keep_again(failing)
         failed, stayed = _answers(
             {
                 server: server.changing(spread[server], partial(_end, tombstone, items))
-                for server, items in announced.items()
+                for server, items in placed.items()
             }
         )
         failures |= failed
         if not failed and all(stayed.values()):
             return failures
-        owing |= {server: spread[server] for server in failed}
+        failing |= {server: spread[server] for server in failed}
         spread = {server: spread[server] for server in stayed}
         took = time.monotonic() - started
-    failed, _ = _tell(spread, _delete)
-    _again(owing)
+    failed, _ = _run(spread, _delete)
+    _keep_again(failing)
     return failures | failed
 
 
-def _again(owing: Mapping[Server, Sequence[str]]) -> None:
-    """Let servers that failed owe it once more: what they owed may have been delivered already, and
-    values be loaded there since, made of what the others had not been told of yet."""
-    for server, names in owing.items():
+def _keep_again(failing: Mapping[Server, Sequence[str]]) -> None:
+    """Make the invalidation pending once more on servers that failed. It may have been applied
+    there already, before the others were invalidated, and values may have been loaded since."""
+    for server, names in failing.items():
         server.keep_pending(names)
 
 
 def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
-    """Whether deleting will do: there is one generation alone, or all are of one entry, which is
-    made of nothing that is invalidated with it."""
+    """Return whether deleting is enough: there is only one generation, or all are of one entry,
+    which is not made of anything that is invalidated with it."""
     names = [name for names in spread.values() for name in names]
     return len(names) == 1 or (len(set(names)) == 1 and is_entry_scope(names[0]))
 
 
-def _tell(
+def _run(
     spread: Mapping[Server, Sequence[str]],
     command: Callable[[list[str], Connection], Halves[T]],
 ) -> tuple[dict[Server, StoreUnavailableError], dict[Server, T]]:
-    """Do ``command`` with the keys of each server, on all at once. Returns the servers that failed,
-    and owe it, and what it returned for the others."""
+    """Run ``command`` with the keys of each server, on all at once. Returns the servers that
+    failed, for which it is pending, and the answers of the others."""
     failures: dict[Server, StoreUnavailableError] = {}
     answers: dict[Server, T] = {}
-    # Those that are away first: nobody has to wait for a tombstone while they time out.
+    # Servers that are away first: no caller then waits for a tombstone while they time out.
     away = [server for server in spread if server.is_away]
     for some in (away, [server for server in spread if server not in away]):
-        failed, told = _answers(
+        failed, found = _answers(
             {
                 server: server.changing(
                     spread[server], partial(command, list(map(server.key_of, spread[server])))
@@ -144,14 +144,14 @@ def _tell(
             }
         )
         failures |= failed
-        answers |= told
+        answers |= found
     return failures, answers
 
 
 def _answers(
     requests: Mapping[Server, Halves[T]],
 ) -> tuple[dict[Server, StoreUnavailableError], dict[Server, T]]:
-    """Make requests at once. Returns how some failed, and what the others have returned."""
+    """Make requests at once. Returns the failures of some, and the answers of the others."""
     failures: dict[Server, StoreUnavailableError] = {}
     answers: dict[Server, T] = {}
     for server, answer in at_once(requests).items():
@@ -163,15 +163,15 @@ def _answers(
 
 
 def _delete(keys: list[str], connection: Connection) -> Halves[None]:
-    # One that is not there matches no record, and the next load makes it.
+    # A missing generation matches no record, and the next load makes it.
     return connection.deleting(keys)
 
 
-def _announce(
+def _put_tombstone(
     tombstone: Tombstone, keys: list[str], connection: Connection
 ) -> Halves[dict[str, Item | None]]:
-    """Put a tombstone in the place of generations, or nothing where the server takes none.
-    Returns it by key; None where it does not lie there any more."""
+    """Replace generations by a tombstone, or delete them if the server does not take it.
+    Returns the stored tombstone by key, or None if it is already gone."""
     found = yield from connection.setting(keys, *tombstone)
     return {
         key: item if (item := found.get(key)) and item.value == tombstone.value else None
@@ -180,11 +180,11 @@ def _announce(
 
 
 def _end(
-    tombstone: Tombstone, announced: Mapping[str, Item | None], connection: Connection
+    tombstone: Tombstone, placed: Mapping[str, Item | None], connection: Connection
 ) -> Halves[bool]:
-    """Put new generations in the place of a tombstone; return whether it was still there."""
-    ours = {key: item for key, item in announced.items() if item is not None}
-    others = [key for key, item in announced.items() if item is None]
+    """Replace a tombstone by new generations; return whether it was still there."""
+    ours = {key: item for key, item in placed.items() if item is not None}
+    others = [key for key, item in placed.items() if item is None]
     if ours:
         fresh = {key: os.urandom(GENERATION_SIZE) for key in ours}
         others += yield from connection.replacing(fresh, ours)
@@ -202,16 +202,16 @@ def _end(
 def complete(
     connection: Connection, found: dict[str, bytes], generations: Sequence[str]
 ) -> dict[str, bytes]:
-    """Make those of ``generations`` that are not found; return all that is found then. Those that
-    are being changed are waited for a moment."""
+    """Make the missing ones of ``generations``; return all items that are found then. Waits a
+    moment for generations that are being changed."""
     for pause in SETTLING:
         for key in generations:
             if key not in found:
                 generation = os.urandom(GENERATION_SIZE)
                 if connection.add(key, generation, 0):
                     found[key] = generation
-        changed = [key for key in generations if len(found.get(key, b"")) == _ANNOUNCEMENT_SIZE]
-        # Where several made one, one won: ask which.
+        changed = [key for key in generations if len(found.get(key, b"")) == _TOMBSTONE_SIZE]
+        # If several callers made one, one of them was first: fetch it.
         lost = [key for key in generations if key not in found]
         if not changed and not lost:
             break

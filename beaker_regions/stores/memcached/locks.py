@@ -1,4 +1,4 @@
-"""Leases on memcached servers: an item that one caller adds, and that runs out by itself."""
+"""Leases on memcached servers: an item that one caller adds, and that expires by itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from beaker_regions.stores.memcached.server import Server
 
 _VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
-"""Of a lease: its turn, its level, and whether content arrives for it."""
+"""A lease: its turn, its level, and whether its content is arriving."""
 
 
 class MemcachedLeases:
-    """At most one an entry, on the server that ``server_of`` says. Times in seconds; every method
-    may raise StoreUnavailableError."""
+    """At most one lease for each entry, on the server that ``server_of`` returns. Times in seconds;
+    every method may raise StoreUnavailableError."""
 
     def __init__(self, server_of: Callable[[Entry], Server]) -> None:
         self._server_of = server_of
@@ -38,15 +38,15 @@ class MemcachedLeases:
                 lambda connection: _take(connection, server.key_of(name), seconds, over)
             )
         except BaseException as error:
-            # A server that hung may give a lease that nobody waits for any more; and one that was
-            # given is nobody's when a signal ends this process before it has the answer.
+            # A server that hung may still give the lease after this caller has gone. A signal may
+            # also end this process before it reads the answer. So the lease is deleted later.
             if not isinstance(error, NotTakenError):
                 server.keep_pending([name])
             raise
 
     def renew(self, entry: Entry, lease: Lease, seconds: float) -> Lease:
-        """Let a lease last anew from now, and who waits for it know that content arrives. Returns
-        what to release: the same if another has it by now."""
+        """Extend a lease from now, and mark it: its content is arriving. Returns the lease to
+        release: the same one if another caller has it by now."""
         server, ends = self._server_of(entry), time.monotonic() + seconds * 2**lease.level
         key = server.key_of(_name(entry))
         value = _VALUE.pack(lease.turn, lease.level, True)
@@ -55,7 +55,7 @@ class MemcachedLeases:
             found = connection.gets(key)
             if found is None or _lease(found.value).turn != lease.turn:
                 return False
-            # Never over another's: a turn that was taken over does not come back.
+            # Never overwrite another caller's lease: a turn that was taken over does not come back.
             return bool(connection.cas(key, value, exptime_of(seconds * 2**lease.level), found))
 
         if server.ask(renew):
@@ -64,7 +64,7 @@ class MemcachedLeases:
         return taken if taken.mine else lease
 
     def is_progressing(self, entry: Entry) -> bool:
-        """Whether content arrives for who has the lease: it was renewed, and has not run out."""
+        """Return whether content of the lease arrives: it was renewed and has not expired."""
         server = self._server_of(entry)
         key = server.key_of(_name(entry))
         found = server.ask(lambda connection: connection.get([key])).get(key, b"")
@@ -72,7 +72,7 @@ class MemcachedLeases:
 
     def release(self, entry: Entry, lease: Lease) -> None:
         """As `Store.release`."""
-        # A lease that ran out may be another's by now.
+        # A lease that has expired may be another caller's by now.
         if time.monotonic() < lease.ends:
             self._server_of(entry).delete([_name(entry)])
 
@@ -103,8 +103,8 @@ def _value(lease: Lease) -> bytes:
 
 
 def _lease(value: bytes) -> Lease:
-    """Return the lease of another; what another release has put there, or somebody else, is one
-    as well."""
+    """Return another caller's lease. Any other value there, such as one of another release, also
+    counts as a lease."""
     if len(value) != _VALUE.size:
         return Lease(value[:TURN_SIZE])
     turn, level, _ = _VALUE.unpack(value)

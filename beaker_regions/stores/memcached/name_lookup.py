@@ -1,8 +1,8 @@
 """Names of servers, looked up within a time-out: the system's resolver may take ten seconds for one
-attempt, and cannot be told to give up.
+attempt, and cannot be interrupted.
 
-A name is looked up by a thread of its own, one for each name at a time. Who cannot wait for it any
-longer leaves it to the next attempt to take the answer.
+A name is looked up by a thread of its own, one for each name at a time. A caller that times out
+leaves the thread running, and the next attempt takes its answer.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from beaker_regions.runtime.interruptions import is_interruption
 S = TypeVar("S", bound=socket.socket)
 
 KEPT = 60.0
-"""Seconds for which what a name stands for is not looked up again, while servers answer there."""
+"""Seconds for which the addresses of a name are kept, while servers answer there."""
 
 Address = tuple[socket.AddressFamily, Any]
 """The family, and the address as ``connect`` takes it."""
 
 
 class _Lookup:
-    """One that is being made, or was."""
+    """A lookup that runs or has ended."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._ended = threading.Event()
         self.ended_at = float("inf")
         self._found: list[Address] | OSError = []
-        threading.Thread(target=self._look, name=f"looks up {host}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"looks up {host}", daemon=True).start()
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            # IPv4 first: where both are known, it is what servers listen on more often.
+            # IPv4 first: servers listen on it more often.
             addresses = {(family, address) for family, _, _, _, address in found}
             self._found = sorted(addresses, key=lambda each: (each[0] != socket.AF_INET, each[1]))
         except (OSError, UnicodeError) as error:
@@ -58,7 +58,7 @@ _lock = threading.Lock()
 
 
 def addresses(host: str, port: int, seconds: float) -> list[Address]:
-    """Return what a server's name, or number, stands for, one or more, IPv4 first. Raises OSError;
+    """Return the addresses of a server's name or number, one or more, IPv4 first. Raises OSError;
     after ``seconds`` TimeoutError."""
     for family in (socket.AF_INET, socket.AF_INET6):
         if _is_number(family, host):
@@ -84,7 +84,7 @@ def connect(host: str, port: int, seconds: float, cls: type[S]) -> S:
     for at, (family, address) in enumerate(places):
         made = cls(family, socket.SOCK_STREAM)
         try:
-            # What is left is for all that are left.
+            # The remaining time is shared by the remaining addresses.
             left = (deadline - time.monotonic()) / (len(places) - at)
             made.settimeout(max(left, 0.001))
             made.connect(address)
@@ -96,12 +96,12 @@ def connect(host: str, port: int, seconds: float, cls: type[S]) -> S:
             if last:
                 forget(host, port)
                 raise
-    raise OSError(f"the name {host} stands for nothing")
+    raise OSError(f"the name {host} has no address")
 
 
 def forget(host: str, port: int) -> bool:
-    """Look a name up again the next time: nobody answers where it leads. Returns whether it is a
-    name."""
+    """Look a name up again the next time, because no server answers at its address. Returns
+    whether it is a name."""
     with _lock:
         lookup = _lookups.get((host, port))
         if lookup is not None and lookup.ended_at <= time.monotonic():
@@ -130,7 +130,7 @@ def _is_number(family: socket.AddressFamily, host: str) -> bool:
 
 
 def _forget_all() -> None:
-    # The threads that look up are the parent's.
+    # The lookup threads exist only in the parent.
     global _lock
     _lock = threading.Lock()
     _lookups.clear()

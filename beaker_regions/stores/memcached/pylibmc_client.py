@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from beaker_regions.stores.memcached.connection import Halves
 
 _NO_KEY = "brg1:"
-"""Under which nothing is kept."""
+"""A key that is never used."""
 _NO_MEMORY_ERROR = "error 48 "
-"""libmemcached's number for a server that has no memory left."""
+"""libmemcached's number for a server without free memory."""
 
 
 class Pylibmc(Connection):
@@ -47,7 +47,7 @@ class Pylibmc(Connection):
                 return value, 0
 
             def deserialize(self, value: bytes, flags: int) -> bytes:
-                # Only bytes are ours; what else it may be is no record.
+                # Only bytes are ours; an item with flags is no record.
                 return b"" if flags else value
 
         self._error = pylibmc.Error
@@ -110,7 +110,7 @@ class Pylibmc(Connection):
         return bool(self._store(self._client.set, key, value, exptime))
 
     def _store(self, command: Callable[..., Any], *args: Any) -> bool | None:
-        """Return what the server says; None when it will not take the value."""
+        """Return the server's answer; None if it does not take the value."""
         try:
             return bool(self._ask(command, *args))
         except NotTakenError:
@@ -134,8 +134,8 @@ class Pylibmc(Connection):
     def gets(self, key: str) -> Item | None:
         if self._text:
             return self._text.gets(key)
-        # Bytes that live until it is done: of a text the library makes bytes of its own, which it
-        # gives back before it sends them, and another thread writes over them.
+        # Bytes, which live until the call ends. From a str the library makes bytes of its own,
+        # and frees them before it sends them: another thread may overwrite them.
         value, number = self._ask(self._gets, key.encode())
         return None if value is None else Item(value, (number, self._connected))
 
@@ -148,7 +148,7 @@ class Pylibmc(Connection):
 
     @contextlib.contextmanager
     def _numbered(self) -> Iterator[None]:
-        """Let the library ask for the numbers of items, for which every hit would pay."""
+        """Let the library ask for the numbers of items. Not always, because it slows every hit."""
         self._client.set_behaviors({"cas": 1})
         try:
             yield
@@ -194,14 +194,14 @@ class Pylibmc(Connection):
 
     def _ask(self, command: Callable[..., Any], *args: Any) -> Any:
         if self._is_old:
-            # For the next request: this one knows the former.
+            # Only now: the former request still used the old client.
             self._client, self._is_old = self._made(), False
         kept, self._kept = self._kept, False
         self._resent = False
         started = time.monotonic()
         try:
             if self._signs_in and not kept:
-                # Only of one key does the library say that the password is wrong.
+                # The library reports a wrong password only for a request of one key.
                 self._client.get(_NO_KEY)
             answer = command(*args)
         except self._error as error:
@@ -210,13 +210,13 @@ class Pylibmc(Connection):
                 raise NotTakenError(str(error)) from error
             self._disconnect()
             if kept and time.monotonic() - started < self._timeout / 2:
-                # The server closed a connection that was kept, as one that restarted has.
+                # The server closed a kept connection, as after a restart.
                 answer = self._ask(command, *args)
                 self._resent = True
                 return answer
             raise StoreUnavailableError("server", str(error) or repr(error)) from error
         except BaseException:
-            # Interrupted: the rest of the answer would be taken for that to the next request.
+            # Interrupted: the rest of the answer must not be read as that to the next request.
             self._disconnect()
             raise
         self._kept = True

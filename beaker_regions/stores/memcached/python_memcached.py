@@ -1,10 +1,10 @@
 """Memcached through python-memcached, the default.
 
-The library's own commands take a failure for a miss and look for other servers. So of it the
-connection is used, and requests are written and answers are read here.
+The library's own commands report a failure as a miss and try other servers. So only its connection
+is used here, and this module writes requests and reads answers itself.
 
-A server that does not get on costs a time-out, one that sends rubbish, or sends for ever, not much
-more: what can be no line of the protocol ends the connection.
+A server that hangs costs one time-out. A server that sends rubbish, or never stops sending, costs
+little more: a line that is not of the protocol ends the connection.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BATCH = 500
-"""Keys of one message; its answer has room in the system's buffers, so that nobody waits for
-somebody who waits."""
+"""Keys of one message. Its answer fits into the system's buffers, so that client and server never
+wait for each other to read."""
 _RECEIVE = 64 * 1024
-"""Bytes asked of a socket at once."""
+"""Bytes read from a socket at once."""
 _MOST = 1 << 20
 _LONGEST_LINE = 2048
 """Bytes; a key has 250 at the most."""
 _PATIENCE, _SLOWEST = 20, 100_000
-"""For how many times the time-out an answer may take that comes in pieces, and from then on how
-many bytes a second it must have brought."""
+"""An answer in pieces may take this many time-outs. After that, it must have brought this many
+bytes a second."""
 _VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
 _END = b"END\r\n"
 _STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
@@ -56,7 +56,7 @@ class PythonMemcached(Connection):
     def __init__(self, server: str, timeout: float) -> None:
         self._host = Host(server, timeout)
         self._sent = 0
-        """How often the current request was sent."""
+        """How many times the current request was sent."""
 
     # -- one key ---------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class PythonMemcached(Connection):
         return {key: Item(value, (int(numbers[key]), socket)) for key, value in found.items()}
 
     def _values(self, numbers: dict[str, bytes] | None = None) -> dict[str, bytes]:
-        """Read what a server has found, and into ``numbers`` its numbers of the items."""
+        """Read the items of an answer, and into ``numbers`` their numbers."""
         # One read takes the whole answer, as a rule.
         host = self._host
         found: dict[str, bytes] = {}
@@ -201,7 +201,7 @@ class PythonMemcached(Connection):
                 answer = answer[start:] + self._receive(end + 2 - len(answer))
                 start, end = 0, end - start
             at = end + 2
-            # Only bytes are ours; what else it may be is no record.
+            # Only bytes are ours; an item with flags is no record.
             found[key.decode()] = b"" if flags != b"0" else answer[start:end]
             if numbers is not None:
                 numbers[key.decode()] = number
@@ -210,11 +210,11 @@ class PythonMemcached(Connection):
         return found
 
     def _is_stored(self, answer: bytes) -> bool | None:
-        """Return what an answer means; None: the server does not take the value."""
+        """Return whether the item was stored; None: the server does not take the value."""
         return None if _NOT_TAKEN.match(answer) else self._meaning(answer, _STORED)
 
     def _meaning(self, answer: bytes, meanings: Mapping[bytes, bool]) -> bool:
-        """Return what an answer means; one that it cannot be ends the connection."""
+        """Return the meaning of an answer. Any other answer ends the connection."""
         if answer not in meanings:
             error = _unexpected(answer)
             if not isinstance(error, NotTakenError):
@@ -239,7 +239,7 @@ class PythonMemcached(Connection):
             self._send(request)
             return read()
         except BaseException as error:
-            # The rest of the answer would be taken for that to the next request.
+            # The rest of the answer must not be read as that to the next request.
             host.close_socket()
             if _is_failure(error):
                 raise StoreUnavailableError("server", str(error) or repr(error)) from error
@@ -264,7 +264,7 @@ class PythonMemcached(Connection):
             self._send(request)
             return read()
         except BaseException as error:
-            # The rest of the answer would be taken for that to the next request.
+            # The rest of the answer must not be read as that to the next request.
             host.close_socket()
             if _is_failure(error):
                 raise StoreUnavailableError("server", str(error) or repr(error)) from error
@@ -273,10 +273,10 @@ class PythonMemcached(Connection):
     # -- the socket ------------------------------------------------------------------------
 
     def _send(self, request: bytes) -> None:
-        """Send a request; connect first where there is no connection."""
+        """Send a request; connect first if there is no connection."""
         host = self._host
         if host.socket is None:
-            host.connect_anew()
+            host.connect_again()
         assert host.socket is not None
         try:
             host.socket.sendall(request)
@@ -284,7 +284,7 @@ class PythonMemcached(Connection):
             raise TimeoutError("timed out") from None
 
     def _receive(self, size: int = 1) -> bytes:
-        """Return what the server sends, ``size`` bytes at least."""
+        """Return at least ``size`` bytes from the server."""
         chunk = self._received(size)
         if len(chunk) >= size:
             return chunk
@@ -309,8 +309,8 @@ class PythonMemcached(Connection):
 
     @contextlib.contextmanager
     def _waiting_since(self, sent_at: float) -> Iterator[None]:
-        """Let what is received in this block be waited for no longer than from ``sent_at`` on, by
-        ``time.monotonic()``: the caller has waited for others."""
+        """In this block, count the time-out from ``sent_at`` (``time.monotonic()``), because the
+        caller has waited for other servers since."""
         socket, limit = self._host.socket, self._host.socket_timeout
         left = limit - (time.monotonic() - sent_at)
         if socket is None or left > limit / 2:
@@ -322,12 +322,12 @@ class PythonMemcached(Connection):
 
 
 def _is_failure(error: BaseException) -> bool:
-    """Whether it is the server's, and not of whoever interrupted the request."""
+    """Return whether it is the server's failure, and not an interruption of this process."""
     return isinstance(error, OSError | ValueError) and not is_interruption(error)
 
 
 def _is_closed(error: OSError) -> bool:
-    """Whether the server has closed a connection that was kept, as one that restarted has."""
+    """Return whether the server has closed a kept connection, as after a restart."""
     return not isinstance(error, TimeoutError) and not is_interruption(error)
 
 

@@ -1,4 +1,4 @@
-"""Which server an entry lies on: rendezvous hashing.
+"""Choice of an entry's server: rendezvous hashing.
 
 Each server gets a score for each entry, and the highest wins; so adding a server to N moves
 about 1/(N+1) of the entries, all of them to it, and no server's share is far from the others'
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def choose(weights: Mapping[str, float], address: bytes) -> str:
-    """Return the server, of one or more with their weights, on which the entry at ``address``
-    lies; its share of all entries is its share of the weights.
+    """Return the server for the entry at ``address``, from one or more servers with weights. A
+    server's share of all entries is its share of the weights.
 
     Weights as in Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA 2005.
     """
@@ -28,8 +28,8 @@ def choose(weights: Mapping[str, float], address: bytes) -> str:
 
 
 def places(weights: Mapping[str, float], address: bytes) -> list[str]:
-    """Return every server on which the entry at ``address`` lies for somebody: here; where the
-    first choice is not, or no longer, on the list; and where a server of weight 0 is used."""
+    """Return every server on which some host may have the entry at ``address``: this host; hosts
+    without the first choice on their list; and hosts that use a server of weight 0 here."""
     first = choose(weights, address)
     others = {server: weight for server, weight in weights.items() if server != first}
     used = {server: weight for server, weight in others.items() if weight}

@@ -1,4 +1,4 @@
-"""Where the mechanisms of SASL are, without which pylibmc cannot sign in to a server."""
+"""The folders of SASL's mechanisms: without them pylibmc cannot sign in to a server."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FOLDERS = (
 
 @contextmanager
 def mechanisms() -> Iterator[None]:
-    """Within this, a library that starts up finds SASL's mechanisms.
+    """Let a library that is imported in this block find SASL's mechanisms.
 
-    The libsasl2 in pylibmc's wheel looks for them once, when pylibmc is first imported, and where
-    Red Hat has them, unless the environment says where they are. Debian's are in the package
-    libsasl2-modules.
+    The libsasl2 in pylibmc's wheel searches for them once, when pylibmc is first imported. It
+    searches Red Hat's folder, unless the environment names another one. On Debian they are in the
+    package libsasl2-modules.
     """
     # Only for the first import: threads that connect later leave the environment alone.
     if "SASL_PATH" in os.environ or "pylibmc" in sys.modules:
@@ -34,5 +34,5 @@ def mechanisms() -> Iterator[None]:
     try:
         yield
     finally:
-        # Another thread that found it missing as well may be through already.
+        # Another thread may have removed it already.
         os.environ.pop("SASL_PATH", None)

@@ -1,4 +1,5 @@
-"""One memcached server as this process knows it: well, failing, or owing it invalidations."""
+"""One memcached server as this process knows it: its connections, failures and pending
+invalidations."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ T = TypeVar("T")
 
 
 def stem_of(prefix: str) -> str:
-    """Return what all keys of a store begin with that has this prefix."""
+    """Return the start of all keys of a store with this prefix."""
     return f"{prefix}:brg1:" if prefix else "brg1:"
 
 
 class Connections:
-    """A server's connections: one a thread, none kept over a fork."""
+    """A server's connections: one for each thread, none used after a fork."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
@@ -37,8 +38,8 @@ class Connections:
         """Return the calling thread's connection."""
         local = self._local
         if getattr(local, "process", None) != os.getpid():
-            # A connection that a fork has copied stays unused, and is kept: giving it up could
-            # say goodbye on a socket that the parent goes on using.
+            # A connection copied by a fork is kept but not used. Closing it could send "quit" on a
+            # socket that the parent still uses.
             local.inherited = getattr(local, "connection", None)
             local.connection, local.process = self._connect(), os.getpid()
         connection: Connection = local.connection
@@ -46,8 +47,8 @@ class Connections:
 
 
 class Server:
-    """A server that is left alone for ``retry`` seconds when it fails, and then tried by one
-    caller. What could not be deleted on it is deleted before it is asked for anything else.
+    """A server. After a failure it is not asked for ``retry`` seconds, and then one caller tries
+    it. Pending deletions are made before anything else is asked of it.
 
     All keys begin with ``stem``."""
 
@@ -73,16 +74,16 @@ class Server:
         self._lock = threading.Lock()
 
     def key_of(self, name: str) -> str:
-        """Return the key under which something of ours is kept: a record by its entry's address, a
-        generation by its scope, a lease by its name."""
+        """Return the key of an item: a record is named by its entry's address, a generation by its
+        scope, a lease by its own name."""
         return f"{self._stem}{name}"
 
     def cover(self, scope: str) -> None:
-        """Be told of a scope that covers all that a region keeps here."""
+        """Register a region's scope: it covers everything that the region keeps here."""
         self._pending.cover(scope)
 
     def ask(self, command: Callable[[Connection], T]) -> T:
-        """Do ``command`` with this thread's connection. Raises StoreUnavailableError."""
+        """Run ``command`` with this thread's connection. Raises StoreUnavailableError."""
         if self._failed:
             self._take_turn()
         return self._do(command)
@@ -97,7 +98,7 @@ class Server:
         try:
             answer = command(self._ready())
         except StoreUnavailableError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
         self._failed = False
         return answer
 
@@ -105,25 +106,25 @@ class Server:
         try:
             answer = yield from command(self._ready())
         except StoreUnavailableError as error:
-            raise self._told(error) from error
+            raise self._failure(error) from error
         self._failed = False
         return answer
 
     def _ready(self) -> Connection:
-        """Return this thread's connection, when nothing is pending for the server any more."""
+        """Apply what is pending for the server; return this thread's connection."""
         connection = self._connections.mine()
         if tracing.watchers:
             connection = cast("Connection", tracing.CountingConnection(connection))
         self._pending.apply(lambda names: self._delete(connection, names))
         return connection
 
-    def _told(self, error: StoreUnavailableError) -> StoreUnavailableError:
-        """Remember what the server is like that has failed so; return what to say of it."""
+    def _failure(self, error: StoreUnavailableError) -> StoreUnavailableError:
+        """Update the server's state after a failure; return the error to raise."""
         if isinstance(error, NotTakenError):
-            # It answers: for all that it has it is as good as ever.
+            # It answers, so it can be asked for other items.
             self._failed = False
             return NotTakenError(f"memcached {self.name}: {error}")
-        # The caller that applies them has reached the server: there is nothing to wait for.
+        # The caller that applies them has reached the server, so there is no need to wait.
         reached = isinstance(error, ApplyingError)
         self._next_try = time.monotonic() + (0.0 if reached else self._retry)
         self._failed = self._failed or not reached
@@ -146,10 +147,10 @@ class Server:
     def changing(
         self, names: Iterable[str], command: Callable[[Connection], Halves[T]]
     ) -> Halves[T]:
-        """Do ``command``, which deletes or replaces what is kept under ``names``; or owe that they
-        are deleted, and raise StoreUnavailableError.
+        """Run ``command``, which deletes or replaces the items ``names``. If it fails, their
+        deletion becomes pending, and StoreUnavailableError is raised.
 
-        Tried at once even when the server is left alone: others may be using it again already.
+        Tried at once even shortly after a failure: other processes may be using the server again.
         """
         try:
             return (yield from self._doing(command))
@@ -158,7 +159,8 @@ class Server:
             raise
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete what is kept under ``names``, or owe it and raise StoreUnavailableError."""
+        """Delete the items ``names``. If that fails, it becomes pending, and
+        StoreUnavailableError is raised."""
         names = list(names)
         try:
             self._do(lambda connection: self._delete(connection, names))
@@ -167,7 +169,7 @@ class Server:
             raise
 
     def keep_pending(self, names: Iterable[str]) -> None:
-        """Delete what is kept under ``names`` before anything else is asked of the server."""
+        """Make the deletion of ``names`` pending: before anything else is asked of the server."""
         self._pending.keep(names)
 
     def _delete(self, connection: Connection, names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a memcached tells of itself: its counters and settings (protocol.txt, "Statistics")."""
+"""Counters and settings that a memcached reports (protocol.txt, "Statistics")."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from beaker_regions.stores.memcached.name_lookup import address_of, connect
 from beaker_regions.stores.memcached.sasl import mechanisms
 
 PATIENCE = 1.0
-"""Seconds; who asks is a person, and a busy server is to be told from one that is away."""
+"""Seconds; long, because a person waits, and a busy server must not look unreachable."""
 
 
 def status(server: str, username: str | None = None, password: str | None = None) -> dict[str, str]:
-    """Return what ``stats`` and ``stats settings`` say, and ``answered_in`` (seconds). Raises
+    """Return the values of ``stats`` and ``stats settings``, and ``answered_in`` (seconds). Raises
     StoreUnavailableError."""
     started = time.monotonic()
     try:

@@ -1,14 +1,14 @@
 """Entries on memcached servers.
 
-An entry lies on one server, and every generation it depends on lies there too: its own, and those
-of its function, tags and region, of which each server has a copy. So a hit is one request to one
-server, a server that is away takes its own entries with it and no others, and no generation is
-asked for by everybody at one place. Invalidating a function, a tag or a region is two messages to
-each server, sent to all at once, whatever it covers, and one moment for all of them
-(`beaker_regions.stores.memcached.generations`). An entry's own generation is changed wherever a
-process may see the entry whose list has one server more, or one less
-(`beaker_regions.stores.memcached.rendezvous.places`), so that servers come and go while all of them
-are in use.
+An entry is on one server, with every generation that it depends on: its own, and copies of those of
+its function, tags and region, which every server has. So a hit is one request to one server. A
+server that is away affects only its own entries, and no server has a generation that all requests
+need. Invalidating a function, a tag or a region takes two messages to each server, sent to all at
+once, however many entries it covers. It takes effect on all servers at one moment
+(`beaker_regions.stores.memcached.generations`). An entry's own generation is also changed on the
+servers that hosts with one server more or less on their list would use
+(`beaker_regions.stores.memcached.rendezvous.places`). So servers can be added and removed while
+they are in use.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
 
 class MemcachedStore(Store):
-    """A region's entries on one or more servers, each with its weight. One of weight 0 holds no
-    entries, and takes invalidations: it is coming or going, and others use it already, or still.
+    """A region's entries on one or more servers, each with its weight. A server of weight 0 has no
+    entries, but receives invalidations: it is being added or removed, and other hosts may use it.
 
-    ``folder`` is where the processes of this host keep invalidations that wait for a server;
-    without it each keeps its own. What is kept under another ``prefix`` is another site's: nothing
-    of it is read, and nothing invalidated. Times in seconds.
+    ``folder``: the pending invalidations of this host's processes; without it each process has its
+    own. Items under another ``prefix`` belong to another site: they are neither read nor
+    invalidated. Times in seconds.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class MemcachedStore(Store):
     ) -> None:
         self._signer = signer
         self._stem = stem_of(prefix)
-        # One that is owed nothing by another site: the journal names scopes alone.
-        owed = f"{prefix}@" if prefix else ""
+        # Each site has its own queues, because a queue contains scopes without their prefix.
+        site = f"{prefix}@" if prefix else ""
         self._weights = dict(servers)
         self._servers = {
             server: Server(
                 server,
                 _connector(server, memcache_module, timeout, username, password),
                 retry,
-                PersistentQueue(folder / quote(owed + server, safe=""))
+                PersistentQueue(folder / quote(site + server, safe=""))
                 if folder
                 else PendingInvalidations(),
                 self._stem,
@@ -102,7 +102,7 @@ class MemcachedStore(Store):
     def read(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(_fetching(wanted))
-        return self._reading(entry, found.get(record), map(found.get, generations))
+        return self._lookup(entry, found.get(record), map(found.get, generations))
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
@@ -117,36 +117,34 @@ class MemcachedStore(Store):
         answers = at_once(
             {server: server.asking(partial(_getting, keys)) for server, keys in wanted.items()}
         )
-        readings: dict[Entry, Lookup | StoreUnavailableError] = {}
+        lookups: dict[Entry, Lookup | StoreUnavailableError] = {}
         for server, found in answers.items():
             if isinstance(found, StoreUnavailableError):
-                readings |= dict.fromkeys(spread[server], found)
+                lookups |= dict.fromkeys(spread[server], found)
                 continue
             for entry in spread[server]:
                 record, *generations = self._keys(entry)
-                readings[entry] = self._reading(
-                    entry, found.get(record), map(found.get, generations)
-                )
-        return [readings[entry] for entry in entries]
+                lookups[entry] = self._lookup(entry, found.get(record), map(found.get, generations))
+        return [lookups[entry] for entry in entries]
 
     def read_for_load(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(
             lambda connection: complete(connection, connection.get(wanted), generations)
         )
-        return self._beginning(entry, found.get(record), map(found.get, generations))
+        return self._lookup_for_load(entry, found.get(record), map(found.get, generations))
 
-    def _beginning(
+    def _lookup_for_load(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
     ) -> Lookup:
-        reading = self._reading(entry, sealed, generations)
-        # What somebody else keeps under our key is no generation.
+        lookup = self._lookup(entry, sealed, generations)
+        # A value of another size under our key, such as a tombstone, is no generation.
         ours = [
-            each if each and len(each) == GENERATION_SIZE else None for each in reading.generations
+            each if each and len(each) == GENERATION_SIZE else None for each in lookup.generations
         ]
-        return reading._replace(generations=tuple(ours))
+        return lookup._replace(generations=tuple(ours))
 
-    def _reading(
+    def _lookup(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
     ) -> Lookup:
         if sealed is None:
@@ -171,7 +169,7 @@ class MemcachedStore(Store):
         return value
 
     def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
-        """Return what is stored for a value, by key; the sealed record is the last."""
+        """Return the items to store for a value, by key; the sealed record is the last."""
         codec, payload = deflated(*dump(value))
         parts: dict[str, bytes] = {}
         if len(payload) > PART_SIZE:
@@ -185,14 +183,14 @@ class MemcachedStore(Store):
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
         record, *generations = self._keys(entry)
 
-        def look(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
-            # The item first: what changes after this, its exchange notices.
+        def fetch(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
+            # Fetch the item first: `compare_and_set` then notices every later change.
             item = connection.gets(record)
             return item, complete(connection, connection.get(generations), generations)
 
-        item, found = self._server_of(entry).ask(look)
-        reading = self._beginning(entry, item and item.value, map(found.get, generations))
-        return LookupForUpdate(reading, item)
+        item, found = self._server_of(entry).ask(fetch)
+        lookup = self._lookup_for_load(entry, item and item.value, map(found.get, generations))
+        return LookupForUpdate(lookup, item)
 
     def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
@@ -217,10 +215,10 @@ class MemcachedStore(Store):
         return stored
 
     def _forget_elsewhere(self, entry: Entry) -> None:
-        """Let nothing be found of an entry that was exchanged where hosts may look whose list of
-        servers is another: nobody invalidates what is replaced."""
+        """Delete the entry's generation on the servers that hosts with another list of servers
+        would use. Otherwise they could still find the replaced value there."""
         own = entry.scopes[0]
-        # Not `Server.delete`: nobody waits at each exchange for a server that is left alone.
+        # Not `Server.delete`: an update must not wait each time for a server that has failed.
         for name in places(self._weights, bytes.fromhex(own[1:]))[1:]:
             try:
                 server = self._servers[name]
@@ -255,11 +253,11 @@ class MemcachedStore(Store):
             server.keep_pending(names)
 
     def _spread(self, scopes: Iterable[str]) -> dict[Server, list[str]]:
-        """Return which scopes have a generation on which server."""
+        """Return the scopes that have a generation on each server."""
         spread: dict[Server, list[str]] = {}
         for scope in scopes:
             if is_entry_scope(scope):
-                # Its own server last, where loads begin: there it is changed at once.
+                # Its own server last, because loads begin there: they then find all others changed.
                 owners = places(self._weights, bytes.fromhex(scope[1:]))[::-1]
             else:
                 owners = list(self._servers)
@@ -285,7 +283,7 @@ class MemcachedStore(Store):
 def _connector(
     server: str, module: str, timeout: float, username: str | None, password: str | None
 ) -> Callable[[], Connection]:
-    """Return what connects to ``server`` with the client library ``module``."""
+    """Return a function that connects to ``server`` with the client library ``module``."""
     if module == "pylibmc":
         return lambda: Pylibmc(server, timeout, username, password)
     return lambda: PythonMemcached(server, timeout)

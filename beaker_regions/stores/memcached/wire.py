@@ -1,6 +1,4 @@
-"""The sockets through which memcached is spoken to: python-memcached's, with time-outs that are the
-system's.
-"""
+"""Sockets to memcached: those of python-memcached, with the operating system's time-outs."""
 
 from __future__ import annotations
 
@@ -14,21 +12,21 @@ import memcache
 from beaker_regions.stores.memcached.name_lookup import connect
 
 _TIME = struct.Struct("ll")
-"""Seconds and microseconds, as the system takes them."""
+"""Seconds and microseconds, in the system's form."""
 
 _PLAIN = issubclass(socket.socket, _socket.socket)
-"""Whether sockets are Python's own, and not another library's, such as gevent's, that wait for the
-system by themselves."""
+"""Whether sockets are Python's own, and not those of a library such as gevent, which waits
+itself."""
 
 
 class _Socket(socket.socket):
-    """A socket whose time-outs are the system's; they end a call with BlockingIOError. With
-    Python's own, each call is two to the system, with a pause for other threads in each."""
+    """A socket with the system's time-outs, which raise BlockingIOError. With Python's own, each
+    call makes two system calls, and releases the interpreter's lock in each."""
 
     def limit(self, seconds: float) -> None:
-        """Let every later call take ``seconds`` at the most."""
+        """Limit every later call to ``seconds``."""
         if not _PLAIN:
-            # These never see the system's: the descriptor does not block.
+            # The system's time-outs have no effect: the descriptor does not block.
             self.settimeout(seconds)
             return
         limit = _TIME.pack(int(seconds), max(1, int(seconds % 1 * 1e6)))
@@ -37,22 +35,22 @@ class _Socket(socket.socket):
             self.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def __del__(self) -> None:
-        # Its thread has ended. The server is told nothing: after a fork the parent process may
-        # go on using the connection.
+        # Its thread has ended. Only close it, without "quit": after a fork the parent process may
+        # still use the connection.
         self.close()
 
 
 class Host(memcache._Host):  # type: ignore[misc]
-    """A server of python-memcached's, with one connection. Raises OSError where that fails."""
+    """A server of python-memcached, with one connection. Raises OSError if that fails."""
 
     socket: _Socket | None
 
     def __init__(self, server: str, timeout: float) -> None:
-        # Its own notation for IPv6.
+        # The library's own notation for IPv6.
         notation = f"inet6:{server}" if server.startswith("[") else server
         super().__init__(notation, socket_timeout=timeout)
 
-    def connect_anew(self) -> None:
+    def connect_again(self) -> None:
         """Connect; there is no connection."""
         self.socket, self.buffer = self._connected(), b""
 
