@@ -1,4 +1,4 @@
-"""What tells a folder from all others, to every process and host that has it."""
+"""The identity of a folder: the same for every process and host that uses it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def identity_of(folder: Path) -> bytes:
-    """Return a folder's identity: a random number that is made once, and its file's, so that a copy
-    of the folder is another one. Raises OSError and StoreUnavailableError."""
+    """Return a folder's identity: a random number that is made once, and the inode of its file. So
+    a copy of the folder has another identity. Raises OSError and StoreUnavailableError."""
     path = folder / "identity"
     with contextlib.suppress(FileNotFoundError):
         return _identity(path)
@@ -22,10 +22,10 @@ def identity_of(folder: Path) -> bytes:
         file.write(os.urandom(16))
         file.flush()
         os.fsync(file.fileno())
-        # A link never replaces: of several hosts, one makes it.
+        # A link never replaces a file: of several hosts, one makes it.
         with contextlib.suppress(FileExistsError):
             os.link(file.name, path)
-    os.listdir(folder)  # where there was none may be remembered
+    os.listdir(folder)  # an NFS client may still have cached that there is none
     return _identity(path)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("beaker_regions")
 
 opened: dict[object, Store] = {}
-"""The stores of this process, by what they were made of."""
+"""The stores of this process, by the options that they were made from."""
 
 
 def open_store(options: RegionOptions) -> Store:
@@ -42,7 +42,7 @@ def open_store(options: RegionOptions) -> Store:
 
 
 def forget_store(store: Store) -> None:
-    """Let nobody who opens a store from now on be given this one."""
+    """Forget an open store: later calls of `open_store` do not return it."""
     for identity in [each for each, found in list(opened.items()) if found is store]:
         opened.pop(identity, None)
 
@@ -72,8 +72,8 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raise ConfigurationError where a region's folder, or one in it, lies elsewhere: who put the
-    link there could read and replace what is stored."""
+    """Raise ConfigurationError if a region's folder, or a path in it, is a symbolic link: the user
+    that made the link could read and replace the stored values."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in (folder, *folder.iterdir()):
             if path.is_symlink():
@@ -85,7 +85,7 @@ def _refuse_links(folder: Path) -> None:
 
 @functools.cache
 def _own_secret() -> tuple[str, ...]:
-    """Return a secret of this process alone: what it stores, all others refuse."""
+    """Return a secret of this process alone: other processes refuse the values that it stores."""
     logger.warning(
         "no secret is configured: no other process, and no later one, can use what this one "
         "stores; set the option cache.secret"

@@ -1,9 +1,9 @@
-"""A namespace of Beaker's that lies in one row of a database (`ext:database`, `ext:sqla`).
+"""A namespace of Beaker's in one row of a database (`ext:database`, `ext:sqla`).
 
-Beaker's manager reads its row once in its life, and writes back what it then has, under no lock.
-Here it only says where the row is. Each look reads it anew. A change takes the row with a write,
-reads it, and writes it back, in one transaction: between the two writes every database keeps all
-other changes out, whichever process or host they come from, so none of them is lost.
+Beaker's manager reads its row once in its life, and writes its state back without a lock. Here it
+is only used to find the row. Each lookup reads the row again. A change locks the row with a write,
+reads it, and writes it back, in one transaction. Between the two writes every database excludes
+changes from all other processes and hosts, so no change is lost.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Row:
     """The row of a namespace, for any number of threads and processes."""
 
     def __init__(self, manager: type[Any], namespace: str, options: Mapping[str, Any]) -> None:
-        """Raises what ``manager`` raises for options that cannot be used; that the database is
-        away, what is done later says."""
+        """Raises the errors of ``manager`` for options that cannot be used. An unreachable database
+        raises only in later calls."""
         self._manager, self._namespace, self._options = manager, namespace, options
         self._found: Any = None
         manager._init_dependencies()
@@ -36,14 +36,14 @@ class Row:
             self._find()
 
     def _find(self) -> Any:
-        """Return a manager of the caller's own."""
+        """Return a new manager for the caller alone."""
         if self._found is None:
             self._found = self._manager(self._namespace, **self._options)
         return copy.copy(self._found)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Any]:
-        """Give a manager that has what the row holds now."""
+        """Yield a manager with the present contents of the row."""
         namespace = self._find()
         with namespace.bind.connect() as connection:
             namespace.hash = _contents(namespace, connection)
@@ -51,8 +51,8 @@ class Row:
 
     @contextlib.contextmanager
     def writing(self, replace: bool = False) -> Iterator[Any]:
-        """Give a manager that has what the row holds, or nothing with ``replace``; what is set in
-        it, the row holds in the end. Raises RowFullError when that is too large."""
+        """Yield a manager with the contents of the row, or empty with ``replace``. Its contents are
+        written to the row at the end. Raises RowFullError if they are too large."""
         namespace = self._find()
         with namespace.bind.connect() as connection:
             _take(namespace, connection)
@@ -66,25 +66,25 @@ class Row:
 
 
 def _take(namespace: Any, connection: Any) -> None:
-    """Begin a transaction and lock the row; it is made if there is none."""
+    """Begin a transaction and lock the row. Makes the row if there is none."""
     lock = _update(namespace).values(accessed=sqla.sa.func.now())
     if connection.execute(lock).rowcount:
         return
-    # What locks a row that is not there, in MySQL, would keep others from making it.
+    # In MySQL, the lock of a missing row would stop others from making it.
     connection.rollback()
     now = sqla.sa.func.now()
     row = {"namespace": namespace.namespace, "data": {}, "accessed": now, "created": now}
     try:
         connection.execute(namespace.table.insert().values(row))
         connection.commit()
-    except sqla.sa.exc.IntegrityError:  # Somebody else did.
+    except sqla.sa.exc.IntegrityError:  # Another process made it.
         connection.rollback()
     connection.execute(lock)
 
 
 def _contents(namespace: Any, connection: Any) -> dict[str, Any]:
-    """Return what the row holds; nothing where that is no namespace: a MySQL that is not strict
-    cuts short what is too large."""
+    """Return the contents of the row, empty if they are no namespace: MySQL without strict mode
+    truncates data that is too large."""
     table = namespace.table
     query = sqla.sa.select(table.c.data).where(table.c.namespace == namespace.namespace)
     try:
@@ -103,7 +103,7 @@ def _update(namespace: Any) -> Any:
 
 
 _of_parents: list[Any] = []
-"""Connections that this process was forked with; they would be ended if they were let go."""
+"""Connections inherited by a fork. They are kept, because freeing them would close them."""
 
 
 def _after_fork() -> None:

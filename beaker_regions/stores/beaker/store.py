@@ -1,7 +1,7 @@
 """Entries in any other type that Beaker knows, through its own NamespaceManager.
 
-The promises are as good as the backend: what is invalidated stays so wherever reading and writing
-one key is atomic; one load at a time holds within this process.
+The promises depend on the backend. An invalidation is kept if the backend reads and writes one key
+atomically. One load at a time holds only within a process.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ class BeakerStore(Store):
             return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
 
     def read_for_load(self, entry: Entry) -> Lookup:
-        reading = self.read(entry)
-        missing = [s for s, g in zip(entry.scopes, reading.generations, strict=True) if g is None]
+        lookup = self.read(entry)
+        missing = [s for s, g in zip(entry.scopes, lookup.generations, strict=True) if g is None]
         if not missing:
-            return reading
+            return lookup
         self._change(missing)
         return self.read(entry)
 
@@ -118,7 +118,7 @@ class BeakerStore(Store):
         try:
             self._change(pending)
             if during is not None:
-                # Nothing here keeps what is loaded meanwhile from being stored; so it goes again.
+                # A value loaded during this may have been stored, so invalidate again.
                 during()
                 self._change(pending)
         except StoreUnavailableError:
@@ -134,8 +134,8 @@ class BeakerStore(Store):
                 for scope in scopes:
                     namespace[scope] = os.urandom(GENERATION_SIZE)
         except RowFullError:
-            # What has no generation matches nothing, so an empty namespace invalidates more than
-            # was asked for; and it has room again.
+            # A record without a generation is not current, so an empty namespace invalidates more
+            # than was asked, and has room again.
             with self._writing(replace=True):
                 pass
 
@@ -169,7 +169,7 @@ class BeakerStore(Store):
 
 
 class _Locked:
-    """A namespace whose manager locks what has to be locked."""
+    """A namespace with the manager's own locks."""
 
     def __init__(self, namespace: Any) -> None:
         self._namespace = namespace
@@ -192,14 +192,14 @@ class _Locked:
 
 
 def _place(type_: str, namespace: str, options: Mapping[str, Any]) -> str:
-    """Return a name for where a region's entries lie: the same in each process, and nobody
-    else's. It tells nothing of a URL's user and password."""
+    """Return a name for the storage of a region's entries, the same in each process and unique. It
+    does not contain a URL's user and password."""
     parts = (type_, namespace, *(f"{name}={options[name]!r}" for name in sorted(options)))
     return address_of(*(part.rpartition("@")[2].encode() for part in parts)).hex()
 
 
 def _get(namespace: Any, key: str) -> bytes | None:
-    """Return what lies under ``key`` if it is bytes; what else it may be is nothing of ours."""
+    """Return the value under ``key`` if it is bytes; other values are not ours."""
     try:
         found = namespace[key] if key in namespace else None  # noqa: SIM401 has no get
     except KeyError:
@@ -216,5 +216,5 @@ def _reported() -> Iterator[None]:
     except Exception as error:
         if is_interruption(error):
             raise
-        # Each backend has errors of its own; none is the caller's.
+        # Each backend has errors of its own. The caller gets none of them.
         raise StoreUnavailableError("backend", repr(error)) from error
