@@ -27,8 +27,8 @@ _LONGEST_CHAIN = 40
 class ArchiveSource:
     """The files of an archive, and its links to them."""
 
-    usual_jobs = 1
-    most_jobs = 1  # an archive is read from its start to its end
+    default_jobs = 1
+    max_jobs = 1  # an archive is read from its start to its end
 
     def __init__(self, root: str) -> None:
         """Open the archive ``root`` (absolute, without links). Raises SourceError if it cannot be
@@ -77,7 +77,7 @@ class ArchiveSource:
                 members.append(member)
             self._archive.verify()
         except OSError as error:
-            damage.append(Skipped("", error.strerror or str(error), whole=True))
+            damage.append(Skipped("", error.strerror or str(error), hides_files=True))
             if isinstance(error, UntrustedError):
                 members.clear()
             elif isinstance(error, MemberCutError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from beakercache import cache
 from tasks.files.content import path_of
-from tasks.importing.sources import MOST_JOBS, Skipped, SourceError, SourceFileInfo
+from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.sources.source_file import file_version, kind_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def _where_regions_are() -> frozenset[str]:
 class FolderSource:
     """A folder to import, or a single file (``only``) of a folder."""
 
-    usual_jobs = 1
-    most_jobs = MOST_JOBS
+    default_jobs = 1
+    max_jobs = MAX_JOBS
 
     folder: str
     """Absolute, without links. Nothing outside is ever read."""
@@ -76,12 +76,12 @@ class FolderSource:
             elif not entry.is_dir():
                 yield _found(path, entry.path)
             elif entry.path in self.without:
-                yield Skipped(path, "is where the regions keep their entries", whole=True)
+                yield Skipped(path, "is where the regions keep their entries", hides_files=True)
             else:
                 try:
                     open_folders.append(iter(_entries(entry.path)))
                 except OSError as error:
-                    yield Skipped(path, error.strerror or str(error), whole=True)
+                    yield Skipped(path, error.strerror or str(error), hides_files=True)
 
     def _linked(self, path: str, link: str) -> SourceFileInfo | Skipped | None:
         """Return the target of a link; None for a folder, which is imported by its own name."""

@@ -1,9 +1,9 @@
-"""Putting the files of a source into the files region, and their rows into the index.
+"""Stores the files of a source in the files region, and their rows in the index.
 
-**The order keeps the index true.** Content is stored first, and durably; its row follows with
-others in one transaction. A changed file is stored beside its former version, so whatever stops
-the run in between leaves each row with the content that it describes; the next run finds what is
-stored already and writes its row without reading it again.
+**The order keeps the index correct.** The content is stored first, durably. Its row follows,
+together with others, in one transaction. A changed file is stored beside its former version. So if
+the run stops in between, each row still has the content that it describes. The next run finds the
+stored content and writes its row without reading the file again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tasks.importing.index import (
     rows_of,
     version_of,
 )
-from tasks.importing.jobs import done_by
+from tasks.importing.jobs import map_as_completed
 from tasks.importing.media_types import media_type
 from tasks.importing.progress import LockedReporter, Summary
 from tasks.importing.selection import Selection
@@ -42,36 +42,36 @@ if TYPE_CHECKING:
     from beaker_regions import CachedFile
     from tasks.importing.progress import Reporter
 
-_Wanted = tuple[SourceFileInfo, Progress]
-"""A file that has to be read, and the progress of that."""
+_FileToRead = tuple[SourceFileInfo, Progress]
+"""A file that has to be read, and the progress of reading it."""
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""What the system says of a disk that takes no more; nobody says it of a file that is read."""
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""The system's errors for a disk that takes no more. Reading a file never raises them."""
 
 
-class NotStoredError(Exception):
-    """The files region cannot take content: a full disk, most likely. The run is over."""
+class RegionFullError(Exception):
+    """The files region cannot store content, most likely because its disk is full. The run ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What an operator wants of a run, beyond the files that are new or changed."""
+    """The operator's options for a run. Without any, it imports new and changed files."""
 
     selection: Selection = field(default_factory=Selection)
-    """Of all files, those that are meant; all others are as if they were not there."""
+    """The files that take part; all others are ignored."""
     force: bool = False
-    """Read again what has not changed."""
+    """Read unchanged files again too."""
     prune: bool = False
-    """Forget what was imported from the source, is meant, and is not there any more."""
+    """Forget selected files that were imported from the source and are no longer in it."""
     dry_run: bool = False
-    """Say what would be done, and do nothing."""
+    """Report what the run would do, and change nothing."""
     jobs: int | None = None
-    """How many files are read at once; None: as many as is usual for the source."""
+    """The number of files that are read at the same time. None: the source's default."""
 
 
 class Importer:
-    """One run over one source. ``summary`` holds what was done so far, however the run ends."""
+    """One run over one source. ``summary`` has the results so far, even if the run fails."""
 
     def __init__(
         self, source: Source, reporter: Reporter, options: ImportOptions | None = None
@@ -79,26 +79,28 @@ class Importer:
         self.summary = Summary()
         self._source = source
         self._options = options or ImportOptions()
-        self._jobs = self._options.jobs or source.usual_jobs
+        self._jobs = self._options.jobs or source.default_jobs
         self._report = LockedReporter(self.summary, reporter)
         self._index = IndexWriter()
         self._seen: set[str] = set()
-        self._hidden: set[str] = set()
-        """Prefixes of paths in folders that could not be read: their files may still exist."""
+        self._unreadable: set[str] = set()
+        """Path prefixes of the folders that could not be read. Their files may still exist."""
 
     def run(self) -> Summary:
-        """Import what is new or changed. Raises SourceError when there is nothing that could be
-        imported, NotStoredError when the region cannot take more."""
+        """Import new and changed files. Raises SourceError if there are no files to import,
+        RegionFullError if the region cannot store more."""
         started = time.monotonic()
         try:
-            if self._jobs > self._source.most_jobs:
+            if self._jobs > self._source.max_jobs:
                 raise SourceError(
-                    f"{self._source.root!r} is read from its start to its end, by one job"
+                    f"{self._source.root!r} is read from start to end, by one job; leave out --jobs"
                 )
             self._count()
-            with closing(done_by(self._jobs, self._read, self._wanted())) as results:
-                for wanted, result in results:
-                    self._finish(wanted, result)
+            with closing(
+                map_as_completed(self._jobs, self._read, self._files_to_read())
+            ) as results:
+                for file, result in results:
+                    self._finish(file, result)
             if self._options.prune:
                 self._prune()
         finally:
@@ -110,9 +112,9 @@ class Importer:
 
     def _walk(self) -> Iterator[SourceFileInfo | Skipped]:
         for found in self._source.walk():
-            if isinstance(found, Skipped) and found.whole:
-                # What is meant may be in it.
-                self._hidden.add(f"{found.path}/" if found.path else "")
+            if isinstance(found, Skipped) and found.hides_files:
+                # Selected files may be in it.
+                self._unreadable.add(f"{found.path}/" if found.path else "")
                 if not self._options.selection.excludes(found.path):
                     yield found
             elif found.path in self._options.selection:
@@ -127,12 +129,12 @@ class Importer:
             else:
                 refused += 1
         if not files and not refused:
-            meant = "" if self._options.selection == Selection() else " that are included"
-            raise SourceError(f"{self._source.root!r} holds no files{meant}")
+            included = "" if self._options.selection == Selection() else " that are included"
+            raise SourceError(f"{self._source.root!r} holds no files{included}")
         self._report.begin(files + refused, size)
 
-    def _wanted(self) -> Iterator[_Wanted]:
-        """Yield the files that have to be read, and deal with all others."""
+    def _files_to_read(self) -> Iterator[_FileToRead]:
+        """Yield the files that have to be read. Count and report all others."""
         for batch in _batches(self._walk()):
             known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
             for found in batch:
@@ -142,7 +144,7 @@ class Importer:
                     self._fail(found.path, found.reason)
                     continue
                 row = known.get(path_digest(found.path))
-                if not self._options.force and row is not None and self._is_kept(found, row):
+                if not self._options.force and row is not None and self._is_unchanged(found, row):
                     self.summary.unchanged += 1
                     self._report.done(found.size or 0)
                 elif self._options.dry_run:
@@ -152,60 +154,62 @@ class Importer:
                 else:
                     yield found, Progress(found.size, self._report.read)
 
-    def _read(self, wanted: _Wanted) -> CachedFile | OSError:
-        """Bring a file into the region, in any thread: nothing here asks the database."""
-        found, progress = wanted
+    def _read(self, file: _FileToRead) -> CachedFile | OSError:
+        """Store a file in the region. Any thread may call this: it does not use the database."""
+        found, progress = file
         read = read_file.refresh if self._options.force else read_file
-        asked = time.time()
+        started_at = time.time()
         try:
             with opened_by(found.opener, progress):
                 content = read(found.source, found.size, found.version)
         except OSError as error:
-            if error.errno in _FULL:
-                raise NotStoredError(error.strerror) from error
+            if error.errno in _CANNOT_WRITE:
+                raise RegionFullError(error.strerror) from error
             return error
-        if content.stored_at < asked and not read_file.peek(
+        if content.stored_at < started_at and not read_file.peek(
             found.source, found.size, found.version
         ):
             content.close()
-            return OSError("could not be read again; what was stored is served for a while yet")
+            return OSError(
+                "could not be read again; the stored content is still served for a while"
+            )
         return content
 
-    def _finish(self, wanted: _Wanted, result: CachedFile | OSError) -> None:
-        found, progress = wanted
+    def _finish(self, file: _FileToRead, result: CachedFile | OSError) -> None:
+        found, progress = file
         if isinstance(result, OSError):
             self._fail(found.path, result.strerror or str(result), progress.left)
             return
         if not result.stored:
-            raise NotStoredError("its disk may be full; the log line above says what it met")
+            raise RegionFullError("its disk may be full; the log line above gives the error")
         self._index.add(_row(self._source.root, found, result))
-        # Thousands of open files are not what the rows are kept for.
+        # The rows are kept for a batch. Their files must not stay open for as long.
         result.close()
         self.summary.imported += 1
         self._report.done(progress.left)
 
-    def _is_kept(self, found: SourceFileInfo, row: ImportedFile) -> bool:
-        """Whether the row describes a file as the source has it, and its content is stored."""
+    def _is_unchanged(self, found: SourceFileInfo, row: ImportedFile) -> bool:
+        """Whether the row describes the file's present version, and its content is stored."""
         name, size, version = version_of(row)
         if (name, version) != (found.source, found.version) or found.size not in (None, size):
             return False
         if not is_stored(row):
             return False
         if row.root != self._source.root and not self._options.dry_run:
-            # It came with another source, of which it is not the file any more.
+            # It was imported with another source, and now belongs to this one.
             row.root = self._source.root
             self._index.add(row)
         return True
 
     def _prune(self) -> None:
-        hidden = tuple(self._hidden)
+        unreadable = tuple(self._unreadable)
         gone = [
             row
             for row in rows_from(self._source.root)
             if row.path_digest not in self._seen
             and row.path in self._options.selection
             and self._source.covers(row.path)
-            and not row.path.startswith(hidden)
+            and not row.path.startswith(unreadable)
         ]
         if self._options.dry_run:
             for row in gone:

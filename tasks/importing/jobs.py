@@ -1,4 +1,4 @@
-"""Doing something with many things, several at once."""
+"""Calls a function for many items, in several threads."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def done_by(
-    jobs: int, function: Callable[[T], R], things: Iterable[T]
+def map_as_completed(
+    jobs: int, function: Callable[[T], R], items: Iterable[T]
 ) -> Generator[tuple[T, R], None, None]:
-    """Yield things and what the function returns for each, as each is done; ``jobs`` threads call
-    it, and this one if that is 1. What it raises is raised here. Whoever does not go on to the
-    end closes the iterator: nothing more is begun then.
+    """Yield each item with the function's result for it, in the order of completion.
+
+    ``jobs`` threads call the function; if that is 1, the calling thread does. An exception of the
+    function is raised here. A caller that stops early closes the generator, and no other item is
+    begun.
     """
     if jobs == 1:
-        for thing in things:
-            yield thing, function(thing)
+        for item in items:
+            yield item, function(item)
         return
     work = _Work(function)
     for _ in range(jobs):
-        # A daemon: the end of the process does not wait for it.
+        # A daemon thread, so that the process can end without it.
         threading.Thread(target=work.run, daemon=True).start()
     begun = 0
     try:
-        for thing in things:
-            work.todo.put(thing)
+        for item in items:
+            work.todo.put(item)
             begun += 1
-            # One for each thread to go on with, and no more: what is done is open.
+            # One item in work and one waiting for each thread, no more: results are open files.
             while begun > 2 * jobs or not work.done.empty():
                 yield work.result()
                 begun -= 1
@@ -52,15 +54,15 @@ class _Work(Generic[T, R]):
         self.over = False
 
     def run(self) -> None:
-        while (thing := self.todo.get()) is not None and not self.over:
+        while (item := self.todo.get()) is not None and not self.over:
             future: Future[R] = Future()
             try:
-                future.set_result(self._function(thing))
+                future.set_result(self._function(item))
             except BaseException as error:
                 future.set_exception(error)
-            self.done.put((thing, future))
+            self.done.put((item, future))
 
     def result(self) -> tuple[T, R]:
-        """Wait for the next thing that is done."""
-        thing, future = self.done.get()
-        return thing, future.result()
+        """Wait for the next result."""
+        item, future = self.done.get()
+        return item, future.result()

@@ -1,4 +1,4 @@
-"""Telling what kind of source a name stands for."""
+"""Finds the kind of source that a name stands for."""
 
 from __future__ import annotations
 

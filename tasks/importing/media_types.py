@@ -1,4 +1,4 @@
-"""The media type of a file: by its name or, where that says nothing, by how its content begins."""
+"""The media type of a file: from its name or, if the name has no known suffix, its first bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 BINARY = "application/octet-stream"
 SAMPLE = 4096
-"""Bytes at the start of a file that tell whether one without a known suffix is text."""
+"""Bytes at the start of a file without a known suffix that are checked for being text."""
 _COMPRESSED = {
     "br": "application/x-brotli",
     "bzip2": "application/x-bzip2",
@@ -23,7 +23,7 @@ _COMPRESSED = {
 
 def media_type(name: str, content: CachedFile) -> str:
     """Return the media type of the file ``name``."""
-    # A leading "./" keeps the name from being taken for a URL ("data:…").
+    # With "./" before it, guess_type() does not take the name for a URL ("data:…").
     by_name, encoding = mimetypes.guess_type(f"./{os.path.basename(name)}", strict=False)
     if encoding is not None:
         return _COMPRESSED.get(encoding, BINARY)
@@ -38,7 +38,7 @@ def _is_text(start: bytes) -> bool:
     try:
         start.decode()
     except UnicodeDecodeError as error:
-        # The sample may end within a character.
+        # The sample may end inside a character.
         if len(start) < SAMPLE or error.start < len(start) - 3:
             return False
     return bool(start) and b"\0" not in start

@@ -26,8 +26,8 @@ class Reporter(Protocol):
     def failed(self, path: str, reason: str) -> None:
         """Count one more file that could not be imported."""
 
-    def planned(self, what: str, path: str) -> None:
-        """Name what a real run would do with one more file; this run is a rehearsal."""
+    def planned(self, action: str, path: str) -> None:
+        """Report the action that a real run would take on one more file, in a rehearsal."""
 
 
 @dataclass(slots=True)
@@ -35,11 +35,11 @@ class Summary:
     """The result of an import, in numbers of files."""
 
     imported: int = 0
-    """Files that are new, have changed, or were not stored any more."""
+    """Files that are new or changed, or whose content was no longer stored."""
     unchanged: int = 0
     failed: int = 0
     forgotten: int = 0
-    """Files of the index that are not in the source any more."""
+    """Files of the index that are no longer in the source."""
     size: int = 0
     """Bytes read."""
     seconds: float = 0.0
@@ -86,6 +86,6 @@ class LockedReporter:
             self._reporter.failed(path, reason)
             self._reporter.advance(left)
 
-    def planned(self, what: str, path: str) -> None:
+    def planned(self, action: str, path: str) -> None:
         with self._lock:
-            self._reporter.planned(what, path)
+            self._reporter.planned(action, path)

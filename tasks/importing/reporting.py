@@ -1,4 +1,4 @@
-"""Telling an operator how an import goes on: a bar on a terminal, lines anywhere else."""
+"""Shows the progress of an import: as a bar on a terminal, and as lines anywhere else."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from tasks.importing.progress import Summary
 
 INTERVAL = 5.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines, without a terminal."""
 FILE_COST = 64 * 1024
-"""Bytes that could be read in the time that a file takes for being one: many small files and a
-few large ones then make an even progress."""
+"""Bytes that could be read in the time that opening a file takes. The bar counts them for each
+file, so that it moves evenly over many small files and a few large ones."""
 
 
 class _Progress:
-    """How much there is to do, and how much is done."""
+    """The number of files and bytes in all, and the numbers that are done."""
 
     def __init__(self, files: int, size: int) -> None:
         self.files = files
@@ -38,7 +38,7 @@ class _Progress:
 
     @property
     def rate(self) -> float:
-        """Bytes in a second."""
+        """Bytes a second."""
         return self.done_size / max(time.monotonic() - self._started, 0.001)
 
     @property
@@ -54,7 +54,7 @@ class _Progress:
 
 
 class BarReporter:
-    """A progress bar, below the lines of what failed."""
+    """A progress bar, below one line for each failure."""
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
@@ -66,7 +66,7 @@ class BarReporter:
         self._bar = tqdm(
             total=self._progress.cost,
             bar_format="{percentage:3.0f}%|{bar}| {desc}, {remaining} left",
-            # A terminal that does not tell its size is as wide as they were.
+            # A terminal that reports no size is taken to be 80 columns wide.
             dynamic_ncols=os.get_terminal_size(self._terminal.fileno()).columns > 0,
             ncols=80,
             file=self._terminal,
@@ -90,8 +90,8 @@ class BarReporter:
         tqdm.write(failure(path, reason), file=self._terminal)
         self.done()
 
-    def planned(self, what: str, path: str) -> None:
-        tqdm.write(plan(what, path), file=self._terminal)
+    def planned(self, action: str, path: str) -> None:
+        tqdm.write(plan(action, path), file=self._terminal)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -99,13 +99,13 @@ class BarReporter:
             self._bar.close()
 
     def _update(self, cost: int) -> None:
-        # True when it has drawn, which it does a few times in a second: the text for next time.
+        # update() returns True if it has drawn the bar, a few times a second. Set the next text.
         if self._bar is not None and self._bar.update(cost):
             self._bar.set_description_str(str(self._progress), refresh=False)
 
 
 class LineReporter:
-    """A line every few seconds on ``out``, one for each failure on ``err``."""
+    """One line every few seconds on ``out``, and one for each failure on ``err``."""
 
     def __init__(self, out: Callable[[str], None], err: Callable[[str], None]) -> None:
         self._out = out
@@ -133,8 +133,8 @@ class LineReporter:
         self._err(failure(path, reason))
         self.done()
 
-    def planned(self, what: str, path: str) -> None:
-        self._out(plan(what, path))
+    def planned(self, action: str, path: str) -> None:
+        self._out(plan(action, path))
 
     def close(self) -> None:
         """Nothing is open."""
@@ -150,13 +150,13 @@ def failure(path: str, reason: str) -> str:
     return f"{printable(path)}: {printable(reason)}"
 
 
-def plan(what: str, path: str) -> str:
-    """Return the line that says what would be done with one file."""
-    return f"would {what} {printable(path)}"
+def plan(action: str, path: str) -> str:
+    """Return the line for the action that a real run would take on one file."""
+    return f"would {action} {printable(path)}"
 
 
 def result(summary: Summary, options: ImportOptions) -> str:
-    """Return the line that ends a run."""
+    """Return the last line of a run."""
     forgotten = f", {summary.forgotten} forgotten" if options.prune else ""
     return (
         f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
@@ -166,8 +166,8 @@ def result(summary: Summary, options: ImportOptions) -> str:
 
 
 def result_json(summary: Summary, options: ImportOptions, error: str | None) -> str:
-    """Return the same as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
-    the run was a rehearsal (``dry_run``), and in ``error`` why it ended before its end, or null."""
+    """Return the result as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
+    the run was a rehearsal (``dry_run``), and the ``error`` that ended it early, or null."""
     return json.dumps(
         {
             "imported": summary.imported,
@@ -183,12 +183,12 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
 
 
 def human(size: float) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as text for people."""
     return filesizeformat(size).replace("\xa0", " ")
 
 
 def printable(path: str) -> str:
-    """Return a path as one line that does nothing to a terminal."""
+    """Return a path as one line, without characters that a terminal acts on."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in path
     )

@@ -1,4 +1,4 @@
-"""Which files of a source are meant."""
+"""The selection of a source's files by patterns."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Patterns as of a shell, over whole paths in the index: ``*`` stands for any text, "/"
-    included, so that ``*.txt`` means the texts of all folders and ``in/*`` all below ``in``."""
+    """Shell patterns for whole paths in the index. ``*`` matches any text, "/" included: ``*.txt``
+    matches the texts of all folders, and ``in/*`` all files below ``in``."""
 
     include: tuple[str, ...] = ()
-    """One of them must match; none: every path is meant."""
+    """At least one of them must match. If there are none, every path is included."""
     exclude: tuple[str, ...] = ()
     """None of them may match."""
 
@@ -21,7 +21,7 @@ class Selection:
         return included and not self.excludes(path)
 
     def excludes(self, path: str) -> bool:
-        """Whether the path itself, whatever is below it, is not meant."""
+        """Whether a pattern of ``exclude`` matches the path itself."""
         return _matches(path, self.exclude)
 
 

@@ -1,4 +1,4 @@
-"""What can be imported: a source, and what it says of each of its files."""
+"""A source of files to import, and its information about each file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-MOST_JOBS = 64
-"""More files at once are no quicker, and servers begin to refuse."""
+MAX_JOBS = 64
+"""More files at the same time are no faster, and servers begin to refuse requests."""
 
 
 class SourceError(Exception):
@@ -24,45 +24,46 @@ class SourceFileInfo:
     """A file that may be imported."""
 
     path: str
-    """In the index: relative to the source, with "/" between folders (`files.path_of`)."""
+    """In the index: relative to the source, with "/" between folders, as `path_of` writes it."""
     source: str
-    """Its absolute name, without links, or its URL (`opening.open_source`)."""
+    """Its absolute name, without links, or its URL (`tasks.sources.open_source`)."""
     size: int | None
-    """Bytes; None: nobody knows before it is read."""
+    """Bytes. None: unknown until the file is read."""
     version: str
-    """Which content it has at present, as sources of its kind tell that."""
+    """Identifies its present content, in the way of its kind of source."""
     opener: Opener = open_source
-    """Opens it, the quickest where files are opened in the order in which they were found."""
+    """Opens the file. It is fastest if files are opened in the order of the walk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A name of the source that is not imported, and why."""
+    """A name in the source that is not imported, and the reason."""
 
     path: str
     reason: str
-    whole: bool = False
-    """Whether it is a folder, of which nobody knows what is in it, rather than a file; that of an
-    empty path is the source itself."""
+    hides_files: bool = False
+    """True for a folder that could not be read: it may hold files that are not known. An empty path
+    stands for the source itself. False for a single file."""
 
 
 class Source(Protocol):
-    """Files to import, that have one root."""
+    """Files to import, below one root."""
 
-    usual_jobs: int
-    """How many of its files are read at once, unless somebody says how many."""
-    most_jobs: int
+    default_jobs: int
+    """The number of files that are read at the same time, if the operator gives none."""
+    max_jobs: int
+    """The largest number that the operator may give."""
 
     @property
     def root(self) -> str:
-        """What its files are imported with: its absolute name (`files.path_of`), or its URL."""
+        """Its absolute name, as `path_of` writes it, or its URL. The rows of its files have it."""
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
-        """Yield what the source holds, the same at each walk as long as nobody changes it.
-        Raises SourceError when the source cannot be read."""
+        """Yield the files of the source, and the names that are skipped. Every walk yields the
+        same unless the source changes. Raises SourceError if the source cannot be read."""
 
     def covers(self, path: str) -> bool:
-        """Whether a file of this path would be a file of the source."""
+        """Whether a file with this path would belong to the source."""
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close open files and connections."""

@@ -1,4 +1,4 @@
-"""URLs as sources: of one file, or of a manifest whose files lie beside it."""
+"""URLs as sources: the URL of one file, or of a manifest that lists files beside it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
-from tasks.importing.manifests import BadManifestError, is_manifest_name, lines_at
-from tasks.importing.sources import MOST_JOBS, Skipped, SourceError, SourceFileInfo
+from tasks.importing.manifests import BadManifestError, entries_at, is_manifest_name
+from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.models import ImportedFile
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.downloads import TRIES, Download
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tasks.importing.sources import Source
 
 _JOBS = 4
-"""Downloads at once: servers are far more often waited for than disks."""
+"""Downloads at the same time: a server needs more time to answer than a disk."""
 
 
 def source_at_url(name: str) -> Source:
@@ -33,10 +33,10 @@ def source_at_url(name: str) -> Source:
     try:
         url = checked(name)
         file = name_in(url)
-        lines = lines_at(url) if is_manifest_name(file) else None
+        entries = entries_at(url) if is_manifest_name(file) else None
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
-    return UrlSource(url) if lines is None else ManifestSource(url, lines)
+    return UrlSource(url) if entries is None else ManifestSource(url, entries)
 
 
 def _download(
@@ -50,13 +50,13 @@ def _download(
 
 
 class UrlSource:
-    """The one file of a URL: asked for once, and not sent when it is as it was imported."""
+    """The one file of a URL. It is requested once, and sent only if it has changed."""
 
-    usual_jobs = _JOBS
-    most_jobs = MOST_JOBS
+    default_jobs = _JOBS
+    max_jobs = MAX_JOBS
 
     def __init__(self, url: str) -> None:
-        """Raises SourceError when the server does not have it."""
+        """Request the file. Raises SourceError if the server does not send it."""
         self.root = path_of(url)
         self._response: BaseHTTPResponse | None = None
         path = path_of(name_in(url))
@@ -89,43 +89,43 @@ class UrlSource:
             self._response.close()
 
     def _open(self, url: str, size: int | None, version: str, progress: Progress) -> Download:
-        # It can be read once; who asks again asks the server.
+        # The response can be read once. A second call sends another request.
         response, self._response = self._response, None
         return _download(response, url, size, version, progress)
 
 
 class ManifestSource:
-    """The files of a manifest. Nothing is asked for what is stored with the digest it has."""
+    """The files of a manifest. A file that is stored with the listed digest is not requested."""
 
-    usual_jobs = _JOBS
-    most_jobs = MOST_JOBS
+    default_jobs = _JOBS
+    max_jobs = MAX_JOBS
 
-    def __init__(self, url: str, lines: list[ManifestEntry]) -> None:
+    def __init__(self, url: str, entries: list[ManifestEntry]) -> None:
         self.root = path_of(url)
         self._url = url
-        self._lines = lines
+        self._entries = entries
 
     def covers(self, path: str) -> bool:
         return True
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
-        """Yield the files in the manifest's order; of what it has twice, the first."""
+        """Yield the files in the manifest's order. If a name occurs twice, the first is taken."""
         named = set()
-        for line in self._lines:
-            path = path_of(line.name)
-            if line.refusal:
-                yield Skipped(path, line.refusal)
+        for entry in self._entries:
+            path = path_of(entry.name)
+            if entry.refusal:
+                yield Skipped(path, entry.refusal)
                 continue
             if path in named:
                 yield Skipped(path, "is in the manifest more than once; the first is taken")
                 continue
             named.add(path)
             try:
-                url = beside(self._url, line.name)
+                url = beside(self._url, entry.name)
             except BadUrlError as error:
                 yield Skipped(path, str(error))
                 continue
-            version = versions.of_digest(line.digest)
+            version = versions.of_digest(entry.digest)
             yield SourceFileInfo(path, url, None, version, partial(_download, None))
 
     def close(self) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.importing.importer import Importer, ImportOptions, NotStoredError
+from tasks.importing.importer import Importer, ImportOptions, RegionFullError
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
 from tasks.importing.selection import Selection
-from tasks.importing.sources import MOST_JOBS, SourceError
+from tasks.importing.sources import MAX_JOBS, SourceError
 from tasks.sources.archives.formats import SUFFIXES
 
 _KEPT = "What was imported is kept; run the command again for the rest."
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             importer = Importer(source_at(options["source"]), reporter, import_options)
             summary = importer.summary
             importer.run()
-        except (SourceError, NotStoredError, DatabaseError, KeyboardInterrupt) as raised:
+        except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
             error = _failure(raised)
         finally:
             reporter.close()
@@ -115,14 +115,14 @@ class Command(BaseCommand):
 
 def _jobs(value: str) -> int:
     jobs = int(value) if value.isdecimal() else 0
-    if not 1 <= jobs <= MOST_JOBS:
-        raise ArgumentTypeError(f"{value!r} is no number from 1 to {MOST_JOBS}")
+    if not 1 <= jobs <= MAX_JOBS:
+        raise ArgumentTypeError(f"{value!r} is no number from 1 to {MAX_JOBS}")
     return jobs
 
 
 def _failure(error: BaseException) -> CommandError:
     """Return what ended a run, as its operator is told."""
-    if isinstance(error, NotStoredError):
+    if isinstance(error, RegionFullError):
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
     if isinstance(error, DatabaseError):
         return CommandError(f"The index cannot be written: {error}. {_KEPT}")

@@ -215,7 +215,7 @@ def test_names_that_are_no_files_beside_the_manifest_are_refused(origin: Origin)
         "http://a.test/x: would lie outside of the source",
         "a//b: has a name that no file can have",
         "a.txt: is in the manifest more than once; the first is taken",
-        "nonsense: is no line of a manifest",
+        "nonsense: is not a line of a manifest",
         "7 of 8 files were not imported",
     ]
     assert contents() == {"a.txt": b"first"}
@@ -247,7 +247,7 @@ SIGNED = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{LISTED}{SIGNATUR
 def test_manifests_of_all_forms_are_read(origin: Origin, text: bytes) -> None:
     origin.files["SHA256SUMS"] = text
     if b"- -----" in text:
-        assert failures(origin.url("SHA256SUMS"))[0] == "-----: is no line of a manifest"
+        assert failures(origin.url("SHA256SUMS"))[0] == "-----: is not a line of a manifest"
     else:
         import_data(origin.url("SHA256SUMS"))
     assert contents() == {"a.txt": b"first"}

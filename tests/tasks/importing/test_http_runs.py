@@ -266,7 +266,7 @@ def test_a_copy_that_has_expired_is_served_while_its_origin_is_away_and_that_is_
     assert "This is the copy of" in page.text
     # It is no success of an import, though.
     assert failures(url, "--include=a.txt") == [
-        "a.txt: could not be read again; what was stored is served for a while yet",
+        "a.txt: could not be read again; the stored content is still served for a while",
         "1 of 1 files were not imported",
     ]
     origin.faults.clear()
