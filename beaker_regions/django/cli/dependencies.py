@@ -42,7 +42,7 @@ def dependencies(options: Options) -> Iterator[Output]:
     known = {
         each.name
         for each in reports.functions()
-        if folder_of(each.region) in folders and each.policy.depends_on == "tags"
+        if folder_of(each.region) in folders and each.policy.depends_on != "expiry"
     }
     unseen = sorted(name for name in known.difference(loaded) if not _is_own(name))
     data = {

@@ -3,9 +3,9 @@
 While a value is loaded, the queries of its load are read. A table of a model that is declared
 (`beaker_regions.django.models.declarations`), and none of whose tags the entry has, is a *missing*
 dependency. A table of a model that is not declared is an *unwatched* one. A query counts for every
-load around it, with two exceptions. A page depends on its fragments itself, so their queries are
+load around it, with three exceptions. A page depends on its fragments itself, so their queries are
 not the page's. A function that says ``depends_on="expiry"`` may be old, and the functions that call
-it take its value as it is.
+it take its value as it is. One that says ``depends_on="queries"`` needs no tag of a declared model.
 
 A hit makes no query. So a hit within a load counts as the queries that this process saw when the
 function was loaded.
@@ -35,6 +35,7 @@ from beaker_regions.django.models.tables import (
 )
 from beaker_regions.engine import loading
 from beaker_regions.entries.entry import family_scope, tag_scope
+from beaker_regions.entries.freshness import QUERIES
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class _Load:
         self.scopes = frozenset(entry.scopes)
         # The library's own functions invalidate by themselves.
         self.may_be_old = policy.depends_on == "expiry" or self.function.startswith(LIBRARY)
-        self.is_made_of_parts = is_made_of_parts
+        self.depends_on_queries = policy.depends_on == QUERIES
+        self.is_made_of_parts = is_made_of_parts and not self.depends_on_queries
         """Whether it is a page or a fragment, which depends on the fragments in it."""
         self.outer: _Load | None = outer
         self.is_open = True
@@ -224,7 +226,8 @@ def _judge(load: _Load, models: Models, task: asyncio.Task[Any] | None) -> None:
     if check is None:
         return
     declared = [made for model in models if (made := declaration_of(model)) is not None]
-    if any(not load.scopes.isdisjoint(_scopes(each)) for each in declared):
+    has_tag = any(not load.scopes.isdisjoint(_scopes(each)) for each in declared)
+    if has_tag or (declared and load.depends_on_queries):
         check.covered(load.region, load.function, table)
         return
     if not declared and may_be_unwatched(models):
@@ -235,7 +238,9 @@ def _judge(load: _Load, models: Models, task: asyncio.Task[Any] | None) -> None:
         kind, mend = "missing", f"add the tag {tags}"
     else:
         kind = "unwatched"
-        mend = f"declare the tags of the rows of {labels[0]}, and give it one of them"
+        mend = f"declare the tags of the rows of {labels[0]}"
+        if not load.depends_on_queries:
+            mend += ", and give it one of them"
     mend += ', or depends_on="expiry" if it may be old'
     line = application_line(task)
     finding = Finding(load.function, load.region.name, table, labels[0], kind, line, mend)

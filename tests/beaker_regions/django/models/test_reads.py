@@ -253,6 +253,23 @@ def test_a_function_may_say_that_its_values_may_be_old(cache: CacheManager, seen
     assert set(seen.functions) == {of_old.name}
 
 
+def test_a_function_that_depends_on_its_queries(cache: CacheManager, seen: Seen) -> None:
+    @cache.region("functions", "learned", depends_on="queries")
+    def learned() -> int:
+        return Book.objects.count() + Owner.objects.count()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(f"{learned()} {learned.refresh()}")
+
+    learned()
+    learned.refresh()
+    assert seen.tables() == {UNWATCHED_OWNERS}
+    assert BOOKS in {table for _, table in seen.covered_tables}
+    # A page around it does not learn what it has read.
+    region_page("functions")(view)(RequestFactory().get("/"))
+    assert {each.table for each in seen.findings if "view" in each.function} == {BOOKS, OWNERS}
+
+
 @override_settings(REGIONS_UNWATCHED=["watched.Owner", "watched.Book"])
 def test_models_that_need_no_declaration(cache: CacheManager, seen: Seen) -> None:
     @cache.region("functions")
