@@ -183,9 +183,11 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
                 not used; an invalidation reaches the values of all versions.
             warm: A function without arguments. It returns the calls that ``manage.py regions
                 warm`` loads, in the form that `CachedFunction.many` takes.
-            depends_on: "expiry" says that a value may be older than the rows that it was made of,
-                until it expires; ``manage.py regions dependencies`` then misses no tags. "tags":
-                it may not.
+            depends_on: "tags": a value is stale once one of its tags is invalidated. "queries":
+                also once a table that its queries read is written; the models of these tables
+                declare their tags (`beaker_regions.django.row_tags`), or the value is not stored.
+                "expiry": a value may be older than the rows that it was made of, until it expires;
+                ``manage.py regions dependencies`` then asks for no tags.
             **unknown: No other option exists; one is an error that names the nearest.
 
         Returns:
