@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.django.manager import all_tagged
+from beaker_regions.django.models.followed import follow_again
 from beaker_regions.django.models.rows import (
     Row,
     TooManyRowsError,
@@ -40,9 +41,12 @@ class Changes:
         if not declaration.templates:
             return
         try:
-            self._tags |= tags_of(declaration, rows, self._using)
+            tags = tags_of(declaration, rows, self._using)
         except TooManyRowsError:
             self._families.update(declaration.families)
+            return
+        self._tags |= tags
+        follow_again(declaration, rows, tags, self._using)
 
     def add_whole(self, declarations: Iterable[Declaration] | None = None) -> None:
         """Add all tags that rows of these models can have; of the written model by default."""

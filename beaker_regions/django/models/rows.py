@@ -87,8 +87,8 @@ def lock_table(connection: BaseDatabaseWrapper, model: type[Model]) -> None:
 
 
 def tags_of(declaration: Declaration, rows: Iterable[Row], using: str) -> set[str]:
-    """Return the tags of rows with these columns; foreign keys are followed, and the rows that they
-    lead to are locked, too. Raises TooManyRowsError."""
+    """Return the tags of rows with these columns; foreign keys are followed. The rows that they
+    lead to are not locked (`beaker_regions.django.models.followed`). Raises TooManyRowsError."""
     rows = set(rows)
     if not rows:
         return set()
@@ -112,11 +112,7 @@ def _follow(source: Source, keys: set[Any], using: str, limit: int) -> dict[Any,
         raise TooManyRowsError
     key, *rest = source.path
     target = key.target_field
-    connection = connections[using]
-    model = key.remote_field.model
-    rows = with_keys(model, keys, using, target.attname)
-    if connection.features.has_select_for_update:
-        rows = rows.select_for_update()
+    rows = with_keys(key.remote_field.model, keys, using, target.attname)
     onward = source._replace(path=tuple(rest))
     found = dict(rows.values_list(target.attname, onward.first.attname))
     if not rest:
