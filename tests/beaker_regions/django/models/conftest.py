@@ -65,6 +65,12 @@ QUERIES: dict[str, tuple[Callable[[Any], Any], Any]] = {
 """Templates of tags, with the query whose result has such a tag, and values to try."""
 
 
+def rows_now(template: str, value: Any) -> list[str]:
+    """Return the rows that have a tag."""
+    query, _ = QUERIES[template]
+    return sorted(repr(sorted(row.items())) for row in query(value))
+
+
 class World:
     """The rows, and the cached functions that read them."""
 
@@ -75,12 +81,12 @@ class World:
         @self.cache.region(
             "functions", tags=lambda template, value: [template.format(value)], expire=3600
         )
-        def rows(template: str, value: Any) -> list[tuple[Any, ...]]:
+        def rows(template: str, value: Any) -> list[str]:
             self.loads += 1
-            query, _ = QUERIES[template]
-            return sorted(repr(sorted(row.items())) for row in query(value))  # type: ignore[misc]
+            return rows_now(template, value)
 
         self.rows = rows
+        self.rows_by_queries = self.cache.region("functions", depends_on="queries")(rows_now)
         self.calls = [
             (template, value) for template, (_, values) in QUERIES.items() for value in values
         ]
@@ -124,15 +130,18 @@ class World:
         before = self.loads
         for call in self.calls:
             self.rows(*call)
+            self.rows_by_queries(*call)
         return self.loads - before
 
     def stale(self) -> list[str]:
         """Return the tags of calls whose stored value is not what they would load now."""
         found = []
         for template, value in self.calls:
-            stored = self.rows.peek(template, value)
-            if stored is not None and stored != self.rows.uncached(template, value):
-                found.append(template.format(value))
+            now = rows_now(template, value)
+            for function in (self.rows, self.rows_by_queries):
+                stored = function.peek(template, value)
+                if stored is not None and stored != now:
+                    found.append(f"{template.format(value)} in {function}")
         return found
 
     def changed(self) -> set[str]:
