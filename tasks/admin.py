@@ -1,13 +1,10 @@
-"""The staff's view of the tables. What it changes is invalidated as what users change."""
+"""The staff's view of the tables."""
 
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from beakercache import cache
 from tasks.lists import changes, positions
 from tasks.models import ImportedFile, Task, TaskList
 
@@ -29,14 +26,6 @@ class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 obj.position = positions.top(obj.list_id)
             super().save_model(request, obj, form, change)
 
-    def delete_model(self, request: HttpRequest, obj: Task) -> None:
-        with changes.change_of(obj.list_id):
-            super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        with changes.change_of(*set(queryset.values_list("list_id", flat=True))):
-            super().delete_queryset(request, queryset)
-
 
 @admin.register(TaskList)
 class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -44,11 +33,6 @@ class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     list_display = ("__str__", "created_at")
     list_select_related = ("user",)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[TaskList]) -> None:
-        # Thousands of lists at once, each with its invalidation.
-        with transaction.atomic(), cache.deferred_invalidation():
-            super().delete_queryset(request, queryset)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

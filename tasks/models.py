@@ -1,9 +1,16 @@
-"""The tables: lists, their tasks, and the index of imported files."""
+"""The tables: lists, their tasks, and the index of imported files.
+
+Each says which cache tags its rows have. A write of rows invalidates the entries with their tags:
+``list:`` is everything that shows a list, ``user:`` every page of a user, and ``files`` everything
+that shows the index of files.
+"""
 
 import time
 
 from django.conf import settings
 from django.db import models
+
+from beaker_regions.django import row_tags
 
 STEP = 1000
 """Between the positions of tasks that are added at once."""
@@ -16,6 +23,7 @@ def latest_position() -> int:
     return time.time_ns() // 1000
 
 
+@row_tags("list:{pk}", "user:{user_id}", "list of:{user_id}")
 class TaskList(models.Model):
     """The tasks of one user or, as long as nobody logs in, of one browser's session."""
 
@@ -53,6 +61,7 @@ class LiveTasks(models.Manager["Task"]):
         return super().get_queryset().filter(deletion=None)
 
 
+@row_tags("list:{list_id}", "user:{list__user_id}")
 class Task(models.Model):
     """One thing to do."""
 
@@ -95,6 +104,7 @@ class Task(models.Model):
         return self.name
 
 
+@row_tags("files")
 class ImportedFile(models.Model):
     """The index row of one file in the files region."""
 
@@ -130,6 +140,7 @@ class ImportedFile(models.Model):
         return self.path
 
 
+@row_tags("list:{task__list_id}", "user:{task__list__user_id}")
 class Attachment(models.Model):
     """An imported file that belongs to a task."""
 

@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "tasks": (
         "__init__",
-        "migrations models tags",
+        "migrations models",
         "forms throttling",
         "lists",
         "sources",

@@ -7,14 +7,12 @@ have the tag of the files' index too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from beakercache import cache
 from tasks.lists.capacity import check_files
 from tasks.lists.changes import change_of
 from tasks.lists.queries import Show, found
 from tasks.models import Attachment, ImportedFile, Task
-from tasks.tags import FILES_TAG, tag_of_list, tag_of_user
 
 OFFERED = 50
 """The most tasks that are offered at once."""
@@ -50,7 +48,7 @@ class Offer:
     """Whether there are more open tasks than these."""
 
 
-@cache.region("functions", tags=["list:{list_id}", FILES_TAG])
+@cache.region("functions", tags=["list:{list_id}", "files"])
 def files_of(list_id: int, task_id: int) -> tuple[AttachedFile, ...]:
     """Return the files that belong to a task of a list, by path."""
     files = ImportedFile.objects.filter(
@@ -99,12 +97,3 @@ def detach(list_id: int | None, task_id: int, file_id: int) -> ImportedFile | No
         if file is not None:
             Attachment.objects.filter(task=task, file=file).delete()
         return file
-
-
-def before_attachment_deletion(instance: Attachment, origin: Any, **_: Any) -> None:
-    """Invalidate the values about a task when its attachment is deleted together with the file. A
-    receiver of pre_delete, so it covers every way to delete files."""
-    if isinstance(origin, ImportedFile) or getattr(origin, "model", None) is ImportedFile:
-        tasks = Task.with_deleted.filter(pk=instance.task_id)
-        list_id, user_id = tasks.values_list("list_id", "list__user_id").get()
-        cache.invalidate_tags(tag_of_list(list_id), *([tag_of_user(user_id)] if user_id else []))

@@ -11,7 +11,6 @@ from beakercache import cache
 from tasks.files.content import path_digest
 from tasks.files.index import PAGE_SIZE, FilePage, row_of
 from tasks.models import ImportedFile
-from tasks.tags import FILES_TAG
 
 
 def placing(path: str) -> dict[str, str]:
@@ -45,7 +44,7 @@ class FolderPage(FilePage):
     """Bytes of the total."""
 
 
-@cache.region("functions", tags=[FILES_TAG], version=1)
+@cache.region("functions", tags=["files"], version=1)
 def folder_page(folder: str, page: int) -> FolderPage | None:
     """Return a page of a folder, or the nearest existing page. The folder "" is the root. Returns
     None if there is no such folder."""
@@ -86,7 +85,7 @@ def folder_page(folder: str, page: int) -> FolderPage | None:
     )
 
 
-@cache.region("functions", tags=[FILES_TAG])
+@cache.region("functions", tags=["files"])
 def _folders() -> dict[str, tuple[int, int]]:
     """Return the number and bytes of the files directly in each folder, by the folder's path.
     Folders without files are left out."""

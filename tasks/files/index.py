@@ -9,7 +9,6 @@ from django.core.paginator import Paginator
 
 from beakercache import cache
 from tasks.models import ImportedFile
-from tasks.tags import FILES_TAG
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,7 +65,7 @@ class FilePage:
         return self.number + 1
 
 
-@cache.region("functions", tags=[FILES_TAG])
+@cache.region("functions", tags=["files"])
 def files_page(search: str, page: int) -> FilePage:
     """Return a page of the files whose path contains ``search``, by path, or the nearest existing
     page."""
@@ -82,7 +81,7 @@ def files_page(search: str, page: int) -> FilePage:
     )
 
 
-@cache.region("functions", tags=[FILES_TAG])
+@cache.region("functions", tags=["files"])
 def file_row(pk: int) -> FileRow | None:
     """Return one file of the index, or None."""
     file = ImportedFile.objects.filter(pk=pk).first()

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError, connection, transaction
 
-from beakercache import cache
 from tasks.files.content import name_of, path_digest, read_file
 from tasks.models import ImportedFile
-from tasks.tags import FILES_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -61,14 +59,12 @@ class IndexWriter:
     def _write(self) -> None:
         # MariaDB has one kind of upsert, for all unique columns, and wants none named.
         named = connection.features.supports_update_conflicts_with_target
-        with transaction.atomic():
-            ImportedFile.objects.bulk_create(
-                self._rows,
-                update_conflicts=True,
-                unique_fields=["path_digest"] if named else None,
-                update_fields=_UPDATED,
-            )
-            cache.invalidate_tags(FILES_TAG)
+        ImportedFile.objects.bulk_create(
+            self._rows,
+            update_conflicts=True,
+            unique_fields=["path_digest"] if named else None,
+            update_fields=_UPDATED,
+        )
 
 
 _UPDATED = [
@@ -118,7 +114,6 @@ def forget(rows: Collection[ImportedFile]) -> None:
             for row in batch:
                 if (version := version_of(row)) not in kept:
                     read_file.invalidate(*version)
-            cache.invalidate_tags(FILES_TAG)
 
 
 def version_of(row: ImportedFile) -> tuple[str, int, str]:

@@ -1,7 +1,8 @@
-"""Every change of a list's tasks, with the invalidation of the pages that show them.
+"""Every change of a list's tasks, each in one transaction that locks the list.
 
-Both happen in one transaction: after its commit no page shows the former list, and after a
-rollback nothing has changed. A task of another list does not exist: Task.DoesNotExist.
+The models invalidate the pages that show it (`tasks.models`): after the commit no page shows the
+former list, and after a rollback nothing has changed. A task of another list does not exist:
+Task.DoesNotExist.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,27 +10,23 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.db import transaction
 
-from beakercache import cache
 from tasks.lists import positions, queries
 from tasks.lists.capacity import check_room
 from tasks.lists.queries import Show
 from tasks.models import ORDER, STEP, Task, TaskList
-from tasks.tags import tag_of_list, tag_of_user
 
 
 @contextmanager
 def change_of(*list_ids: int | None) -> Iterator[None]:
-    """Lock lists within this block, and invalidate their pages. None stands for no list."""
-    known = [list_id for list_id in list_ids if list_id is not None]
+    """Lock lists within this block, which is a transaction. None stands for no list."""
     with transaction.atomic():
         # Always in this order, and before any task: otherwise two changes could deadlock.
-        lists = TaskList.objects.select_for_update().filter(pk__in=known).order_by("pk")
-        users = [user_id for user_id in lists.values_list("user_id", flat=True) if user_id]
+        known = [list_id for list_id in list_ids if list_id is not None]
+        lists = TaskList.objects.select_for_update().filter(pk__in=known)
+        list(lists.order_by("pk").values_list("pk"))
         yield
-        cache.invalidate_tags(*map(tag_of_list, known), *map(tag_of_user, users))
 
 
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
@@ -94,16 +91,8 @@ def step(list_id: int | None, task_id: int, show: Show, search: str, *, up: bool
         return task
 
 
-def after_user_change(instance: User, **_: Any) -> None:
-    """Invalidate the pages of a user whose name, password or rights may be others. A receiver of
-    post_save and post_delete; an update of many users at once has to do it itself."""
-    cache.invalidate_tags(tag_of_user(instance.pk))
-
-
 def before_list_deletion(instance: TaskList, **_: Any) -> None:
-    """Invalidate the pages of a list that is deleted, alone or with its user. A receiver of
-    pre_delete, so that every way to delete a list invalidates its pages.
-    """
+    """Lock a list that is deleted, alone or with its user, before its tasks are. A receiver of
+    pre_delete."""
     with change_of(instance.pk):
-        if instance.user_id is not None:
-            queries.list_of.invalidate(instance.user_id)
+        pass

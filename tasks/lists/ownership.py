@@ -15,7 +15,6 @@ from django.http import HttpRequest
 from tasks.lists import changes, queries
 from tasks.lists.capacity import Full, takes_another_list
 from tasks.models import Deletion, Task, TaskList
-from tasks.tags import tag_of_list, tag_of_user
 from tasks.throttling import NEW_LISTS, address_of
 
 SESSION_KEY = "task_list"
@@ -50,7 +49,7 @@ def viewer(request: HttpRequest) -> Viewer:
 def tags_of_pages(request: HttpRequest) -> list[str]:
     """Return the tags of the pages that show the request's list and who is logged in."""
     user_id, _, _, list_id = viewer(request)
-    return [tag_of_user(user_id) if user_id else tag_of_list(list_id)]
+    return [f"user:{user_id}" if user_id else f"list:{list_id}"]
 
 
 def list_to_write(request: HttpRequest) -> TaskList:
@@ -101,7 +100,4 @@ def _list_of_user(user: User) -> TaskList:
     # One request after the other: of several that make the list at once, those that are refused
     # would hold locks on it, and on the user, that block each other.
     User.objects.select_for_update().get(pk=user.pk)
-    tasks, created = TaskList.objects.get_or_create(user=user)
-    if created:
-        queries.list_of.invalidate(user.pk)
-    return tasks
+    return TaskList.objects.get_or_create(user=user)[0]

@@ -1,6 +1,7 @@
 """What the pages show, kept in the "functions" region.
 
-Everything about a list carries the tag ``list:<id>``; whatever changes the list invalidates it.
+Everything about a list has the tag ``list:<id>``. Every write of the list, its tasks or their files
+invalidates it (`tasks.models`).
 """
 
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ def _pages_to_warm() -> Iterator[tuple[int, Show, int]]:
     return ((list_id, Show.ALL, 1) for list_id in lists[:WARMED])
 
 
-@cache.region("functions", warm=_lists_to_warm)
+@cache.region("functions", tags=["list of:{user_id}"], warm=_lists_to_warm)
 def list_of(user_id: int) -> int | None:
     """Return the id of a user's list, None before the first task."""
     return TaskList.objects.filter(user_id=user_id).values_list("pk", flat=True).first()
