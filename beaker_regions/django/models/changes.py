@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections
+
 from beaker_regions.django.manager import all_tagged
 from beaker_regions.django.models.followed import follow_again
 from beaker_regions.django.models.rows import (
@@ -13,6 +15,7 @@ from beaker_regions.django.models.rows import (
     tags_of,
     with_keys,
 )
+from beaker_regions.django.transactions import run_at_commit
 from beaker_regions.engine.invalidation import invalidate_tags
 
 if TYPE_CHECKING:
@@ -88,4 +91,12 @@ class Changes:
 
     def invalidate(self) -> None:
         """Invalidate the tags at the commit, or now if no transaction is open."""
+        connection = connections[self._using]
+        if self._watch.is_historical and connection.in_atomic_block:
+            # A migration may run before the outbox has its table.
+            run_at_commit(connection, self._invalidate)
+        else:
+            self._invalidate()
+
+    def _invalidate(self) -> None:
         invalidate_tags(all_tagged(), sorted(self._tags), sorted(self._families))

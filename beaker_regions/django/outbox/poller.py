@@ -19,7 +19,7 @@ import logging
 import time
 from collections import deque
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
@@ -35,6 +35,9 @@ from beaker_regions.django.outbox.applying import (
 )
 from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.runtime.interruptions import is_interruption
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 
@@ -107,7 +110,7 @@ class OutboxPoller:
                 raise
             # A caller never gets an error of the database, or of anything else that failed here.
             logger.warning("the outbox cannot be read: %s", explained(error))
-            connection.close_if_unusable_or_obsolete()
+            _close_if_broken(connection)
             now = time.monotonic()
             self._valid_until = now + max(POLL_IDLE, BACK_OFF * (now - started))
         finally:
@@ -153,3 +156,12 @@ class OutboxPoller:
         pending = PendingInvalidation.objects.using(alias()).filter(pk__in=rows)
         while (now := time.monotonic()) < until and pending.exists():
             time.sleep(min(_STEP, until - now))
+
+
+def _close_if_broken(connection: BaseDatabaseWrapper) -> None:
+    try:
+        connection.close_if_unusable_or_obsolete()
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        # It cannot be asked either, as in a test that may not use the database.

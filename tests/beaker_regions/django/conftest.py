@@ -10,6 +10,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
+from beaker_regions.django import manager as django_manager
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,6 +46,12 @@ class Row:
 def shelf() -> str:
     """The name of a region that no other test has."""
     return f"shelf{uuid4().hex}"
+
+
+@pytest.fixture
+def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let writes invalidate nothing by themselves: the application here declares its users."""
+    monkeypatch.setattr(django_manager, "_manager", None)
 
 
 @pytest.fixture

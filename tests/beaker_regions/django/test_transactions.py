@@ -216,6 +216,7 @@ def test_a_rollback_of_one_database_keeps_the_invalidation_of_the_other(
     assert (row.read(), elsewhere(row.read)) == ("new", "new")
 
 
+@pytest.mark.usefixtures("undeclared")
 def test_manual_transactions_store_nothing_and_refuse_to_invalidate(row: Row) -> None:
     """Django does not report when they commit, so an invalidation is an error."""
     assert row.read() == "old"

@@ -10,6 +10,6 @@ from beaker_regions.engine import region
 
 
 @pytest.fixture(autouse=True)
-def _no_regions_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_regions_of_other_tests(monkeypatch: pytest.MonkeyPatch, undeclared: None) -> None:
     """A row is for each region of its name, also for those on stopped servers of other tests."""
     monkeypatch.setattr(region, "_regions", WeakSet())

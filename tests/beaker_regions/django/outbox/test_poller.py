@@ -24,6 +24,8 @@ from tests.beaker_regions.stores.proxies import Proxy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_django import DjangoDbBlocker
+
     from beaker_regions import CacheManager
     from tests.servers import Memcached
 
@@ -247,3 +249,12 @@ def test_a_poll_leaves_no_open_connection(memcached: Memcached) -> None:
     invalidation.transactions._poller._valid_until = 0.0  # type: ignore[attr-defined]
     assert [row.read(), row.loads] == ["old", 1]
     assert connection.connection is None
+
+
+def test_a_poll_where_the_database_may_not_be_used_is_no_error(
+    django_db_blocker: DjangoDbBlocker,
+) -> None:
+    """As in a test of an application that has no mark for the database."""
+    connection.close()
+    with django_db_blocker.block():
+        assert OutboxPoller().is_current()
