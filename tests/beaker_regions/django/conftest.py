@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connections
 
-from beaker_regions.django import manager as django_manager
+from beaker_regions.django.models import writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def shelf() -> str:
 @pytest.fixture
 def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writes invalidate nothing by themselves: the application here declares its users."""
-    monkeypatch.setattr(django_manager, "_manager", None)
+    monkeypatch.setattr(writes, "is_installed", lambda: False)
 
 
 @pytest.fixture
