@@ -1,4 +1,4 @@
-"""The imported files: their content in the files region, and their names."""
+"""The content of imported files, in the files region, and the names of files."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _opening: ContextVar[tuple[Opener, Progress | None]] = ContextVar(
 
 @contextmanager
 def opened_by(opener: Opener, progress: Progress) -> Iterator[None]:
-    """Within this block, let `read_file` of this thread open a file by ``opener``, and let
-    ``progress`` count the bytes that are read."""
+    """Within this block, `read_file` in this thread opens a file with ``opener``, and ``progress``
+    counts the bytes that are read."""
     token = _opening.set((opener, progress))
     try:
         yield
@@ -54,11 +54,11 @@ def read_file(
     size: int | None,
     version: str,
 ) -> BinaryIO | Resumable:
-    """Return the content of the file of the absolute name, or URL, ``source`` in this version
-    (`open_source`), of ``size`` bytes if that is known (None: not known).
+    """Return the content of one version of a file (`open_source`). ``source`` is its absolute name
+    or URL; ``size`` is in bytes, None if it is unknown.
 
     A changed file is another entry: a call for the former version returns that version or fails.
-    Raises OSError if the version is not stored, and cannot be read from its source any more.
+    Raises OSError if the version is not stored and can no longer be read from its source.
     """
     opener, progress = _opening.get()
     return opener(source, size, version, progress or Progress())

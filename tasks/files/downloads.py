@@ -1,4 +1,4 @@
-"""How often a file was downloaded."""
+"""The number of downloads of a file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 def downloads_of(path: str) -> Counter:
-    """Return the counter of the file at ``path``: one for all processes of this host. It outlives
-    restarts, as it is in the region of the files, and stays when the file is imported again."""
+    """Return the counter of the file at ``path``, one for all processes of this host. It is in the
+    files region, so it survives a restart. Importing the file again does not reset it."""
     return cache.counter("files", "downloads", path)

@@ -1,1 +1,1 @@
-"""What answers requests."""
+"""The views: they answer requests."""

@@ -17,12 +17,12 @@ from tasks.throttling import throttled_log_in, throttled_sign_up
 
 @method_decorator(throttled_log_in, name="dispatch")
 class LogIn(views.LoginView):
-    """Log in, and keep the tasks that the visitor has written down."""
+    """Log in, and add the visitor's tasks to the list of the account."""
 
     redirect_authenticated_user = True
 
     def form_valid(self, form: Any) -> HttpResponse:
-        # One transaction, so that a failure leaves the visitor's session and list as they were.
+        # One transaction, so that a failure changes neither the visitor's session nor the list.
         with transaction.atomic():
             return super().form_valid(form)
 
@@ -32,7 +32,7 @@ class LogIn(views.LoginView):
 
 @method_decorator([sensitive_post_parameters(), never_cache, throttled_sign_up], name="dispatch")
 class SignUp(FormView):  # type: ignore[type-arg]
-    """Make an account and log in to it."""
+    """Create an account and log in to it."""
 
     form_class = SignUpForm
     template_name = "registration/signup.html"
@@ -44,13 +44,13 @@ class SignUp(FormView):  # type: ignore[type-arg]
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form: SignUpForm) -> HttpResponse:
-        user = form.save(commit=False)  # slow by design: the password is hashed
+        user = form.save(commit=False)  # slow on purpose: it hashes the password
         try:
             with transaction.atomic():
                 user.save()
                 login(self.request, user)
         except IntegrityError:
-            # Somebody took the name since the form was checked.
+            # Another visitor took the name after the form was checked.
             form.add_error("username", user.unique_error_message(type(user), ("username",)))
             return self.form_invalid(form)
         return super().form_valid(form)

@@ -1,4 +1,4 @@
-"""What files and tasks have to do with each other: attachments, and tasks made of lines."""
+"""Files and tasks together: attachments, and tasks made from a file's lines."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tasks.files.tasks_from_file import LINES, LONGEST, MOST, choice_of, plan_of
 from tasks.lists import changes, ownership
 from tasks.lists.capacity import Full
 from tasks.models import ImportedFile, Task
-from tasks.views.files import away, folders_above, row_or_404
+from tasks.views.files import content_unavailable, folders_above, row_or_404
+from tasks.views.list_pages import ListPage
 from tasks.views.numbers import number_in
-from tasks.views.places import Place
 
 _SHOWN = 20
-"""Names, and refused lines, that are shown as examples."""
+"""The number of names, and of refused lines, that the page shows as examples."""
 
 
 @require_POST
 def attach(request: HttpRequest, pk: int) -> HttpResponse:
-    """Let a file belong to the task whose id the field ``task`` is."""
+    """Attach a file to a task. The field ``task`` has the task's id."""
     try:
         task = attachments.attach(ownership.list_id(request), _number(request, "task", -1), pk)
     except (Task.DoesNotExist, ImportedFile.DoesNotExist):
@@ -41,8 +41,8 @@ def attach(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def detach(request: HttpRequest, task_id: int, pk: int) -> HttpResponse:
-    """Let a file not belong to a task any more; back to the task's page, or with the field
-    ``next=file`` to the file's."""
+    """Remove a file from a task. Redirects to the task's page, or with the field ``next=file`` to
+    the file's page."""
     try:
         file = attachments.detach(ownership.list_id(request), task_id, pk)
     except Task.DoesNotExist:
@@ -51,22 +51,22 @@ def detach(request: HttpRequest, task_id: int, pk: int) -> HttpResponse:
         messages.success(request, f"Removed “{file}” from the task; the file itself is kept.")
     if request.POST.get("next") == "file":
         return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
-    return HttpResponseRedirect(reverse("tasks:edit", args=(task_id,)) + Place.of(request).query)
+    return HttpResponseRedirect(reverse("tasks:edit", args=(task_id,)) + ListPage.of(request).query)
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what tasks a file's lines would become; a POST makes them."""
+    """Show the tasks that a file's lines would become. A POST creates them."""
     file = row_or_404(pk)
     try:
         text = text_of(file, content_of(file), LONGEST)
     except ContentUnavailableError:
-        return away(request, file)
+        return content_unavailable(request, file)
     if text is None:
         raise Http404("The file is not text.")
-    asked = request.POST if request.method == "POST" else request.GET
-    header = {"0": False, "1": True}.get(asked.get("header", ""))
+    fields = request.POST if request.method == "POST" else request.GET
+    header = {"0": False, "1": True}.get(fields.get("header", ""))
     choice = choice_of(file, text, _number(request, "column", 0), header)
     plan = plan_of(file, text, choice)
     changed = request.method == "POST" and request.POST.get("digest") != file.digest
@@ -101,6 +101,6 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "tasks/files/lines.html", context, status=status)
 
 
-def _number(request: HttpRequest, name: str, otherwise: int) -> int:
-    """Return the number in a field, ``otherwise`` when there is none."""
-    return number_in(request.POST if request.method == "POST" else request.GET, name, otherwise)
+def _number(request: HttpRequest, name: str, default: int) -> int:
+    """Return the number in a field, or ``default`` if it has none."""
+    return number_in(request.POST if request.method == "POST" else request.GET, name, default)

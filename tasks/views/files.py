@@ -1,4 +1,4 @@
-"""The pages of the imported files: folders, search, and what there is to see of each file."""
+"""The pages of the imported files: folders, search, and one page for each file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from tasks.lists.searching import is_shortened
 from tasks.views.numbers import number_in
 
 DEEPEST = 32
-"""Folders on the way to another that a page shows: each has all names above it in its address."""
+"""The most folders above a folder that a page shows. Each link has the whole path in its address,
+so a deep path would make a large page."""
 LONGEST_SEARCH = 255
-"""Characters; databases refuse patterns without end."""
+"""Characters; databases refuse very long patterns."""
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """List what lies in ``?folder=``, or the files whose path contains ``?q=``."""
+    """List the content of ``?folder=``, or the files whose path contains ``?q=``."""
     search = search_in(request, "q")
     number = number_in(request.GET, "page", 1)
     if search:
@@ -38,15 +39,15 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(request, "tasks/files/index.html", context)
 
 
-@never_cache  # it shows whose tasks have the file
+@never_cache  # it shows the visitor's own tasks
 @require_safe
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what is known of a file, a preview of text and images, and what to do with it."""
+    """Show a file's properties, a preview of text and images, and the possible actions."""
     file = row_or_404(pk)
     try:
         content = content_of(file)
     except ContentUnavailableError:
-        return away(request, file)
+        return content_unavailable(request, file)
     text = preview.text_of(file, content)
     search = search_in(request, "task")
     context = {
@@ -73,21 +74,21 @@ def row_or_404(pk: int) -> FileRow:
     return file
 
 
-def away(request: HttpRequest, file: FileRow) -> HttpResponse:
-    """Say that the content of a file is not there."""
+def content_unavailable(request: HttpRequest, file: FileRow) -> HttpResponse:
+    """Return the page that says that a file's content is unavailable."""
     above = folders_above(file.path.rpartition("/")[0])
-    context = {"file": file, "above": above, "away": True}
+    context = {"file": file, "above": above, "unavailable": True}
     return render(request, "tasks/files/detail.html", context, status=404)
 
 
 def folders_above(path: str) -> list[tuple[str, str]]:
-    """Return path and name of each folder on the way to ``path``, and of that itself; of the last
-    of them, where there are very many."""
+    """Return the path and the name of each folder above ``path``, and of ``path`` itself. Of a very
+    deep path, return the last `DEEPEST`."""
     names = path.split("/") if path else []
     depths = range(max(0, len(names) - DEEPEST), len(names))
     return [("/".join(names[: depth + 1]), names[depth]) for depth in depths]
 
 
 def search_in(request: HttpRequest, name: str) -> str:
-    """Return what to search for, as the query string has it under ``name``."""
+    """Return the text to search for: the parameter ``name`` of the query string."""
     return request.GET.get(name, "").replace("\0", "").strip()[:LONGEST_SEARCH]

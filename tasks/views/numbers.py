@@ -1,4 +1,4 @@
-"""Numbers in what a browser sends."""
+"""Numbers in the fields that a browser sends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from django.http import QueryDict
 
 _NUMBER = re.compile(r"-?[0-9]{1,99}")
-"""Python refuses to read thousands of digits."""
-_MOST = 2**63 - 1
-"""As far as databases count."""
+"""At most 99 digits: Python refuses to convert thousands of them."""
+_LARGEST = 2**63 - 1
+"""The largest integer of databases."""
 
 
-def number_in(fields: QueryDict, name: str, otherwise: int) -> int:
-    """Return the whole number in a field, the nearest that databases know; ``otherwise`` when
-    there is none."""
+def number_in(fields: QueryDict, name: str, default: int) -> int:
+    """Return the whole number in a field, limited to the integers of databases; or ``default`` if
+    the field has none."""
     value = fields.get(name, "").strip()
-    return max(-_MOST, min(_MOST, int(value))) if _NUMBER.fullmatch(value) else otherwise
+    return max(-_LARGEST, min(_LARGEST, int(value))) if _NUMBER.fullmatch(value) else default

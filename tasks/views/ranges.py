@@ -1,7 +1,7 @@
 """The Range header of a request for bytes (RFC 9110, section 14).
 
-A server may ignore any Range, and then sends the whole. Ours does so where a header names
-several ranges, which would be an answer of several parts that hardly a client can read.
+A server may ignore a Range and send the whole content. This one does so if a header names several
+ranges: the answer would have several parts, which few clients can read.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ _RANGE = re.compile(r"(?i:bytes)=[ \t,]*(\d{0,99})-(\d{0,99})[ \t,]*", re.ASCII)
 
 
 class UnsatisfiableRangeError(Exception):
-    """A range that begins where there is nothing any more."""
+    """A range that begins after the end of the content."""
 
 
-def asked_range(header: str, size: int) -> range | None:
-    """Return the positions of the bytes that a Range header asks for, of ``size`` bytes; None for
-    all of them. Raises UnsatisfiableRangeError."""
-    asked = _RANGE.fullmatch(header)
-    if asked is None:
+def requested_range(header: str, size: int) -> range | None:
+    """Return the positions of the bytes that a Range header requests, of ``size`` bytes. None: all
+    of them. Raises UnsatisfiableRangeError."""
+    match = _RANGE.fullmatch(header)
+    if match is None:
         return None
-    first, last = (int(digits) if digits else None for digits in asked.groups())
+    first, last = (int(digits) if digits else None for digits in match.groups())
     if first is None:
         if last is None:
             return None
         if last == 0:
             raise UnsatisfiableRangeError
-        # The end of nothing is nothing, which has no positions that could be named.
+        # Empty content has no positions, so its whole is sent.
         return range(max(0, size - last), size) if size else None
     if last is not None and last < first:
         return None

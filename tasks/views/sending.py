@@ -1,4 +1,4 @@
-"""Sending the content of imported files: whole or in part, or leaving that to nginx."""
+"""Sends the content of imported files, whole or in part, or lets nginx send it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tasks.files.content import ContentUnavailableError, content_of
 from tasks.files.downloads import downloads_of
 from tasks.files.index import FileRow
 from tasks.files.preview import IMAGES, charset_of
-from tasks.views.files import away, row_or_404
-from tasks.views.ranges import UnsatisfiableRangeError, asked_range
+from tasks.views.files import content_unavailable, row_or_404
+from tasks.views.ranges import UnsatisfiableRangeError, requested_range
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
     from beaker_regions import CachedFile
 
-_SHOWN = IMAGES - {"image/svg+xml"} | {"text/plain"}
-"""Media types that a browser shows as a page of its own; all else might be active content."""
+_SHOWN_ALONE = IMAGES - {"image/svg+xml"} | {"text/plain"}
+"""Media types that a browser may show as a page of its own. Others may have active content."""
 _POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
-"""What content may do in a browser that shows it as a page: be looked at."""
-_PIECE = 256 * 1024
-"""Bytes of a file that are in memory at a time where no kernel or nginx sends it."""
-_OURS = ("If-Match", "If-Unmodified-Since")
-"""What nginx would compare with the ETag and the time that the stored file has for it."""
+"""A browser that shows content as a page may run nothing in it, and load nothing for it."""
+_CHUNK = 256 * 1024
+"""Bytes of a file that are in memory at a time, if neither the kernel nor nginx sends it."""
+_NOT_FOR_NGINX = ("If-Match", "If-Unmodified-Since")
+"""Headers that nginx would compare with its own ETag and time of the stored file, which differ."""
 
 
 @require_safe
 def download(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Send a file to be saved, and count that: the whole, or its beginning, was sent."""
+    """Send a file that the browser saves. Count it if the whole or its beginning is sent."""
     file = row_or_404(pk)
     response = _send(request, file, inline=False)
     part = response.get("Content-Range", "bytes 0-")
@@ -53,17 +53,17 @@ def download(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @require_safe
 def raw(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Send a picture or plain text to be shown; all else to be saved. A page shows pictures of
-    all kinds, whatever this says of how to show them alone."""
+    """Send a picture or plain text that the browser shows, and any other file for saving. Within a
+    page, a browser shows pictures of all kinds, whatever this response says."""
     file = row_or_404(pk)
-    return _send(request, file, inline=file.media_type in _SHOWN)
+    return _send(request, file, inline=file.media_type in _SHOWN_ALONE)
 
 
 def _send(request: HttpRequest, file: FileRow, *, inline: bool) -> HttpResponseBase:
     try:
         content = content_of(file)
     except ContentUnavailableError:
-        return away(request, file)
+        return content_unavailable(request, file)
     etag, modified = f'"{file.digest}"', int(file.imported_at.timestamp())
     response: HttpResponseBase | None = get_conditional_response(request, etag, modified)
     if response is None:
@@ -73,7 +73,7 @@ def _send(request: HttpRequest, file: FileRow, *, inline: bool) -> HttpResponseB
     response["ETag"] = etag
     response["Last-Modified"] = http_date(modified)
     response["Accept-Ranges"] = "bytes"
-    # Kept, but asked for each time: a file that is imported again keeps its address.
+    # Browsers store it, but ask each time: a file that is imported again keeps its address.
     response["Cache-Control"] = "no-cache"
     return response
 
@@ -92,60 +92,60 @@ def _describe(
 def _content(
     request: HttpRequest, content: CachedFile, etag: str, modified: str
 ) -> HttpResponseBase:
-    """Return the content that is asked for, without what it is."""
+    """Return the response with the requested content, without the headers that describe it."""
     if (accelerated := _accelerated(request, content)) is not None:
         return accelerated
-    asked = None
+    requested = None
     if request.method == "GET" and "Range" in request.headers and _applies(request, etag, modified):
         try:
-            asked = asked_range(request.headers["Range"], content.size)
+            requested = requested_range(request.headers["Range"], content.size)
         except UnsatisfiableRangeError:
             return HttpResponse(status=416, headers={"Content-Range": f"bytes */{content.size}"})
-    positions = range(content.size) if asked is None else asked
+    positions = range(content.size) if requested is None else requested
     response: HttpResponseBase
     if request.method == "HEAD":
         response = HttpResponse()
     else:
         part = _Part(content.open(), positions)
-        status = 200 if asked is None else 206
+        status = 200 if requested is None else 206
         if isinstance(request, ASGIRequest):
-            # Of anything else, Django makes a list first.
-            response = StreamingHttpResponse(_Pieces(part), status=status)
+            # Django would first read the whole of an iterator that is not asynchronous.
+            response = StreamingHttpResponse(_Chunks(part), status=status)
         else:
             response = FileResponse(part, status=status)
     response["Content-Length"] = str(len(positions))
-    if asked is not None:
-        response["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{content.size}"
+    if requested is not None:
+        response["Content-Range"] = f"bytes {requested.start}-{requested.stop - 1}/{content.size}"
     return response
 
 
 def _applies(request: HttpRequest, etag: str, modified: str) -> bool:
-    """Whether the client has the beginning of this very content, as far as it says."""
-    # A file can be imported twice in a second; a client that has a date has an ETag, too, and is
-    # told to prefer that (RFC 9110, section 13.1.5).
+    """Whether If-Range is absent, or names this very content."""
+    # A file can be imported twice within a second. A client that has a date has an ETag as well,
+    # and must prefer it (RFC 9110, section 13.1.5).
     return request.headers.get("If-Range", etag) in (etag, modified)
 
 
 def _accelerated(request: HttpRequest, content: CachedFile) -> HttpResponse | None:
-    """Return the response that has nginx send the content, if there is an nginx for that, and the
-    content lies where it can see it. Should it go before nginx opens it, nginx says 404."""
-    if not settings.X_ACCEL_REDIRECT or any(name in request.headers for name in _OURS):
+    """Return a response that lets nginx send the content; None without an nginx that can read it.
+    If the content disappears before nginx opens it, nginx answers 404."""
+    if not settings.X_ACCEL_REDIRECT or any(name in request.headers for name in _NOT_FOR_NGINX):
         return None
     folder = cache["files"].folder
     if folder is None or not content.path.is_relative_to(folder):
         return None
-    place = quote(content.path.relative_to(folder).as_posix())
-    location = f"{settings.X_ACCEL_REDIRECT.rstrip('/')}/{place}"
+    path = quote(content.path.relative_to(folder).as_posix())
+    location = f"{settings.X_ACCEL_REDIRECT.rstrip('/')}/{path}"
     return HttpResponse(headers={"X-Accel-Redirect": location})
 
 
 class _Part:
-    """A part of an open file, to be read or, from its position on, sent by the kernel
-    (``sendfile``). It has no more methods than that takes: where a response finds more, it reads
-    or measures the file itself."""
+    """A part of an open file. It is read, or the kernel sends it from its position on
+    (``sendfile``). It has no other methods: a response that finds more of them reads or measures
+    the file itself."""
 
     def __init__(self, file: BufferedReader, positions: range) -> None:
-        # Without a buffer, the descriptor's position is that of what is read.
+        # Without a buffer, the descriptor's position is the position of the next read.
         self._file = file.detach()
         self._file.seek(positions.start)
         self._left = len(positions)
@@ -162,16 +162,16 @@ class _Part:
         self._file.close()
 
 
-class _Pieces:
-    """A part of a file for servers of ASGI: read in threads, one piece when the last was sent."""
+class _Chunks:
+    """A part of a file for ASGI servers. A thread reads each chunk after the last one was sent."""
 
     def __init__(self, part: _Part) -> None:
         self._part = part
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while piece := await asyncio.to_thread(self._part.read, _PIECE):
-                yield piece
+            while chunk := await asyncio.to_thread(self._part.read, _CHUNK):
+                yield chunk
         finally:
             self._part.close()
 

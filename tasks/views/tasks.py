@@ -1,7 +1,7 @@
-"""The list: one page of it to look at, and the changes that its buttons post.
+"""The list: its pages, and the changes that its buttons post.
 
-A change answers with a redirect to the page it was made on, so that reloading repeats nothing.
-Scripts name themselves with the header `PART` and get the same pages without what surrounds them.
+A change answers with a redirect to the page of its button, so that reloading repeats nothing.
+Scripts send the header `PART`, and get the same pages without the frame around the list.
 """
 
 from dataclasses import replace
@@ -25,15 +25,15 @@ from tasks.lists import changes, deletions, ownership, queries
 from tasks.lists.capacity import Full
 from tasks.lists.queries import Show, TaskPage
 from tasks.models import Deletion, Task
+from tasks.views.list_pages import ListPage
 from tasks.views.numbers import number_in
-from tasks.views.places import Place
 
 PART = "X-Part"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-# Searches are as many as there are texts: what they find is kept, and no page of it. Without
-# max_age=None, Back shows the page as it was.
+# The page of a search is not stored, because there are too many possible searches; its result is.
+# Without max_age=None, the browser's Back button shows an outdated page.
 @region_page(
     "functions",
     vary_by=ownership.viewer,
@@ -43,28 +43,30 @@ PART = "X-Part"
 )
 def index(request: HttpRequest) -> HttpResponse:
     """Show a page of the list; a POST adds a task."""
-    place = Place.of(request)
+    list_page = ListPage.of(request)
     if request.method != "POST":
-        return _page(request, place, TaskForm())
+        return _page(request, list_page, TaskForm())
     form = TaskForm(request.POST)
     if not form.is_valid():
-        return _page(request, place, form)
+        return _page(request, list_page, form)
     try:
         with transaction.atomic():
             task = changes.add(ownership.list_to_write(request), **form.cleaned_data)
     except Full as error:
         form.add_error("name", str(error))
-        return _page(request, place, form)
+        return _page(request, list_page, form)
     messages.success(request, f"Added {_quoted(task)}.")
-    # Where the new task is to be seen: on the first page, not among others.
-    return HttpResponseRedirect(Place(Show.OPEN if place.show is Show.OPEN else Show.ALL).url)
+    # The new task is on the first page of these tasks.
+    return HttpResponseRedirect(
+        ListPage(Show.OPEN if list_page.show is Show.OPEN else Show.ALL).url
+    )
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: HttpRequest, task_id: int) -> HttpResponse:
     """Change a task's name and date."""
-    place = Place.of(request)
+    list_page = ListPage.of(request)
     list_id = ownership.list_id(request)
     try:
         task = Task.objects.get(list_id=list_id, pk=task_id)
@@ -73,15 +75,17 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
         if form.is_valid():
             task = changes.edit(list_id, task_id, **form.cleaned_data)
             messages.success(request, f"Saved {_quoted(task)}.")
-            return _back(place, task)
+            return _back(list_page, task)
     except Task.DoesNotExist:
         raise Http404 from None
-    return _render(request, "tasks/edit.html", {"editor": form, "task": task, "place": place}, form)
+    return _render(
+        request, "tasks/edit.html", {"editor": form, "task": task, "list_page": list_page}, form
+    )
 
 
 @require_POST
 def done(request: HttpRequest, task_id: int) -> HttpResponse:
-    """Set whether a task is done: the field ``done`` is 1 or 0, so that a repeated click is one."""
+    """Set whether a task is done. The field ``done`` is 1 or 0, so a double click counts once."""
     try:
         task = changes.set_done(
             ownership.list_id(request), task_id, request.POST.get("done") == "1"
@@ -89,14 +93,14 @@ def done(request: HttpRequest, task_id: int) -> HttpResponse:
     except Task.DoesNotExist:
         raise Http404 from None
     messages.success(request, f"{_quoted(task)} is {'done' if task.done else 'open again'}.")
-    return _back(Place.of(request), task)
+    return _back(ListPage.of(request), task)
 
 
 @require_POST
 def move(request: HttpRequest, task_id: int) -> HttpResponse:
     """Move a task: right ``above`` or ``below`` another, or past the next one that is shown
     (``step``, up or down)."""
-    list_id, place = ownership.list_id(request), Place.of(request)
+    list_id, list_page = ownership.list_id(request), ListPage.of(request)
     sides = [
         (side, number_in(request.POST, side, -1))
         for side in ("above", "below")
@@ -108,11 +112,11 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
             task = changes.move(list_id, task_id, other_id, above=side == "above")
         else:
             up = request.POST.get("step") == "up"
-            task = changes.step(list_id, task_id, place.show, place.search, up=up)
+            task = changes.step(list_id, task_id, list_page.show, list_page.search, up=up)
     except Task.DoesNotExist:
         raise Http404 from None
     messages.success(request, f"Moved {_quoted(task)}.")
-    return _back(place, task)
+    return _back(list_page, task)
 
 
 @require_POST
@@ -130,64 +134,64 @@ def clear_done(request: HttpRequest) -> HttpResponse:
     number, deletion = deletions.clear_done(ownership.list_id(request))
     if deletion is None:
         messages.info(request, "No task is done.")
-        return HttpResponseRedirect(Place.of(request).url)
+        return HttpResponseRedirect(ListPage.of(request).url)
     return _deleted(request, f"Deleted {number} done task{'' if number == 1 else 's'}.", deletion)
 
 
 @require_POST
 def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
-    """Bring back what was deleted."""
+    """Bring back deleted tasks."""
     try:
         number = deletions.undo(ownership.list_id(request), deletion_id)
     except Deletion.DoesNotExist:
         raise Http404 from None
     except Full as error:
         messages.error(request, str(error))
-        return HttpResponseRedirect(Place.of(request).url)
+        return HttpResponseRedirect(ListPage.of(request).url)
     if number:
         messages.success(request, f"Brought back {number} task{'' if number == 1 else 's'}.")
     else:
         messages.info(request, "Nothing was left to bring back.")
-    return HttpResponseRedirect(Place.of(request).url)
+    return HttpResponseRedirect(ListPage.of(request).url)
 
 
 def _deleted(request: HttpRequest, text: str, deletion: Deletion) -> HttpResponse:
-    place = Place.of(request)
-    # The address that takes back what the message is about: messages.html makes a button of it.
-    way_back = reverse("tasks:undo", args=(deletion.pk,)) + place.query
+    list_page = ListPage.of(request)
+    # The address that undoes the deletion: messages.html makes a button of it.
+    way_back = reverse("tasks:undo", args=(deletion.pk,)) + list_page.query
     messages.success(request, text, extra_tags=way_back)
-    return HttpResponseRedirect(place.url)
+    return HttpResponseRedirect(list_page.url)
 
 
-def _page(request: HttpRequest, place: Place, form: TaskForm) -> HttpResponse:
+def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResponse:
     list_id = ownership.list_id(request)
     page = TaskPage()
     if list_id is not None:
-        page = queries.page_of(list_id, place.show, place.page, place.search)
-    place = replace(place, page=page.number)
+        page = queries.page_of(list_id, list_page.show, list_page.page, list_page.search)
+    list_page = replace(list_page, page=page.number)
     counts = page.counts
     context = {
         "form": form,
         "editor": _editor(),
-        "place": place,
+        "list_page": list_page,
         "counts": counts,
         "tabs": [
-            (show, counts.of(show), place.showing(show).url)
+            (show, counts.of(show), list_page.showing(show).url)
             for show in Show
-            if show is not Show.DUE or counts.due or place.show is Show.DUE
+            if show is not Show.DUE or counts.due or list_page.show is Show.DUE
         ],
-        "page": Paginator(range(counts.of(place.show)), queries.PAGE_SIZE).page(page.number),
+        "page": Paginator(range(counts.of(list_page.show)), queries.PAGE_SIZE).page(page.number),
         "tasks": page.rows,
     }
     response = _render(request, "tasks/list.html", context, form)
-    if request.GET.dict() != place.named:
-        # Of all the addresses that show this page, it is kept at its own alone.
+    if request.GET.dict() != list_page.named:
+        # Several addresses show this page. It is stored at its own address only.
         add_never_cache_headers(response)
     return response
 
 
 def _editor(*data: Any, **options: Any) -> TaskForm:
-    # Beside the form that adds a task, whose ids are others.
+    # The page also has the form that adds a task, so the ids must differ.
     return TaskForm(*data, auto_id="edit_%s", **options)
 
 
@@ -200,8 +204,8 @@ def _render(
     return response
 
 
-def _back(place: Place, task: Task) -> HttpResponseRedirect:
-    return HttpResponseRedirect(f"{place.url}#task-{task.pk}")
+def _back(list_page: ListPage, task: Task) -> HttpResponseRedirect:
+    return HttpResponseRedirect(f"{list_page.url}#task-{task.pk}")
 
 
 def _quoted(task: Task) -> str:

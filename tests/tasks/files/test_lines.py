@@ -129,7 +129,7 @@ def test_a_file_that_changed_after_the_look_makes_nothing(
     imported({"a.txt": b"New\n"})
     page = make(mine, "a.txt", digest=seen)
     assert page.status == 409
-    assert "The file has been imported again meanwhile." in page.text
+    assert "The file has been imported again." in page.text
     assert "New" in page.text
     assert not Task.objects.exists()
 

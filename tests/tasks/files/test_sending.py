@@ -129,7 +129,7 @@ def test_content_that_expired_is_read_again_and_what_is_away_has_a_page_that_say
         # What a browser had before does not count: neither the page nor the status is the file's.
         away = client.get(address("a.txt", page), headers={"If-None-Match": response["ETag"]})
         assert away.status_code == 404
-        assert "The content of this file is not kept any more" in text_of(away)
+        assert "The content of this file is no longer stored" in text_of(away)
         assert "a.txt" in text_of(away)
         assert "ETag" not in away
         assert client.head(address("a.txt", page)).status_code == 404

@@ -1,4 +1,4 @@
-"""Where on the list somebody is: which tasks, which page, what was searched for."""
+"""A page of the list, as its address names it: the kind of tasks, the page number, the search."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,35 +16,35 @@ LONGEST_SEARCH = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A page of the list, as the query string names it."""
+class ListPage:
+    """A page of the list. The query string names it."""
 
     show: Show = Show.ALL
     page: int = 1
     search: str = ""
-    """The words to look for."""
+    """The words to search for."""
     shortened: bool = False
-    """Whether words were left out of it."""
+    """Whether words were left out of the search."""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Self:
-        """Return the place a request names; what it names wrongly is as if left out."""
+        """Return the page that a request names. Invalid parameters are ignored."""
         try:
             show = Show(request.GET.get("show", Show.ALL))
         except ValueError:
             show = Show.ALL
-        asked = request.GET.get("q", "").replace("\0", "")
-        words = words_of(asked[:LONGEST_SEARCH])
+        text = request.GET.get("q", "").replace("\0", "")
+        words = words_of(text[:LONGEST_SEARCH])
         page = number_in(request.GET, "page", 1)
-        return cls(show, page, " ".join(words), is_shortened(asked))
+        return cls(show, page, " ".join(words), is_shortened(text))
 
     def showing(self, show: Show) -> Self:
-        """Return the first page of other tasks."""
+        """Return the first page of the tasks that ``show`` selects."""
         return replace(self, show=show, page=1)
 
     @property
     def named(self) -> dict[str, str]:
-        """The parameters of its address; none for the first page of all tasks."""
+        """The parameters of its address. The first page of all tasks has none."""
         named = {}
         if self.show is not Show.ALL:
             named["show"] = self.show.value
