@@ -27,7 +27,7 @@ docs: .venv/test
 cluster-test: .venv/test
 	@exec .venv/bin/python -m bench.cluster
 
-# What each needs, installed again when the list of it changes.
+# The packages of each, installed again when their list changes.
 .venv/run: pyproject.toml requirements.txt scripts/install.sh
 	@PYTHON=$(PYTHON) scripts/install.sh -c requirements.txt -e '.[tasks]'
 	@touch $@

@@ -8,7 +8,7 @@ import os
 wsgi_app = "project.wsgi:application"
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 4)
-# Its threads get only whole requests, so an unfinished request does not occupy a thread.
+# Its threads get only complete requests, so an incomplete request does not occupy a thread.
 worker_class = "project.gathering.GatheringWorker"
 threads = 8  # in each process; they wait for the database and memcached most of the time
 

@@ -8,7 +8,7 @@ HOST = os.environ["ALLOWED_HOSTS"].split(",")[0].lstrip(".")
 
 connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["PORT"]), timeout=5)
 try:
-    # A page without the database and memcached, whose failures are not this server's.
+    # This page needs no database and no memcached: their failures say nothing about this server.
     connection.request(
         "HEAD", "/accounts/login/", headers={"Host": HOST, "X-Forwarded-Proto": "https"}
     )
