@@ -47,7 +47,7 @@ def follow(page: Page, *links: str) -> None:
 
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_find_look_at_and_save_a_file(visit: Visit, scripts: bool) -> None:
+def test_find_view_and_download_a_file(visit: Visit, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts, **DESKTOP)
     page.get_by_role("link", name="Files").click()
     expect(page.get_by_role("row")).to_have_count(5)

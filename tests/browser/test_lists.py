@@ -112,7 +112,7 @@ def test_add_tick_edit_and_delete(visit: Visit, screen: dict[str, Any], scripts:
 
 
 @with_and_without_scripts
-def test_what_was_deleted_comes_back_where_it_was(visit: Visit, scripts: bool) -> None:
+def test_a_deleted_task_comes_back_to_its_position(visit: Visit, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     with one_document(page, scripts):
         add(page, "Three", "Two", "One")
@@ -161,7 +161,7 @@ def test_search_within_a_tab(visit: Visit, scripts: bool) -> None:
         expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_the_keyboard_is_enough(visit: Visit) -> None:
+def test_everything_works_with_the_keyboard(visit: Visit) -> None:
     page = visit(**DESKTOP)
 
     def tab_to(name: str) -> None:
@@ -190,7 +190,7 @@ def test_the_keyboard_is_enough(visit: Visit) -> None:
 
 
 @with_and_without_scripts
-def test_an_error_stands_beside_the_field_and_nothing_typed_is_lost(
+def test_an_error_is_shown_beside_the_field_and_the_input_is_kept(
     visit: Visit, scripts: bool
 ) -> None:
     page = visit(java_script_enabled=scripts)

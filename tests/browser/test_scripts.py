@@ -74,7 +74,7 @@ def test_tasks_are_ordered_by_keys_and_by_dragging(visit: Visit) -> None:
     order(page, "One", "Two", "Three")
 
 
-def test_dates_are_told_in_the_words_of_today(visit: Visit) -> None:
+def test_dates_near_today_are_shown_in_words(visit: Visit) -> None:
     page = visit()
     page.clock.set_fixed_time("2030-12-31T12:00:00")
     add(page, "In time", due="2031-01-01")
@@ -86,7 +86,7 @@ def test_dates_are_told_in_the_words_of_today(visit: Visit) -> None:
     expect(page.locator("time")).to_have_text(["Today", "1 Jan"])
 
 
-def test_keys_do_what_the_help_says(visit: Visit) -> None:
+def test_keys_work_as_the_help_says(visit: Visit) -> None:
     page = visit(**DESKTOP)
     with one_document(page, True):
         page.keyboard.press("n")
@@ -120,7 +120,7 @@ def test_keys_do_what_the_help_says(visit: Visit) -> None:
         expect(page.get_by_role("searchbox")).to_be_focused()
 
 
-def test_a_chosen_theme_stays(visit: Visit) -> None:
+def test_a_chosen_theme_is_remembered(visit: Visit) -> None:
     page = visit(color_scheme="light")
     light = page.evaluate(BACKGROUND)
     page.get_by_role("button", name="Light or dark").click()
@@ -135,7 +135,7 @@ def test_a_chosen_theme_stays(visit: Visit) -> None:
     assert page.evaluate(BACKGROUND) == light
 
 
-def test_without_a_network_nothing_typed_is_lost(visit: Visit, complaints: list[str]) -> None:
+def test_without_a_network_the_input_is_kept(visit: Visit, complaints: list[str]) -> None:
     page = visit()
     add(page, "Here already")
     form = page.locator("#add")
@@ -163,7 +163,9 @@ def test_without_a_network_nothing_typed_is_lost(visit: Visit, complaints: list[
     expect(names(page)).to_have_text(["On the train", "Changed on the train"])
 
 
-def test_a_tick_that_did_not_arrive_is_taken_back(visit: Visit, complaints: list[str]) -> None:
+def test_a_tick_that_does_not_reach_the_server_is_undone(
+    visit: Visit, complaints: list[str]
+) -> None:
     page = visit()
     add(page, "Here already")
     page.context.set_offline(True)
@@ -174,7 +176,7 @@ def test_a_tick_that_did_not_arrive_is_taken_back(visit: Visit, complaints: list
 
 
 @pytest.mark.parametrize("control", ["check", "delete", "editor"])
-def test_a_task_that_another_tab_deleted_is_said_to_be_gone(
+def test_a_task_that_another_tab_deleted_is_reported_as_gone(
     visit: Visit, complaints: list[str], control: str
 ) -> None:
     page = visit()
@@ -202,9 +204,7 @@ def test_a_task_that_another_tab_deleted_is_said_to_be_gone(
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_a_form_that_is_out_of_date_is_said_to_be(
-    visit: Visit, complaints: list[str], scripts: bool
-) -> None:
+def test_an_outdated_form_is_reported(visit: Visit, complaints: list[str], scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     page.context.clear_cookies(name="csrftoken")
     page.context.add_cookies([{"name": "csrftoken", "value": "x" * 32, "url": page.url}])

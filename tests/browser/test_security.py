@@ -35,7 +35,9 @@ def violations(page: Page) -> list[str]:
     return heard
 
 
-def test_the_staffs_pages_work_under_the_policy(visit: Visit, server: Serving) -> None:
+def test_the_staff_pages_work_with_the_content_security_policy(
+    visit: Visit, server: Serving
+) -> None:
     page = visit()
     heard = violations(page)
     mark = uuid4().hex[:8]
@@ -68,7 +70,7 @@ def test_the_staffs_pages_work_under_the_policy(visit: Visit, server: Serving) -
     assert heard == []
 
 
-def test_no_script_or_style_runs_but_the_sites(chromium: Browser, server: Serving) -> None:
+def test_only_the_sites_own_scripts_and_styles_run(chromium: Browser, server: Serving) -> None:
     # Not `visit`, which takes no complaint of the browser.
     page = chromium.new_page(base_url=server.address)
     heard = violations(page)

@@ -55,7 +55,7 @@ def test_signing_up_keeps_the_list_and_other_browsers_see_its_changes(
     expect(names(other)).to_have_count(3)
 
 
-def test_who_returns_to_a_tab_finds_what_the_other_did(visit: Visit) -> None:
+def test_a_tab_shows_the_changes_of_another_tab_when_it_is_shown_again(visit: Visit) -> None:
     page = visit()
     add(page, "One")
     page.locator("#add").get_by_label("Task").fill("Half typed")
@@ -78,7 +78,7 @@ def test_who_returns_to_a_tab_finds_what_the_other_did(visit: Visit) -> None:
 
 
 @with_and_without_scripts
-def test_an_account_sees_nothing_of_another(
+def test_an_account_sees_no_tasks_of_another(
     visit: Visit, user: str, complaints: list[str], scripts: bool
 ) -> None:
     one = visit(java_script_enabled=scripts)
@@ -108,7 +108,7 @@ def test_an_account_sees_nothing_of_another(
 
 
 @with_and_without_scripts
-def test_back_and_forward_show_the_list_as_it_is_now(visit: Visit, scripts: bool) -> None:
+def test_back_and_forward_show_the_present_list(visit: Visit, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts)
     fill(page, "Three", "Two", "One")
     page.get_by_role("link", name="Files").click()

@@ -37,7 +37,7 @@ LUMINANCE = """
         pytest.param("light", 390, marks=pytest.mark.slow),
     ],
 )
-def test_the_staff_looks_at_the_regions_and_invalidates_one(
+def test_staff_open_the_regions_page_and_invalidate_one(
     visit: Visit, server: Serving, scheme: str, width: int
 ) -> None:
     page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})

@@ -64,7 +64,7 @@ def check(page: Page, where: str) -> None:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_every_page_keeps_the_guidelines(visit: Visit, screen: dict[str, Any]) -> None:
+def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[str, Any]) -> None:
     # The checker is no script of the site's, whose policy would stop it.
     page = visit(bypass_csp=True, reduced_motion="reduce", **screen)
     check(page, "the empty list")
@@ -106,7 +106,7 @@ def test_every_page_keeps_the_guidelines(visit: Visit, screen: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_nothing_jumps(visit: Visit, screen: dict[str, Any]) -> None:
+def test_the_layout_does_not_shift(visit: Visit, screen: dict[str, Any]) -> None:
     page = visit(**screen)
     fill(page, "Three", "Two", "One")
     page.add_init_script(SHIFTS)

@@ -58,7 +58,7 @@ def test_nginx_sends_the_file_with_the_headers_of_the_application(
     assert head.headers["Content-Length"] == str(len(CONTENT))
 
 
-def test_parts_and_conditions_are_those_of_the_application(nginx: Nginx, where: str) -> None:
+def test_nginx_answers_ranges_and_conditions_like_the_application(nginx: Nginx, where: str) -> None:
     head = Answer(nginx, where, "HEAD").headers
     tag, time = head["ETag"], head["Last-Modified"]
     for header in ({}, {"If_Range": tag}, {"If_Range": time}, {"If_Match": tag}):
@@ -77,7 +77,9 @@ def test_parts_and_conditions_are_those_of_the_application(nginx: Nginx, where: 
     assert Answer(nginx, where, If_Unmodified_Since=time).body == CONTENT
 
 
-def test_nobody_can_ask_nginx_itself_for_content(nginx: Nginx, stack: Stack, where: str) -> None:
+def test_clients_cannot_request_content_from_nginx_directly(
+    nginx: Nginx, stack: Stack, where: str
+) -> None:
     place = told_nginx(stack.application("gunicorn"), where)[0]["X-Accel-Redirect"]
     for path in (place, "/protected/", "/protected/generations", "/protected/../protected/usage"):
         answer = Answer(nginx, path)
@@ -86,7 +88,7 @@ def test_nobody_can_ask_nginx_itself_for_content(nginx: Nginx, stack: Stack, whe
 
 
 @pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
-def test_what_the_application_sends_itself_is_the_part_that_was_asked_for(
+def test_the_application_itself_sends_the_requested_part(
     stack: Stack, where: str, program: str
 ) -> None:
     server = stack.application(program)

@@ -26,12 +26,12 @@ def compose() -> Any:
     return YAML(typ="safe").load(DEPLOY / "compose.yaml")
 
 
-def test_nginx_has_nothing_to_complain_of(nginx: Nginx) -> None:
+def test_nginx_accepts_its_configuration(nginx: Nginx) -> None:
     assert "[warn]" not in nginx.check()
     assert "test is successful" in nginx.check()
 
 
-def test_systemd_has_nothing_to_complain_of(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert len(UNITS) == 7
     for unit in UNITS:
         text = unit.read_text()
@@ -46,7 +46,7 @@ def test_systemd_has_nothing_to_complain_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["sweep", "sessions", "purge"])
-def test_what_a_timer_runs_is_a_command(unit: str) -> None:
+def test_every_timer_runs_an_existing_command(unit: str) -> None:
     service = (DEPLOY / f"systemd/tasks-{unit}.service").read_text()
     found = re.search(r"^ExecStart=\S+ manage\.py (.+)$", service, re.MULTILINE)
     assert found is not None
@@ -56,7 +56,7 @@ def test_what_a_timer_runs_is_a_command(unit: str) -> None:
     command.create_parser("manage.py", name).parse_args(arguments)
 
 
-def test_the_compose_file_is_one_by_its_schema() -> None:
+def test_the_compose_file_is_valid_by_its_schema() -> None:
     done = subprocess.run(
         [
             str(PROGRAMS / "check-jsonschema"),
@@ -68,7 +68,7 @@ def test_the_compose_file_is_one_by_its_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_what_services_refer_to_is_there(compose: Any) -> None:
+def test_everything_that_services_refer_to_exists(compose: Any) -> None:
     services = compose["services"]
     assert {"app1", "app2", "nginx", "mysql"} < set(services)
     for name, service in services.items():
@@ -92,14 +92,14 @@ def test_what_services_refer_to_is_there(compose: Any) -> None:
     ]
 
 
-def test_the_example_names_every_variable_that_has_to_be_set(compose: Any) -> None:
+def test_the_example_names_every_required_variable(compose: Any) -> None:
     example = dict(re.findall(r"^(\w+)=(.*)$", (DEPLOY / "env.example").read_text(), re.MULTILINE))
     asked = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
     assert asked | set(PRODUCTION) <= set(example)
     assert example["SECRET_KEY"] == ""
 
 
-def test_what_the_container_copies_is_there() -> None:
+def test_every_file_that_the_container_copies_exists() -> None:
     container = (DEPLOY / "Containerfile").read_text()
     sources = [
         source
@@ -112,7 +112,7 @@ def test_what_the_container_copies_is_there() -> None:
     assert {"beaker_regions", "tasks", "project", "settings"} <= set(sources) & modules
 
 
-def test_the_container_installs_by_digests_the_versions_that_are_tested() -> None:
+def test_the_container_installs_the_tested_versions_by_digest() -> None:
     def versions(file: Path) -> dict[str, str]:
         found = re.findall(r"^([\w.-]+)==([\w.]+)", file.read_text(), re.MULTILINE)
         # Of several versions, the one for the oldest Python.
@@ -134,7 +134,7 @@ def test_the_container_installs_by_digests_the_versions_that_are_tested() -> Non
         assert "--require-hashes" in command or "--no-deps" in command
 
 
-def test_the_application_is_not_given_the_password_of_the_databases_root(compose: Any) -> None:
+def test_the_application_does_not_get_the_databases_root_password(compose: Any) -> None:
     assert "ROOT_PASSWORD" not in (DEPLOY / "env.example").read_text()
     for name, service in compose["services"].items():
         if "env_file" in service:

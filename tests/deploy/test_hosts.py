@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.deploy.site import Nginx
 
 
-def test_the_plain_port_leads_the_sites_own_name_to_tls(nginx: Nginx) -> None:
+def test_the_plain_port_redirects_the_sites_name_to_tls(nginx: Nginx) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
     connection.request("GET", "/x", headers={"Host": "localhost"})
     answer = connection.getresponse()
@@ -24,7 +24,7 @@ def test_the_plain_port_leads_the_sites_own_name_to_tls(nginx: Nginx) -> None:
 
 
 @pytest.mark.parametrize("host", ["other.example.org", "127.0.0.1", "localhost.other.test"])
-def test_the_plain_port_answers_no_other_name(nginx: Nginx, host: str) -> None:
+def test_the_plain_port_does_not_answer_other_names(nginx: Nginx, host: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
     connection.request("GET", "/", headers={"Host": host})
     with pytest.raises((http.client.RemoteDisconnected, http.client.BadStatusLine)):

@@ -45,7 +45,7 @@ def test_a_visitor_signs_up_adds_a_task_and_finds_it_again(nginx: Nginx) -> None
     assert "forged" not in page.text
 
 
-def test_pages_tell_browsers_what_they_may_do(nginx: Nginx) -> None:
+def test_pages_have_security_headers(nginx: Nginx) -> None:
     page = Answer(nginx, "/")
     assert page.status == 200
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src")
@@ -56,7 +56,7 @@ def test_pages_tell_browsers_what_they_may_do(nginx: Nginx) -> None:
     assert Answer(nginx, "/", Accept_Encoding="gzip").headers["Content-Encoding"] is None
 
 
-def test_static_files_are_kept_for_good_and_come_compressed_from_nginx(nginx: Nginx) -> None:
+def test_nginx_sends_static_files_compressed_and_immutable(nginx: Nginx) -> None:
     found = re.search(rb'href="(/static/tasks/app\.[0-9a-f]{12}\.css)"', Answer(nginx, "/").body)
     assert found is not None
     path = found[1].decode()
@@ -74,7 +74,7 @@ def test_static_files_are_kept_for_good_and_come_compressed_from_nginx(nginx: Ng
     assert (unhashed.status, unhashed.headers["Cache-Control"]) == (200, "public, max-age=60")
 
 
-def test_who_asks_without_tls_is_led_to_it(nginx: Nginx) -> None:
+def test_a_request_without_tls_is_redirected_to_it(nginx: Nginx) -> None:
     connection = http.client.HTTPConnection("localhost", nginx.port, timeout=10)
     connection.request("GET", "/files/?q=a", headers={"Host": "localhost"})
     answer = connection.getresponse()
@@ -83,7 +83,7 @@ def test_who_asks_without_tls_is_led_to_it(nginx: Nginx) -> None:
     assert answer.headers["Location"] == "https://localhost/files/?q=a"
 
 
-def test_what_a_client_says_of_itself_is_not_believed(nginx: Nginx) -> None:
+def test_forwarded_headers_of_a_client_are_ignored(nginx: Nginx) -> None:
     assert Answer(nginx, "/", Host="evil.invalid").status == 421  # of no site here
     # Else each guess would come from somewhere else. One that memcached is too slow for does not
     # count.
@@ -96,7 +96,7 @@ def test_what_a_client_says_of_itself_is_not_believed(nginx: Nginx) -> None:
         raise AssertionError("nobody was kept out")
 
 
-def test_more_than_a_form_can_be_is_refused(nginx: Nginx) -> None:
+def test_a_body_larger_than_any_form_is_refused(nginx: Nginx) -> None:
     assert Visitor(nginx).post("/", name="x" * 1024 * 1024).status == 413
 
 
@@ -104,7 +104,7 @@ def test_more_than_a_form_can_be_is_refused(nginx: Nginx) -> None:
     ("program", "number"),
     [("gunicorn", signal.SIGTERM), ("uwsgi", signal.SIGTERM), ("uwsgi", signal.SIGKILL)],
 )
-def test_a_server_that_ends_is_not_noticed(
+def test_visitors_do_not_notice_a_server_that_stops(
     stack: Stack, program: str, number: signal.Signals
 ) -> None:
     server = stack.application(program)
@@ -131,7 +131,7 @@ def test_a_server_that_ends_is_not_noticed(
 
 
 @pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
-def test_no_header_says_where_the_site_is_mounted(stack: Stack, program: str) -> None:
+def test_no_header_can_set_where_the_site_is_mounted(stack: Stack, program: str) -> None:
     connection = http.client.HTTPConnection(
         "127.0.0.1", stack.application(program).port, timeout=60
     )
@@ -142,7 +142,7 @@ def test_no_header_says_where_the_site_is_mounted(stack: Stack, program: str) ->
 
 
 @pytest.mark.parametrize("program", ["gunicorn", "uwsgi"])
-def test_health_is_told_by_the_status_of_a_program(stack: Stack, program: str) -> None:
+def test_the_exit_status_of_health_tells_the_state(stack: Stack, program: str) -> None:
     server = stack.application(program)
 
     def health() -> int:

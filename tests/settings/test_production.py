@@ -58,7 +58,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return json.loads(done.stdout)
 
 
-def test_who_asks_without_tls_is_led_to_it(answers: Any) -> None:
+def test_a_request_without_tls_is_redirected_to_it(answers: Any) -> None:
     assert answers["plain"]["status"] == 301
     assert answers["plain"]["headers"]["Location"] == "https://tasks.example.org/files/?q=a"
 

@@ -48,9 +48,7 @@ def test_logging_in_adds_the_visitors_tasks_to_the_users(
     assert elsewhere.get().names == ["later", *wanted]
 
 
-def test_after_logging_out_the_list_is_not_in_the_browser_any_more(
-    mine: Browser, user: User
-) -> None:
+def test_after_logging_out_the_browser_has_no_list(mine: Browser, user: User) -> None:
     mine.log_in(user)
     page = mine.log_out()
     assert page.names == []
@@ -60,7 +58,7 @@ def test_after_logging_out_the_list_is_not_in_the_browser_any_more(
     assert mine.log_in(user).names == ["of a visitor again", "done", "kept"]
 
 
-def test_somebody_who_logs_in_next_in_the_same_browser_does_not_get_the_tasks_of_the_first(
+def test_the_next_user_of_a_browser_does_not_get_the_first_users_tasks(
     mine: Browser, user: User, other: User
 ) -> None:
     mine.log_in(user)
@@ -71,7 +69,7 @@ def test_somebody_who_logs_in_next_in_the_same_browser_does_not_get_the_tasks_of
 @pytest.mark.parametrize(
     ("username", "password"), [("user", "wrong"), ("nobody", PASSWORD), ("", ""), ("\0", "\0")]
 )
-def test_a_log_in_that_is_refused_says_so_and_keeps_what_was_typed_and_the_list(
+def test_a_refused_login_says_so_and_keeps_the_input_and_the_list(
     mine: Browser, user: User, username: str, password: str
 ) -> None:
     page = mine.post("/accounts/login/", username=username, password=password)
@@ -95,7 +93,7 @@ def test_a_log_in_that_is_refused_says_so_and_keeps_what_was_typed_and_the_list(
         ("new", PASSWORD, "another", "password2", "match"),
     ],
 )
-def test_a_sign_up_that_is_refused_says_why_beside_the_field_and_keeps_the_list(
+def test_a_refused_sign_up_shows_the_reason_beside_the_field_and_keeps_the_list(
     mine: Browser, user: User, username: str, password: str, again: str, field: str, says: str
 ) -> None:
     page = mine.sign_up(username, password, again)
@@ -108,7 +106,7 @@ def test_a_sign_up_that_is_refused_says_why_beside_the_field_and_keeps_the_list(
 
 
 @pytest.mark.parametrize("address", ["/accounts/login/", "/accounts/signup/"])
-def test_who_is_logged_in_is_led_to_the_list(
+def test_a_logged_in_user_is_redirected_to_the_list(
     browser: MakeBrowser, user: User, address: str
 ) -> None:
     answer = browser(user).client.get(address)
@@ -119,7 +117,7 @@ def test_who_is_logged_in_is_led_to_the_list(
     ("target", "leads_to"),
     [("/files/", "/files/"), ("https://elsewhere.invalid/", "/"), ("//elsewhere.invalid", "/")],
 )
-def test_logging_in_leads_nowhere_but_to_this_site(
+def test_logging_in_redirects_only_to_this_site(
     browser: MakeBrowser, user: User, target: str, leads_to: str
 ) -> None:
     fields = {"username": user.username, "password": PASSWORD, "next": target}
@@ -140,9 +138,7 @@ def test_logging_in_changes_the_sessions_key(mine: Browser, user: User, way: str
 
 
 @pytest.mark.parametrize("has_list", [False, True])
-def test_browsers_that_log_in_at_once_lose_no_task(
-    browser: MakeBrowser, user: User, has_list: bool
-) -> None:
+def test_simultaneous_logins_lose_no_task(browser: MakeBrowser, user: User, has_list: bool) -> None:
     if has_list:
         browser(user).add("before")
     browsers = [browser() for _ in range(4)]
@@ -158,7 +154,7 @@ def test_browsers_that_log_in_at_once_lose_no_task(
     assert TaskList.objects.count() == 1
 
 
-def test_of_those_who_take_a_name_at_once_one_gets_it_and_nobody_loses_a_task(
+def test_one_of_several_simultaneous_sign_ups_gets_the_name_and_no_task_is_lost(
     browser: MakeBrowser,
 ) -> None:
     browsers = [browser() for _ in range(4)]

@@ -72,7 +72,7 @@ def test_a_task_stays_in_its_list(
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_after_its_list_is_deleted_a_page_is_empty_and_the_next_task_begins_another(
+def test_after_its_list_is_deleted_a_page_is_empty_and_a_new_task_starts_a_new_list(
     mine: Browser, staff: Browser, several: bool
 ) -> None:
     lists = list(TaskList.objects.all())
@@ -87,7 +87,7 @@ def test_after_its_list_is_deleted_a_page_is_empty_and_the_next_task_begins_anot
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_nothing_of_a_deleted_user_is_shown_to_anybody(
+def test_nothing_of_a_deleted_user_is_shown(
     browser: MakeBrowser, staff: Browser, user: User, other: User, several: bool
 ) -> None:
     theirs = browser(user)
@@ -106,7 +106,7 @@ def test_nothing_of_a_deleted_user_is_shown_to_anybody(
 
 
 @pytest.mark.parametrize("model", [Task, TaskList, ImportedFile, User])
-def test_the_staffs_pages_of_every_table_open(
+def test_every_table_has_a_working_admin_page(
     mine: Browser, staff: Browser, model: type[Model]
 ) -> None:
     assert staff.get(of(model)).status == 200
@@ -115,13 +115,13 @@ def test_the_staffs_pages_of_every_table_open(
 
 
 @pytest.mark.parametrize("model", [TaskList, ImportedFile])
-def test_what_the_application_writes_alone_is_not_added_by_hand(
+def test_rows_that_only_the_application_writes_cannot_be_added_by_hand(
     staff: Browser, model: type[Model]
 ) -> None:
     assert staff.get(f"{of(model)}add/").status == 403
 
 
-def test_nobody_but_the_staff_gets_in(browser: MakeBrowser, user: User) -> None:
+def test_only_staff_can_enter(browser: MakeBrowser, user: User) -> None:
     for one in (browser(), browser(user)):
         answer = one.client.get(of(Task))
         assert answer.status_code == 302

@@ -335,7 +335,7 @@ def files(tmp_path: Path, transactional_db: None) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("seed", [15, pytest.param(16, marks=pytest.mark.slow)])
-def test_pages_parts_and_rows_agree_with_what_was_done_after_every_step(
+def test_pages_and_rows_match_the_model_after_every_step(
     browser: MakeBrowser,
     user: User,
     files: dict[str, int],

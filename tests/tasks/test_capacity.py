@@ -42,7 +42,7 @@ def mine(request: pytest.FixtureRequest, browser: MakeBrowser, user: User) -> Br
     return browser(user if request.param == "user" else None)
 
 
-def test_a_full_list_takes_no_more_and_says_why(mine: Browser) -> None:
+def test_a_full_list_refuses_tasks_with_the_reason(mine: Browser) -> None:
     page = mine.add(*map(str, range(FEW)))
     assert page.status == 200
     page = mine.add("one more")
@@ -54,14 +54,14 @@ def test_a_full_list_takes_no_more_and_says_why(mine: Browser) -> None:
     assert mine.add("one more").names[0] == "one more"
 
 
-def test_many_requests_at_once_do_not_exceed_it(browser: MakeBrowser, user: User) -> None:
+def test_simultaneous_requests_do_not_exceed_the_limit(browser: MakeBrowser, user: User) -> None:
     browser(user).add("first")
     pages = at_once(*(lambda: browser(user).add("more") for _ in range(FEW + 3)))
     assert sorted(page.status for page in pages) == [200] * (FEW - 1) + [422] * 4
     assert Task.objects.count() == FEW
 
 
-def test_lines_that_are_too_many_make_no_task_at_all(mine: Browser, imported: Import) -> None:  # noqa: F811
+def test_too_many_lines_create_no_task_at_all(mine: Browser, imported: Import) -> None:  # noqa: F811
     mine.add("before")
     imported({"a.txt": "".join(f"{number}\n" for number in range(FEW)).encode()})
     digest = ImportedFile.objects.get().digest
@@ -71,7 +71,7 @@ def test_lines_that_are_too_many_make_no_task_at_all(mine: Browser, imported: Im
     assert mine.get().names == ["before"]
 
 
-def test_what_was_deleted_comes_back_only_where_there_is_room(mine: Browser) -> None:
+def test_deleted_tasks_come_back_only_if_there_is_room(mine: Browser) -> None:
     mine.add(*map(str, range(FEW)))
     mine.finish("0", "1")
     mine.post("/tasks/clear-done/")
@@ -83,7 +83,7 @@ def test_what_was_deleted_comes_back_only_where_there_is_room(mine: Browser) -> 
     assert "Brought back 2 tasks." in mine.post(f"/tasks/undo/{deletion.pk}/").text
 
 
-def test_adding_and_deleting_in_turn_is_bounded_too(mine: Browser) -> None:
+def test_alternately_adding_and_deleting_is_limited_too(mine: Browser) -> None:
     for round_ in range(2):
         mine.add(*(f"{round_} {number}" for number in range(FEW)))
         for row in mine.get().rows:
@@ -92,7 +92,7 @@ def test_adding_and_deleting_in_turn_is_bounded_too(mine: Browser) -> None:
     assert Task.with_deleted.count() == 2 * FEW
 
 
-def test_deleting_and_undoing_in_turn_is_bounded_too(user: User) -> None:
+def test_alternately_deleting_and_undoing_is_limited_too(user: User) -> None:
     tasks = TaskList.objects.create(user=user)
     add_many(tasks, ["one"])
     task = Task.objects.get()
@@ -102,7 +102,7 @@ def test_deleting_and_undoing_in_turn_is_bounded_too(user: User) -> None:
     assert Deletion.objects.count() <= KEPT + 2
 
 
-def test_logging_in_loses_no_task_until_the_list_is_far_beyond_full(
+def test_logging_in_loses_no_task_until_the_list_is_far_over_its_limit(
     browser: MakeBrowser, user: User
 ) -> None:
     browser(user).add(*map(str, range(FEW)))
@@ -118,7 +118,7 @@ def test_logging_in_loses_no_task_until_the_list_is_far_beyond_full(
     assert page.counts[0] == 3 * FEW
 
 
-def test_an_address_begins_so_many_lists(
+def test_an_address_can_create_a_limited_number_of_lists(
     browser: MakeBrowser, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -135,7 +135,7 @@ def test_an_address_begins_so_many_lists(
     assert browser(user).add("e").status == 200
 
 
-def test_a_task_has_so_many_files(
+def test_a_task_has_a_limited_number_of_files(
     mine: Browser,
     imported: Import,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -153,7 +153,7 @@ def test_a_task_has_so_many_files(
 # -- searching -----------------------------------------------------------------------------
 
 
-def test_a_search_has_so_many_words_and_the_page_says_so(mine: Browser) -> None:
+def test_a_search_has_a_limited_number_of_words_and_the_page_says_so(mine: Browser) -> None:
     words = [f"w{number}" for number in range(MOST_WORDS + 1)]
     mine.add(" ".join(words[:MOST_WORDS]))
     page = mine.get(q=" ".join(words))
@@ -164,7 +164,7 @@ def test_a_search_has_so_many_words_and_the_page_says_so(mine: Browser) -> None:
     assert words_of("a b a") == ["a", "b"]
 
 
-def test_a_search_takes_no_longer_the_more_of_it_is_nearly_found(user: User) -> None:
+def test_a_search_with_many_near_matches_takes_no_longer(user: User) -> None:
     tasks = TaskList.objects.create(user=user)
     Task.objects.bulk_create(Task(list=tasks, name="a" * 255) for _ in range(1000))
     search = " ".join("a" * length + "b" for length in range(20, 20 + MOST_WORDS))

@@ -29,7 +29,7 @@ def pass_time(*, enough: bool = True) -> None:
 
 
 @pytest.mark.parametrize("last", ["page", "purge", "delete"])
-def test_a_deletion_can_be_undone_for_its_time_and_not_later(
+def test_a_deletion_can_be_undone_for_a_limited_time(
     browser: MakeBrowser, user: User, capsys: pytest.CaptureFixture[str], last: str
 ) -> None:
     mine = browser(user)
@@ -55,7 +55,7 @@ def test_a_deletion_can_be_undone_for_its_time_and_not_later(
     assert Task.with_deleted.filter(pk=late).exists() is (last == "page")
 
 
-def test_what_a_visitor_has_deleted_can_be_undone_after_logging_in(
+def test_a_visitors_deletion_can_be_undone_after_logging_in(
     browser: MakeBrowser, user: User
 ) -> None:
     mine = browser()
@@ -66,7 +66,7 @@ def test_what_a_visitor_has_deleted_can_be_undone_after_logging_in(
     assert mine.post(f"/tasks/undo/{Deletion.objects.get().pk}/").names == ["gone", "kept"]
 
 
-def test_what_is_gone_for_good_leaves_nothing_behind_and_takes_nothing_along(user: User) -> None:
+def test_a_purge_removes_everything_of_a_deletion_and_nothing_else(user: User) -> None:
     tasks, other = TaskList.objects.create(user=user), TaskList.objects.create()
     number = AT_ONCE * 2 + 1
     changes.add_many(tasks, ["gone"] * number)
@@ -94,7 +94,7 @@ def test_what_is_gone_for_good_leaves_nothing_behind_and_takes_nothing_along(use
     assert ImportedFile.objects.get() == file
 
 
-def test_one_deletion_undone_by_several_at_once_is_undone_once(user: User) -> None:
+def test_simultaneous_undos_of_one_deletion_undo_it_once(user: User) -> None:
     tasks = TaskList.objects.create(user=user)
     for name in ("a", "b"):
         changes.set_done(tasks.pk, changes.add(tasks, name).pk, True)

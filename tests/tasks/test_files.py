@@ -25,14 +25,14 @@ escapes = st.lists(st.sampled_from([b"\\", b"x", b"e9", b"\xe9", b"\\xe9"])).map
 
 @given(names | escapes)
 @example(b"\\xe9\xe9\\\\")
-def test_a_path_turns_back_into_the_name_it_was_made_of(name: bytes) -> None:
+def test_a_path_converts_back_to_its_name(name: bytes) -> None:
     path = path_of(os.fsdecode(name))
     path.encode()  # as a database does
     assert os.fsencode(name_of(path)) == name
 
 
 @given(names | escapes, names | escapes)
-def test_no_two_names_have_one_path(one: bytes, other: bytes) -> None:
+def test_different_names_have_different_paths(one: bytes, other: bytes) -> None:
     assert (path_of(os.fsdecode(one)) == path_of(os.fsdecode(other))) is (one == other)
 
 
@@ -51,7 +51,7 @@ def imported(source: Path) -> FileRow:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_content_that_is_not_stored_any_more_is_read_again_and_stored(source: Path) -> None:
+def test_content_that_is_no_longer_stored_is_read_again_and_stored(source: Path) -> None:
     row = imported(source)
     cache.invalidate_region("files")
     assert content_of(row).read_bytes() == b"first"
@@ -77,7 +77,7 @@ def link(source: Path) -> None:
     [os.unlink, replace, link, lambda source: source.write_bytes(b"second")],
     ids=["gone", "replaced", "a link", "changed"],
 )
-def test_content_is_away_when_neither_the_region_nor_the_source_has_it(
+def test_content_is_unavailable_if_neither_region_nor_source_has_it(
     source: Path, change: Callable[[Path], object]
 ) -> None:
     row = imported(source)

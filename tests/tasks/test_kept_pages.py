@@ -34,7 +34,7 @@ def deleted(user: User) -> None:
 
 
 @pytest.mark.parametrize("change", [new_password, no_longer_active, deleted])
-def test_a_session_that_holds_no_more_shows_nothing(
+def test_a_session_that_is_no_longer_valid_shows_nothing(
     browser: MakeBrowser, user: User, change: Callable[[User], Any]
 ) -> None:
     mine = browser(user)
@@ -48,7 +48,7 @@ def test_a_session_that_holds_no_more_shows_nothing(
 
 
 @pytest.mark.parametrize("change", [no_longer_active, deleted])
-def test_devices_of_a_user_who_is_refused_are_visitors_of_their_own(
+def test_devices_of_a_refused_user_are_separate_visitors(
     browser: MakeBrowser, user: User, change: Callable[[User], Any]
 ) -> None:
     mine, other = browser(user), browser(user)
@@ -63,9 +63,7 @@ def test_devices_of_a_user_who_is_refused_are_visitors_of_their_own(
     assert mine.get().names == ["another", "secret plan"]
 
 
-def test_a_way_to_log_in_that_is_no_longer_there(
-    browser: MakeBrowser, user: User, settings: Any
-) -> None:
+def test_a_removed_authentication_backend(browser: MakeBrowser, user: User, settings: Any) -> None:
     settings.AUTHENTICATION_BACKENDS = [
         f"django.contrib.auth.backends.{name}"
         for name in ("ModelBackend", "AllowAllUsersModelBackend")
@@ -81,7 +79,7 @@ def test_a_way_to_log_in_that_is_no_longer_there(
 
 
 @pytest.mark.parametrize("query", ["?x=1", "?page=1", "?page=7", "?page=x", "?show=all", "?q=a"])
-def test_a_page_is_kept_at_its_own_address_alone(
+def test_a_page_is_stored_only_at_its_own_address(
     browser: MakeBrowser, user: User, query: str
 ) -> None:
     mine = browser(user)
@@ -108,7 +106,7 @@ def test_a_new_name_is_shown_at_once(browser: MakeBrowser, user: User) -> None:
     assert "renamed" in mine.get().text
 
 
-def test_a_page_that_is_kept_asks_the_database_nothing(browser: MakeBrowser, user: User) -> None:
+def test_a_stored_page_sends_no_query(browser: MakeBrowser, user: User) -> None:
     mine = browser(user)
     mine.add("a task")
     mine.get()  # with the message
@@ -119,9 +117,7 @@ def test_a_page_that_is_kept_asks_the_database_nothing(browser: MakeBrowser, use
     assert (page.names, asked) == (["a task"], [])
 
 
-def test_a_list_that_goes_from_user_to_nobody_is_shown_to_nobody(
-    browser: MakeBrowser, user: User
-) -> None:
+def test_a_list_that_loses_its_user_is_shown_to_no_one(browser: MakeBrowser, user: User) -> None:
     mine, again = browser(user), browser(user)
     mine.add("a task")
     assert again.get().names == ["a task"]

@@ -133,7 +133,7 @@ def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_store")
-def test_nobody_sees_or_changes_what_is_anothers(tmp_path: Path) -> None:
+def test_tasks_of_others_are_invisible_and_unchangeable(tmp_path: Path) -> None:
     chance = random.Random(1)
     for number in (1, 2):
         User.objects.create_user(f"{MARK}-{number}", password=PASSWORD)

@@ -41,7 +41,7 @@ def test_tasks_are_added_on_top_renamed_finished_opened_again_and_deleted(mine: 
     assert "Deleted “renamed”." in page.text
 
 
-def test_clearing_what_is_done_leaves_what_is_open(mine: Browser) -> None:
+def test_clearing_done_tasks_keeps_open_ones(mine: Browser) -> None:
     mine.add("a", "b", "c")
     mine.finish("a", "c")
     page = mine.post("/tasks/clear-done/")
@@ -49,7 +49,7 @@ def test_clearing_what_is_done_leaves_what_is_open(mine: Browser) -> None:
     assert "Deleted 2 done tasks." in page.text
 
 
-def test_filters_show_what_they_say_and_how_much(mine: Browser) -> None:
+def test_filters_show_their_tasks_and_counts(mine: Browser) -> None:
     mine.add("a", "b", "c")
     mine.finish("b")
     assert mine.get(show="all").names == ["c", "b", "a"]
@@ -58,7 +58,7 @@ def test_filters_show_what_they_say_and_how_much(mine: Browser) -> None:
     assert mine.get().counts == [3, 2, 1]
 
 
-def test_a_change_leads_back_to_the_filter_and_page_it_was_made_on(mine: Browser) -> None:
+def test_a_change_redirects_to_its_filter_and_page(mine: Browser) -> None:
     mine.add("a", "b")
     place = "?show=open&page=2"
     task = mine.id_of("a")
@@ -110,9 +110,7 @@ def test_long_lists_have_pages_of_50(browser: MakeBrowser, user: User) -> None:
         *("show=nothing", "show=", "show=%00", "show=ALL", "%FF=%FF", "page=%FF", "a=b&a=c&"),
     ],
 )
-def test_a_query_string_without_sense_shows_the_first_page(
-    browser: MakeBrowser, query: str
-) -> None:
+def test_an_invalid_query_string_shows_the_first_page(browser: MakeBrowser, query: str) -> None:
     mine = browser()
     mine.add("task")
     page = mine.get(f"/?{query}")
@@ -124,7 +122,9 @@ def test_a_query_string_without_sense_shows_the_first_page(
 @pytest.mark.parametrize(
     "path", ["/", "/accounts/login/", "/accounts/signup/", "/files/", "/tasks/1/edit/", "/none/"]
 )
-def test_who_only_looks_leaves_nothing_behind(browser: MakeBrowser, user: User, path: str) -> None:
+def test_reading_creates_no_session_and_no_list(
+    browser: MakeBrowser, user: User, path: str
+) -> None:
     visitor = browser()
     visitor.get(path)
     assert not Session.objects.exists()
@@ -133,7 +133,7 @@ def test_who_only_looks_leaves_nothing_behind(browser: MakeBrowser, user: User, 
     assert not TaskList.objects.exists()
 
 
-def test_a_task_that_was_refused_leaves_no_list_behind(browser: MakeBrowser) -> None:
+def test_a_refused_task_creates_no_list(browser: MakeBrowser) -> None:
     browser().add("")
     assert not TaskList.objects.exists()
     assert not Session.objects.exists()
@@ -169,7 +169,7 @@ def test_tasks_of_others_are_not_found_and_do_not_change(
 
 
 @pytest.mark.parametrize("task_id", [0, 10**18, 10**30])
-def test_a_task_that_never_was_is_not_found(mine: Browser, task_id: int) -> None:
+def test_a_nonexistent_task_is_not_found(mine: Browser, task_id: int) -> None:
     mine.add("task")
     assert mine.get(f"/tasks/{task_id}/edit/").status == 404
     for path in ("edit", "done", "delete"):
@@ -185,7 +185,7 @@ def adding(one: Browser, *names: str) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("with_a_list", [False, True])
-def test_tasks_added_at_once_are_all_there(
+def test_simultaneously_added_tasks_are_all_stored(
     browser: MakeBrowser, user: User, with_a_list: bool
 ) -> None:
     if with_a_list:
@@ -199,9 +199,7 @@ def test_tasks_added_at_once_are_all_there(
     assert page.counts[0] == len(wanted)
 
 
-def test_changes_of_one_list_at_once_do_not_get_into_each_others_way(
-    browser: MakeBrowser, user: User
-) -> None:
+def test_simultaneous_changes_of_one_list_raise_no_error(browser: MakeBrowser, user: User) -> None:
     list_id = TaskList.objects.create(user=user).pk
 
     def tick() -> list[int]:

@@ -46,7 +46,7 @@ def mine(browser: MakeBrowser, user: User) -> Browser:
 
 
 @pytest.mark.parametrize("name", GOOD.values(), ids=GOOD)
-def test_a_name_is_shown_as_it_was_typed(mine: Browser, name: str) -> None:
+def test_a_name_is_shown_exactly_as_typed(mine: Browser, name: str) -> None:
     page = mine.add(name)
     assert page.names == [name, "task"]
     assert "<script>" not in page.html
@@ -57,7 +57,7 @@ def test_a_name_is_shown_as_it_was_typed(mine: Browser, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "says"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("renaming", [False, True], ids=["add", "rename"])
-def test_a_name_that_is_refused_stays_in_its_field_with_the_reason_beside_it(
+def test_a_refused_name_stays_in_its_field_with_the_reason(
     mine: Browser, name: str, says: str, renaming: bool
 ) -> None:
     page = mine.post(f"/tasks/{mine.id_of('task')}/edit/" if renaming else "/", name=name)
@@ -70,7 +70,7 @@ def test_a_name_that_is_refused_stays_in_its_field_with_the_reason_beside_it(
 
 
 @pytest.mark.parametrize("renaming", [False, True], ids=["add", "rename"])
-def test_a_form_without_the_name_is_refused_as_an_empty_one(mine: Browser, renaming: bool) -> None:
+def test_a_form_without_a_name_is_refused_like_an_empty_name(mine: Browser, renaming: bool) -> None:
     page = mine.post(f"/tasks/{mine.id_of('task')}/edit/" if renaming else "/")
     assert page.status == 422
     assert page.errors_beside("name") == "Give the task a name."
@@ -88,9 +88,7 @@ def visible(text: str) -> bool:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_any_name_that_can_be_seen_comes_back_without_the_space_around_it(
-    mine: Browser, text: str
-) -> None:
+def test_any_visible_name_is_stored_without_surrounding_space(mine: Browser, text: str) -> None:
     name = text[:255].strip()
     (task,) = mine.get().rows
     page = mine.post(f"/tasks/{task.id}/edit/", name=text[:255])

@@ -58,7 +58,7 @@ def test_there_is_always_room_between_two_tasks(user: User, above: bool) -> None
     assert list(Task.objects.filter(list=tasks)) == [top, *among, bottom]
 
 
-def test_a_task_that_comes_back_is_where_it_was_whatever_came_near(tasks: TaskList) -> None:
+def test_a_restored_task_returns_to_its_position_whatever_was_moved(tasks: TaskList) -> None:
     first, second, third, fourth, fifth = ids(tasks)
     undone = [deletions.delete(tasks.pk, task)[1] for task in (first, third, fifth)]
     changes.move(tasks.pk, fourth, second, above=False)  # 1 and 3: right below, above 2
@@ -74,7 +74,7 @@ def test_a_task_that_comes_back_is_where_it_was_whatever_came_near(tasks: TaskLi
     assert names(tasks) == "new02314"
 
 
-def test_what_is_added_is_on_top_of_what_was_deleted(tasks: TaskList) -> None:
+def test_a_new_task_is_above_a_deleted_one(tasks: TaskList) -> None:
     changes.add_many(tasks, ["x"] * 3000)  # at positions of seconds to come
     undone = [deletions.delete(tasks.pk, task)[1] for task in ids(tasks)[:3]]
     changes.add(tasks, "new")
@@ -83,7 +83,7 @@ def test_what_is_added_is_on_top_of_what_was_deleted(tasks: TaskList) -> None:
     assert names(tasks)[:5] == "newxx"
 
 
-def test_a_step_goes_past_the_next_task_that_is_shown_too(tasks: TaskList) -> None:
+def test_a_step_moves_a_task_past_the_next_visible_one(tasks: TaskList) -> None:
     first, _, _, fourth, _ = ids(tasks)
     for task in (first, fourth):
         changes.set_done(tasks.pk, task, True)
@@ -95,7 +95,7 @@ def test_a_step_goes_past_the_next_task_that_is_shown_too(tasks: TaskList) -> No
     assert names(tasks) == "01243"
 
 
-def test_tasks_moved_to_one_place_at_once_are_all_there_one_above_the_other(
+def test_tasks_moved_to_one_position_at_once_all_keep_different_positions(
     tasks: TaskList,
 ) -> None:
     *moved, gone, beside = ids(tasks)

@@ -41,7 +41,7 @@ def is_our_own(page: Page, heading: str) -> bool:
 
 
 @pytest.mark.parametrize("path", ["/", "/tasks/{}/edit/", "/accounts/login/", *POSTED])
-def test_a_form_that_is_not_from_this_site_changes_nothing(
+def test_a_form_of_another_site_changes_nothing(
     browser: MakeBrowser, user: User, path: str
 ) -> None:
     mine = browser(user)
@@ -56,7 +56,7 @@ def test_a_form_that_is_not_from_this_site_changes_nothing(
     assert "Log out" in forged.get().text
 
 
-def test_what_was_typed_into_an_outdated_form_is_shown_to_be_copied(browser: MakeBrowser) -> None:
+def test_the_input_of_an_outdated_form_is_shown_for_copying(browser: MakeBrowser) -> None:
     typed = "</textarea><script>alert(1)</script>\n\nsecond line"
     page = browser(enforce_csrf_checks=True).post("/", name=typed)
     assert page.status == 403
@@ -64,7 +64,7 @@ def test_what_was_typed_into_an_outdated_form_is_shown_to_be_copied(browser: Mak
     assert "</textarea><script>alert(1)</script> second line" in page.text
 
 
-def test_our_own_forms_pass(browser: MakeBrowser) -> None:
+def test_this_sites_own_forms_are_accepted(browser: MakeBrowser) -> None:
     mine = browser(enforce_csrf_checks=True)
 
     def token() -> str:
@@ -83,7 +83,7 @@ def test_our_own_forms_pass(browser: MakeBrowser) -> None:
     assert page.names == []
 
 
-def test_pages_have_no_script_or_style_of_their_own(browser: MakeBrowser, user: User) -> None:
+def test_pages_have_no_inline_script_or_style(browser: MakeBrowser, user: User) -> None:
     mine = browser(user)
     mine.add("task")
     edit = f"/tasks/{mine.id_of('task')}/edit/"
@@ -98,7 +98,7 @@ def test_pages_have_no_script_or_style_of_their_own(browser: MakeBrowser, user: 
 
 
 @pytest.mark.parametrize("path", POSTED)
-def test_looking_at_an_address_that_changes_something_changes_nothing(
+def test_a_get_of_an_address_for_changes_changes_nothing(
     browser: MakeBrowser, user: User, path: str
 ) -> None:
     mine = browser(user)
@@ -112,7 +112,7 @@ def test_looking_at_an_address_that_changes_something_changes_nothing(
 
 @pytest.mark.parametrize("path", ["/", "/tasks/{}/edit/", *POSTED])
 @pytest.mark.parametrize("method", ["put", "delete", "patch"])
-def test_methods_that_no_form_has_are_refused(
+def test_methods_that_forms_do_not_use_are_refused(
     browser: MakeBrowser, user: User, path: str, method: str
 ) -> None:
     mine = browser(user)
@@ -126,13 +126,13 @@ def test_methods_that_no_form_has_are_refused(
 # -- error pages ---------------------------------------------------------------------------
 
 
-def test_a_request_that_is_not_understood_gets_our_own_page(browser: MakeBrowser) -> None:
+def test_a_bad_request_gets_the_sites_own_page(browser: MakeBrowser) -> None:
     page = Page(browser().client.get("/", headers={"host": "elsewhere.invalid"}))
     assert page.status == 400
     assert is_our_own(page, "Request not understood")
 
 
-def test_a_page_for_others_gets_our_own_page(browser: MakeBrowser) -> None:
+def test_a_forbidden_page_gets_the_sites_own_page(browser: MakeBrowser) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
     page = browser(staff).get("/admin/tasks/task/")
     assert page.status == 403
@@ -140,7 +140,7 @@ def test_a_page_for_others_gets_our_own_page(browser: MakeBrowser) -> None:
 
 
 @pytest.mark.parametrize("path", ["/none/", "/tasks/1/", "/%00", "/" + "x" * 5000, "/<script>"])
-def test_an_address_without_a_page_gets_our_own_page(browser: MakeBrowser, path: str) -> None:
+def test_an_unknown_address_gets_the_sites_own_page(browser: MakeBrowser, path: str) -> None:
     page = browser().get(path)
     assert page.status == 404
     assert is_our_own(page, "Not found")
@@ -160,7 +160,7 @@ def without(model: type[Model]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("away", [Task, TaskList, User])
-def test_a_fault_gets_our_own_page_and_changes_nothing(
+def test_a_server_error_gets_the_sites_own_page_and_changes_nothing(
     browser: MakeBrowser, user: User, away: type[Model]
 ) -> None:
     mine = browser(user, raise_request_exception=False)

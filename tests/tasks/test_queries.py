@@ -42,27 +42,27 @@ def mine(request: pytest.FixtureRequest, browser: MakeBrowser, user: User) -> Br
 
 
 @pytest.mark.parametrize("show", ["all", "open", "done"])
-def test_a_second_look_costs_no_query_for_tasks(mine: Browser, show: str) -> None:
+def test_a_second_request_sends_no_query_for_tasks(mine: Browser, show: str) -> None:
     mine.get(show=show)
     tasks, others = cost(lambda: mine.get(show=show))
     assert tasks == 0
     assert others <= 2, "the session, and the user"
 
 
-def test_the_first_look_after_a_change_costs_two_queries_for_tasks(mine: Browser) -> None:
+def test_the_first_request_after_a_change_sends_two_queries_for_tasks(mine: Browser) -> None:
     mine.get()
     mine.client.post("/", {"name": "c"})
     assert cost(mine.get)[0] == 2, "the numbers, and the page"
 
 
-def test_without_a_list_a_look_costs_nothing(browser: MakeBrowser, user: User) -> None:
+def test_without_a_list_a_request_sends_no_query(browser: MakeBrowser, user: User) -> None:
     assert cost(browser().get) == (0, 0)
     newcomer = browser(user)
     newcomer.get()
     assert cost(newcomer.get)[0] == 0
 
 
-def test_a_change_in_one_list_leaves_the_pages_of_others_as_they_are(
+def test_a_change_in_one_list_does_not_affect_the_pages_of_others(
     mine: Browser, browser: MakeBrowser, other: User
 ) -> None:
     mine.get()
@@ -70,7 +70,7 @@ def test_a_change_in_one_list_leaves_the_pages_of_others_as_they_are(
     assert cost(mine.get)[0] == 0
 
 
-def test_what_one_browser_changes_another_of_the_same_user_sees_at_once(
+def test_a_change_is_at_once_visible_in_the_users_other_browser(
     browser: MakeBrowser, user: User
 ) -> None:
     one, another = browser(user), browser(user)
@@ -93,7 +93,7 @@ def test_what_one_browser_changes_another_of_the_same_user_sees_at_once(
     assert another.get().names == []
 
 
-def test_a_change_that_is_rolled_back_leaves_page_and_stored_queries_as_they_were(
+def test_a_rolled_back_change_affects_neither_page_nor_stored_queries(
     mine: Browser,
 ) -> None:
     before = mine.get()
@@ -111,7 +111,7 @@ def test_a_change_that_is_rolled_back_leaves_page_and_stored_queries_as_they_wer
     assert cost(mine.get)[0] == 0
 
 
-def test_nobody_sees_a_change_before_it_is_committed(mine: Browser) -> None:
+def test_a_change_is_invisible_before_its_commit(mine: Browser) -> None:
     before = mine.get()
     task = Task.objects.get(name="b")
     with transaction.atomic():
@@ -121,9 +121,7 @@ def test_nobody_sees_a_change_before_it_is_committed(mine: Browser) -> None:
     assert mine.get().names == ["renamed", "a"]
 
 
-def test_a_page_never_shows_less_than_what_its_browser_has_done(
-    browser: MakeBrowser, user: User
-) -> None:
+def test_a_page_always_shows_its_browsers_own_changes(browser: MakeBrowser, user: User) -> None:
     """Each browser adds, and looks after each add, while all the others do."""
 
     def use(one: Browser, number: int) -> None:

@@ -52,7 +52,7 @@ def guess(browser: Browser, name: str = "user", password: str = "wrong", at: str
 
 @pytest.mark.parametrize("at", [LOG_IN, "/admin/login/"])
 @pytest.mark.parametrize("name", ["user", "nobody"])
-def test_who_guesses_too_often_is_told_when_to_try_again(
+def test_after_too_many_guesses_the_page_gives_the_time_to_wait(
     browser: MakeBrowser, user: User, name: str, at: str
 ) -> None:
     mine = browser(REMOTE_ADDR=HERE)
@@ -78,7 +78,7 @@ def test_who_guesses_too_often_is_told_when_to_try_again(
 
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="SQLite compares names byte by byte")
-def test_spellings_that_a_database_takes_for_one_name_are_counted_as_one(
+def test_spellings_that_a_database_treats_as_one_name_are_counted_together(
     browser: MakeBrowser, user: User
 ) -> None:
     # As MariaDB from 11.5 on, and MySQL, have it by default: accents and what is unseen count not.
@@ -94,13 +94,13 @@ def test_spellings_that_a_database_takes_for_one_name_are_counted_as_one(
     assert guess(browser(REMOTE_ADDR=HERE), "user", PASSWORD).status == 429
 
 
-def test_of_guesses_at_once_no_more_are_looked_at(browser: MakeBrowser, user: User) -> None:
+def test_simultaneous_guesses_share_one_limit(browser: MakeBrowser, user: User) -> None:
     browsers = [browser(REMOTE_ADDR=HERE) for _ in range(TRIES.most + 6)]
     pages = at_once(*(lambda one=one: guess(one) for one in browsers))
     assert sorted(page.status for page in pages) == [422] * TRIES.most + [429] * 6
 
 
-def test_logging_in_forgets_ones_own_failures_only(
+def test_a_login_resets_only_the_failures_of_its_own_user(
     browser: MakeBrowser, user: User, other: User
 ) -> None:
     for _ in range(2):
@@ -155,7 +155,7 @@ def _no_folder() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("away", ["_no_folder", "_memcached_hangs"])
-def test_nobody_is_kept_out_while_the_region_is_away(
+def test_logins_work_while_the_region_is_unavailable(
     browser: MakeBrowser, user: User, away: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue(away)
@@ -178,7 +178,7 @@ def test_nobody_is_kept_out_while_the_region_is_away(
         (False, "::ffff:192.0.2.1", "", HERE),
     ],
 )
-def test_an_address_is_what_nobody_can_write_himself(
+def test_a_client_cannot_choose_its_own_address(
     settings: Settings, behind_proxy: bool, address: str, forwarded: str, counted: str
 ) -> None:
     settings.BEHIND_PROXY = behind_proxy
@@ -190,9 +190,7 @@ def test_an_address_is_what_nobody_can_write_himself(
 
 
 @pytest.mark.parametrize("path", ["/", "/files/", LOG_IN, "/admin/login/", "/nowhere/"])
-def test_every_page_says_that_it_loads_from_this_site_alone(
-    browser: MakeBrowser, path: str
-) -> None:
+def test_the_policy_of_every_page_allows_this_site_only(browser: MakeBrowser, path: str) -> None:
     page = browser().get(path)
     policy = dict(
         directive.split(" ", 1)
@@ -210,7 +208,7 @@ def test_every_page_says_that_it_loads_from_this_site_alone(
     assert "camera=()" in page.response["Permissions-Policy"]
 
 
-def test_a_file_that_the_browser_has_keeps_its_stricter_policy(
+def test_a_file_in_the_browsers_cache_keeps_its_stricter_policy(
     browser: MakeBrowser, tmp_path: Path
 ) -> None:
     (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -226,7 +224,7 @@ def test_a_file_that_the_browser_has_keeps_its_stricter_policy(
     assert again.get("Content-Security-Policy", policy) == policy
 
 
-def test_a_host_that_is_not_the_sites_is_refused_and_not_repeated(browser: MakeBrowser) -> None:
+def test_a_foreign_host_is_refused_and_not_repeated_in_the_answer(browser: MakeBrowser) -> None:
     page = Page(browser().client.get("/accounts/login/", headers={"host": "evil.invalid"}))
     assert page.status == 400
     assert "evil" not in page.html
@@ -243,7 +241,7 @@ def test_a_host_that_is_not_the_sites_is_refused_and_not_repeated(browser: MakeB
     ],
     ids=["large", "many fields", "a file"],
 )
-def test_a_body_that_no_form_here_sends_is_refused(
+def test_a_body_that_is_not_from_a_form_is_refused(
     browser: MakeBrowser, path: str, fields: dict[str, Any]
 ) -> None:
     mine = browser()

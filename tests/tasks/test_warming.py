@@ -26,7 +26,7 @@ def warm() -> None:
     call_command("regions", "warm", "list_of", "page_of", stdout=io.StringIO())
 
 
-def test_after_it_the_first_look_costs_no_query_for_tasks(
+def test_after_warming_the_first_request_sends_no_query_for_tasks(
     browser: MakeBrowser, user: User, other: User
 ) -> None:
     mine, newcomer = browser(user), browser(other)
@@ -39,7 +39,7 @@ def test_after_it_the_first_look_costs_no_query_for_tasks(
     assert not [query["sql"] for query in asked if "tasks_task" in query["sql"]]
 
 
-def test_only_those_who_may_be_logged_in_and_the_last_of_them(
+def test_only_the_most_recent_active_users_are_warmed(
     browser: MakeBrowser, user: User, other: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def warmed() -> list[User]:

@@ -55,7 +55,7 @@ class Shop:
 
 
 @pytest.mark.parametrize("function", [square, wait, Shop.price])
-def test_a_function_is_pickled_by_name_and_is_its_own_copy(function: Any) -> None:
+def test_a_function_is_pickled_by_name_and_copied_as_itself(function: Any) -> None:
     for protocol in range(4, pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(function, protocol)) is function
     assert copy.copy(function) is function
@@ -63,12 +63,12 @@ def test_a_function_is_pickled_by_name_and_is_its_own_copy(function: Any) -> Non
 
 
 @pytest.mark.parametrize("of_copy", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-def test_a_method_goes_with_its_object(of_copy: Any) -> None:
+def test_a_method_is_pickled_with_its_object(of_copy: Any) -> None:
     assert of_copy(Shop(7).price)("a") == (7, "a")
     assert of_copy(Shop.named)("a") == "Shop a"
 
 
-def test_what_no_name_leads_to_is_copied_and_not_pickled() -> None:
+def test_a_function_without_an_importable_name_is_copied_and_not_pickled() -> None:
     @cache.region("as_values")
     def local() -> None: ...
 
@@ -77,7 +77,7 @@ def test_what_no_name_leads_to_is_copied_and_not_pickled() -> None:
         pickle.dumps(local)
 
 
-def test_a_process_pool_takes_it(tmp_path: Path) -> None:
+def test_a_process_pool_accepts_a_cached_function(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         assert list(pool.map(square, [2, 3])) == [4, 9]
@@ -92,7 +92,7 @@ def test_the_signature_of_a_method_has_no_self() -> None:
     assert inspect.signature(type(square))
 
 
-def test_forms_and_migrations_take_it() -> None:
+def test_forms_and_migrations_accept_a_cached_function() -> None:
     class Form(forms.Form):
         colour = forms.ChoiceField(choices=colours)
 

@@ -74,7 +74,7 @@ def test_an_exception_reaches_its_task_and_the_next_one_loads(
     assert [result for result in results if result is not failure] == [2] * 4
 
 
-def test_a_stop_iteration_is_what_it_is_of_any_coroutine(cache: CacheManager) -> None:
+def test_a_stop_iteration_becomes_a_runtime_error_as_in_any_coroutine(cache: CacheManager) -> None:
     @cache.region("functions")
     async def first(texts: tuple[str, ...]) -> str:
         return next(iter(texts))
@@ -88,7 +88,7 @@ def test_a_stop_iteration_is_what_it_is_of_any_coroutine(cache: CacheManager) ->
         asyncio.run(main(call))
 
 
-def test_a_cancelled_load_gives_its_lease_back(manager: Manager, calls: Calls) -> None:
+def test_a_cancelled_load_releases_its_lease(manager: Manager, calls: Calls) -> None:
     cache = manager(lease=LONG)
 
     @cache.region("functions")
@@ -153,7 +153,7 @@ def test_a_task_cancelled_while_it_takes_the_lease_does_not_keep_it(
     asyncio.run(main())
 
 
-def test_the_event_loop_goes_on_while_the_server_hangs(
+def test_the_event_loop_is_not_blocked_while_the_server_hangs(
     own_memcached: Memcached, calls: Calls
 ) -> None:
     cache = make_manager(

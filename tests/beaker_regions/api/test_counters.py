@@ -45,9 +45,7 @@ def test_eight_processes_lose_no_count(cache: CacheManager) -> None:
     assert first.value() == 5 + PROCESSES * TIMES
 
 
-def test_a_process_that_is_killed_loses_no_count_that_it_was_told(
-    file_manager: Manager, tmp_path: Path
-) -> None:
+def test_a_killed_process_loses_no_confirmed_count(file_manager: Manager, tmp_path: Path) -> None:
     counter = file_manager().counter("functions", "visits")
     told = tmp_path / "told"
 
@@ -67,7 +65,7 @@ def test_a_process_that_is_killed_loses_no_count_that_it_was_told(
     assert last < (counter.add() or 0) <= last + 2
 
 
-def test_a_counter_is_told_apart_by_name_and_typed_key(cache: CacheManager) -> None:
+def test_a_counter_is_identified_by_name_and_typed_key(cache: CacheManager) -> None:
     assert cache.counter("functions", "hits", 1).add() == 1
     assert cache.counter("functions", "hits", "1").add() == 1
     assert cache.counter("functions", "hits 1").add() == 1
@@ -75,7 +73,7 @@ def test_a_counter_is_told_apart_by_name_and_typed_key(cache: CacheManager) -> N
     assert cache.counter("functions", "hits", 1).add(2) == 3
 
 
-def test_a_counter_begins_anew_when_its_time_is_over_however_often_it_counts(
+def test_a_counter_restarts_when_it_expires_however_often_it_counts(
     cache: CacheManager,
 ) -> None:
     tries = cache.counter("functions", "tries", expire=1)
@@ -89,7 +87,7 @@ def test_a_counter_begins_anew_when_its_time_is_over_however_often_it_counts(
     assert seen == [*range(1, len(seen)), 1]
 
 
-def test_a_counter_begins_anew_when_it_is_reset(cache: CacheManager) -> None:
+def test_a_counter_restarts_when_it_is_reset(cache: CacheManager) -> None:
     tries = cache.counter("functions", "tries", "someone")
     tries.add(7)
     tries.reset()
@@ -97,14 +95,14 @@ def test_a_counter_begins_anew_when_it_is_reset(cache: CacheManager) -> None:
     assert tries.add() == 1
 
 
-def test_invalidating_its_region_leaves_a_counter(cache: CacheManager) -> None:
+def test_invalidating_its_region_does_not_affect_a_counter(cache: CacheManager) -> None:
     counter = cache.counter("functions", "downloads")
     counter.add()
     cache.invalidate_region("functions")
     assert counter.value() == 1
 
 
-def test_ended_counters_leave_their_place_to_new_ones(tmp_path: Path) -> None:
+def test_expired_counters_make_room_for_new_ones(tmp_path: Path) -> None:
     cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests")
 
     def used() -> int:
@@ -120,7 +118,7 @@ def test_ended_counters_leave_their_place_to_new_ones(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("counters/*"))) <= 256
 
 
-def test_what_is_no_counter_is_refused_once_and_begins_anew(manager: Manager) -> None:
+def test_a_record_that_is_no_counter_is_refused_once_and_restarted(manager: Manager) -> None:
     cache = manager()
     counter = cache.counter("functions", "downloads")
     counter.add(3)
@@ -147,7 +145,7 @@ def _damage(cache: CacheManager) -> None:
     client.disconnect_all()
 
 
-def test_a_server_that_is_away_leaves_a_count_unknown_and_takes_it_when_it_is_back(
+def test_while_a_server_is_unavailable_a_count_is_unknown_and_afterwards_it_works(
     own_memcached: Memcached, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = make_manager(
@@ -166,7 +164,7 @@ def test_a_server_that_is_away_leaves_a_count_unknown_and_takes_it_when_it_is_ba
     assert counter.add() == 1
 
 
-def test_a_folder_that_takes_no_files_leaves_a_count_unknown(tmp_path: Path) -> None:
+def test_in_a_folder_that_cannot_be_written_a_count_is_unknown(tmp_path: Path) -> None:
     cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests")
     (tmp_path / "functions").mkdir(exist_ok=True)
     (tmp_path / "functions" / "counters").write_text("in the way")
@@ -182,13 +180,13 @@ def test_a_region_that_is_turned_off_counts_nothing(manager: Manager) -> None:
     assert counter.value() is None
 
 
-def test_a_type_that_cannot_count_at_once_is_refused() -> None:
+def test_a_type_that_cannot_count_is_refused_at_definition() -> None:
     cache = make_manager(type="memory", secret="of the tests")
     with pytest.raises(ConfigurationError, match="use a region of type 'file' or 'ext:memcached'"):
         cache.counter("functions", "downloads")
 
 
-def test_what_cannot_be_counted_is_refused(cache: CacheManager) -> None:
+def test_invalid_arguments_of_a_counter_are_refused(cache: CacheManager) -> None:
     with pytest.raises(ValueError, match="'downloads': 0 is not a number from 1"):
         cache.counter("functions", "downloads").add(0)
     with pytest.raises(UnkeyableArgumentError, match="counter 'downloads'"):

@@ -41,7 +41,7 @@ def test_the_second_call_is_a_hit(cache: CacheManager, calls: Calls) -> None:
         "x" * 200_000,
     ],
 )
-def test_any_value_comes_back_as_it_was(cache: CacheManager, calls: Calls, value: Any) -> None:
+def test_any_value_is_returned_unchanged(cache: CacheManager, calls: Calls, value: Any) -> None:
     @cache.region("functions")
     def load() -> Any:
         calls()
@@ -54,7 +54,9 @@ def test_any_value_comes_back_as_it_was(cache: CacheManager, calls: Calls, value
     assert calls.count == 1
 
 
-def test_arguments_of_other_types_are_other_calls(cache: CacheManager, calls: Calls) -> None:
+def test_arguments_of_different_types_are_different_calls(
+    cache: CacheManager, calls: Calls
+) -> None:
     @cache.region("functions")
     def load(value: object) -> int:
         return calls()
@@ -160,7 +162,9 @@ def test_region_invalidate_as_beaker_has_it(cache: CacheManager, calls: Calls) -
         cache.region_invalidate(load.uncached, "functions", 1)
 
 
-def test_functions_of_one_name_are_told_apart_by_names(cache: CacheManager, calls: Calls) -> None:
+def test_functions_of_one_name_are_distinguished_by_their_labels(
+    cache: CacheManager, calls: Calls
+) -> None:
     def made(name: str) -> Any:
         @cache.region("functions", name)
         def load() -> tuple[str, int]:
@@ -268,7 +272,7 @@ class Shop:
 """
 
 
-def test_what_is_defined_anew_takes_the_place(cache: CacheManager) -> None:
+def test_a_redefined_function_replaces_the_former_one(cache: CacheManager) -> None:
     """As when a module is loaded again, or a function is written again in a shell."""
     shell: dict[str, Any] = {"CACHE": cache, "__name__": "__console__"}
     for value in (1, 2):
@@ -321,7 +325,9 @@ def test_uncached_is_the_function_itself(cache: CacheManager, calls: Calls) -> N
     assert load(1) == 1
 
 
-def test_an_exception_is_the_callers_and_is_not_kept(cache: CacheManager, calls: Calls) -> None:
+def test_an_exception_reaches_the_caller_and_is_not_stored(
+    cache: CacheManager, calls: Calls
+) -> None:
     @cache.region("functions")
     def load() -> int:
         if calls() == 1:
@@ -334,7 +340,7 @@ def test_an_exception_is_the_callers_and_is_not_kept(cache: CacheManager, calls:
     assert load() == 2
 
 
-def test_a_stop_iteration_is_the_callers_as_any_exception(cache: CacheManager) -> None:
+def test_a_stop_iteration_reaches_the_caller_like_any_exception(cache: CacheManager) -> None:
     @cache.region("functions")
     def first(texts: tuple[str, ...]) -> str:
         return next(iter(texts))
@@ -354,7 +360,7 @@ def test_a_stop_iteration_is_the_callers_as_any_exception(cache: CacheManager) -
 
 
 @pytest.mark.parametrize("values", [(1, 2), ("a", "b")])
-def test_a_generator_of_values_is_refused_with_what_to_do(
+def test_a_generator_function_is_refused_with_a_remedy(
     cache: CacheManager, values: tuple[Any, ...]
 ) -> None:
     @cache.region("functions")
@@ -366,7 +372,7 @@ def test_a_generator_of_values_is_refused_with_what_to_do(
             numbers()
 
 
-def test_name_signature_and_documentation_stay(cache: CacheManager) -> None:
+def test_name_signature_and_docstring_are_kept(cache: CacheManager) -> None:
     @cache.region("functions")
     def load(number: int, *, power: int = 2) -> int:
         """Raise to a power."""
@@ -487,7 +493,7 @@ def test_ignored_arguments_do_not_belong_to_the_key(cache: CacheManager, calls: 
 def lambda_free(handle: object) -> None: ...
 
 
-def test_a_key_of_ones_own(cache: CacheManager, calls: Calls) -> None:
+def test_a_custom_key(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions", key=lambda account: account.number)
     def load(account: Any) -> int:
         return calls()
@@ -508,7 +514,7 @@ def test_store_if(cache: CacheManager, calls: Calls) -> None:
     assert calls.count == 3
 
 
-def test_another_version_is_another_entry(cache: CacheManager) -> None:
+def test_a_different_version_is_a_different_entry(cache: CacheManager) -> None:
     def of(version: int) -> Any:
         @cache.region("functions", version=version)
         def load() -> int:
@@ -520,7 +526,7 @@ def test_another_version_is_another_entry(cache: CacheManager) -> None:
     assert (first(), second(), first()) == (1, 2, 1)
 
 
-def test_a_release_invalidates_for_those_with_another_version(
+def test_an_invalidation_reaches_entries_of_other_versions(
     cache: CacheManager, calls: Calls
 ) -> None:
     def of(version: int) -> Any:
@@ -559,7 +565,7 @@ def test_a_disabled_region_only_calls(manager: Manager, calls: Calls) -> None:
         ({"grace": -1}, "grace = -1: give a number of seconds that is not negative"),
     ],
 )
-def test_options_that_cannot_work_are_refused_at_once(
+def test_invalid_options_are_refused_at_definition(
     cache: CacheManager, options: Any, message: str
 ) -> None:
     def load(owner: int) -> int:
@@ -574,7 +580,7 @@ def test_a_lambda_is_refused(cache: CacheManager) -> None:
         cache.region("functions")(lambda: 1)
 
 
-def test_an_unknown_region_is_refused_with_the_nearest(cache: CacheManager) -> None:
+def test_an_unknown_region_is_refused_with_the_most_similar_name(cache: CacheManager) -> None:
     with pytest.raises(
         ConfigurationError, match=r"no region 'fuctions'; did you mean 'functions'\?"
     ):
@@ -585,7 +591,7 @@ class Former:
     """A class that the next release no longer has."""
 
 
-def test_a_value_whose_class_is_gone_is_a_miss(
+def test_a_value_whose_class_was_removed_is_a_miss(
     cache: CacheManager, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: Any = Former()

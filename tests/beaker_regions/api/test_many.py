@@ -83,7 +83,7 @@ def test_a_bulk_change_is_invalidated_once_at_its_end(cache: CacheManager, calls
     assert (load(1), load(1), load(2)) == (5, 5, 2)
 
 
-def test_a_bulk_change_that_fails_half_way_has_changed_something(
+def test_a_bulk_change_that_fails_half_way_still_invalidates(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")

@@ -72,7 +72,7 @@ def test_threads_lose_no_update_and_miss_no_value_that_is_there(cache: CacheMana
     assert Counter(carts.get("one")) == dict.fromkeys(range(4), TIMES)
 
 
-def test_of_eight_processes_that_add_one_is_told_that_its_value_is_stored(
+def test_when_eight_processes_add_a_value_one_of_them_succeeds(
     cache: CacheManager,
 ) -> None:
     names = cache.values("functions", "names")
@@ -89,7 +89,7 @@ def test_of_eight_processes_that_add_one_is_told_that_its_value_is_stored(
         assert cache.counter("functions", "stored", number).value() == 1
 
 
-def test_a_value_is_kept_by_name_and_typed_key_until_it_is_deleted(cache: CacheManager) -> None:
+def test_a_value_is_stored_by_name_and_typed_key_until_it_is_deleted(cache: CacheManager) -> None:
     carts, baskets = cache.values("functions", "carts"), cache.values("functions", "baskets")
     path = Path(__file__)
     assert carts.set(1, path)
@@ -106,7 +106,7 @@ def test_a_value_is_kept_by_name_and_typed_key_until_it_is_deleted(cache: CacheM
     assert baskets.get(1)
 
 
-def test_clearing_the_region_takes_the_values_with_it(
+def test_clearing_the_region_deletes_its_values(
     cache: CacheManager, carts: Values[Any, Any]
 ) -> None:
     carts.set("one", 1)
@@ -116,7 +116,7 @@ def test_clearing_the_region_takes_the_values_with_it(
     assert carts.get("one") == 2
 
 
-def test_a_delete_while_a_value_is_being_updated_holds(carts: Values[Any, Any]) -> None:
+def test_a_delete_during_an_update_takes_effect(carts: Values[Any, Any]) -> None:
     carts.set("one", [1])
 
     def change(cart: list[int]) -> list[int]:
@@ -127,7 +127,7 @@ def test_a_delete_while_a_value_is_being_updated_holds(carts: Values[Any, Any]) 
     assert carts.get("one") is None
 
 
-def test_a_set_while_a_value_is_being_updated_is_not_lost(carts: Values[Any, Any]) -> None:
+def test_a_set_during_an_update_is_not_lost(carts: Values[Any, Any]) -> None:
     carts.set("one", [1])
     seen = []
 
@@ -142,7 +142,7 @@ def test_a_set_while_a_value_is_being_updated_is_not_lost(carts: Values[Any, Any
     assert carts.get("one") == [7, 2]
 
 
-def test_an_update_that_is_never_quick_enough_says_so(carts: Values[Any, Any]) -> None:
+def test_an_update_that_always_loses_raises(carts: Values[Any, Any]) -> None:
     def change(number: int) -> int:
         carts.set("one", number + 1)
         return 0
@@ -154,7 +154,7 @@ def test_an_update_that_is_never_quick_enough_says_so(carts: Values[Any, Any]) -
     assert carts.get("one") > 1
 
 
-def test_an_update_leaves_a_value_its_end_unless_it_is_given_a_new_one(
+def test_an_update_keeps_the_expiry_unless_a_new_one_is_given(
     carts: Values[Any, Any],
 ) -> None:
     carts.set("short", 1, expire=0.2)
@@ -169,7 +169,7 @@ def test_an_update_leaves_a_value_its_end_unless_it_is_given_a_new_one(
 
 
 @pytest.mark.parametrize("client", ["memcache", "pylibmc"])
-def test_an_update_is_not_taken_for_another_by_a_server_that_restarted(
+def test_a_restarted_server_does_not_confuse_two_updates(
     own_memcached: Memcached, client: str
 ) -> None:
     """Its numbers of items begin at 1 again, and so mean other items than before."""
@@ -188,7 +188,7 @@ def test_an_update_is_not_taken_for_another_by_a_server_that_restarted(
     assert carts.get("one") == "after, updated"
 
 
-def test_a_store_that_is_away_leaves_no_old_value_after_a_set(
+def test_an_unavailable_store_has_no_stale_value_after_a_set(
     own_memcached: Memcached, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = make_manager(
@@ -218,7 +218,7 @@ def test_a_region_that_is_turned_off_has_no_values(manager: Manager) -> None:
     assert carts.get_many(["one"]) == {}
 
 
-def test_what_cannot_be_stored_is_refused(carts: Values[Any, Any]) -> None:
+def test_a_value_that_cannot_be_stored_is_refused(carts: Values[Any, Any]) -> None:
     with pytest.raises(UnkeyableArgumentError, match="values 'carts'"):
         carts.get(object())
     with pytest.raises(ValueError, match="expire = 0: give seconds above 0"):

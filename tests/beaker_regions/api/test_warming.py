@@ -36,7 +36,7 @@ def outcome(function: Any) -> tuple[int, int, int, int]:
     return done.calls, done.stored, done.loaded, done.failed
 
 
-def test_what_is_not_stored_is_loaded(cache: CacheManager, calls: Calls) -> None:
+def test_calls_that_are_not_stored_are_loaded(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions", tags=["of:{a}"], warm=lambda: [1, (2,), (1, 5), 1, (3, 0)])
     def load(a: int, b: int = 0) -> tuple[int, int]:
         calls()
@@ -110,7 +110,9 @@ def test_a_batch_is_looked_up_in_one_round_trip(memcached: Memcached) -> None:
     assert len(proxy.requests) == 3
 
 
-def test_hosts_that_warm_at_once_load_each_call_once(memcached: Memcached, tmp_path: Path) -> None:
+def test_hosts_that_warm_simultaneously_load_each_call_once(
+    memcached: Memcached, tmp_path: Path
+) -> None:
     loads = tmp_path / "loads"
 
     def warm() -> None:
@@ -131,7 +133,7 @@ def test_hosts_that_warm_at_once_load_each_call_once(memcached: Memcached, tmp_p
     assert sorted(map(int, loads.read_text().split())) == list(range(40))
 
 
-def test_a_load_that_raises_is_told_and_the_others_go_on(cache: CacheManager) -> None:
+def test_a_failed_load_is_reported_and_the_others_continue(cache: CacheManager) -> None:
     @cache.region("functions", warm=lambda: [1, 0, 4, 2])
     def quarter(number: int) -> float:
         return 4 / number
@@ -145,7 +147,7 @@ def test_a_load_that_raises_is_told_and_the_others_go_on(cache: CacheManager) ->
     assert len({*let_go, threading.get_ident()}) == 2, "in the thread that loads"
 
 
-def test_an_old_value_hides_no_failure(cache: CacheManager) -> None:
+def test_a_stale_value_hides_no_failure(cache: CacheManager) -> None:
     broken = False
 
     @cache.region("functions", expire=1e-6, grace=3600, warm=lambda: [()])
@@ -161,7 +163,7 @@ def test_an_old_value_hides_no_failure(cache: CacheManager) -> None:
     assert warmed(load).error == f"{load.name}(): ConnectionError()"
 
 
-def test_what_cannot_be_stored_is_a_failure_and_what_need_not_be_is_none(
+def test_a_value_that_cannot_be_stored_is_a_failure_and_one_that_need_not_be_is_none(
     cache: CacheManager,
 ) -> None:
     @cache.region("functions", warm=lambda: [()])
@@ -198,7 +200,7 @@ def test_without_its_server_nothing_is_loaded(own_memcached: Memcached, calls: C
     assert outcome(load) == (3, 0, 3, 0)
 
 
-def test_a_server_that_goes_away_meanwhile(own_memcached: Memcached) -> None:
+def test_a_server_that_becomes_unavailable_during_warming(own_memcached: Memcached) -> None:
     cache = make_manager(
         type="ext:memcached", url=own_memcached.address, secret="s", timeout=5, retry=0.01
     )
@@ -272,7 +274,7 @@ def breaks_off() -> Any:
         (breaks_off, "warm= raised LookupError('no such table')"),
     ],
 )
-def test_calls_that_nobody_could_make_are_named(
+def test_impossible_calls_are_named(
     file_manager: Manager, warm: Callable[[], Any], error: str
 ) -> None:
     @file_manager().region("functions", warm=warm)
@@ -286,7 +288,7 @@ def test_calls_that_nobody_could_make_are_named(
 
 
 @pytest.mark.parametrize("warm", [3, "load", lambda number: [number]])
-def test_what_gives_no_calls_is_refused(file_manager: Manager, warm: Any) -> None:
+def test_a_warm_option_that_gives_no_calls_is_refused(file_manager: Manager, warm: Any) -> None:
     def load(number: int) -> int:
         return number
 
@@ -294,7 +296,7 @@ def test_what_gives_no_calls_is_refused(file_manager: Manager, warm: Any) -> Non
         file_manager().region("functions", warm=warm)(load)
 
 
-def test_whoever_stops_gives_up_the_rest(file_manager: Manager, calls: Calls) -> None:
+def test_a_caller_that_stops_skips_the_rest(file_manager: Manager, calls: Calls) -> None:
     @file_manager(durable=False).region("functions", warm=itertools.count)
     def load(number: int) -> int:
         return calls()

@@ -69,7 +69,9 @@ class Run:
 @pytest.mark.parametrize(
     "program", ["name(1)", "name.invalidate(1)", "name.refresh(1)", "name(Group(pk=1))"]
 )
-def test_a_project_without_the_application_is_told_to_install_it(run: Run, program: str) -> None:
+def test_a_check_tells_a_project_without_the_application_to_install_it(
+    run: Run, program: str
+) -> None:
     said = run(program)
     assert 'add "beaker_regions.django" to INSTALLED_APPS' in said
     assert said.startswith("beaker_regions.errors.ConfigurationError")
@@ -106,7 +108,7 @@ def test_an_outbox_without_its_table_says_what_to_run(run: Run) -> None:
     assert run.all(f"{migrated}{write}\nprint(name(1))", apps).startswith("1")
 
 
-def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> None:
+def test_a_check_says_that_requests_in_transactions_store_nothing(run: Run) -> None:
     databases = SQLITE.replace('":memory:"', '":memory:", "ATOMIC_REQUESTS": True')
     assert "ATOMIC_REQUESTS" in databases
     program = "call_command('check', fail_level='WARNING')"
@@ -115,7 +117,7 @@ def test_requests_that_are_transactions_are_said_to_store_nothing(run: Run) -> N
     assert "W002" not in run.all(quiet + program, '"beaker_regions.django"')
 
 
-def test_a_manager_is_named_to_django_only_with_the_application(run: Run) -> None:
+def test_use_manager_needs_the_application(run: Run) -> None:
     named = "from beaker_regions.django import use_manager; use_manager(cache); print('named')"
     assert 'needs "beaker_regions.django" in INSTALLED_APPS' in run(named)
     assert run(named, '"beaker_regions.django"') == "named"

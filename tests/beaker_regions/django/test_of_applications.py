@@ -126,7 +126,7 @@ class TestCases(TestCase):
         with assert_hits(1):
             self.assertEqual(names(), ["ann", "bob"])
 
-    def test_what_is_rolled_back_is_neither_stored_nor_invalidated(self):
+    def test_rolled_back_work_is_neither_stored_nor_invalidated(self):
         names()
         with self.assertRaises(ZeroDivisionError), transaction.atomic():
             add("bob")
@@ -176,7 +176,7 @@ class TestCases(TestCase):
             double(3)
             double(3)
 
-    def test_no_load_is_a_failure_that_names_what_loaded(self):
+    def test_an_unexpected_load_fails_and_is_named(self):
         expected = "1 loads where 0 were expected .names.double: 1"
         with self.assertRaisesRegex(AssertionError, expected):
             with assert_loads(0):

@@ -50,7 +50,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
     return lambda: [each for each in caplog.records if each.name == "beaker_regions.calls"]
 
 
-def test_calls_are_logged_with_what_came_of_them(
+def test_calls_are_logged_with_their_outcome(
     cache: CacheManager, calls: Calls, logged: Callable[[], list[Any]]
 ) -> None:
     @cache.region("functions")
@@ -89,7 +89,7 @@ def test_calls_of_coroutine_functions_are_logged(
     assert [each.outcome for each in logged()] == ["miss", "miss", "2 hit", "refresh"]
 
 
-def test_an_old_value_is_told_from_a_new_one(
+def test_a_stale_value_is_distinguished_from_a_fresh_one(
     memcached_manager: Manager, calls: Calls, logged: Callable[[], list[Any]]
 ) -> None:
     cache = memcached_manager(expire=0.01, grace=3600)
@@ -106,7 +106,7 @@ def test_an_old_value_is_told_from_a_new_one(
     assert logged()[-1].outcome == "stale"
 
 
-def test_nothing_is_logged_where_nobody_asks(
+def test_nothing_is_logged_without_a_listener(
     cache: CacheManager, caplog: pytest.LogCaptureFixture
 ) -> None:
     @cache.region("functions")
@@ -119,7 +119,7 @@ def test_nothing_is_logged_where_nobody_asks(
     assert tracing.watchers == ()
 
 
-def test_what_a_load_does_with_other_things_is_not_the_calls(cache: CacheManager) -> None:
+def test_the_work_of_a_load_with_other_caches_is_not_part_of_the_call(cache: CacheManager) -> None:
     carts = cache.values("functions", "carts")
 
     @cache.region("functions")
@@ -153,7 +153,9 @@ def site(settings: Any, transactional_db: None) -> Site:
     return Site(settings)
 
 
-def test_a_page_tells_what_its_calls_took(site: Site, settings: Any, cache: CacheManager) -> None:
+def test_a_page_reports_the_times_of_its_calls(
+    site: Site, settings: Any, cache: CacheManager
+) -> None:
     settings.DEBUG = True
 
     @cache.region("functions")

@@ -85,7 +85,7 @@ def test_a_child_that_is_forked_within_the_block_invalidates_at_once(
         assert load() == 2
 
 
-def test_a_child_that_is_forked_within_the_block_has_nothing_that_waits(
+def test_a_child_that_is_forked_within_the_block_has_nothing_pending(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")
@@ -118,7 +118,7 @@ def test_a_child_that_is_forked_within_the_block_has_nothing_that_waits(
         assert statuses([child]) == [0], "it waits for a thread that it does not have"
 
 
-def test_threads_that_collect_while_the_block_ends_lose_none(
+def test_threads_that_collect_while_the_block_ends_lose_no_invalidation(
     cache: CacheManager, calls: Calls
 ) -> None:
     @cache.region("functions")

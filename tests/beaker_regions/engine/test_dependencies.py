@@ -121,7 +121,7 @@ def test_a_write_while_the_value_is_loaded_is_not_missed(
     assert rows() == 1
 
 
-def test_what_a_called_function_depends_on_counts_too(
+def test_the_dependencies_of_a_called_function_count_too(
     cache: CacheManager, database: Database
 ) -> None:
     @dependent(cache)
@@ -201,7 +201,9 @@ def test_callers_that_wait_for_a_load_get_its_value(
     assert around() == 1
 
 
-def test_what_cannot_be_covered_is_not_stored(cache: CacheManager, database: Database) -> None:
+def test_a_value_with_unknown_dependencies_is_not_stored(
+    cache: CacheManager, database: Database
+) -> None:
     @dependent(cache)
     def rows() -> int:
         noted = current_reads()

@@ -27,7 +27,7 @@ def test_an_expired_value_is_loaded_again(manager: Manager, calls: Calls) -> Non
     assert (load(), load()) == (2, 2)
 
 
-def test_an_expiry_of_its_own(cache: CacheManager, calls: Calls) -> None:
+def test_a_function_with_its_own_expiry(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions", expire=SHORT)
     def load() -> int:
         return calls()
@@ -86,7 +86,9 @@ def test_an_invalidated_value_has_no_grace(manager: Manager, calls: Calls) -> No
     assert load() == 2
 
 
-def test_within_its_grace_a_value_outlives_a_failing_load(manager: Manager, calls: Calls) -> None:
+def test_within_its_grace_a_value_is_served_after_a_failed_load(
+    manager: Manager, calls: Calls
+) -> None:
     cache = manager(expire=SHORT, grace=LONG)
 
     @cache.region("functions")
@@ -102,7 +104,7 @@ def test_within_its_grace_a_value_outlives_a_failing_load(manager: Manager, call
     assert load() == 3, "and the next caller tries again"
 
 
-def test_a_load_that_hangs_and_fails_within_the_grace_does_not_hold_up_every_caller(
+def test_a_hanging_load_within_the_grace_does_not_delay_every_caller(
     manager: Manager, calls: Calls
 ) -> None:
     cache = manager(expire=SHORT, grace=LONG)
@@ -167,7 +169,7 @@ def test_a_failing_early_renewal_keeps_the_value(manager: Manager, calls: Calls)
     assert calls.count > 1
 
 
-def test_a_clock_that_was_set_back_makes_nothing_fresh_for_longer(
+def test_a_clock_that_is_set_back_makes_no_value_fresh_for_longer(
     manager: Manager, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day ahead, a value would have been fresh for a day longer."""

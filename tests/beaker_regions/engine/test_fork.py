@@ -55,7 +55,7 @@ def test_children_never_get_another_keys_value(options: dict[str, Any]) -> None:
     read()
 
 
-def test_stock_beaker_hands_out_other_keys_values(memcached: Memcached, tmp_path: Path) -> None:
+def test_stock_beaker_returns_values_of_other_keys(memcached: Memcached, tmp_path: Path) -> None:
     """Why this is tested: the client that Beaker's own memcached type shares with its children."""
     stock = Cache("stock", type="ext:memcached", url=memcached.address, lock_dir=str(tmp_path))
     for number in range(KEYS):

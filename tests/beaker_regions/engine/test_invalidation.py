@@ -48,7 +48,7 @@ def manager(tmp_path: Path, memcached: Memcached, own_memcached: Memcached) -> C
 
 
 @pytest.mark.parametrize(("outer", "inner"), list(itertools.permutations(TYPES, 2)))
-def test_what_is_made_of_another_regions_value_is_no_older_than_that(
+def test_a_value_made_of_another_regions_value_is_no_older_than_it(
     manager: CacheManager, monkeypatch: pytest.MonkeyPatch, outer: str, inner: str
 ) -> None:
     truth = next(versions)
@@ -113,7 +113,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("way", ["at once", "bulk change"])
-def test_a_time_limit_while_a_server_hangs_leaves_no_store_untold(
+def test_a_time_limit_while_a_server_hangs_skips_no_store(
     manager: CacheManager, own_memcached: Memcached, way: str
 ) -> None:
     truth = next(versions)

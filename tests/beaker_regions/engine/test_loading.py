@@ -70,7 +70,7 @@ def call_at_once(options: dict[str, Any], start: Any, loads: Any, report: Any) -
     report.put(number())
 
 
-def test_processes_that_call_at_once_load_once(options: dict[str, Any]) -> None:
+def test_simultaneous_calls_of_processes_load_once(options: dict[str, Any]) -> None:
     start, loads = processes.Barrier(CALLERS), processes.Value("i", 0)
     report = processes.Queue()
     callers = [
@@ -86,7 +86,7 @@ def test_processes_that_call_at_once_load_once(options: dict[str, Any]) -> None:
     assert len(results) == 1, "all got what the one of them loaded"
 
 
-def test_threads_that_call_at_once_load_once(options: dict[str, Any], calls: Calls) -> None:
+def test_simultaneous_calls_of_threads_load_once(options: dict[str, Any], calls: Calls) -> None:
     start = threading.Barrier(CALLERS)
 
     def load() -> int:
@@ -153,9 +153,7 @@ def test_an_exception_reaches_its_caller_and_the_next_one_loads(
     assert number() == 2
 
 
-def test_a_load_that_overruns_its_lease_harms_nothing(
-    options: dict[str, Any], calls: Calls
-) -> None:
+def test_a_load_longer_than_its_lease_does_no_harm(options: dict[str, Any], calls: Calls) -> None:
     proceed = threading.Event()
 
     def load() -> int:
@@ -194,7 +192,7 @@ def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("often", [False, True], ids=["slower than looks", "quicker than looks"])
-def test_who_waits_takes_what_was_current_during_its_call(
+def test_a_waiting_caller_gets_a_value_that_was_current_during_its_call(
     options: dict[str, Any], calls: Calls, often: bool
 ) -> None:
     """Each load is invalidated before it ends; so nothing that is stored is ever current."""
@@ -222,7 +220,7 @@ def test_who_waits_takes_what_was_current_during_its_call(
     assert number() > before, "nobody else takes it"
 
 
-def test_who_has_a_transaction_open_takes_nothing_that_is_not_current(
+def test_a_caller_with_an_open_transaction_gets_only_current_values(
     options: dict[str, Any], calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class InTransaction(invalidation.NoTransactions):
@@ -261,7 +259,7 @@ def call_slowly(options: dict[str, Any], start: Any, loads: Any, report: Any) ->
         report.put(value)
 
 
-def test_a_load_longer_than_its_lease_is_not_made_by_all(options: dict[str, Any]) -> None:
+def test_not_all_callers_repeat_a_load_longer_than_its_lease(options: dict[str, Any]) -> None:
     """Those who wait let one of them take the lease over, and wait for that one, for longer."""
     options["lease"] = 1.0
     start, loads, report = processes.Barrier(3), processes.Value("i", 0), processes.Queue()
@@ -278,7 +276,7 @@ def test_a_load_longer_than_its_lease_is_not_made_by_all(options: dict[str, Any]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_one_of_those_who_wait_replaces_a_loader_that_dies_or_is_stopped(
+def test_one_waiting_caller_replaces_a_loader_that_dies_or_is_stopped(
     options: dict[str, Any], calls: Calls, how: signal.Signals
 ) -> None:
     options["lease"] = 1.0
@@ -305,7 +303,7 @@ def test_one_of_those_who_wait_replaces_a_loader_that_dies_or_is_stopped(
         loader.join()
 
 
-def test_a_failure_does_not_reach_those_who_wait_one_after_the_other(
+def test_callers_of_failing_loads_do_not_run_one_after_the_other(
     options: dict[str, Any], calls: Calls
 ) -> None:
     most = running = 0
@@ -327,7 +325,7 @@ def test_a_failure_does_not_reach_those_who_wait_one_after_the_other(
     assert most > 10, "who has waited for two loads waits no more"
 
 
-def test_who_waits_for_a_load_that_fails_gets_the_next_ones_value(
+def test_a_caller_that_waits_for_a_failed_load_gets_the_next_loads_value(
     options: dict[str, Any], calls: Calls
 ) -> None:
     def load() -> int:
@@ -341,7 +339,7 @@ def test_who_waits_for_a_load_that_fails_gets_the_next_ones_value(
     assert sorted(map(str, results)) == ["2"] * (CALLERS - 1) + ["once"]
 
 
-def test_a_folder_that_is_emptied_takes_no_lease_with_it(
+def test_leases_survive_the_emptying_of_the_folder(
     file_manager: Manager, tmp_path: Any, calls: Calls
 ) -> None:
     """Emptying the folder is how people empty it; one load at a time holds afterwards too."""

@@ -294,7 +294,7 @@ class RemembersForOthers(Waiter):
 
 
 @pytest.mark.parametrize("wrong", [TakesWhatever, TrustsTheFirstTurn, RemembersForOthers])
-def test_a_wrong_rule_is_found(wrong: type[Waiter], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_finds_a_wrong_rule(wrong: type[Waiter], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "Waiter", wrong)
     monkeypatch.setattr(RemembersForOthers, "everybodys", set())
     entry = entry_on("a", "a", 0, TAG)
@@ -308,7 +308,7 @@ def test_a_wrong_rule_is_found(wrong: type[Waiter], monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("servers", ["a", "ab"])
-def test_what_who_waits_takes_is_no_older_than_its_call(
+def test_a_waiting_callers_value_is_no_older_than_its_call(
     servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an entry, and of one that is made of it, on another server."""
@@ -341,7 +341,7 @@ def test_what_who_waits_takes_is_no_older_than_its_call(
 
 @pytest.mark.parametrize("runs", [2, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layout", ["aaa", "ba", "baba", "cbac", "abcabc"])
-def test_no_value_is_older_than_those_that_it_is_made_of(
+def test_no_value_is_older_than_the_values_it_is_made_of(
     layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry on each server of ``layout``, made of the one before. A writer invalidates all of
@@ -385,7 +385,7 @@ class FailsInTheSecondRound:
             self._run.down = {"a"}
 
 
-def test_a_server_that_fails_in_the_second_round_keeps_nothing_old(
+def test_a_server_that_fails_in_the_second_round_keeps_no_stale_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = Run(
@@ -418,7 +418,7 @@ class FailsInTheFirstRound:
             self._run.steps = self
 
 
-def test_a_server_that_fails_in_the_first_round_keeps_nothing_old(
+def test_a_server_that_fails_in_the_first_round_keeps_no_stale_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = Run(
@@ -470,7 +470,7 @@ class FailsWhenAnotherHasEnded:
         self._run.down = {"b"}
 
 
-def test_others_keep_nothing_of_a_server_that_fails_in_the_second_round(
+def test_other_processes_keep_no_stale_value_of_a_server_that_fails_in_the_second_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entries = [
@@ -509,12 +509,14 @@ def _play_while_servers_fail(layout: str, seed: int, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("layout", ["ba", "cba", "cbac"])
-def test_no_value_is_older_where_servers_fail(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_value_is_stale_while_servers_fail(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [_play_while_servers_fail(layout, seed, monkeypatch) for seed in range(20)]
     assert sum(run.served for run in runs) > 20, "the runs share values"
 
 
-def test_a_failed_server_that_is_told_too_soon_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_finds_a_failed_server_that_is_invalidated_too_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(memcached_generations, "_again", lambda owing: None)
     with pytest.raises(AssertionError):
         list(map(partial(_play_while_servers_fail, "cbac", monkeypatch=monkeypatch), range(40)))

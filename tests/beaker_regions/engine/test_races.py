@@ -173,13 +173,13 @@ def test_no_read_is_older_than_the_invalidation(hosts: list[Options], way: str) 
     assert stale == 0, f"of {reads}"
 
 
-def test_two_writers_at_once(hosts: list[Options]) -> None:
+def test_two_simultaneous_writers(hosts: list[Options]) -> None:
     reads, hits, stale = race(hosts, "tag", "entry")
     assert hits, "nothing was kept"
     assert stale == 0, f"of {reads}"
 
 
-def test_keys_evicted_from_a_server_meanwhile(memcached: Memcached) -> None:
+def test_keys_that_are_evicted_during_the_race(memcached: Memcached) -> None:
     def evict() -> None:
         keys = keys_on(memcached)
         with socket.create_connection(("127.0.0.1", memcached.port)) as connection:
@@ -192,7 +192,7 @@ def test_keys_evicted_from_a_server_meanwhile(memcached: Memcached) -> None:
     assert stale == 0, f"of {reads}"
 
 
-def test_a_server_that_restarts_meanwhile(own_memcached: Memcached) -> None:
+def test_a_server_that_restarts_during_the_race(own_memcached: Memcached) -> None:
     def restart() -> None:
         time.sleep(0.3)
         own_memcached.restart()
@@ -204,7 +204,7 @@ def test_a_server_that_restarts_meanwhile(own_memcached: Memcached) -> None:
     assert stale == 0, f"of {reads}"
 
 
-def test_files_removed_meanwhile(tmp_path: Path) -> None:
+def test_files_that_are_removed_during_the_race(tmp_path: Path) -> None:
     def remove() -> None:
         found = [path for path in tmp_path.rglob("*") if path.is_file()]
         for path in random.sample(found, len(found) // 3):

@@ -16,7 +16,7 @@ SHORT = 0.15
 LONG = 60.0
 
 
-def test_a_shortened_expiry_holds_for_what_is_stored(manager: Manager, calls: Calls) -> None:
+def test_a_shorter_expiry_applies_to_stored_values(manager: Manager, calls: Calls) -> None:
     def load() -> int:
         return calls()
 
@@ -26,7 +26,7 @@ def test_a_shortened_expiry_holds_for_what_is_stored(manager: Manager, calls: Ca
 
 
 @pytest.mark.parametrize("where", ["region", "function"])
-def test_a_lengthened_expiry_holds_for_what_is_stored(
+def test_a_longer_expiry_applies_to_stored_values(
     manager: Manager, calls: Calls, where: str
 ) -> None:
     def load() -> int:
@@ -43,7 +43,7 @@ def test_a_lengthened_expiry_holds_for_what_is_stored(
     assert longer() == 2, "no expiry serves what was invalidated"
 
 
-def test_a_lengthened_grace_holds_for_what_is_stored(manager: Manager, calls: Calls) -> None:
+def test_a_longer_grace_applies_to_stored_values(manager: Manager, calls: Calls) -> None:
     def load() -> int:
         if calls() > 1:
             raise ConnectionError("the database is away")
@@ -74,7 +74,7 @@ def test_a_region_that_is_turned_off_and_on_again(manager: Manager, calls: Calls
 @pytest.mark.parametrize(
     ("value", "expire"), [("3600", 3600), (" 1.5 ", 1.5), ("none", None), ("None", None)]
 )
-def test_the_environment_names_an_expiry(value: str, expire: float | None) -> None:
+def test_the_environment_sets_an_expiry(value: str, expire: float | None) -> None:
     given = expiry_options("functions", "big-files", environ={"REGIONS_BIG_FILES_EXPIRE": value})
     assert given == {"cache.big-files.expire": expire}
     config = {"cache.regions": "big-files", "cache.big-files.type": "memory", **given}
@@ -82,7 +82,7 @@ def test_the_environment_names_an_expiry(value: str, expire: float | None) -> No
     assert check("big-files", options).expire == (expire or float("inf"))
 
 
-def test_an_empty_variable_says_nothing() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     environ = {"REGIONS_FILES_EXPIRE": " ", "REGIONS_DATA_DIR": "x", "PATH": ""}
     assert expiry_options("files", environ=environ) == {}
 
@@ -97,7 +97,7 @@ def test_an_empty_variable_says_nothing() -> None:
         ("REGIONS_FIELS_EXPIRE", "60", "did you mean 'REGIONS_FILES_EXPIRE'?"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named(variable: str, value: str, said: str) -> None:
+def test_an_error_names_an_invalid_variable(variable: str, value: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         expiry_options("files", environ={variable: value})
     assert said in str(refused.value)

@@ -87,13 +87,13 @@ def test_the_suggestion_says_why(
     assert found.suggested == suggested
 
 
-def test_of_few_calls_nothing_is_said() -> None:
+def test_few_calls_give_no_suggestion() -> None:
     found = advice(calls_of(1, [1.0, 2.0]), today=HOUR)
     assert (found.points, found.suggested) == ((), None)
     assert "only 2 calls were seen" in found.reason
 
 
-def test_more_keys_than_are_kept_are_sampled() -> None:
+def test_more_keys_than_the_limit_are_sampled() -> None:
     simulation = Simulation()
     random_ = random.Random(1)
     for batch in range(6):
@@ -117,7 +117,7 @@ def test_more_keys_than_are_kept_are_sampled() -> None:
         pytest.param(sorted(tidal(20_000, 3_000, 0.8, 0.05)), id="tidal"),
     ],
 )
-def test_what_is_predicted_from_some_keys_is_what_happens_to_all(
+def test_the_prediction_from_some_keys_holds_for_all(
     events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("beaker_regions.telemetry.simulation.KEYS", 1000)
@@ -173,7 +173,7 @@ def test_calls_and_invalidations_of_all_processes_are_sampled(
     assert ratios(after)[CANDIDATES[-1]] == pytest.approx(1 - 11 / 1000)
 
 
-def test_what_is_stored_already_is_known_to_the_prediction(file_manager: Manager) -> None:
+def test_the_prediction_knows_values_that_were_stored_before(file_manager: Manager) -> None:
     look_up = looking_up(file_manager())
     for number in range(10):
         look_up(number)
@@ -189,7 +189,7 @@ def test_what_is_stored_already_is_known_to_the_prediction(file_manager: Manager
     assert ratios(predicted_for(cache, again))[HOUR] == 1.0
 
 
-def test_a_damaged_log_costs_what_was_sampled(file_manager: Manager) -> None:
+def test_a_damaged_log_loses_only_its_samples(file_manager: Manager) -> None:
     cache = file_manager()
     look_up = looking_up(cache)
     look_up(1)

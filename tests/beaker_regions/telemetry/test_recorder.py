@@ -91,7 +91,7 @@ def test_functions_are_counted_apart(cache: CacheManager) -> None:
     assert cache["functions"].stats["hits"] == 1
 
 
-def test_no_thread_loses_another_ones_count(file_manager: Manager) -> None:
+def test_threads_lose_no_count(file_manager: Manager) -> None:
     cache = file_manager()
     square = decorated(cache)
     stats = cache["functions"].stats.of(square.name)
@@ -107,7 +107,7 @@ def test_no_thread_loses_another_ones_count(file_manager: Manager) -> None:
     assert found.hits == 160_000
 
 
-def test_what_processes_did_is_added_up_whether_they_live_or_not(file_manager: Manager) -> None:
+def test_the_counts_of_live_and_ended_processes_are_added_up(file_manager: Manager) -> None:
     cache = file_manager()
     square = decorated(cache)
     square(0)
@@ -138,7 +138,7 @@ def test_what_processes_did_is_added_up_whether_they_live_or_not(file_manager: M
     assert len(list(folder.glob("*.counts"))) == 1, "files of processes that are gone are not kept"
 
 
-def test_a_child_counts_what_it_does_itself(file_manager: Manager) -> None:
+def test_a_forked_child_counts_only_its_own_calls(file_manager: Manager) -> None:
     cache = file_manager()
     square = decorated(cache)
     square(1)
@@ -153,7 +153,7 @@ def test_a_child_counts_what_it_does_itself(file_manager: Manager) -> None:
     assert (found.hits, found.misses) == (1, 1)
 
 
-def test_a_damaged_file_costs_its_numbers_and_nothing_else(file_manager: Manager) -> None:
+def test_a_damaged_file_loses_only_its_own_numbers(file_manager: Manager) -> None:
     cache = file_manager()
     square = decorated(cache)
     square(1)
@@ -166,7 +166,7 @@ def test_a_damaged_file_costs_its_numbers_and_nothing_else(file_manager: Manager
     assert counted(cache)[0].calls == 1
 
 
-def test_a_folder_that_takes_no_files_is_nobodys_failure(
+def test_a_folder_that_cannot_be_written_fails_no_call(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ".metrics").write_text("no folder")
@@ -187,7 +187,7 @@ def test_more_functions_than_one_file_has_room_for(file_manager: Manager) -> Non
     assert sum(each.calls for each in counted(cache)) == 3000
 
 
-def test_the_slowest_the_largest_and_the_invalidated(tmp_path: Path) -> None:
+def test_the_lists_of_slowest_largest_and_invalidated_calls(tmp_path: Path) -> None:
     cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests")
 
     @cache.region("functions", tags=["shelf:{size}"])
@@ -235,7 +235,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_of_counts_is_not_the_callers_failure(
+def test_a_damaged_file_of_counts_fails_no_call(
     file_manager: Manager, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = file_manager()
@@ -274,7 +274,7 @@ def test_a_damaged_file_of_counts_is_not_the_callers_failure(
         b'{"totals": [[1, {}, "a", "b"]], "contained": [[]]}',
     ],
 )
-def test_a_damaged_file_does_not_end_the_upkeep(
+def test_a_damaged_file_does_not_end_the_maintenance(
     file_manager: Manager, name: str, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = file_manager()

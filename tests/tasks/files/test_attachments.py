@@ -48,7 +48,7 @@ def attached(browser: Browser) -> list[str]:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["user", "visitor"])
-def test_a_file_is_attached_and_removed_and_both_pages_show_it(
+def test_both_pages_show_when_a_file_is_attached_and_removed(
     browser: MakeBrowser, user: User, imported: Import, known: bool
 ) -> None:
     imported({"a/plan.txt": b"", "b.txt": b""})
@@ -73,7 +73,7 @@ def test_a_file_is_attached_and_removed_and_both_pages_show_it(
     assert mine.post(f"/tasks/{task}/files/{here}/remove/", next="file").status == 200
 
 
-def test_nobody_attaches_to_or_removes_from_or_sees_tasks_of_others(
+def test_attachments_of_other_users_are_invisible_and_unchangeable(
     browser: MakeBrowser, user: User, other: User, imported: Import
 ) -> None:
     imported({"a/plan.txt": b""})
@@ -92,7 +92,7 @@ def test_nobody_attaches_to_or_removes_from_or_sees_tasks_of_others(
 
 
 @pytest.mark.parametrize("task", ["", "x", "-1", "9" * 30, "1\0"])
-def test_what_is_no_task_and_what_is_no_file_is_not_found(
+def test_a_missing_task_or_file_is_not_found(
     browser: MakeBrowser, imported: Import, task: str
 ) -> None:
     imported({"a/plan.txt": b""})
@@ -105,7 +105,7 @@ def test_what_is_no_task_and_what_is_no_file_is_not_found(
     assert mine.get(address("a/plan.txt", "attach/")).status == 405
 
 
-def test_of_many_tasks_some_are_offered_and_a_search_finds_the_others(
+def test_some_of_many_tasks_are_offered_and_a_search_finds_the_others(
     browser: MakeBrowser, imported: Import
 ) -> None:
     imported({"a/plan.txt": b""})
@@ -145,7 +145,7 @@ def attachments_in(list_id: int) -> int:
     return Attachment.objects.filter(task__list=list_id).count()
 
 
-def test_a_file_that_is_forgotten_leaves_its_tasks(
+def test_a_forgotten_file_is_removed_from_its_tasks(
     browser: MakeBrowser, imported: Import, tmp_path: Path
 ) -> None:
     imported({"a/plan.txt": b"", "b.txt": b""})
@@ -163,7 +163,7 @@ def test_a_file_that_is_forgotten_leaves_its_tasks(
     assert files(mine, task) == ["b.txt"]
 
 
-def test_attaching_one_file_to_one_task_twice_at_once_is_attaching_it(
+def test_two_simultaneous_attachments_of_one_file_are_one(
     browser: MakeBrowser, user: User, imported: Import
 ) -> None:
     imported({"a/plan.txt": b""})
@@ -175,7 +175,7 @@ def test_attaching_one_file_to_one_task_twice_at_once_is_attaching_it(
     assert Attachment.objects.count() == 1
 
 
-def test_attaching_needs_the_token_of_a_form(browser: MakeBrowser, imported: Import) -> None:
+def test_attaching_needs_a_csrf_token(browser: MakeBrowser, imported: Import) -> None:
     imported({"a/plan.txt": b""})
     stranger = browser(enforce_csrf_checks=True)
     for where in ("attach/", "tasks/"):

@@ -31,7 +31,7 @@ def preview(browser: Browser, path: str, **query: object) -> Page:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["user", "visitor"])
-def test_lines_become_tasks_the_first_on_top(
+def test_lines_become_tasks_with_the_first_on_top(
     browser: MakeBrowser, user: User, imported: Import, known: bool
 ) -> None:
     imported({"a.txt": "Über <b>\r\n\r\n  Second \nÜber <b>\rLast".encode("windows-1252")})
@@ -73,7 +73,9 @@ def test_the_cells_of_a_column_become_tasks(
     assert mine.get().names == names
 
 
-def test_what_a_table_offers_is_what_it_makes(browser: MakeBrowser, imported: Import) -> None:
+def test_the_offered_tasks_of_a_table_are_the_created_ones(
+    browser: MakeBrowser, imported: Import
+) -> None:
     imported({"a.tsv": b"<name>\tage\nAnn\t1\nBob\t2\n"})
     mine = browser()
     page = preview(mine, "a.tsv", column="1", header="1")
@@ -85,9 +87,7 @@ def test_what_a_table_offers_is_what_it_makes(browser: MakeBrowser, imported: Im
     assert mine.get().names == ["1", "2"]
 
 
-def test_names_that_no_task_can_have_are_said_and_left_out(
-    browser: MakeBrowser, imported: Import
-) -> None:
+def test_invalid_names_are_reported_and_left_out(browser: MakeBrowser, imported: Import) -> None:
     imported({"a.txt": f"Good\n{'x' * 256}\n\u200b\n{'y' * 255}\n".encode()})
     mine = browser()
     page = preview(mine, "a.txt")
@@ -97,7 +97,7 @@ def test_names_that_no_task_can_have_are_said_and_left_out(
     assert mine.get().names == ["Good", "y" * 255]
 
 
-def test_there_is_a_limit_and_the_page_says_it(browser: MakeBrowser, imported: Import) -> None:
+def test_the_page_names_the_limit(browser: MakeBrowser, imported: Import) -> None:
     imported({"a.txt": "".join(f"{number}\n" for number in range(MOST + 2)).encode()})
     mine = browser()
     page = preview(mine, "a.txt")
@@ -120,7 +120,7 @@ def test_a_long_file_is_read_in_part_up_to_a_whole_line(
     assert "Read in part: the first 1.0 MB of 1.0 MB" in page.text
 
 
-def test_a_file_that_changed_after_the_look_makes_nothing(
+def test_a_file_that_changed_after_the_preview_creates_no_task(
     browser: MakeBrowser, imported: Import
 ) -> None:
     imported({"a.txt": b"Old\n"})
@@ -135,7 +135,7 @@ def test_a_file_that_changed_after_the_look_makes_nothing(
 
 
 @pytest.mark.parametrize(("content", "status"), [(b"\n \n", 200), (b"", 200), (b"\0\1", 404)])
-def test_a_file_without_lines_makes_nothing(
+def test_a_file_without_lines_creates_no_task(
     browser: MakeBrowser, imported: Import, content: bytes, status: int
 ) -> None:
     imported({"a.txt": content})
@@ -146,9 +146,7 @@ def test_a_file_without_lines_makes_nothing(
     assert "Nothing to do yet" in mine.get().text
 
 
-def test_a_table_becomes_tasks_as_far_as_it_can_be_read(
-    browser: MakeBrowser, imported: Import
-) -> None:
+def test_the_readable_part_of_a_table_becomes_tasks(browser: MakeBrowser, imported: Import) -> None:
     rows = "".join(f"Name {number},{number}\n" for number in range(60))
     imported({"a.csv": rows.encode() + b'"' + b"x" * 200_000})
     page = preview(browser(), "a.csv", header="0")

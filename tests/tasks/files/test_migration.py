@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_they_lie_in_the_folders_of_their_paths(tmp_path: Path) -> None:
+def test_files_are_in_the_folders_of_their_paths(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
 
     paths = ["a.txt", "In/b c.txt", "In/deep/É" + "x" * 300, *(f"many/{n}" for n in range(1000))]

@@ -38,7 +38,9 @@ def test_without_files_the_page_says_how_to_import_some(client: Client) -> None:
     assert "python manage.py import_data SOURCE" in text
 
 
-def test_folders_come_first_and_say_what_is_in_them(client: Client, imported: Import) -> None:
+def test_folders_come_first_with_a_summary_of_their_content(
+    client: Client, imported: Import
+) -> None:
     imported(
         {
             "a.txt": b"x",
@@ -65,7 +67,7 @@ def test_folders_come_first_and_say_what_is_in_them(client: Client, imported: Im
 
 
 @pytest.mark.parametrize("folder", ["no", "Z/de", "z", "a.txt", "..", "Z/../Z", "\0", "x" * 5000])
-def test_what_is_no_folder_is_not_found(client: Client, imported: Import, folder: str) -> None:
+def test_a_missing_folder_is_not_found(client: Client, imported: Import, folder: str) -> None:
     imported({"Z/deep/file": b"", "a.txt": b""})
     assert client.get("/files/", {"folder": folder}).status_code == 404
 
@@ -87,7 +89,7 @@ def test_folders_and_files_share_the_pages_of_a_folder(client: Client, imported:
         assert listed(client, folder="in", page=page)
 
 
-def test_a_file_that_goes_takes_its_folder_along(
+def test_a_folder_disappears_with_its_last_file(
     client: Client, imported: Import, tmp_path: Path
 ) -> None:
     imported({"a/b/c": b"", "d": b""})
@@ -114,7 +116,7 @@ def test_a_file_that_goes_takes_its_folder_along(
         ("\0", None),
     ],
 )
-def test_a_search_finds_what_contains_it(
+def test_a_search_finds_paths_that_contain_it(
     client: Client, imported: Import, search: str, found: list[str] | None
 ) -> None:
     names = [
@@ -145,7 +147,7 @@ def test_long_lists_have_pages_that_keep_the_search(client: Client, imported: Im
         assert listed(client, page=page)
 
 
-def test_what_is_imported_meanwhile_is_on_the_page(client: Client, imported: Import) -> None:
+def test_a_newly_imported_file_is_on_the_page(client: Client, imported: Import) -> None:
     imported({"a": b"first"})
     assert listed(client) == ["a"]
     shown = address("a")
@@ -186,10 +188,10 @@ def test_text_is_shown(
     "where",
     ["/files/999999/", "/files/999999/raw/", "/files/../manage.py", "/files/%2e%2e/manage.py/"],
 )
-def test_nothing_but_rows_of_the_index_has_a_page(client: Client, where: str) -> None:
+def test_only_rows_of_the_index_have_a_page(client: Client, where: str) -> None:
     assert client.get(where).status_code == 404
 
 
 @pytest.mark.parametrize("where", ["/files/", "/files/1/", "/files/1/raw/", "/files/1/download/"])
-def test_the_pages_are_for_reading(client: Client, where: str) -> None:
+def test_the_pages_accept_only_safe_methods(client: Client, where: str) -> None:
     assert client.post(where).status_code == 405

@@ -52,7 +52,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("partial", [True, False])
-def test_no_table_keeps_anybody_waiting(text: str, partial: bool) -> None:
+def test_every_table_is_read_quickly(text: str, partial: bool) -> None:
     began = time.monotonic()
     table(text, partial=partial)
     file, content = row("a.csv"), preview.Text(text, partial)
@@ -67,7 +67,7 @@ def test_no_table_keeps_anybody_waiting(text: str, partial: bool) -> None:
     st.integers(1, 2000),
 )
 @example(['x,"a",y\n' + '"' * 500 + "a\n"], 1)
-def test_no_pattern_of_characters_takes_long(pattern: list[str], times: int) -> None:
+def test_every_pattern_of_characters_is_read_quickly(pattern: list[str], times: int) -> None:
     text = ("".join(pattern) * times)[: preview.PREVIEW_SIZE]
     table(text)
 
@@ -83,7 +83,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
     ),
 )
 @example(",", [["", "|"], ["", "|"]])
-def test_a_table_is_read_as_it_was_written(delimiter: str, rows: list[list[str]]) -> None:
+def test_a_written_table_is_read_back_unchanged(delimiter: str, rows: list[list[str]]) -> None:
     written = io.StringIO()
     csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(rows)
     found = table(written.getvalue())
@@ -102,7 +102,7 @@ def test_a_table_is_read_as_it_was_written(delimiter: str, rows: list[list[str]]
         ("only one row,of two\n", 2, False),
     ],
 )
-def test_the_delimiter_is_the_one_by_which_rows_agree(
+def test_the_delimiter_is_the_one_that_gives_rows_of_equal_length(
     text: str, columns: int, header: bool
 ) -> None:
     found = table(text)
@@ -112,7 +112,9 @@ def test_the_delimiter_is_the_one_by_which_rows_agree(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_shows_so_many_columns_and_says_so(client: Client, imported: Import) -> None:
+def test_a_page_shows_a_limited_number_of_columns_and_says_so(
+    client: Client, imported: Import
+) -> None:
     imported({"wide.csv": b"," * (preview.PREVIEW_SIZE - 1) + b"\n"})
     page = client.get(address("wide.csv"))
     assert page.content.count(b"<td>") < 2 * preview.PREVIEW_COLUMNS
@@ -133,7 +135,7 @@ def test_a_huge_picture_is_not_loaded(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_lines_the_first_are_read(client: Client, imported: Import) -> None:
+def test_only_the_first_of_many_lines_are_read(client: Client, imported: Import) -> None:
     imported({"a.txt": b"\xe2\x80\x8b\n" * tasks_from_file.LINES + b"x\n"})
     page = client.get(address("a.txt", "tasks/"))
     assert f"Read in part: the first {tasks_from_file.LINES} lines" in text_of(page)

@@ -47,7 +47,7 @@ def test_images_are_shown(client: Client, imported: Import, name: str) -> None:
         ("a", "text/plain; charset=utf-8", True),
     ],
 )
-def test_content_is_active_nowhere(
+def test_content_is_never_active(
     client: Client, imported: Import, name: str, media_type: str, inline: bool
 ) -> None:
     imported({name: SVG})
@@ -83,7 +83,7 @@ def test_a_download_has_the_name_of_the_file(
     ("text", "charset"),
     [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("latin-1", "windows-1252")],
 )
-def test_browsers_are_told_the_encoding_of_a_text(
+def test_the_encoding_of_a_text_is_sent(
     client: Client, imported: Import, text: str, charset: str
 ) -> None:
     imported({"a.txt": "grün".encode(text)})
@@ -104,7 +104,7 @@ def test_a_head_request_has_the_headers_and_no_content(
     response.close()
 
 
-def test_what_the_browser_has_is_not_sent_again(client: Client, imported: Import) -> None:
+def test_content_in_the_browsers_cache_is_not_sent_again(client: Client, imported: Import) -> None:
     imported({"a.txt": b"first"})
     here = address("a.txt", "download/")
     tag = client.head(here)["ETag"]
@@ -115,7 +115,7 @@ def test_what_the_browser_has_is_not_sent_again(client: Client, imported: Import
     assert (response.status_code, response.getvalue()) == (200, b"second")
 
 
-def test_content_that_expired_is_read_again_and_what_is_away_has_a_page_that_says_so(
+def test_expired_content_is_read_again_and_unavailable_content_has_an_error_page(
     client: Client, imported: Import, tmp_path: Path
 ) -> None:
     imported({"a.txt": b"first"})
@@ -161,7 +161,7 @@ def answered(client: Client, where: str, asked: str, **headers: str) -> tuple[in
     return response.status_code, body, response.get("Content-Range", "")
 
 
-def test_every_range_is_the_slice_that_it_names(client: Client, here: str) -> None:
+def test_every_range_is_answered_with_its_slice(client: Client, here: str) -> None:
     @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=150)
     @given(st.none() | numbers, st.none() | numbers, st.sampled_from(["bytes=", "Bytes= ,"]))
     def check(first: int | None, last: int | None, unit: str) -> None:
@@ -201,21 +201,21 @@ def test_no_range_header_is_an_error(client: Client, here: str) -> None:
     ("asked", "status"),
     [("bytes=0-0,2-3", 200), ("lines=0-1", 200), ("bytes=1-0", 200), ("bytes=40-", 416)],
 )
-def test_what_is_not_one_range_is_the_whole(
+def test_anything_but_one_range_gets_the_whole_content(
     client: Client, here: str, asked: str, status: int
 ) -> None:
     assert answered(client, here, asked)[0] == status
 
 
 @pytest.mark.parametrize(("asked", "status"), [("bytes=0-", 416), ("bytes=-1", 200)])
-def test_nothing_has_no_parts(client: Client, imported: Import, asked: str, status: int) -> None:
+def test_empty_content_has_no_ranges(
+    client: Client, imported: Import, asked: str, status: int
+) -> None:
     imported({"numbers.bin": b""})
     assert answered(client, address("numbers.bin", "raw/"), asked)[:2] == (status, b"")
 
 
-def test_a_part_is_of_the_content_that_the_client_has_the_beginning_of(
-    client: Client, here: str
-) -> None:
+def test_if_range_only_continues_the_same_content(client: Client, here: str) -> None:
     head = client.head(here, headers={"Range": "bytes=1-2"})
     assert (head.status_code, head["Content-Length"]) == (200, str(SIZE))
     for same in (head["ETag"], head["Last-Modified"]):
@@ -242,7 +242,7 @@ def test_a_part_is_of_the_content_that_the_client_has_the_beginning_of(
         ({"If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"}, 412),
     ],
 )
-def test_conditions_come_before_ranges(
+def test_conditions_are_checked_before_ranges(
     client: Client, here: str, header: dict[str, str], status: int
 ) -> None:
     head = client.head(here)

@@ -72,7 +72,7 @@ class Answer:
             await asyncio.sleep(0.1)
 
 
-def test_a_large_download_is_in_memory_piece_by_piece(imported: Import) -> None:
+def test_a_large_download_is_in_memory_chunk_by_chunk(imported: Import) -> None:
     imported({"large.bin": CONTENT})
     where = address("large.bin", "download/")
     Answer(where, Range="bytes=0-9")  # what is loaded once is loaded
@@ -88,7 +88,7 @@ def test_a_large_download_is_in_memory_piece_by_piece(imported: Import) -> None:
     assert peak < SIZE / 8
 
 
-def test_a_part_is_the_part_that_was_asked_for(imported: Import) -> None:
+def test_the_requested_part_is_sent(imported: Import) -> None:
     imported({"a.txt": b"0123456789"})
     answer = Answer(address("a.txt", "download/"), Range="bytes=2-4")
     assert (answer.status, answer.size) == (206, 3)
@@ -97,7 +97,7 @@ def test_a_part_is_the_part_that_was_asked_for(imported: Import) -> None:
     assert answer.digest == hashlib.sha256(b"234").hexdigest()
 
 
-def test_who_leaves_in_the_middle_is_sent_no_more(imported: Import) -> None:
+def test_a_client_that_disconnects_is_sent_no_more(imported: Import) -> None:
     imported({"large.bin": CONTENT})
     answer = Answer(address("large.bin", "download/"), leave_after=SIZE // 4)
     assert answer.size < SIZE // 2

@@ -95,7 +95,7 @@ def test_an_xz_with_a_huge_dictionary_is_refused(tmp_path: Path, first: bool) ->
     st.lists(st.tuples(st.binary(max_size=300), st.integers(0, 3)), min_size=1, max_size=4),
     st.lists(st.integers(1, 100), min_size=1),
 )
-def test_streams_one_after_the_other_are_one_content(
+def test_consecutive_streams_are_one_content(
     streams: list[tuple[bytes, int]], sizes: list[int]
 ) -> None:
     packed = b"".join(lzma.compress(each) + b"\0" * 4 * padding for each, padding in streams)
@@ -109,7 +109,7 @@ def test_streams_one_after_the_other_are_one_content(
     assert read_ == content
 
 
-def test_an_xz_that_is_cut_or_goes_on_with_something_else_is_an_error() -> None:
+def test_a_truncated_xz_or_one_with_trailing_data_is_an_error() -> None:
     packed = lzma.compress(b"x" * 100)
     with pytest.raises(EOFError):
         XzUnpacked(io.BytesIO(packed[:-20])).read(1000)
@@ -124,7 +124,7 @@ def zip_of(path: Path, names: int, method: int = zipfile.ZIP_STORED) -> bytes:
     return path.read_bytes()
 
 
-def test_a_zip_with_too_many_names_is_refused_while_they_are_read(
+def test_a_zip_with_too_many_names_is_refused_during_the_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zips, "MEMBERS", 10)

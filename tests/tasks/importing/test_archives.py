@@ -118,7 +118,7 @@ def complaints(source: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_the_files_of_an_archive_are_imported_and_read_from_it_again(
+def test_files_of_an_archive_are_imported_and_can_be_read_again(
     tmp_path: Path, suffix: str
 ) -> None:
     archive = pack(tmp_path, suffix, FILES)
@@ -164,7 +164,7 @@ def test_a_row_never_gets_the_content_of_another_version_of_its_archive(
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
-def test_an_archive_that_changes_while_it_is_read_is_named(tmp_path: Path, suffix: str) -> None:
+def test_an_archive_that_changes_during_the_read_is_reported(tmp_path: Path, suffix: str) -> None:
     archive = pack(tmp_path, suffix, {"large": random.Random(1).randbytes(3 << 20)})
 
     def meddle() -> None:
@@ -177,7 +177,7 @@ def test_an_archive_that_changes_while_it_is_read_is_named(tmp_path: Path, suffi
     assert contents() == {}
 
 
-def test_prune_forgets_what_an_archive_has_no_more(tmp_path: Path) -> None:
+def test_prune_forgets_files_that_are_no_longer_in_the_archive(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_bytes(b"beside")
     import_data(tmp_path / "b.txt")
     archive = pack(tmp_path, "tar", FILES)
@@ -289,7 +289,7 @@ def test_any_name_in_a_tar_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["zip", *COMPRESSED])
-def test_a_bomb_is_refused_and_what_comes_before_it_is_imported(
+def test_a_zip_bomb_is_refused_and_the_files_before_it_are_imported(
     tmp_path: Path, suffix: str
 ) -> None:
     archive = tmp_path / f"archive.{suffix}"
@@ -319,7 +319,7 @@ def test_a_bomb_is_refused_and_what_comes_before_it_is_imported(
     assert contents() == FILES
 
 
-def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
+def test_an_endless_header_is_refused(tmp_path: Path) -> None:
     entry = info("a")
     entry.pax_headers = {"comment": "x" * (2 << 20)}
     (tmp_path / "a.tar").write_bytes(tar_of([*plain(FILES), (entry, b"")]))
@@ -328,7 +328,7 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
     assert contents() == FILES
 
 
-def test_a_sparse_file_in_a_tar_counts_as_what_it_unpacks_to(tmp_path: Path) -> None:
+def test_a_sparse_file_in_a_tar_counts_with_its_unpacked_size(tmp_path: Path) -> None:
     entry = info("hole")
     size = str(1 << 40)
     entry.pax_headers = {
@@ -348,7 +348,7 @@ NOISE = {f"{number}.bin": random.Random(number).randbytes(20_000) for number in 
 
 @pytest.mark.parametrize("suffix", ["tar", *COMPRESSED])
 @pytest.mark.parametrize("part", [0.3, 0.9])
-def test_an_archive_that_is_cut_short_gives_what_is_whole_in_it(
+def test_a_truncated_archive_gives_its_complete_files(
     tmp_path: Path, suffix: str, part: float
 ) -> None:
     archive = pack(tmp_path, suffix, NOISE)
@@ -365,7 +365,7 @@ def test_an_archive_that_is_cut_short_gives_what_is_whole_in_it(
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 @pytest.mark.parametrize("damage", ["no end", "nonsense"])
-def test_a_tar_gives_what_comes_before_something_that_is_no_header(
+def test_a_tar_gives_the_files_before_an_invalid_header(
     tmp_path: Path, suffix: str, damage: str
 ) -> None:
     archive = tmp_path / f"archive.{suffix}"
@@ -381,7 +381,7 @@ def test_a_tar_gives_what_comes_before_something_that_is_no_header(
     assert contents() == dict(list(NOISE.items())[:4])
 
 
-def test_a_checksum_is_looked_at_whatever_else_is_wrong(tmp_path: Path) -> None:
+def test_the_checksum_is_verified_whatever_else_is_wrong(tmp_path: Path) -> None:
     content = tar_of(plain(NOISE))
     packed = bytearray(gzip.compress(content, compresslevel=0))
     packed[packed.index(b"4.bin")] ^= 1
@@ -404,7 +404,7 @@ def test_a_compressed_tar_that_does_not_match_its_checksum_gives_nothing(
     assert contents() == {}
 
 
-def test_zstandard_is_read_in_whatever_frames_it_comes(tmp_path: Path) -> None:
+def test_zstandard_is_read_in_all_kinds_of_frames(tmp_path: Path) -> None:
     content = tar_of(plain(NOISE))
     stream = zstd.ZstdCompressor(options={CHECKSUM: 1})
     frames = [
@@ -440,7 +440,7 @@ def test_a_window_that_takes_too_much_memory_is_refused(tmp_path: Path, first: b
     assert contents() == {}
 
 
-def test_a_damaged_member_of_a_zip_is_named_and_the_others_imported(tmp_path: Path) -> None:
+def test_a_damaged_member_of_a_zip_is_reported_and_the_others_are_imported(tmp_path: Path) -> None:
     archive = pack(tmp_path, "zip", NOISE)
     packed = bytearray(archive.read_bytes())
     packed[packed.index(b"4.bin") + 10_000] ^= 1
@@ -452,7 +452,7 @@ def test_a_damaged_member_of_a_zip_is_named_and_the_others_imported(tmp_path: Pa
 
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("content", [b"", b"no archive" * 999])
-def test_what_is_an_archive_by_its_name_only_is_named(
+def test_a_file_that_is_an_archive_only_by_name_is_reported(
     tmp_path: Path, suffix: str, content: bytes
 ) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(content)
@@ -461,7 +461,7 @@ def test_what_is_an_archive_by_its_name_only_is_named(
 
 
 @pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
-def test_an_import_that_is_killed_at_any_moments_is_finished_by_the_next(
+def test_an_import_that_is_killed_at_any_moment_is_finished_by_the_next(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the files are there in a former version, whose rows must not name the new one."""
@@ -490,7 +490,7 @@ def test_an_import_that_is_killed_at_any_moments_is_finished_by_the_next(
     assert stored_files() == len({found.content for found in layout.stored(store)})
 
 
-def test_a_large_file_in_an_archive_goes_through_little_memory(tmp_path: Path) -> None:
+def test_a_large_file_in_an_archive_needs_little_memory(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar.gz"
     with tarfile.open(archive, "w:gz", compresslevel=0) as tar, open("/dev/zero", "rb") as zeros:
         tar.addfile(large("large", 192 << 20), zeros)

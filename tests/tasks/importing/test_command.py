@@ -84,7 +84,7 @@ def version(name: str, number: int) -> bytes:
     return f"{name} {'again ' * number}".encode()
 
 
-def test_the_run_says_in_lines_what_it_does_where_there_is_no_terminal(tmp_path: Path) -> None:
+def test_without_a_terminal_the_run_reports_in_lines(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1024))
     status, out, err = run(tmp_path)
     assert (status, err) == (0, [])
@@ -93,7 +93,7 @@ def test_the_run_says_in_lines_what_it_does_where_there_is_no_terminal(tmp_path:
 
 
 @pytest.mark.parametrize("columns", [120, 0])
-def test_the_run_shows_a_bar_on_a_terminal(tmp_path: Path, columns: int) -> None:
+def test_on_a_terminal_the_run_shows_a_bar(tmp_path: Path, columns: int) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "a").write_bytes(bytes(1024))
@@ -137,7 +137,7 @@ def test_a_failure_is_one_line_and_an_exit_status(tmp_path: Path, name: str) -> 
     assert "Traceback" not in "".join(err)
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_was_imported(tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_run_and_keeps_the_imported_files(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(version(name, 1))
     assert run(tmp_path)[0] == 0
@@ -168,7 +168,7 @@ def _row(number: int) -> Any:
 
 
 @pytest.mark.parametrize("stored", [1, 50])
-def test_a_killed_run_leaves_every_row_with_its_content_and_the_next_finishes_the_job(
+def test_after_a_killed_run_every_row_has_its_content_and_the_next_run_finishes(
     tmp_path: Path, stored: int
 ) -> None:
     """Half of the files are there in a former version, whose rows must not name the new one."""
@@ -198,7 +198,7 @@ def test_a_killed_run_leaves_every_row_with_its_content_and_the_next_finishes_th
     assert size <= (100 - kept + 1) * len(version("0000", 2)) + 52  # for the rounding
 
 
-def test_a_run_that_is_killed_within_a_file_leaves_no_row_and_no_content(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_during_a_file_leaves_no_row_and_no_content(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as file:
         file.truncate(256 << 20)
     before = stored_files()
@@ -215,7 +215,7 @@ def test_a_run_that_is_killed_within_a_file_leaves_no_row_and_no_content(tmp_pat
     assert checked_rows() == 1
 
 
-def test_an_interrupted_run_says_so_and_keeps_what_was_imported(tmp_path: Path) -> None:
+def test_an_interrupted_run_says_so_and_keeps_the_imported_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(version(name, 1))
     with open(tmp_path / "c-large", "wb") as file:
@@ -233,7 +233,7 @@ def test_an_interrupted_run_says_so_and_keeps_what_was_imported(tmp_path: Path) 
     assert checked_rows() == 2
 
 
-def test_a_large_file_goes_through_little_memory(tmp_path: Path) -> None:
+def test_a_large_file_needs_little_memory(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as file:
         file.truncate(256 << 20)
 
@@ -244,7 +244,7 @@ def test_a_large_file_goes_through_little_memory(tmp_path: Path) -> None:
     assert (status, errors) == (0, [])
 
 
-def test_what_the_regions_keep_within_the_source_is_not_imported(tmp_path: Path) -> None:
+def test_the_regions_own_files_in_the_source_are_not_imported(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(version("a", 1))
     regions = tmp_path / "var" / "regions"
     for _ in range(2):
@@ -262,7 +262,7 @@ def test_what_the_regions_keep_within_the_source_is_not_imported(tmp_path: Path)
     assert "is where the regions keep their entries" in err[0]
 
 
-def test_two_runs_at_once_do_the_job_of_one(tmp_path: Path) -> None:
+def test_two_simultaneous_runs_do_the_work_of_one(tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / f"{number:04}").write_bytes(version(f"{number:04}", 1))
     with start(tmp_path) as one, start(tmp_path) as other:

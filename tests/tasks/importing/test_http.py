@@ -74,14 +74,14 @@ def test_a_url_is_imported_and_not_sent_again_until_it_changes(
     assert (row.source, row.root, row.size) == (origin.url("a.txt?key=1"),) * 2 + (6,)
 
 
-def test_what_the_region_has_lost_is_asked_for_without_a_condition(origin: Origin) -> None:
+def test_content_that_the_region_has_lost_is_requested_without_a_condition(origin: Origin) -> None:
     import_data(origin.url("a.txt"))
     cache.invalidate_region("files")
     assert import_data(origin.url("a.txt")).startswith("1 imported")
     assert contents() == {"a.txt": b"first"}
 
 
-def test_content_of_a_size_that_nobody_announces_is_imported(origin: Origin) -> None:
+def test_content_of_an_unannounced_size_is_imported(origin: Origin) -> None:
     origin.lengths = False
     origin.files["a.txt"] = LARGE
     import_data(origin.url("a.txt"))
@@ -90,7 +90,7 @@ def test_content_of_a_size_that_nobody_announces_is_imported(origin: Origin) -> 
     assert import_data(origin.url("a.txt")).startswith("0 imported, 1 unchanged")
 
 
-def test_a_server_without_validators_is_asked_for_everything_each_time(origin: Origin) -> None:
+def test_without_validators_everything_is_requested_each_time(origin: Origin) -> None:
     fault = Fault(headers={"ETag": "", "Last-Modified": ""})
     for content in (b"first", b"other"):
         origin.files["a.txt"] = content
@@ -99,7 +99,7 @@ def test_a_server_without_validators_is_asked_for_everything_each_time(origin: O
         assert contents() == {"a.txt": content}
 
 
-def test_redirects_are_followed_and_the_row_keeps_what_was_asked_for(origin: Origin) -> None:
+def test_redirects_are_followed_and_the_row_keeps_the_requested_url(origin: Origin) -> None:
     origin.redirects = {"latest": "/moved/", "moved/": origin.url("a.txt")}
     import_data(origin.url("latest"))
     assert contents() == {"latest": b"first"}
@@ -115,16 +115,14 @@ def test_redirects_are_followed_and_the_row_keeps_what_was_asked_for(origin: Ori
         ("", "is redirected nowhere"),
     ],
 )
-def test_a_redirect_that_leads_nowhere_good_is_refused(
-    origin: Origin, target: str, complaint: str
-) -> None:
+def test_a_redirect_to_a_bad_target_is_refused(origin: Origin, target: str, complaint: str) -> None:
     origin.redirects["loop"] = target
     (line,) = failures(origin.url("loop"))
     assert complaint in line
     assert "secret" not in line
 
 
-def test_a_redirect_may_encrypt_and_never_decrypt() -> None:
+def test_a_redirect_to_https_is_followed_and_one_to_http_is_not() -> None:
     assert redirected("http://a.test/x", "https://a.test/y") == "https://a.test/y"
     with pytest.raises(ValueError, match="from https to http"):
         redirected("https://a.test/x", "http://a.test/x")
@@ -142,21 +140,21 @@ def test_a_redirect_may_encrypt_and_never_decrypt() -> None:
         ("http://127.0.0.1/..%2fa", "names no file"),
     ],
 )
-def test_a_url_that_nothing_is_fetched_from_is_named(url: str, complaint: str) -> None:
+def test_a_url_that_cannot_be_fetched_is_reported(url: str, complaint: str) -> None:
     (line,) = failures(url)
     assert complaint in line
     assert "secret" not in line
     assert url.replace("user:secret", "…") in line
 
 
-def test_a_source_that_cannot_be_opened_is_one_json_object_too(origin: Origin) -> None:
+def test_a_source_that_cannot_be_opened_is_reported_as_json(origin: Origin) -> None:
     status, (line,), err = run(origin.url("gone"), "--json")
     assert status == 1
     assert json.loads(line)["error"] == f"'{origin.url('gone')}' cannot be imported: 404 Not Found"
     assert len(err) == 1
 
 
-def test_content_that_comes_encoded_is_refused(origin: Origin) -> None:
+def test_encoded_content_is_refused(origin: Origin) -> None:
     origin.fail("a.txt", Fault(headers={"Content-Encoding": "gzip"}))
     (line,) = failures(origin.url("a.txt"))
     assert line.endswith("cannot be imported: comes encoded (gzip), which was not asked for")
@@ -167,13 +165,13 @@ def test_content_that_comes_encoded_is_refused(origin: Origin) -> None:
 
 
 @pytest.mark.parametrize("name", ["SHA256SUMS", "sha256sum.txt", "all.sha256", "x.SHA256SUMS"])
-def test_a_manifest_brings_the_files_beside_it(origin: Origin, name: str) -> None:
+def test_the_files_beside_a_manifest_are_imported(origin: Origin, name: str) -> None:
     assert import_data(origin.manifest(name)).startswith("3 imported, 0 unchanged, 0 failed; 9 b")
     assert contents() == {"a.txt": b"first", "in/b.png": b"\x89PNG", "in/empty": b""}
     assert ImportedFile.objects.get(path="in/b.png").root == origin.url(name)
 
 
-def test_a_second_run_asks_for_nothing_but_the_manifest(origin: Origin) -> None:
+def test_a_second_run_requests_only_the_manifest(origin: Origin) -> None:
     url = origin.manifest()
     import_data(url)
     asked = len(origin.requests)
@@ -187,7 +185,7 @@ def test_a_second_run_asks_for_nothing_but_the_manifest(origin: Origin) -> None:
     assert contents()["a.txt"] == b"second"
 
 
-def test_names_are_read_as_sha256sum_writes_them(origin: Origin) -> None:
+def test_names_in_the_form_of_sha256sum_are_read(origin: Origin) -> None:
     names = ["a b?c#d%20", "new\nline", "back\\slash", "*star", " ", "caf\udce9", "\N{SNOWMAN}"]
     origin.files = {name: name.encode(errors="surrogateescape") for name in names}
     lines = []
@@ -203,7 +201,7 @@ def test_names_are_read_as_sha256sum_writes_them(origin: Origin) -> None:
     )
 
 
-def test_names_that_are_no_files_beside_the_manifest_are_refused(origin: Origin) -> None:
+def test_names_outside_the_manifests_folder_are_refused(origin: Origin) -> None:
     digest = hashlib.sha256(b"first").hexdigest()
     names = ["a.txt", "../up", "/etc/passwd", "in/../../up", "http://a.test/x", "a//b", "./a.txt"]
     text = "".join(f"{digest}  {name}\n" for name in names) + "nonsense\n"
@@ -244,7 +242,7 @@ SIGNED = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{LISTED}{SIGNATUR
         f"\\SHA256 (./a.txt) = {HEX}\n".encode(),
     ],
 )
-def test_manifests_of_all_forms_are_read(origin: Origin, text: bytes) -> None:
+def test_all_forms_of_manifests_are_read(origin: Origin, text: bytes) -> None:
     origin.files["SHA256SUMS"] = text
     if b"- -----" in text:
         assert failures(origin.url("SHA256SUMS"))[0] == "-----: is not a line of a manifest"
@@ -256,7 +254,7 @@ def test_manifests_of_all_forms_are_read(origin: Origin, text: bytes) -> None:
 @pytest.mark.parametrize(
     "text", [b"", b"0123  a.txt\n", b"f" * 64 + b"\n", b"<html>", b"\xff\xfe1", b"\xff\xfe\0\xd8"]
 )
-def test_what_is_only_named_like_a_manifest_is_an_error(origin: Origin, text: bytes) -> None:
+def test_a_file_that_is_a_manifest_only_by_name_is_an_error(origin: Origin, text: bytes) -> None:
     origin.files["x.sha256"] = text
     (line,) = failures(origin.url("x.sha256"))
     assert "'/x.sha256' cannot be imported: is named like a manifest" in line.replace(
@@ -272,7 +270,7 @@ def test_what_is_only_named_like_a_manifest_is_an_error(origin: Origin, text: by
 @example(["SHA256 (", *[") = "] * 50_000])
 @example(["\\", "A" * 100_000])
 @example([HEX, "  ", "./" * 100_000])
-def test_no_manifest_keeps_the_import_waiting(pieces: list[str]) -> None:
+def test_every_manifest_is_read_quickly(pieces: list[str]) -> None:
     began = time.monotonic()
     with contextlib.suppress(manifests.BadManifestError):
         for line in manifests.parse("".join(pieces).encode()):
@@ -280,7 +278,7 @@ def test_no_manifest_keeps_the_import_waiting(pieces: list[str]) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_content_of_another_digest_is_named_and_not_stored(origin: Origin) -> None:
+def test_content_with_another_digest_is_reported_and_not_stored(origin: Origin) -> None:
     url = origin.manifest()
     origin.fail("a.txt", Fault(replace=lambda body: b"FIRST"))
     lines = failures(url)
@@ -294,7 +292,7 @@ def test_content_of_another_digest_is_named_and_not_stored(origin: Origin) -> No
     assert contents()["a.txt"] == b"first"
 
 
-def test_the_orders_of_an_import_hold_for_urls(origin: Origin) -> None:
+def test_the_options_of_an_import_work_for_urls(origin: Origin) -> None:
     url = origin.manifest()
     assert import_data(url, "--include=in/*", "--exclude=*.png").startswith("1 imported, 0 unch")
     assert not origin.asked("a.txt")
@@ -326,7 +324,7 @@ def test_the_orders_of_an_import_hold_for_urls(origin: Origin) -> None:
 )
 @example(size=65_536, cuts=[65_536], ranges=True, tag='"strong"', by_digest=False, have=65_536)
 @example(size=10, cuts=[0, 9, 0, 0], ranges=True, tag='"strong"', by_digest=False, have=0)
-def test_a_download_is_whole_wherever_it_breaks(
+def test_a_download_is_complete_wherever_it_is_interrupted(
     origin: Origin,
     size: int,
     cuts: list[int],
@@ -356,7 +354,7 @@ def test_a_download_is_whole_wherever_it_breaks(
         assert request.range is None or by_digest or request.headers["if-range"] == '"strong"'
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_broke(origin: Origin) -> None:
+def test_an_interrupted_download_continues_where_it_stopped(origin: Origin) -> None:
     origin.files = {"large": LARGE}
     origin.fail("large", Fault(cut_after=300_000), Fault(cut_after=300_000))
     assert import_data(origin.manifest()).startswith("1 imported, 0 unchanged, 0 failed; 976.6 KB")
@@ -367,7 +365,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_broke(origin: Origin) -> No
     assert [first.status, *(request.status for request in others)] == [200, 206, 206]
 
 
-def test_content_that_changes_while_it_is_fetched_begins_anew(origin: Origin) -> None:
+def test_content_that_changes_during_a_download_is_downloaded_again(origin: Origin) -> None:
     origin.files = {"large": LARGE}
     former = Fault(cut_after=300_000, replace=lambda body: body[::-1], headers={"ETag": '"former"'})
     origin.fail("large", former)
@@ -385,7 +383,7 @@ def test_content_that_changes_while_it_is_fetched_begins_anew(origin: Origin) ->
         {"Content-Range": "nonsense"},
     ],
 )
-def test_a_part_of_something_else_is_not_joined(origin: Origin, headers: dict[str, str]) -> None:
+def test_a_part_of_other_content_is_not_joined(origin: Origin, headers: dict[str, str]) -> None:
     origin.files = {"large": LARGE}
     origin.fail(
         "large", Fault(cut_after=300_000), Fault(headers=headers, replace=lambda b: b[::-1])
@@ -395,7 +393,7 @@ def test_a_part_of_something_else_is_not_joined(origin: Origin, headers: dict[st
     assert [request.status for request in origin.asked("large")] == [200, 206, 200]
 
 
-def test_a_url_that_changes_while_it_is_fetched_is_named_and_the_next_run_has_it(
+def test_a_url_that_changes_during_a_download_is_reported_and_imported_by_the_next_run(
     origin: Origin,
 ) -> None:
     origin.files = {"large": LARGE}
@@ -405,7 +403,7 @@ def test_a_url_that_changes_while_it_is_fetched_is_named_and_the_next_run_has_it
     assert contents() == {"large": LARGE}
 
 
-def test_a_server_that_is_busy_is_asked_again_when_it_says(origin: Origin) -> None:
+def test_a_busy_server_is_asked_again_after_the_time_it_names(origin: Origin) -> None:
     url = origin.manifest()
     busy = {"Retry-After": "0"}
     origin.fail("SHA256SUMS", Fault(status=503, headers=busy))
@@ -419,7 +417,7 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(origin: Origin) -> No
     assert import_data(url).startswith("1 imported, 2 unchanged")
 
 
-def test_a_file_that_fails_stops_no_other_and_the_next_run_brings_it(origin: Origin) -> None:
+def test_a_failed_file_stops_no_other_and_the_next_run_imports_it(origin: Origin) -> None:
     origin.files |= {f"{number:03}": str(number).encode() for number in range(40)}
     url = origin.manifest()
     gone = origin.files.pop("007")
@@ -434,14 +432,14 @@ def test_a_file_that_fails_stops_no_other_and_the_next_run_brings_it(origin: Ori
 
 
 @pytest.mark.parametrize("claim", ["4", "6"])
-def test_content_of_another_length_than_is_said_is_refused(origin: Origin, claim: str) -> None:
+def test_content_of_another_length_than_announced_is_refused(origin: Origin, claim: str) -> None:
     url = origin.manifest()
     origin.fail("a.txt", *[Fault(headers={"Content-Length": claim}, cut_after=5)] * 20)
     assert re.match(r"a\.txt: (has the SHA-256 |broke off after 5 of 6|the conn)", failures(url)[0])
     assert set(contents()) == {"in/b.png", "in/empty"}
 
 
-def test_a_server_that_is_away_is_named(origin: Origin) -> None:
+def test_an_unavailable_server_is_named(origin: Origin) -> None:
     origin.stop()
     (line,) = failures(origin.url("a.txt"))
     assert line == f"'{origin.url('a.txt')}' cannot be imported: Connection refused"

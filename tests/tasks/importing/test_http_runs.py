@@ -103,7 +103,7 @@ def test_a_download_that_failed_is_continued_by_the_next_run(origin: Origin) -> 
 
 
 @pytest.mark.parametrize("by_manifest", [True, False])
-def test_what_changed_since_a_download_was_killed_is_not_joined(
+def test_a_killed_download_of_changed_content_is_not_continued(
     origin: Origin, gate: threading.Event, by_manifest: bool
 ) -> None:
     sweep()
@@ -117,7 +117,7 @@ def test_what_changed_since_a_download_was_killed_is_not_joined(
     assert contents() == {"huge": HUGE[::-1]}
 
 
-def test_a_killed_download_that_was_altered_on_disk_is_found_and_begins_anew(
+def test_a_killed_download_that_was_altered_on_disk_starts_again(
     origin: Origin, gate: threading.Event
 ) -> None:
     sweep()
@@ -135,7 +135,7 @@ def test_a_killed_download_that_was_altered_on_disk_is_found_and_begins_anew(
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_as_many_files_are_fetched_at_once_as_there_are_jobs(
+def test_each_job_fetches_one_file_at_a_time(
     origin: Origin, gate: threading.Event, jobs: int
 ) -> None:
     origin.files = {f"{number}": LARGE[number:] for number in range(10)}
@@ -153,7 +153,7 @@ def test_as_many_files_are_fetched_at_once_as_there_are_jobs(
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "65", "many"])
-def test_a_number_of_jobs_that_makes_no_sense_is_refused(origin: Origin, jobs: str) -> None:
+def test_an_invalid_number_of_jobs_is_refused(origin: Origin, jobs: str) -> None:
     with pytest.raises(CommandError, match="is no number from 1 to 64"):
         import_data(origin.url("a.txt"), "--jobs", jobs)
 
@@ -205,7 +205,7 @@ def imported(url: str) -> FileRow:
     return row
 
 
-def test_content_that_is_lost_is_fetched_once_for_all_however_long_it_takes(
+def test_lost_content_is_fetched_once_for_all_callers_however_long_it_takes(
     origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin.files = {"large": LARGE}
@@ -220,7 +220,9 @@ def test_content_that_is_lost_is_fetched_once_for_all_however_long_it_takes(
 
 
 @pytest.mark.parametrize("by_manifest", [True, False])
-def test_content_that_changed_at_its_origin_is_away(origin: Origin, by_manifest: bool) -> None:
+def test_content_that_changed_at_its_origin_is_unavailable(
+    origin: Origin, by_manifest: bool
+) -> None:
     row = imported(origin.manifest() if by_manifest else origin.url("a.txt"))
     cache.invalidate_region("files")
     origin.files["a.txt"] = b"other"
@@ -241,7 +243,7 @@ def test_content_of_another_size_is_never_stored(origin: Origin) -> None:
         content_of(row)
 
 
-def test_an_end_that_comes_too_early_is_noticed_by_the_size_of_before(origin: Origin) -> None:
+def test_content_that_ends_early_is_detected_by_the_former_size(origin: Origin) -> None:
     origin.files = {"large": LARGE}
     row = imported(origin.url("large"))
     cache.invalidate_region("files")
@@ -251,7 +253,7 @@ def test_an_end_that_comes_too_early_is_noticed_by_the_size_of_before(origin: Or
     assert origin.asked("large")[-1].range == "bytes=300000-"
 
 
-def test_a_copy_that_has_expired_is_served_while_its_origin_is_away_and_that_is_said(
+def test_an_expired_copy_is_served_and_marked_while_its_origin_is_unavailable(
     origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = origin.manifest()

@@ -52,7 +52,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_is_imported_with_all_folders_in_it(source: Path) -> None:
+def test_a_folder_is_imported_with_its_subfolders(source: Path) -> None:
     assert import_data(source).startswith("3 imported, 0 unchanged, 0 failed; 9 bytes read")
     assert contents() == {"a.txt": b"first", "in/side/b.png": b"\x89PNG", "in/empty": b""}
     image = ImportedFile.objects.get(path="in/side/b.png")
@@ -74,7 +74,7 @@ def test_a_second_run_reads_nothing(source: Path) -> None:
     assert contents()["a.txt"] == b"first"
 
 
-def test_a_changed_file_is_imported_again_and_only_that(source: Path) -> None:
+def test_only_a_changed_file_is_imported_again(source: Path) -> None:
     import_data(source)
     assert [row.size for row in files_page("a.txt", 1).rows] == [5]
     (source / "a.txt").write_bytes(b"second")
@@ -83,7 +83,7 @@ def test_a_changed_file_is_imported_again_and_only_that(source: Path) -> None:
     assert [row.size for row in files_page("a.txt", 1).rows] == [6]
 
 
-def test_what_the_region_has_lost_is_imported_again(source: Path) -> None:
+def test_a_file_that_the_region_has_lost_is_imported_again(source: Path) -> None:
     import_data(source)
     cache.invalidate_region("files")
     assert import_data(source).startswith("3 imported, 0 unchanged, 0 failed; 9 bytes read")
@@ -96,7 +96,7 @@ def test_a_file_that_was_deleted_at_its_source_is_kept(source: Path) -> None:
     assert contents()["a.txt"] == b"first"
 
 
-def test_a_source_that_moved_is_indexed_anew(source: Path) -> None:
+def test_a_moved_source_is_indexed_again(source: Path) -> None:
     import_data(source)
     source.rename(source.parent / "moved")
     import_data(source.parent / "moved")
@@ -115,7 +115,9 @@ def test_a_source_that_moved_is_indexed_anew(source: Path) -> None:
         ("nul\0", "embedded null"),
     ],
 )
-def test_a_source_that_cannot_be_imported_is_named(source: Path, name: str, complaint: str) -> None:
+def test_a_source_that_cannot_be_imported_is_reported(
+    source: Path, name: str, complaint: str
+) -> None:
     (source / "nothing").mkdir()
     os.mkfifo(source / "pipe")
     with pytest.raises(CommandError, match=complaint) as raised:
@@ -124,7 +126,7 @@ def test_a_source_that_cannot_be_imported_is_named(source: Path, name: str, comp
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_cannot_be_read_is_named() -> None:
+def test_an_unreadable_file_is_reported() -> None:
     # Not even root reads the first page of a process's memory.
     with pytest.raises(CommandError) as raised:
         import_data(f"/proc/{os.getpid()}/mem")
@@ -171,7 +173,7 @@ def test_links_are_followed_within_the_source_only(source: Path, tmp_path: Path)
     }
 
 
-def test_special_files_are_refused_and_nothing_waits_for_them(source: Path) -> None:
+def test_special_files_are_refused_without_waiting(source: Path) -> None:
     os.mkfifo(source / "pipe")
     os.mknod(source / "other", stat.S_IFSOCK | 0o600)  # a socket that nobody listens on
     with pytest.raises(CommandError) as raised:
@@ -219,7 +221,7 @@ def test_any_name_is_imported(tmp_path: Path) -> None:
         ("nothing", b"", "application/octet-stream"),
     ],
 )
-def test_the_media_type_is_told_by_the_name_or_else_by_the_content(
+def test_the_media_type_comes_from_the_name_or_else_from_the_content(
     tmp_path: Path, name: str, content: bytes, media_type: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -227,13 +229,13 @@ def test_the_media_type_is_told_by_the_name_or_else_by_the_content(
     assert ImportedFile.objects.get().media_type == media_type
 
 
-def test_names_that_differ_in_case_alone_are_two_files(source: Path) -> None:
+def test_names_that_differ_only_in_case_are_two_files(source: Path) -> None:
     (source / "A.txt").write_bytes(b"capital")
     import_data(source)
     assert (contents()["a.txt"], contents()["A.txt"]) == (b"first", b"capital")
 
 
-def test_a_long_path_is_imported_and_one_that_is_too_long_is_named(source: Path) -> None:
+def test_a_long_path_is_imported_and_a_too_long_one_is_reported(source: Path) -> None:
     folder = os.open(source, os.O_RDONLY)
     depth = len(str(source))
     while depth < 4500:
@@ -255,7 +257,7 @@ def test_a_long_path_is_imported_and_one_that_is_too_long_is_named(source: Path)
     assert int(longest[1]) == len(f"{source}/{longest[0]}") - len("/f")
 
 
-def test_a_time_that_no_database_takes_is_imported(source: Path) -> None:
+def test_a_file_with_a_time_outside_the_databases_range_is_imported(source: Path) -> None:
     os.utime(source / "a.txt", (0, 2**34))  # in the year 2446, as late as ext4 knows
     import_data(source)
     assert import_data(source).startswith("0 imported, 3 unchanged")
@@ -289,7 +291,7 @@ class Meddler:
         pass
 
 
-def test_files_that_change_while_the_import_runs_are_named_and_the_others_kept(
+def test_files_that_change_during_the_import_are_reported_and_the_others_kept(
     tmp_path: Path,
 ) -> None:
     source = tmp_path / "source"
@@ -326,7 +328,7 @@ def test_files_that_change_while_the_import_runs_are_named_and_the_others_kept(
     assert contents() == {"f-same": b"first"}
 
 
-def test_a_file_that_changes_while_it_is_read_leaves_its_former_version(tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_read_keeps_its_former_version(tmp_path: Path) -> None:
     file = tmp_path / "source" / "file"
     file.parent.mkdir()
     file.write_bytes(b"former")
@@ -338,7 +340,7 @@ def test_a_file_that_changes_while_it_is_read_leaves_its_former_version(tmp_path
     assert contents() == {"file": b"former"}
 
 
-def test_a_folder_that_becomes_a_link_does_not_lead_out_of_the_source(tmp_path: Path) -> None:
+def test_a_folder_that_becomes_a_link_is_not_followed_out_of_the_source(tmp_path: Path) -> None:
     source, outside = tmp_path / "source", tmp_path / "outside"
     (source / "folder").mkdir(parents=True)
     (source / "a").write_bytes(b"first")

@@ -72,7 +72,7 @@ def test_a_public_server_cannot_redirect_to_a_private_one(origin: Origin, public
     assert "public address" in failure(public.url("x")), "also when it is connected to already"
 
 
-def test_a_name_counts_by_the_address_that_is_connected_to(
+def test_the_connected_address_of_a_name_decides(
     origin: Origin, public: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolve = socket.getaddrinfo
@@ -124,7 +124,7 @@ def test_other_redirects_are_followed(origin: Origin, public: Origin) -> None:
         ("", False),
     ],
 )
-def test_what_is_public(address: str, public_: bool) -> None:
+def test_public_and_private_addresses(address: str, public_: bool) -> None:
     assert connections.is_public(address) is public_
 
 
@@ -132,14 +132,14 @@ def test_what_is_public(address: str, public_: bool) -> None:
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "²", "٣", "-1", "1_0", ""])
-def test_a_length_that_is_none_is_not_believed(origin: Origin, length: str) -> None:
+def test_an_invalid_length_is_ignored(origin: Origin, length: str) -> None:
     origin.fail("a.txt", *[Fault(headers={"Content-Length": length, "Connection": "close"})] * 9)
     with contextlib.suppress(CommandError):  # anything else would be a traceback
         import_data(origin.url("a.txt"))
         assert contents() == {"a.txt": b"first"}
 
 
-def test_numbers_of_thousands_of_digits_are_none() -> None:
+def test_numbers_with_thousands_of_digits_are_ignored() -> None:
     assert client.number("9" * 5000) is None
     answer = urllib3.HTTPResponse(status=200, headers={"Content-Length": "9" * 5000})
     assert client.length_of(answer) is None
@@ -223,7 +223,7 @@ def test_the_proxy_of_the_environment_is_used(
     assert proxy.asked[0] == (origin.url("a.txt"), f"Basic {word}")
 
 
-def test_hosts_without_a_proxy_are_asked_directly(
+def test_hosts_without_a_proxy_are_connected_to_directly(
     origin: Origin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
@@ -243,7 +243,7 @@ def test_https_goes_through_the_tunnel_of_its_proxy(
     assert proxy.asked[0][0] == "files.test:443"
 
 
-def test_a_proxy_that_is_away_or_of_another_kind_is_named(
+def test_an_unreachable_or_unsupported_proxy_is_named(
     origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -268,7 +268,7 @@ def test_a_proxy_that_is_away_or_of_another_kind_is_named(
         "169.254.0xA9FE",
     ],
 )
-def test_a_proxy_is_not_asked_for_what_is_private_either(
+def test_a_proxy_is_not_used_for_private_addresses(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)

@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
         (["--include=?.[pt]*"], {"a.txt", "b.png"}),
     ],
 )
-def test_only_the_files_that_are_meant_are_imported(
+def test_only_selected_files_are_imported(
     source: Path, options: list[str], paths: set[str]
 ) -> None:
     (source / "left-out").symlink_to("gone")
@@ -48,14 +48,14 @@ def test_only_the_files_that_are_meant_are_imported(
     assert set(contents()) == paths
 
 
-def test_what_is_not_meant_is_not_refused_either(source: Path) -> None:
+def test_unselected_names_are_not_reported(source: Path) -> None:
     (source / "b.link").symlink_to("gone")
     import_data(source, "--include=*.txt")
     with pytest.raises(CommandError, match="holds no files that are included"):
         import_data(source, "--include=*.pdf")
 
 
-def test_a_dry_run_says_what_would_be_done_and_changes_nothing(source: Path) -> None:
+def test_a_dry_run_reports_the_actions_and_changes_nothing(source: Path) -> None:
     import_data(source)
     (source / "a.txt").write_bytes(b"second")
     (source / "new\n").write_bytes(b"new")
@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(source: Path) -> 
     assert import_data(source, "--prune").startswith("2 imported, 3 unchanged, 0 failed, 1 forg")
 
 
-def test_force_reads_what_has_not_changed(source: Path) -> None:
+def test_force_reads_unchanged_files(source: Path) -> None:
     import_data(source)
     before = (source / "a.txt").stat()
     (source / "a.txt").write_bytes(b"other")
@@ -82,7 +82,7 @@ def test_force_reads_what_has_not_changed(source: Path) -> None:
     assert contents()["a.txt"] == b"other"
 
 
-def test_prune_forgets_what_the_source_has_no_more(source: Path) -> None:
+def test_prune_forgets_files_that_are_no_longer_in_the_source(source: Path) -> None:
     import_data(source)
     gone = {"a.txt": source / "a.txt", "in/side/c.txt": source / "in" / "side" / "c.txt"}
     before = gone["a.txt"].stat()
@@ -99,7 +99,7 @@ def test_prune_forgets_what_the_source_has_no_more(source: Path) -> None:
     assert import_data(source).startswith("1 imported, 3 unchanged, 0 failed; 5 bytes read")
 
 
-def test_prune_leaves_alone_what_came_from_elsewhere_or_is_not_meant(source: Path) -> None:
+def test_prune_keeps_files_of_other_sources_and_unselected_files(source: Path) -> None:
     other = source.parent / "other"
     (other / "deep").mkdir(parents=True)
     (other / "a.txt").write_bytes(b"other")
@@ -130,9 +130,7 @@ def test_prune_leaves_alone_what_came_from_elsewhere_or_is_not_meant(source: Pat
 
 
 @pytest.mark.parametrize("options", [[], ["--include=*.txt"], ["--exclude=in/files"]])
-def test_prune_keeps_what_is_in_a_folder_that_is_not_looked_into(
-    source: Path, options: list[str]
-) -> None:
+def test_prune_keeps_files_of_a_skipped_folder(source: Path, options: list[str]) -> None:
     (source / "in" / "files").mkdir()
     (source / "in" / "files" / "d.txt").write_bytes(b"kept")
     import_data(source)
@@ -146,7 +144,7 @@ def test_prune_keeps_what_is_in_a_folder_that_is_not_looked_into(
     assert "in/a.txt" not in paths
 
 
-def test_a_summary_is_one_json_object_and_all_else_is_said_elsewhere(source: Path) -> None:
+def test_the_summary_is_one_json_object_and_everything_else_goes_to_stderr(source: Path) -> None:
     (source / "b.link").symlink_to("gone")
     status, out, err = run(source, "--json", "--dry-run")
     assert status == 1

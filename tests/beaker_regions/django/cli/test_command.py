@@ -53,7 +53,7 @@ def test_the_table(shelf: str, cache: CacheManager) -> None:
     assert re.fullmatch(rf"{shelf} +file +5 d +2 +9\d\.\d KB +[\d.]+ s", row)
 
 
-def test_verify_names_what_it_removes(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
+def test_verify_names_the_removed_files(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
     @cache.region(shelf)
     def load() -> bytes:
         return b"x" * 100_000
@@ -68,7 +68,7 @@ def test_verify_names_what_it_removes(shelf: str, cache: CacheManager, tmp_path:
     assert "the content cannot be used" in err.getvalue()
 
 
-def test_clear_is_seen_by_everybody(shelf: str, cache: CacheManager, calls: Calls) -> None:
+def test_all_processes_see_a_clear(shelf: str, cache: CacheManager, calls: Calls) -> None:
     @cache.region(shelf)
     def load() -> int:
         return calls()
@@ -109,7 +109,7 @@ def test_sweep_without_a_region_sweeps_all_that_have_files(shelf: str, cache: Ca
     assert f"Region {shelf}: removed 1 entries, 0 leftovers\n" in regions("sweep")[0]
 
 
-def test_a_region_that_is_not_there_is_named(shelf: str, cache: CacheManager) -> None:
+def test_an_unknown_region_is_named(shelf: str, cache: CacheManager) -> None:
     with pytest.raises(
         CommandError, match=f"There is no region '{shelf}x'; did you mean '{shelf}'"
     ):

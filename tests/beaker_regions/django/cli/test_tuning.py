@@ -59,7 +59,7 @@ def as_json(*arguments: str) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_functions_are_listed_with_what_they_did(books: Any, shelf: str) -> None:
+def test_functions_are_listed_with_their_counts(books: Any, shelf: str) -> None:
     for owner in (1, 1, 1, 2):
         books(owner)
     (row,) = [line for line in regions().splitlines() if line.startswith(books.name)]
@@ -81,7 +81,7 @@ def test_show(books: Any, shelf: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_never_expires_says_so(shelf: str, tmp_path: Path) -> None:
+def test_a_function_that_never_expires_is_shown_as_such(shelf: str, tmp_path: Path) -> None:
     def endless(owner: int) -> int:
         return owner
 
@@ -117,12 +117,12 @@ def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
         regions("get", f"page_{shelf}")
 
 
-def test_a_function_that_is_not_there_is_named(books: Any, shelf: str) -> None:
+def test_an_unknown_function_is_named(books: Any, shelf: str) -> None:
     with pytest.raises(CommandError, match=f"did you mean 'books_{shelf}'"):
         regions("show", f"book_{shelf}")
 
 
-def test_tune_draws_what_each_expiry_would_do(books: Any, shelf: str) -> None:
+def test_tune_draws_the_effect_of_each_expiry(books: Any, shelf: str) -> None:
     for _ in range(150):
         books(1)
     drawn = regions("tune", f"books_{shelf}")
@@ -135,7 +135,7 @@ def test_tune_draws_what_each_expiry_would_do(books: Any, shelf: str) -> None:
     assert row["today"] == 3600
 
 
-def test_top_shows_what_happens_now(books: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_top_shows_the_present_activity(books: Any, capsys: pytest.CaptureFixture[str]) -> None:
     books(1)
     shown = regions("top", "--once", "--interval", "0.2")
     assert books.name not in shown, "nothing happened meanwhile"
@@ -177,7 +177,7 @@ def test_arguments_that_cannot_be_used_are_named(
     assert said in str(refused.value)
 
 
-def test_check_finds_a_server_that_is_away(
+def test_check_finds_an_unavailable_server(
     shelf: str, memcached: Memcached, own_memcached: Memcached
 ) -> None:
     urls = f"{memcached.address},{own_memcached.address}"
@@ -202,7 +202,7 @@ def test_check_finds_a_server_that_is_away(
     ],
     ids=["scrape", "check"],
 )
-def test_servers_that_hang_are_asked_at_once(
+def test_hanging_servers_are_asked_simultaneously(
     shelf: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], str], up: str
 ) -> None:
     # Long: a machine that is busy with other things is no fault.
@@ -255,7 +255,7 @@ def test_a_bad_region_is_reported_at_start(shelf: str, tmp_path: Path) -> None:
     assert off.options
 
 
-def test_prometheus_reads_what_all_processes_counted(
+def test_prometheus_reads_the_counts_of_all_processes(
     books: Any, shelf: str, memcached: Memcached, own_memcached: Memcached
 ) -> None:
     for owner in (1, 1, 2):
@@ -278,6 +278,8 @@ def test_prometheus_reads_what_all_processes_counted(
     assert open_metrics.startswith("application/openmetrics-text")
 
 
-def test_the_application_counts_where_it_says(books: Any, cache: CacheManager, shelf: str) -> None:
+def test_the_application_counts_in_its_configured_folder(
+    books: Any, cache: CacheManager, shelf: str
+) -> None:
     books(1)
     assert metrics.all_counts()[metrics.Name(shelf, books.name, "misses")] == 1

@@ -75,7 +75,9 @@ def test_a_line_for_each_function(halves: Any, name: str) -> None:
     }
 
 
-def test_what_fails_is_told_and_the_other_functions_are_warmed(halves: Any, tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_the_other_functions_are_warmed(
+    halves: Any, tmp_path: Path
+) -> None:
     def third(number: int) -> float:
         raise LookupError(f"no {number}")
 
@@ -93,7 +95,7 @@ def test_what_fails_is_told_and_the_other_functions_are_warmed(halves: Any, tmp_
     assert "LookupError" in told["error"]
 
 
-def test_memcached_is_away(name: str, own_memcached: Memcached) -> None:
+def test_memcached_is_unavailable(name: str, own_memcached: Memcached) -> None:
     def half(number: int) -> float:
         return number / 2
 
@@ -105,7 +107,9 @@ def test_memcached_is_away(name: str, own_memcached: Memcached) -> None:
     assert error == "1: 1 of 1 functions could not be warmed; see above"
 
 
-def test_what_cannot_be_warmed_is_said(halves: Any, name: str, tmp_path: Path) -> None:
+def test_functions_that_cannot_be_warmed_are_reported(
+    halves: Any, name: str, tmp_path: Path
+) -> None:
     plain = f"f{uuid4().hex}"
     function = decorate(plain, lambda: None, {"type": "file", "data_dir": tmp_path})
     assert warm(plain)[1].startswith(

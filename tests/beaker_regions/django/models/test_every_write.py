@@ -569,7 +569,7 @@ def raw(statement: str) -> None:
         lambda: None,
     ],
 )
-def test_raw_sql_is_told(world: World, rows: Callable[[], Any]) -> None:
+def test_raw_sql_is_invalidated_explicitly(world: World, rows: Callable[[], Any]) -> None:
     with transaction.atomic():
         changed = rows()
         invalidate_model(Book, changed)

@@ -70,7 +70,7 @@ def made(cache: CacheManager, shelf: str, **options: Any) -> Any:
     return books
 
 
-def test_what_was_seen_is_listed(
+def test_the_findings_are_listed(
     cache: CacheManager, shelf: str, regions: Callable[..., str]
 ) -> None:
     books = made(cache, shelf)
@@ -94,7 +94,7 @@ def test_what_was_seen_is_listed(
     assert "Nothing is recorded" in regions()
 
 
-def test_what_an_earlier_process_found_goes_when_it_is_mended(
+def test_a_finding_of_an_earlier_process_disappears_when_it_is_mended(
     cache: CacheManager, shelf: str, regions: Callable[..., str]
 ) -> None:
     switch_on("record")

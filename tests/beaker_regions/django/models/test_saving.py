@@ -82,7 +82,7 @@ def test_only_the_tags_of_the_changed_rows_are_invalidated(world: World) -> None
     assert world.changed() == {"watched.Book", *tags}
 
 
-def test_what_changes_nothing_invalidates_nothing(world: World) -> None:
+def test_a_write_without_a_change_invalidates_nothing(world: World) -> None:
     Book.objects.filter(pk=99).update(shelf=3)
     Book.objects.filter(pk=99).delete()
     Book.objects.none().update(shelf=3)

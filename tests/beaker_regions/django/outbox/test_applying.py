@@ -224,7 +224,7 @@ def test_another_host_applies_a_row_at_once_whatever_the_clocks(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_one_server_is_away_the_others_are_invalidated_once(
+def test_while_one_server_is_unavailable_the_others_are_invalidated_once(
     own_memcached: Memcached, memcached: Memcached
 ) -> None:
     servers = [memcached.address, own_memcached.address]

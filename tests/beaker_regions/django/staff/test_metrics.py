@@ -48,7 +48,7 @@ def test_a_token_opens_the_metrics(
 
 
 @pytest.mark.django_db
-def test_the_staff_may_look_at_the_metrics_and_others_may_not(settings: Any) -> None:
+def test_only_staff_may_see_the_metrics(settings: Any) -> None:
     settings.METRICS_TOKEN = "of the tests"
     for is_staff in (False, True):
         client = Client()
@@ -57,7 +57,7 @@ def test_the_staff_may_look_at_the_metrics_and_others_may_not(settings: Any) -> 
 
 
 @pytest.mark.django_db
-def test_a_scrape_says_in_which_format_it_wants_them(settings: Any) -> None:
+def test_a_scrape_chooses_the_format_of_the_metrics(settings: Any) -> None:
     settings.METRICS_TOKEN = "t"
     headers = {"Authorization": "Bearer t", "Accept": "application/openmetrics-text;version=1.0.0"}
     response = Client().get("/metrics", headers=headers)
@@ -67,7 +67,7 @@ def test_a_scrape_says_in_which_format_it_wants_them(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_the_dashboard_asks_for_what_there_is(
+def test_the_dashboard_uses_existing_metrics(
     settings: Any, memcached: Memcached, tmp_path: Path
 ) -> None:
     settings.METRICS_TOKEN = "t"

@@ -67,7 +67,7 @@ def read(client: Client, path: str = "", **query: str) -> str:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", [*PAGES, INVALIDATE])
-def test_the_pages_are_the_staffs(page: str) -> None:
+def test_the_pages_are_for_staff_only(page: str) -> None:
     asked = Client().get(f"/regions/{page}")
     assert asked.status_code == 302
     assert asked.headers["Location"].startswith("/admin/login/?next=/regions/")
@@ -94,7 +94,7 @@ def test_the_admin_links_to_them() -> None:
     )
 
 
-def test_who_may_not_invalidate_cannot_invalidate(
+def test_a_user_without_the_permission_cannot_invalidate(
     transactional_db: None, books: Any, shelf: str
 ) -> None:
     assert books(1) == 1
@@ -114,7 +114,7 @@ def of(books: Any, shelf: str, kind: str = "function") -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["function", "tag", "region"])
-def test_invalidating_is_asked_for_done_and_recorded(
+def test_an_invalidation_is_confirmed_done_and_recorded(
     staff: Client, books: Any, shelf: str, kind: str
 ) -> None:
     assert (books(1), books(2)) == (1, 2)
@@ -158,14 +158,14 @@ def test_a_forged_form_invalidates_nothing(staff: Client, books: Any, shelf: str
         {"kind": "everything", "name": "x"},
     ],
 )
-def test_what_is_not_there_is_not_found(staff: Client, fields: dict[str, str]) -> None:
+def test_unknown_regions_and_functions_are_not_found(staff: Client, fields: dict[str, str]) -> None:
     assert staff.get("/regions/invalidate/", fields).status_code == 404
     assert staff.post("/regions/invalidate/", fields).status_code == 404
     assert staff.get("/regions/function/", fields).status_code == 404
     assert not LogEntry.objects.exists()
 
 
-def test_a_server_that_is_away_is_told_later(
+def test_an_unavailable_server_is_invalidated_later(
     staff: Client, shelf: str, tmp_path: Path, calls: Calls, own_memcached: Memcached
 ) -> None:
     cache = make_manager(
@@ -192,7 +192,7 @@ def test_a_server_that_is_away_is_told_later(
 # -- what is shown ---------------------------------------------------------------------------
 
 
-def test_regions_and_functions_are_shown_with_what_they_did(
+def test_regions_and_functions_are_shown_with_their_counts(
     staff: Client, books: Any, shelf: str, tmp_path: Path
 ) -> None:
     for owner in (1, 1, 1, 2):
@@ -232,7 +232,7 @@ def test_the_curve_says_what_another_expiry_would_do(staff: Client, books: Any, 
     assert re.search(r'<path class="line guess" d="M[^"]+ L', shown)
 
 
-def test_what_was_never_called_has_empty_charts(staff: Client, books: Any, shelf: str) -> None:
+def test_a_function_without_calls_has_empty_charts(staff: Client, books: Any, shelf: str) -> None:
     shown = read(staff, "function/", region=shelf, name=books.name)
     assert "Only 0 calls were seen: too few to say anything." in shown
     assert "<svg viewBox" not in shown.replace('svg xmlns="', "")
@@ -252,7 +252,7 @@ def test_a_region_that_shares_nothing_is_shown_too(staff: Client, shelf: str) ->
     assert "Nothing is sampled" in shown
 
 
-def test_counters_that_cannot_be_read_take_no_page_with_them(
+def test_unreadable_counters_break_no_page(
     staff: Client, books: Any, shelf: str, tmp_path: Path, settings: Any
 ) -> None:
     settings.METRICS_TOKEN = "t"
@@ -271,7 +271,7 @@ def test_counters_that_cannot_be_read_take_no_page_with_them(
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
-def test_a_server_that_is_away_is_named(
+def test_an_unavailable_server_is_named(
     staff: Client, shelf: str, fault: str, memcached: Memcached, own_memcached: Memcached
 ) -> None:
     urls = f"{memcached.address},{own_memcached.address}"
@@ -311,7 +311,7 @@ def test_three_hundred_functions_can_be_searched_and_sorted(
     assert len(names(q=f"{shelf}_29")) == 10
 
 
-def test_whatever_is_shown_is_escaped(staff: Client, cache: CacheManager, shelf: str) -> None:
+def test_all_output_is_escaped(staff: Client, cache: CacheManager, shelf: str) -> None:
     mark = "<img src=x>"
 
     @cache.region(shelf, mark)

@@ -105,7 +105,7 @@ def test_hits_and_every_kind_of_invalidation(cache: CacheManager, calls: Calls) 
     assert load.refresh(1) == load(1) == 9
 
 
-def test_threads_that_call_at_once_load_once(cache: CacheManager, calls: Calls) -> None:
+def test_simultaneous_calls_of_threads_load_once(cache: CacheManager, calls: Calls) -> None:
     start = threading.Barrier(8)
 
     @cache.region("functions")
