@@ -74,7 +74,7 @@ def refused(call: ast.Call, called: Callable[..., Any]) -> list[str]:
     """Return the keywords of a call that it does not take."""
     names = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
     parameters = inspect.signature(called).parameters
-    if "options" in parameters:  # those of a region
+    if {"options", "kwargs"} & parameters.keys():  # those of a region
         return []
     return [name for name in names if name not in parameters]
 
