@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 from beaker_regions.errors import ApplyingError, StoreUnavailableError
@@ -114,7 +115,7 @@ class PersistentQueue(PendingInvalidations):
             with contextlib.suppress(FileNotFoundError), self._opened() as descriptor:
                 # A scope is written once, however long the server is away.
                 known, _ = _parsed(_content(descriptor))
-                lines = [f"{scope}\n".encode() for scope in sorted(scopes.difference(known))]
+                lines = [line_of(scope) + b"\n" for scope in sorted(scopes.difference(known))]
                 # The first newline ends a line that a killed process has begun.
                 added = b"\n" + b"".join(lines) if lines else b""
                 if os.write(descriptor, added) != len(added):
@@ -259,11 +260,22 @@ def _content(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
+def line_of(scope: str) -> bytes:
+    """Return a scope's line in a file: with a checksum, so that no damage makes it another one."""
+    return b"%s %08x" % (scope.encode(), zlib.crc32(scope.encode()))
+
+
 def _parsed(content: bytes) -> tuple[set[str], list[bytes]]:
     """Return the scopes in a file's lines, and the lines that name no scope."""
-    lines = [line for line in content.split(b"\n") if line]
-    damaged = [line for line in lines if not _SCOPE.fullmatch(line)]
-    return {line.decode() for line in lines if _SCOPE.fullmatch(line)}, damaged
+    found: set[str] = set()
+    damaged: list[bytes] = []
+    for line in filter(None, content.split(b"\n")):
+        scope = line.partition(b" ")[0]
+        if _SCOPE.fullmatch(scope) and line == line_of(scope.decode()):
+            found.add(scope.decode())
+        else:
+            damaged.append(line)
+    return found, damaged
 
 
 def _remove(files: Iterable[str]) -> None:
