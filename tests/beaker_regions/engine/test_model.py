@@ -20,10 +20,12 @@ import pytest
 
 from beaker_regions.config.options import RegionOptions
 from beaker_regions.engine import loading, waiting
+from beaker_regions.engine.dependencies import QueryDependents
 from beaker_regions.engine.drivers import Load, Wait
+from beaker_regions.engine.reads import current_reads
 from beaker_regions.engine.region import Region
 from beaker_regions.engine.waiting import Waiter
-from beaker_regions.entries.entry import Entry, address_of, entry_scope
+from beaker_regions.entries.entry import Entry, address_of, entry_scope, tag_scope
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import GENERATION_SIZE, Signer
 from beaker_regions.entries.sentinels import MISSING
@@ -38,6 +40,7 @@ from tests.beaker_regions.turns import Interruptions, Turns, every_order, random
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.store import Lease
     from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.records import Record
@@ -49,6 +52,7 @@ POLICIES = pytest.mark.parametrize(
     "policy", [pytest.param(FRESH, id="fresh"), pytest.param(STALE, id="within its grace")]
 )
 TAG, OTHER = "t00", "t01"
+TABLE = "table"
 ANNOUNCED = GENERATION_SIZE + 1
 """Bytes of what stands in the place of a generation that is being changed."""
 
@@ -202,16 +206,22 @@ class Run:
         if value is not MISSING:
             self.region.stats.count("hits")
             return int(value)
-        protocol = loading.load(self.region, entry, reading, self.policy)
+        return self._play(loading.load(self.region, entry, reading, self.policy), number)
+
+    def _load(self, number: int) -> Any:
+        value = self._call(number - 1) if number % len(self.entries) else self.truth
+        self.steps.pause()
+        return value
+
+    def _play(self, flow: LoadFlow, number: int) -> int:
         answer: Any = None
         while True:
             try:
-                step = protocol.send(answer)
+                step = flow.send(answer)
             except StopIteration as stop:
                 return int(stop.value)
             if isinstance(step, Load):
-                answer = self._call(number - 1) if number % len(self.entries) else self.truth
-                self.steps.pause()
+                answer = self._load(number)
             elif isinstance(step, Wait):
                 self.steps.pause(waiting=True)
                 answer = None
@@ -223,6 +233,33 @@ class Run:
     def served(self) -> int:
         """How often a stored value was served."""
         return self.region.stats["hits"] + self.region.stats["stale"]
+
+
+class RunOfQueries(Run):
+    """Entries that depend on what they read: the truth's table, or the entry before."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._dependents = QueryDependents(self.region, self.policy)
+
+    def _call(self, number: int) -> int:
+        entry = self.entries[number]
+        lookup = self._dependents.look(entry)
+        value: Any = self._dependents.value_if_fresh(entry, lookup, self.policy)
+        if value is not MISSING:
+            self.region.stats.count("hits")
+            return int(value)
+        return self._play(self._dependents.load(entry, lookup), number)
+
+    def _load(self, number: int) -> Any:
+        return self._dependents.dependent(partial(self._read, number))()
+
+    def _read(self, number: int) -> int:
+        if not number % len(self.entries):
+            noted = current_reads()
+            assert noted is not None
+            noted.note_tags([TABLE])
+        return super()._load(number)  # type: ignore[no-any-return]
 
 
 def entry_on(server: str, servers: str, number: int, *scopes: str) -> Entry:
@@ -362,6 +399,37 @@ def test_no_value_is_older_than_the_values_it_is_made_of(
             run.call(number)
         served += run.served
     assert served > 100, "the runs share values"
+
+
+@pytest.mark.parametrize("runs", [150, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layout", ["a", "ba", "aba"])
+def test_no_value_is_older_than_what_its_queries_read(
+    layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = "".join(sorted(set(layout)))
+    entries = [entry_on(server, servers, number) for number, server in enumerate(layout)]
+    served = 0
+    for seed in range(runs):
+        run = RunOfQueries(monkeypatch, entries, servers=servers)
+        run.play(random_order(seed), 1000, 3, frozenset((tag_scope(TABLE),)))
+        served += run.served
+    assert served > 20, "the runs share values"
+
+
+def test_generations_that_are_noted_after_the_read_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = RunOfQueries._read
+
+    def read_first(self: RunOfQueries, number: int) -> int:
+        value = self.truth
+        self.steps.pause()
+        read(self, number)
+        return value
+
+    monkeypatch.setattr(RunOfQueries, "_read", read_first)
+    with pytest.raises(AssertionError):
+        test_no_value_is_older_than_what_its_queries_read("a", 150, monkeypatch)
 
 
 class FailsInTheSecondRound:
