@@ -1,6 +1,6 @@
 """Measurements beside peers, in one run each: ``python -m bench.hit``, ``race``, ``stampede``,
 ``outage``, ``files``, ``streams``, ``imports``, ``corruption``, ``counters``, ``whatif``,
-``models`` and ``pages``; and of whole sites: ``scale``, ``deployed``, ``cluster``.
+``models``, ``writes`` and ``pages``; and of whole sites: ``scale``, ``deployed``, ``cluster``.
 
 Each starts the memcached it needs, prints a table and writes ``bench/results/NAME.json``.
 ``--quick`` takes seconds and writes only where ``--output`` says. Contenders take turns, round by

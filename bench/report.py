@@ -23,6 +23,8 @@ PACKAGES = (
     "Flask-Caching",
     "Django",
     "diskcache",
+    "django-cachalot",
+    "django-cacheops",
 )
 Row = dict[str, Any]
 

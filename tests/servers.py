@@ -154,6 +154,17 @@ class Memcached(Server):
         return {line[1]: int(line[2]) for line in lines if len(line) == 3 and line[2].isdecimal()}
 
 
+class Redis(Server):
+    """A Redis that keeps nothing on disk: what comes back with a snapshot may be old."""
+
+    def command(self) -> list[str]:
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.address}"
+
+
 class MariaDB(Server):
     """A MariaDB with its data in ``folder``, and a root user without password."""
 

@@ -4,9 +4,9 @@
 read, it is read again. The token of a read is valid on the connection that made it alone:
 memcached numbers its items, and starts at 1 again when it restarts.
 
-A value is authenticated like every record of a region. It takes effect at once, even inside a
-database transaction, because the application sets it and no query returned it. A value may
-disappear at any time. If it must not be lost, store it in a database as well.
+A value is authenticated as every record of a region. It takes effect at once, even within a
+database transaction, because the application states it and no query returned it. A value may
+disappear at any time; keep in a database too what must not be lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 TRIES = 100
-"""Attempts of one update while other callers change the value. They take about a second in all."""
+"""Attempts of one update while others change the value; about a second in all."""
 FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 """Longest pause between two attempts, in seconds; each pause is a random part of it."""
@@ -70,7 +70,7 @@ class Values(Generic[K, V]):
         Args:
             region: The region that stores it.
             name: The name of the collection.
-            expire: Seconds for which a value is stored if the caller gives no time.
+            expire: Seconds for which a value is stored if its setter names no time.
 
         Raises:
             ConfigurationError: The region's store cannot change a value in one step.
@@ -106,7 +106,7 @@ class Values(Generic[K, V]):
             The value or the default.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
         """
         if not self.region.enabled:
             return default
@@ -124,7 +124,7 @@ class Values(Generic[K, V]):
             The values by key; a key without a value is left out.
 
         Raises:
-            UnkeyableArgumentError: A key has no stable form.
+            UnkeyableArgumentError: A key is not a stable one.
         """
         if not self.region.enabled:
             return {}
@@ -137,11 +137,11 @@ class Values(Generic[K, V]):
         return {key: value for key, value in found.items() if value is not MISSING}
 
     def _counted(self, entry: Entry, lookup: Lookup | None) -> Any:
-        value = self._value_if_current(entry, lookup)
+        value = self._usable(entry, lookup)
         self.region.stats.count("misses" if value is MISSING else "hits")
         return value
 
-    def _value_if_current(self, entry: Entry, lookup: Lookup | None) -> Any:
+    def _usable(self, entry: Entry, lookup: Lookup | None) -> Any:
         if lookup is None or lookup.record is None:
             return MISSING
         found = self.region.value_if_younger(entry, lookup, lookup.record.expire)
@@ -161,18 +161,16 @@ class Values(Generic[K, V]):
             Whether it is stored. If not, the key has no value.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever pickle raises for the value.
         """
-        lifetime = self._lifetime(expire)
+        life = self._life(expire)
         if not self.region.enabled:
             return False
         entry = self._entry(key)
         try:
-            self._compare_and_set(
-                entry, value, self.region.store.read_for_load(entry), lifetime, None
-            )
+            self._exchange(entry, value, self.region.store.read_for_load(entry), life, None)
         except StoreUnavailableError as error:
             self._failed(error)
             # The store may still have an older value.
@@ -192,7 +190,7 @@ class Values(Generic[K, V]):
             Whether this value is stored. Of several callers at once, one gets True.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
             ContendedError: Others changed the value at every attempt.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever pickle raises for the value.
@@ -200,7 +198,7 @@ class Values(Generic[K, V]):
 
         def only_first(found: Any) -> V:
             if found is not MISSING:
-                raise _NoChangeError
+                raise _Refused
             return value
 
         return self._did_change(key, only_first, expire)
@@ -216,24 +214,24 @@ class Values(Generic[K, V]):
             Whether there is a value, and it has the new expiry.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
             ContendedError: Others changed the value at every attempt.
             ValueError: ``expire`` is not above 0.
         """
 
         def only_present(found: Any) -> V:
             if found is MISSING:
-                raise _NoChangeError
+                raise _Refused
             return found  # type: ignore[no-any-return]
 
-        return self._did_change(key, only_present, self._lifetime(expire))
+        return self._did_change(key, only_present, self._life(expire))
 
     def _did_change(
         self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> bool:
         try:
             return self._change(key, function, expire) is not None
-        except _NoChangeError:
+        except _Refused:
             return False
 
     def update(
@@ -253,15 +251,15 @@ class Values(Generic[K, V]):
             key: The key.
             function: Takes the present value and returns the new one.
             default: Given to the function if there is no value.
-            expire: Seconds (or a timedelta) from now. None: an existing value keeps its expiry, and
-                a new one gets the collection's.
+            expire: Seconds (or a timedelta) from now. None: an existing value keeps its expiry, a
+                new one has the collection's.
 
         Returns:
             The new value. None: the store is unavailable or refused it; the former value may still
-            be stored.
+            be there.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
             ContendedError: Others changed the value `TRIES` times in a row.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever the function raises, or pickle raises for its result.
@@ -280,8 +278,8 @@ class Values(Generic[K, V]):
     def _change(
         self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> tuple[V] | None:
-        """Do the work of `update`. The function also takes MISSING; the result is in a tuple."""
-        own = self._lifetime(expire)
+        """As `update`, for a function that also takes MISSING. Returns the value in a tuple."""
+        own = self._life(expire)
         if not self.region.enabled:
             return None
         entry = self._entry(key)
@@ -289,12 +287,10 @@ class Values(Generic[K, V]):
         try:
             for _ in range(TRIES):
                 seen = self.region.store.get_for_update(entry)
-                found, expires_at = self._present(entry, seen.lookup)
+                found, ends = self._present(entry, seen.lookup)
                 value = function(found)
-                lifetime = (
-                    own if found is MISSING or expire is not None else expires_at - time.time()
-                )
-                if self._compare_and_set(entry, value, seen.lookup, lifetime, seen):
+                life = own if found is MISSING or expire is not None else ends - time.time()
+                if self._exchange(entry, value, seen.lookup, life, seen):
                     return (value,)
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -308,16 +304,16 @@ class Values(Generic[K, V]):
         )
 
     def _present(self, entry: Entry, lookup: Lookup) -> tuple[Any, float]:
-        """Return the value or MISSING, and its expiry in seconds since the epoch."""
+        """Return the value or MISSING, and its end in seconds since the epoch."""
         if lookup.refused:
             self.region.stats.fault(
                 "refused", self._subject, "the stored bytes are not a record of this application"
             )
         record = lookup.record
-        expires_at = math.inf if record is None else record.stored_at + record.expire
-        return self._value_if_current(entry, lookup), expires_at
+        ends = math.inf if record is None else record.stored_at + record.expire
+        return self._usable(entry, lookup), ends
 
-    def _compare_and_set(
+    def _exchange(
         self, entry: Entry, value: V, lookup: Lookup, expire: float, seen: LookupForUpdate | None
     ) -> bool:
         generations = tuple([each for each in lookup.generations if each is not None])
@@ -330,13 +326,13 @@ class Values(Generic[K, V]):
         except UnpicklableError as error:
             raise error.__cause__ or error from None
 
-    def _lifetime(self, expire: float | timedelta | None) -> float:
+    def _life(self, expire: float | timedelta | None) -> float:
         if isinstance(expire, timedelta):
             expire = expire.total_seconds()
-        lifetime = self._expire if expire is None else expire
-        if not lifetime > 0:
+        life = self._expire if expire is None else expire
+        if not life > 0:
             raise ValueError(f"{self._subject}: expire = {expire!r}: give seconds above 0")
-        return lifetime
+        return life
 
     def _failed(self, error: StoreUnavailableError) -> None:
         self.region.stats.fault(error.kind, self._subject, error)
@@ -348,7 +344,7 @@ class Values(Generic[K, V]):
             key: The key.
 
         Raises:
-            UnkeyableArgumentError: The key has no stable form.
+            UnkeyableArgumentError: The key is not a stable one.
         """
         self.region.invalidate_now(self._entry(key).own_scope)
 
@@ -357,5 +353,5 @@ class Values(Generic[K, V]):
         self.region.invalidate_now(frozenset((self._scope,)))
 
 
-class _NoChangeError(Exception):
-    """The change is not made: the stored value stays."""
+class _Refused(Exception):
+    """The change is not made: the value stays."""

@@ -16,7 +16,7 @@ import sqlalchemy
 from beaker_regions import CacheManager
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
-from tests.servers import MariaDB, Server
+from tests.servers import MariaDB, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
@@ -28,17 +28,10 @@ LONG = 60.0
 """Seconds; longer than any test."""
 
 
-class Redis(Server):
-    """A Redis that keeps nothing on disk: what comes back with a snapshot may be old."""
-
-    def command(self) -> list[str]:
-        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
-
-    def options(self, timeout: float = 5) -> dict[str, Any]:
-        """Return those of a region on it; a client without a time-out, in seconds, waits for
-        ever."""
-        limits = f"socket_timeout={timeout}&socket_connect_timeout={timeout}"
-        return {"type": "ext:redis", "url": f"redis://{self.address}?{limits}"}
+def redis_options(server: Redis, timeout: float = 5) -> dict[str, Any]:
+    """Return those of a region on it; a client without a time-out, in seconds, waits for ever."""
+    limits = f"socket_timeout={timeout}&socket_connect_timeout={timeout}"
+    return {"type": "ext:redis", "url": f"{server.url}?{limits}"}
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Those of a region whose entries no other test sees."""
     options = {"type": request.param}
     if request.param == "redis":
-        options = request.getfixturevalue("redis").options()
+        options = redis_options(request.getfixturevalue("redis"))
     elif request.param == "sqlite":
         options = {"type": "ext:database", "url": f"sqlite:///{tmp_path}/cache.sqlite3"}
     elif request.param == "mariadb":
@@ -266,7 +259,7 @@ def test_a_backend_that_fails_is_not_the_callers_failure(tmp_path: Path, calls: 
 def test_a_redis_that_is_away_is_not_the_callers_failure(
     redis: Redis, calls: Calls, fault: str
 ) -> None:
-    cache = make_manager(**redis.options(timeout=0.5), secret="of the tests")
+    cache = make_manager(**redis_options(redis, timeout=0.5), secret="of the tests")
 
     @cache.region("functions")
     def load() -> int:
@@ -289,7 +282,7 @@ def test_a_redis_that_is_away_is_not_the_callers_failure(
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Beaker's, of redis-py's
 def test_what_has_expired_does_not_stay_in_redis(redis: Redis, calls: Calls) -> None:
-    cache = make_manager(**redis.options(), secret="of the tests", expire=0.5)
+    cache = make_manager(**redis_options(redis), secret="of the tests", expire=0.5)
 
     @cache.region("functions")
     def load(key: int) -> int:
