@@ -18,6 +18,7 @@ import memcache
 from django.core.cache import CacheHandler
 
 import beaker_regions
+from beaker_regions.engine.reads import current_reads, set_query_noter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,9 @@ class Ours(Contender):
                 }
             )
         )
+        self.decorate(cache, load)
 
+    def decorate(self, cache: beaker_regions.CacheManager, load: Load) -> None:
         @cache.region("ours")
         def value(key: int) -> Any:
             return load(key)
@@ -82,6 +85,23 @@ class Ours(Contender):
 
 class OursPylibmc(Ours):
     client = "pylibmc"
+
+
+class OursByQueries(Ours):
+    """A function that depends on what its queries read; each key is a table here."""
+
+    def decorate(self, cache: beaker_regions.CacheManager, load: Load) -> None:
+        set_query_noter(lambda: None)
+
+        @cache.region("ours", depends_on="queries")
+        def value(key: int) -> Any:
+            noted = current_reads()
+            assert noted is not None
+            noted.note_tags([f"table {key}"])
+            return load(key)
+
+        self.call = value
+        self.invalidate = lambda key: cache.invalidate_tags(f"table {key}")
 
 
 class OursFiles(Ours):

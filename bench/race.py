@@ -22,6 +22,7 @@ from bench.contenders import (
     OURS,
     PATIENCE,
     Contender,
+    OursByQueries,
     OursCluster,
     Place,
     processes,
@@ -30,7 +31,8 @@ from bench.report import Row, arguments, report, spread
 from tests.servers import Memcached
 
 CLUSTER = f"{OURS}, files, cluster"
-RACING = CONTENDERS | {CLUSTER: OursCluster}
+BY_QUERIES = f"{OURS}, depends_on queries"
+RACING = CONTENDERS | {BY_QUERIES: OursByQueries, CLUSTER: OursCluster}
 READERS = 4
 WRITERS = 2
 KEYS = 3
@@ -124,7 +126,9 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
 def main() -> None:
     given = arguments(__doc__)
     rounds, seconds = (1, 0.5) if given.quick else (4, 4.0)
-    cases = [(name, 1) for name in RACING] + [(name, 2) for name in (*ON_MEMCACHED, CLUSTER)]
+    cases = [(name, 1) for name in RACING] + [
+        (name, 2) for name in (*ON_MEMCACHED, BY_QUERIES, CLUSTER)
+    ]
     turns: dict[tuple[str, int], list[dict[str, int]]] = {case: [] for case in cases}
     server = Memcached()
     server.start()
