@@ -4,9 +4,9 @@
 read, it is read again. The token of a read is valid on the connection that made it alone:
 memcached numbers its items, and starts at 1 again when it restarts.
 
-A value is authenticated as every record of a region. It takes effect at once, even within a
-database transaction, because the application states it and no query returned it. A value may
-disappear at any time; keep in a database too what must not be lost.
+A value is authenticated like every record of a region. It takes effect at once, even inside a
+database transaction, because the application sets it and no query returned it. A value may
+disappear at any time. If it must not be lost, store it in a database as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 TRIES = 100
-"""Attempts of one update while others change the value; about a second in all."""
+"""Attempts of one update while other callers change the value. They take about a second in all."""
 FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 """Longest pause between two attempts, in seconds; each pause is a random part of it."""
@@ -70,7 +70,7 @@ class Values(Generic[K, V]):
         Args:
             region: The region that stores it.
             name: The name of the collection.
-            expire: Seconds for which a value is stored if its setter names no time.
+            expire: Seconds for which a value is stored if the caller gives no time.
 
         Raises:
             ConfigurationError: The region's store cannot change a value in one step.
@@ -106,7 +106,7 @@ class Values(Generic[K, V]):
             The value or the default.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
         """
         if not self.region.enabled:
             return default
@@ -124,7 +124,7 @@ class Values(Generic[K, V]):
             The values by key; a key without a value is left out.
 
         Raises:
-            UnkeyableArgumentError: A key is not a stable one.
+            UnkeyableArgumentError: A key has no stable form.
         """
         if not self.region.enabled:
             return {}
@@ -137,11 +137,11 @@ class Values(Generic[K, V]):
         return {key: value for key, value in found.items() if value is not MISSING}
 
     def _counted(self, entry: Entry, lookup: Lookup | None) -> Any:
-        value = self._usable(entry, lookup)
+        value = self._value_if_current(entry, lookup)
         self.region.stats.count("misses" if value is MISSING else "hits")
         return value
 
-    def _usable(self, entry: Entry, lookup: Lookup | None) -> Any:
+    def _value_if_current(self, entry: Entry, lookup: Lookup | None) -> Any:
         if lookup is None or lookup.record is None:
             return MISSING
         found = self.region.value_if_younger(entry, lookup, lookup.record.expire)
@@ -161,16 +161,18 @@ class Values(Generic[K, V]):
             Whether it is stored. If not, the key has no value.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever pickle raises for the value.
         """
-        life = self._life(expire)
+        lifetime = self._lifetime(expire)
         if not self.region.enabled:
             return False
         entry = self._entry(key)
         try:
-            self._exchange(entry, value, self.region.store.read_for_load(entry), life, None)
+            self._compare_and_set(
+                entry, value, self.region.store.read_for_load(entry), lifetime, None
+            )
         except StoreUnavailableError as error:
             self._failed(error)
             # The store may still have an older value.
@@ -190,7 +192,7 @@ class Values(Generic[K, V]):
             Whether this value is stored. Of several callers at once, one gets True.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
             ContendedError: Others changed the value at every attempt.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever pickle raises for the value.
@@ -198,7 +200,7 @@ class Values(Generic[K, V]):
 
         def only_first(found: Any) -> V:
             if found is not MISSING:
-                raise _Refused
+                raise _NoChangeError
             return value
 
         return self._did_change(key, only_first, expire)
@@ -214,24 +216,24 @@ class Values(Generic[K, V]):
             Whether there is a value, and it has the new expiry.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
             ContendedError: Others changed the value at every attempt.
             ValueError: ``expire`` is not above 0.
         """
 
         def only_present(found: Any) -> V:
             if found is MISSING:
-                raise _Refused
+                raise _NoChangeError
             return found  # type: ignore[no-any-return]
 
-        return self._did_change(key, only_present, self._life(expire))
+        return self._did_change(key, only_present, self._lifetime(expire))
 
     def _did_change(
         self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> bool:
         try:
             return self._change(key, function, expire) is not None
-        except _Refused:
+        except _NoChangeError:
             return False
 
     def update(
@@ -251,15 +253,15 @@ class Values(Generic[K, V]):
             key: The key.
             function: Takes the present value and returns the new one.
             default: Given to the function if there is no value.
-            expire: Seconds (or a timedelta) from now. None: an existing value keeps its expiry, a
-                new one has the collection's.
+            expire: Seconds (or a timedelta) from now. None: an existing value keeps its expiry, and
+                a new one gets the collection's.
 
         Returns:
             The new value. None: the store is unavailable or refused it; the former value may still
-            be there.
+            be stored.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
             ContendedError: Others changed the value `TRIES` times in a row.
             ValueError: ``expire`` is not above 0.
             Exception: Whatever the function raises, or pickle raises for its result.
@@ -278,8 +280,8 @@ class Values(Generic[K, V]):
     def _change(
         self, key: K, function: Callable[[Any], V], expire: float | timedelta | None
     ) -> tuple[V] | None:
-        """As `update`, for a function that also takes MISSING. Returns the value in a tuple."""
-        own = self._life(expire)
+        """Do the work of `update`. The function also takes MISSING; the result is in a tuple."""
+        own = self._lifetime(expire)
         if not self.region.enabled:
             return None
         entry = self._entry(key)
@@ -287,10 +289,12 @@ class Values(Generic[K, V]):
         try:
             for _ in range(TRIES):
                 seen = self.region.store.get_for_update(entry)
-                found, ends = self._present(entry, seen.lookup)
+                found, expires_at = self._present(entry, seen.lookup)
                 value = function(found)
-                life = own if found is MISSING or expire is not None else ends - time.time()
-                if self._exchange(entry, value, seen.lookup, life, seen):
+                lifetime = (
+                    own if found is MISSING or expire is not None else expires_at - time.time()
+                )
+                if self._compare_and_set(entry, value, seen.lookup, lifetime, seen):
                     return (value,)
                 time.sleep(random.uniform(0, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -304,16 +308,16 @@ class Values(Generic[K, V]):
         )
 
     def _present(self, entry: Entry, lookup: Lookup) -> tuple[Any, float]:
-        """Return the value or MISSING, and its end in seconds since the epoch."""
+        """Return the value or MISSING, and its expiry in seconds since the epoch."""
         if lookup.refused:
             self.region.stats.fault(
                 "refused", self._subject, "the stored bytes are not a record of this application"
             )
         record = lookup.record
-        ends = math.inf if record is None else record.stored_at + record.expire
-        return self._usable(entry, lookup), ends
+        expires_at = math.inf if record is None else record.stored_at + record.expire
+        return self._value_if_current(entry, lookup), expires_at
 
-    def _exchange(
+    def _compare_and_set(
         self, entry: Entry, value: V, lookup: Lookup, expire: float, seen: LookupForUpdate | None
     ) -> bool:
         generations = tuple([each for each in lookup.generations if each is not None])
@@ -326,13 +330,13 @@ class Values(Generic[K, V]):
         except UnpicklableError as error:
             raise error.__cause__ or error from None
 
-    def _life(self, expire: float | timedelta | None) -> float:
+    def _lifetime(self, expire: float | timedelta | None) -> float:
         if isinstance(expire, timedelta):
             expire = expire.total_seconds()
-        life = self._expire if expire is None else expire
-        if not life > 0:
+        lifetime = self._expire if expire is None else expire
+        if not lifetime > 0:
             raise ValueError(f"{self._subject}: expire = {expire!r}: give seconds above 0")
-        return life
+        return lifetime
 
     def _failed(self, error: StoreUnavailableError) -> None:
         self.region.stats.fault(error.kind, self._subject, error)
@@ -344,7 +348,7 @@ class Values(Generic[K, V]):
             key: The key.
 
         Raises:
-            UnkeyableArgumentError: The key is not a stable one.
+            UnkeyableArgumentError: The key has no stable form.
         """
         self.region.invalidate_now(self._entry(key).own_scope)
 
@@ -353,5 +357,5 @@ class Values(Generic[K, V]):
         self.region.invalidate_now(frozenset((self._scope,)))
 
 
-class _Refused(Exception):
-    """The change is not made: the value stays."""
+class _NoChangeError(Exception):
+    """The change is not made: the stored value stays."""

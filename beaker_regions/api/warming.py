@@ -1,8 +1,8 @@
 """Loading the calls of a function in advance, in threads; ``warm=`` gives the calls.
 
-Calls that are stored already are skipped. Each other call is loaded under its entry's lease, as by
-any caller: of several hosts that warm at the same time, one loads each call. A value that is
-invalidated during its load is not used.
+Calls whose value is stored already are skipped. Every other call is loaded under its entry's
+lease, as by any caller. So if several hosts warm at the same time, one of them loads each call. A
+value that is invalidated during its load is not used.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     Function = CachedFunction[..., Any] | AsyncCachedFunction[..., Any]
     Call = tuple[Any, ...]
-    Complete = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+    RunCoroutine = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 AT_ONCE = 100
 """Calls that are looked up in one round trip to each server, and then loaded."""
 TRIES = 3
-"""Requests to a store that does not answer, with a pause in between: it may be busy."""
+"""Attempts of a request to a store that does not answer, with pauses: it may be busy."""
 NOT_STORED = "not_stored"
-"""The kind of failure where the store answers, but does not have the loaded value."""
+"""The kind of a failure: the store answers, but does not have the loaded value."""
 
 
 @dataclass(slots=True)
@@ -66,17 +66,18 @@ class Warmed:
 class Warming:
     """Warms one function, with ``jobs`` threads that load.
 
-    ``complete`` runs a coroutine function in such a thread and returns its result. ``let_go``
-    closes what a load has opened, such as database connections: it is called in the thread, after
-    a load has failed and at the end. Raises ConfigurationError for a function without ``warm``.
+    ``run_coroutine`` runs a coroutine function in such a thread and returns its result.
+    ``close_connections`` closes the connections that loads have opened, such as those to databases.
+    It is called in the thread, after a failed load and at the end. Raises ConfigurationError for a
+    function without ``warm``.
     """
 
     def __init__(
         self,
         function: Function,
         jobs: int = 4,
-        complete: Complete = lambda load: asyncio.run(load()),
-        let_go: Callable[[], None] = lambda: None,
+        run_coroutine: RunCoroutine = lambda load: asyncio.run(load()),
+        close_connections: Callable[[], None] = lambda: None,
     ) -> None:
         if function.warm is None:
             raise ConfigurationError(
@@ -88,15 +89,15 @@ class Warming:
         self._region = function.region
         self._warm = function.warm
         self._jobs = jobs
-        self._complete = complete
-        self._let_go = let_go
+        self._run_coroutine = run_coroutine
+        self._close_connections = close_connections
         servers = function.region.options.memcached
         self._retry: float = servers.get("retry", 1.0 if "url" in servers else 0.0)
         self._tries = TRIES
         self._lock = threading.Lock()
 
     def run(self) -> Generator[None, None, None]:
-        """Warm the function. Yields after each batch, when `done` has the results so far; closing
+        """Warm the function. Yields after each batch; `done` then has the results so far. Closing
         the generator skips the rest."""
         started = time.monotonic()
         missing: deque[tuple[Call, Entry]] = deque()
@@ -136,7 +137,7 @@ class Warming:
             yield batch
 
     def _missing(self, batch: list[Call]) -> Iterator[tuple[Call, Entry]]:
-        """Look up calls in one round trip. Yields those that are not stored."""
+        """Look up calls in one round trip. Yields the calls that are not stored."""
         entries = [self._entry(call) for call in batch]
         for call, entry, found in zip(batch, entries, self._look_up(entries), strict=True):
             if isinstance(found, StoreUnavailableError):
@@ -150,9 +151,9 @@ class Warming:
         try:
             return self._function.entry(*call)
         except (TypeError, CacheError) as error:
-            called = f"{self._function.name}{inspect.signature(self._function)}: "
-            reason = str(error).removeprefix(called)
-            raise ConfigurationError(f"{called}warm= gives {_shown(call)}: {reason}") from error
+            signature = f"{self._function.name}{inspect.signature(self._function)}: "
+            reason = str(error).removeprefix(signature)
+            raise ConfigurationError(f"{signature}warm= gives {_shown(call)}: {reason}") from error
 
     def _look_up(self, entries: list[Entry]) -> list[Lookup | StoreUnavailableError]:
         for tries_left in reversed(range(self._tries)):
@@ -161,12 +162,12 @@ class Warming:
             if not failed or not tries_left:
                 break
             self._pause()
-        # A server that is down is waited for once, and not at every batch.
+        # Wait once for a server that is down, and not at every batch.
         self._tries = 1 if failed else TRIES
         return found
 
     def _pause(self) -> None:
-        """Wait longer than a server is left alone after a failure."""
+        """Wait longer than the time for which a failed server is not asked."""
         time.sleep(random.uniform(1.1, 2.0) * self._retry)
 
     def _is_stored(self, entry: Entry, lookup: Lookup) -> bool:
@@ -179,7 +180,7 @@ class Warming:
                 with contextlib.suppress(IndexError):  # another thread took the last one
                     self._load(*missing.popleft())
         finally:
-            self._let_go()
+            self._close_connections()
 
     def _load(self, call: Call, entry: Entry) -> None:
         for tries_left in reversed(range(self._tries)):
@@ -192,7 +193,7 @@ class Warming:
                         self._pause()
                     continue
                 self._failed(call, error)
-                self._let_go()
+                self._close_connections()
                 return
 
     def _try(self, call: Call, entry: Entry) -> str:
@@ -201,8 +202,8 @@ class Warming:
         seen = region.store.read(entry)
         if self._is_stored(entry, seen):
             return "stored"
-        load = _Load(self._function, call, self._complete)
-        # A coroutine function is loaded by the same steps: this thread may wait.
+        load = _Load(self._function, call, self._run_coroutine)
+        # A coroutine function is loaded in the same way: this thread may wait.
         value = run(loading.load(region, entry, seen, policy), load)
         if load.error is not None:
             raise load.error  # a stale value was served instead
@@ -229,12 +230,12 @@ class Warming:
 
 
 class _Load:
-    """Runs the function, and records whether it was called and what it raised."""
+    """Runs the function, and records whether it was called, and its exception."""
 
-    def __init__(self, function: Function, call: Call, complete: Complete) -> None:
+    def __init__(self, function: Function, call: Call, run_coroutine: RunCoroutine) -> None:
         self._load: Callable[[], Any] = functools.partial(function.uncached, *call)
         if isinstance(function, AsyncCachedFunction):
-            self._load = functools.partial(complete, self._load)
+            self._load = functools.partial(run_coroutine, self._load)
         self.made = False
         self.error: Exception | None = None
 

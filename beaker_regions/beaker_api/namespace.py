@@ -1,7 +1,7 @@
 """Beaker's own API (`Cache`, `Value`, sessions) on a region: a NamespaceManager over any store.
 
-A namespace has keys as a function has calls. Each key is an entry. Clearing the namespace changes
-one generation, and does not affect another namespace.
+A namespace has keys, as a function has calls. Each key is an entry. Clearing the namespace changes
+one generation and does not affect another namespace.
 
 `beaker.container.Value` uses a namespace as follows:
 
@@ -18,8 +18,9 @@ a removal
     Takes the write lock and deletes the key if it is present. Under the write lock every key
     counts as present, because a caller may be creating it, and that must be invalidated too.
 `session.lock()`
-    Takes the write lock in a namespace that is a session: a lease, which one caller in the cluster
-    has, for as long as the region's leases last. Saving takes no lock and does not wait for one.
+    Takes the write lock in a namespace that is a session. This lock is a lease: one caller in the
+    cluster has it, at most for the time of the region's leases. Saving takes no lock and does not
+    wait for one.
 
 If the store is unavailable, no error is raised: a key is absent, and a failed set is counted and
 logged.
@@ -70,7 +71,8 @@ class _ThreadState(threading.local):
 
 
 class _Locked(threading.local):
-    """The sessions that a thread has locked. Each load of a session makes another namespace."""
+    """The sessions that a thread has locked. Each load of a session makes a new namespace, so the
+    leases cannot be in the namespace."""
 
     def __init__(self) -> None:
         self.leases: dict[bytes, Lease | None] = {}
@@ -78,16 +80,16 @@ class _Locked(threading.local):
 
 
 _locked = _Locked()
-_NOT_LOOKED = Lookup(None, ())
+_NOT_LOOKED_UP = Lookup(None, ())
 _LOCK = ("lock",)
-"""The key of a session's lock. Beaker's keys are texts, so none is equal."""
+"""The key of a session's lock. Beaker's keys are texts, so none of them is equal to it."""
 
 
 class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     """One of Beaker's namespaces, in a region.
 
     ``timeout`` (Beaker's word) is the lifetime, in seconds, of an item set without one; None: no
-    expiry. For ``grace`` seconds longer `Value` may serve the stale value while another caller
+    expiry. For ``grace`` seconds more, `Value` may serve the stale value while another caller
     creates the new one. ``is_function`` says whether a namespace is a decorated function;
     ``is_session`` says that this one is a session.
     """
@@ -129,7 +131,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         # The namespace of a session is its id, a secret that must not be logged.
         return Entry("a Beaker namespace", address, (entry_scope(address), *self._shared_scopes))
 
-    # -- reading ---------------------------------------------------------------------------
+    # -- lookup ---------------------------------------------------------------------------
 
     def acquire_read_lock(self) -> None:
         """Begin to read: until the release, each key is looked up once."""
@@ -153,25 +155,25 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         thread, entry = self._thread, self.entry(key)
         value = thread.seen.get(entry.address)
         if value is None:
-            reading = self._look(entry)
-            life = self._grace
-            if reading is not None and reading.record is not None:
-                life += reading.record.expire
-            found = self.region.value_if_younger(entry, reading, life)
+            lookup = self._look_up(entry)
+            lifetime = self._grace
+            if lookup is not None and lookup.record is not None:
+                lifetime += lookup.record.expire
+            found = self.region.value_if_younger(entry, lookup, lifetime)
             value = (MISSING,) if found is MISSING else found
             self.region.stats.count("misses" if found is MISSING else "hits")
             if thread.readers:
                 thread.seen[entry.address] = value
         return value[0]
 
-    def _look(self, entry: Entry) -> Lookup | None:
+    def _look_up(self, entry: Entry) -> Lookup | None:
         creating = self._thread.creating
-        reading = self.region.look(entry)
-        if creating.get(entry.address) is _NOT_LOOKED:
-            if reading is not None and not _complete(reading):
-                reading = self._begin(entry)
-            creating[entry.address] = reading
-        return reading
+        lookup = self.region.look(entry)
+        if creating.get(entry.address) is _NOT_LOOKED_UP:
+            if lookup is not None and not _complete(lookup):
+                lookup = self._read_for_load(entry)
+            creating[entry.address] = lookup
+        return lookup
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     def __setitem__(self, key: Any, value: Any) -> None:
         """Store an item that needs no creation lock, such as a session's."""
         entry = self.entry(key)
-        self._write(entry, value, self._begin(entry), None)
+        self._write(entry, value, self._read_for_load(entry), None)
 
     def set_value(self, key: Any, value: Any, expiretime: float | None = None) -> None:
         """Store a created value with the generations from before its creation. Without a creation
@@ -221,14 +223,14 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         Inside a database transaction nothing is stored: the value may depend on uncommitted rows.
         """
         entry = self.entry(key)
-        reading = self._thread.creating.get(entry.address, _NOT_LOOKED)
-        if reading is _NOT_LOOKED:
+        lookup = self._thread.creating.get(entry.address, _NOT_LOOKED_UP)
+        if lookup is _NOT_LOOKED_UP:
             self.region.invalidate(entry.own_scope)
         if invalidation.transactions.active():
             return
-        if reading is _NOT_LOOKED:
-            reading = self._begin(entry)
-        self._write(entry, value, reading, expiretime)
+        if lookup is _NOT_LOOKED_UP:
+            lookup = self._read_for_load(entry)
+        self._write(entry, value, lookup, expiretime)
 
     def __delitem__(self, key: Any) -> None:
         entry = self.entry(key)
@@ -246,18 +248,18 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
     def keys(self) -> Any:
         raise NotImplementedError("the store knows entries by their digests, not by their keys")
 
-    def _begin(self, entry: Entry) -> Lookup | None:
+    def _read_for_load(self, entry: Entry) -> Lookup | None:
         return self._ask(self.region.store.read_for_load, entry)  # type: ignore[no-any-return]
 
     def _write(
-        self, entry: Entry, value: Any, reading: Lookup | None, expiretime: float | None
+        self, entry: Entry, value: Any, lookup: Lookup | None, expiretime: float | None
     ) -> None:
         self._thread.seen.clear()
-        if reading is None or not _complete(reading):
+        if lookup is None or not _complete(lookup):
             return
         expire = float(expiretime or self.timeout or math.inf)
         record = Record(
-            generations=tuple([each for each in reading.generations if each is not None]),
+            generations=tuple([each for each in lookup.generations if each is not None]),
             stored_at=time.time(),
             expire=expire,
             load_seconds=0.0,
@@ -266,8 +268,8 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         )
         # In a tuple, a path or a file is pickled as any value. Bare, it would be content. This
         # call replaces the value for every host, even if each host has its own files.
-        life = expire + self._grace
-        self._ask(self.region.store.compare_and_set, entry, (value,), record, life, None)
+        lifetime = expire + self._grace
+        self._ask(self.region.store.compare_and_set, entry, (value,), record, lifetime, None)
 
     def _ask(self, ask: Callable[..., Any], *args: Any) -> Any:
         """Send a request to the store. Returns None if it failed; this is counted and logged."""
@@ -284,8 +286,8 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
 
 
 class CreationLock:
-    """One key's creation lock: a lease, which only saves work. If it cannot be taken, or lasts
-    longer than the region allows, its caller creates the value as well, which does no harm."""
+    """One key's creation lock: a lease, which only saves work. A caller that cannot take it, or
+    that has waited for longer than the region allows, creates the value too. That does no harm."""
 
     def __init__(self, namespace: RegionNamespace, entry: Entry) -> None:
         self._namespace = namespace
@@ -310,14 +312,14 @@ class CreationLock:
             self._lease = None
             if not wait:
                 return False
-            reading = region.look(self._entry)
-            before = before or reading
-            if reading is None or (reading.is_current and reading != before):
+            lookup = region.look(self._entry)
+            before = before or lookup
+            if lookup is None or (lookup.is_current and lookup != before):
                 break
             waiter.refused(lease)
             region.stats.count("waits")
             time.sleep(waiter.pause())
-        self._namespace._thread.creating[self._entry.address] = _NOT_LOOKED
+        self._namespace._thread.creating[self._entry.address] = _NOT_LOOKED_UP
         return True
 
     def release(self) -> None:
@@ -327,6 +329,6 @@ class CreationLock:
             self._lease = None
 
 
-def _complete(reading: Lookup) -> bool:
+def _complete(lookup: Lookup) -> bool:
     """Whether a value may be stored with the generations of a lookup."""
-    return all(each is not None and len(each) == GENERATION_SIZE for each in reading.generations)
+    return all(each is not None and len(each) == GENERATION_SIZE for each in lookup.generations)

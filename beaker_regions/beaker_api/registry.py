@@ -38,18 +38,18 @@ if TYPE_CHECKING:
     from beaker_regions.config.options import Config
 
 TYPE = "regions"
-UNNAMED = "beaker.cache"
+ANONYMOUS = "beaker.cache"
 """Name of the regions of caches and sessions that have options but no configured region. A
 configured region cannot have this name."""
 
-_OF_SESSIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
+_SESSION_OPTIONS = ("auto", "digest_filenames", "session_class", "webtest_varname")
 """Options that Beaker's sessions pass to every namespace, and that have no meaning for it. Every
 session passes digest_filenames, and no cache does."""
-_OF_CACHES = ("data_dir", "lock_dir", "key_length", "log_file")
+_CACHE_OPTIONS = ("data_dir", "lock_dir", "key_length", "log_file")
 """Options of every cache of Beaker's that have no meaning for a region configured elsewhere."""
 
 
-_OF_BEAKER = ("beaker.", "cache.", "session.", "session_")
+_BEAKER_PREFIXES = ("beaker.", "cache.", "session.", "session_")
 """Beaker's middlewares read their keyword options, and pass them on with these prefixes."""
 
 
@@ -62,9 +62,9 @@ class LegacyCache(beaker.cache.Cache):  # type: ignore[misc]
 
     of_type: Callable[..., beaker.cache.Cache]
 
-    def _legacy_get_value(self, key: bytes, type: str, **given: Any) -> Any:  # noqa: A002
-        call = {k: given.pop(k) for k in ("createfunc", "expiretime", "starttime") if k in given}
-        return self.of_type(type=type, **given)._get_value(key, **call)
+    def _legacy_get_value(self, key: bytes, type: str, **passed: Any) -> Any:  # noqa: A002
+        call = {k: passed.pop(k) for k in ("createfunc", "expiretime", "starttime") if k in passed}
+        return self.of_type(type=type, **passed)._get_value(key, **call)
 
 
 class AnonymousRegion(NamedTuple):
@@ -82,7 +82,7 @@ def anonymous_region(options: Config) -> AnonymousRegion:
     identity = repr(sorted(options.items()))
     found = _anonymous_regions.get(identity)
     if found is None:
-        checked = check(UNNAMED, options)
+        checked = check(ANONYMOUS, options)
         region = open_region(checked)
         found = _anonymous_regions.setdefault(identity, AnonymousRegion(region, checked))
     return found
@@ -113,7 +113,7 @@ def cache_options(
         "type": TYPE,
         "region": region,
         "enabled": options.enabled,
-        "expire": _whole(options.expire),
+        "expire": _whole_seconds(options.expire),
         "grace": options.grace,
         "is_function": is_function,
     }
@@ -144,14 +144,14 @@ def patch_beaker(**defaults: Any) -> None:
     if unknown:
         raise ConfigurationError(f"patch_beaker(): no such option: {', '.join(unknown)}")
     for type_, own in BUILTIN_TYPES.items():
-        fitting = {k: v for k, v in defaults.items() if k in COMMON or k in own}
-        _types()[type_] = functools.partial(_namespace, {**fitting, "type": type_})
+        valid = {k: v for k, v in defaults.items() if k in COMMON or k in own}
+        _types()[type_] = functools.partial(_namespace, {**valid, "type": type_})
 
 
 def _namespace(
-    defaults: Config, namespace: str, timeout: float | None = None, **given: Any
+    defaults: Config, namespace: str, timeout: float | None = None, **passed: Any
 ) -> RegionNamespace:
-    own = {k: v for k, v in _meant(given).items() if v is not None}
+    own = {k: v for k, v in _relevant(passed).items() if v is not None}
     others = set().union(*BUILTIN_TYPES.values()) - BUILTIN_TYPES[defaults["type"]].keys()
     # A cache of the other type that uses this type for one call passes the options of both.
     region, options = anonymous_region(
@@ -160,18 +160,18 @@ def _namespace(
     return RegionNamespace(
         namespace,
         region,
-        timeout=_whole(options.expire) if timeout is None else timeout,
+        timeout=_whole_seconds(options.expire) if timeout is None else timeout,
         grace=options.grace,
-        is_session="digest_filenames" in given,
+        is_session="digest_filenames" in passed,
     )
 
 
-def _meant(given: Config) -> Config:
+def _relevant(passed: Config) -> Config:
     """Return those of the options passed by Beaker that have a meaning for a namespace."""
     return {
         option: value
-        for option, value in given.items()
-        if option not in _OF_SESSIONS and not option.startswith(_OF_BEAKER)
+        for option, value in passed.items()
+        if option not in _SESSION_OPTIONS and not option.startswith(_BEAKER_PREFIXES)
     }
 
 
@@ -187,9 +187,9 @@ def _configured(
 ) -> RegionNamespace:
     """Return a namespace in a region that a manager has configured.
 
-    If ``region`` is a name, its expiry is that of items without a time of their own.
+    If ``region`` is a name, the region's expiry holds for items that are set without one.
     """
-    for option in _meant(others):
+    for option in _relevant(others):
         if option not in COMMON:
             raise ConfigurationError(
                 f"type {TYPE!r}: no such option: {option!r}; valid: region, expire, grace, timeout"
@@ -200,14 +200,14 @@ def _configured(
         )
     named = _options_of(region)
     others["enabled"] = None if _flag(enabled) else enabled
-    for option, value in _meant(others).items():
-        if value is not None and option not in _OF_CACHES:
+    for option, value in _relevant(others).items():
+        if value is not None and option not in _CACHE_OPTIONS:
             raise ConfigurationError(
                 f"type {TYPE!r}: {option} = {value!r}: this is an option of the region; set it "
                 f"where region {region!r} is configured"
             )
     if timeout is None:
-        timeout = named["expire"] if expire is None else _whole(_checked("expire", expire))
+        timeout = named["expire"] if expire is None else _whole_seconds(_checked("expire", expire))
     return RegionNamespace(
         namespace,
         named["region"],
@@ -235,7 +235,7 @@ def _options_of(region: str) -> dict[str, Any]:
     return options
 
 
-def _whole(seconds: float) -> int | None:
+def _whole_seconds(seconds: float) -> int | None:
     """Return a time in Beaker's form: whole seconds, or None for no expiry."""
     return None if math.isinf(seconds) else math.ceil(seconds)
 

@@ -79,8 +79,8 @@ def _warmings(options: Options) -> list[Warming]:
                 options["jobs"],
                 # Thread-sensitive code, such as the ORM, then runs in the thread that closes the
                 # connections.
-                complete=lambda load: async_to_sync(load)(),
-                let_go=connections.close_all,
+                run_coroutine=lambda load: async_to_sync(load)(),
+                close_connections=connections.close_all,
             )
             for function in dict.fromkeys(functions)
         ]

@@ -138,13 +138,15 @@ def test_a_failed_load_is_reported_and_the_others_continue(cache: CacheManager) 
     def quarter(number: int) -> float:
         return 4 / number
 
-    let_go: list[int] = []
-    done = warmed(quarter, jobs=1, let_go=lambda: let_go.append(threading.get_ident()))
+    close_connections: list[int] = []
+    done = warmed(
+        quarter, jobs=1, close_connections=lambda: close_connections.append(threading.get_ident())
+    )
     assert (done.calls, done.loaded, done.failed) == (4, 3, 1)
     assert done.error == f"{quarter.name}(0): ZeroDivisionError('division by zero')"
     assert quarter.peek(2) == 2
-    assert len(let_go) == 2, "after the failure, and at the end"
-    assert len({*let_go, threading.get_ident()}) == 2, "in the thread that loads"
+    assert len(close_connections) == 2, "after the failure, and at the end"
+    assert len({*close_connections, threading.get_ident()}) == 2, "in the thread that loads"
 
 
 def test_a_stale_value_hides_no_failure(cache: CacheManager) -> None:
