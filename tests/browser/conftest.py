@@ -1,4 +1,4 @@
-"""A real Chromium before the real server."""
+"""A real Chromium and the real server."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser complained of and what the server refused; a test that provokes some
-    takes them out."""
+    """The errors that the browser reported, and the refused requests. A test that provokes some
+    removes them."""
     return []
 
 
@@ -49,7 +49,7 @@ def complaints() -> list[str]:
 def visit(
     chromium: Browser, server: Serving, complaints: list[str], request: pytest.FixtureRequest
 ) -> Iterator[Visit]:
-    """Open the task list in a browser of its own: its cookies, its storage, its settings.
+    """Open the task list in a new browser with its own cookies, storage and settings.
 
     Complaints that are left at the end fail the test.
     """
@@ -61,7 +61,7 @@ def visit(
             complaints.append(f"{response.status} {response.url}")
 
     def fail(request: Request) -> None:
-        # A download ends the navigation that began it.
+        # A download ends the navigation that started it.
         if request.failure != "net::ERR_ABORTED":
             complaints.append(f"{request.failure} {request.url}")
 
@@ -101,7 +101,7 @@ def pytest_runtest_makereport(
 
 
 def photograph(browser: Browser, test: pytest.Item) -> str:
-    """Make a picture of every page that is open; return their paths, one a line."""
+    """Take a screenshot of every open page. Return their paths, one a line."""
     found: list[str] = []
     for context in browser.contexts:
         for page in context.pages:
@@ -110,6 +110,6 @@ def photograph(browser: Browser, test: pytest.Item) -> str:
             try:
                 page.screenshot(path=path)
                 found.append(str(path.relative_to(ROOT)))
-            except Error as error:  # a page may hang: that is no reason to hide the failure
+            except Error as error:  # a page may hang, which must not hide the failure
                 found.append(f"no picture of {page.url}: {error.message}")
     return "\n".join(found)

@@ -1,4 +1,4 @@
-"""The task list, as people use it, with scripts and without."""
+"""The task list, used with scripts and without."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fill(page: Page, *names: str) -> None:
     for name in names:
         form: Any = {"csrfmiddlewaretoken": token, "name": name}
         assert page.request.post("/", form=form, max_redirects=0).status == 302
-    page.request.get("/")  # which takes the messages
+    page.request.get("/")  # this removes the messages
     page.reload()
 
 
@@ -67,7 +67,7 @@ def sign(page: Page, *, up: bool, user: str) -> None:
 
 @contextmanager
 def one_document(page: Page, scripts: bool) -> Iterator[None]:
-    """Where scripts run, nothing that is done in here loads a page."""
+    """With scripts, no action in this block loads a page."""
     if scripts:
         page.evaluate("() => { window.same = true }")
     yield
@@ -144,7 +144,7 @@ def test_search_within_a_tab(visit: Visit, scripts: bool) -> None:
 
         def search(text: str) -> None:
             page.get_by_role("searchbox").fill(text)
-            if not scripts:  # which search as one types
+            if not scripts:  # with scripts, the search runs while one types
                 page.get_by_role("button", name="Search").click()
 
         search("pay")

@@ -1,5 +1,5 @@
-"""What the list offers where scripts run: editing in place, order by hand, keys, and a good word
-when something goes wrong."""
+"""The list with scripts: editing in place, ordering by hand, keyboard shortcuts, and messages after
+failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def link(page: Page, name: str) -> Locator:
 
 
 def order(page: Page, *expected: str) -> None:
-    """The tasks have this order, and keep it."""
+    """Check that the tasks have this order, and keep it."""
     expect(names(page)).to_have_text(expected)
     said(page, "Moved")
     page.reload()
@@ -90,7 +90,7 @@ def test_keys_work_as_the_help_says(visit: Visit) -> None:
     page = visit(**DESKTOP)
     with one_document(page, True):
         page.keyboard.press("n")
-        page.keyboard.type("? z / n")  # letters, while one types
+        page.keyboard.type("? z / n")  # while one types, keys are letters
         page.keyboard.press("Enter")
         expect(names(page)).to_have_text(["? z / n"])
         page.keyboard.type("Second")

@@ -1,5 +1,4 @@
-"""The strict Content-Security-Policy, as a browser takes it: it breaks no page, and stops scripts
-that are not the site's."""
+"""The strict Content-Security-Policy in a browser: it breaks no page, and stops foreign scripts."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ addEventListener("securitypolicyviolation", event =>
 
 
 def violations(page: Page) -> list[str]:
-    """Return the list that whatever the policy refuses on a page, and those after it, is added
-    to."""
+    """Return a list. Everything that the policy refuses on this page and later ones is added to
+    it."""
     heard: list[str] = []
     page.add_init_script(HEARD)
     page.on(
@@ -52,7 +51,7 @@ def test_the_staff_pages_work_with_the_content_security_policy(
     add(page, f"Buy milk {mark}", f"Call Zoë {mark}")
     page.goto(f"/admin/tasks/task/?q={mark}")
     page.get_by_role("button", name="Toggle theme").first.click()
-    page.locator("#action-toggle").check()  # done by a script
+    page.locator("#action-toggle").check()  # set by a script
     expect(page.get_by_text(re.compile(r"^\s*2 of 2 selected"))).to_be_visible()
     page.get_by_role("link", name=f"Buy milk {mark}").click()
     page.get_by_label("Name:").fill("Buy oat milk")
@@ -71,7 +70,7 @@ def test_the_staff_pages_work_with_the_content_security_policy(
 
 
 def test_only_the_sites_own_scripts_and_styles_run(chromium: Browser, server: Serving) -> None:
-    # Not `visit`, which takes no complaint of the browser.
+    # Not `visit`: it fails on any complaint of the browser.
     page = chromium.new_page(base_url=server.address)
     heard = violations(page)
     for path in ("/", "/files/", "/accounts/login/", "/accounts/signup/"):

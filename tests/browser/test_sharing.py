@@ -1,4 +1,4 @@
-"""One list in several browsers and tabs, several lists in one browser, and the ways back."""
+"""One list in several browsers and tabs, several lists in one browser, and Back and Forward."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_a_tab_shows_the_changes_of_another_tab_when_it_is_shown_again(visit: Vi
     add(other, "Two")
     other.get_by_role("button", name="Mark as done: One").click()
     said(other, "is done")
-    # Tabs of a headless browser are all in front, so it is told; more than once, as a list that
-    # was asked for a moment ago is not asked for again.
+    # All tabs of a headless browser are visible, so send the event. Send it more than once: a list
+    # that was just fetched is not fetched again.
     page.wait_for_function(
         """() => {
             dispatchEvent(new Event("focus"));
@@ -113,7 +113,7 @@ def test_back_and_forward_show_the_present_list(visit: Visit, scripts: bool) -> 
     fill(page, "Three", "Two", "One")
     page.get_by_role("link", name="Files").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Files")
-    # Another browser: one that has the page anew would show it to all of its windows.
+    # Another browser, because all windows of one browser would show the new page.
     other = visit(storage_state=page.context.storage_state())
     other.get_by_role("button", name="Delete: Two").click()
     expect(names(other)).to_have_text(["One", "Three"])
@@ -129,7 +129,7 @@ def test_back_and_forward_show_the_present_list(visit: Visit, scripts: bool) -> 
     page.get_by_role("button", name="Delete: Three").click()
     said(page, "Deleted")
     page.go_back()
-    if not scripts:  # each change is an entry of its own
+    if not scripts:  # without scripts, each change is a history entry
         page.go_back()
     expect(page).to_have_url("/?show=open")
     expect(names(page)).to_have_text(["One"])

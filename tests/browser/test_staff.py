@@ -1,4 +1,4 @@
-"""The staff's pages and the toolbar's panel in a browser, under the strict policy."""
+"""The staff pages and the toolbar's panel in a browser, with the strict policy."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def toolbar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving
     """A server that shows django-debug-toolbar."""
     monkeypatch.setenv("DEBUG", "1")
     monkeypatch.setenv("DEBUG_TOOLBAR", "1")
-    # The toolbar takes itself for a part of a test run, and refuses.
+    # The toolbar detects a test run, and refuses.
     monkeypatch.delenv("PYTEST_VERSION")
     serving = Serving(tmp_path)
     serving.page("/")

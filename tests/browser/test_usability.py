@@ -1,4 +1,4 @@
-"""Names, contrast and stillness: what makes the pages usable for everybody, on any screen."""
+"""Names, contrast and a stable layout: the pages are usable for all people, on any screen."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ new PerformanceObserver(list => {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server of these tests' own, with files."""
+    """A separate server for these tests, with files."""
     source = tmp_path_factory.mktemp("source")
     (source / "poem.txt").write_text("Snow melts;\nthe village is full\n")
     (source / "people.csv").write_text("name;age\nAnn;1\nBob;2\n")
@@ -55,7 +55,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def check(page: Page, where: str) -> None:
-    """Check a page, light and dark, by the rules that a program can check."""
+    """Check a page, light and dark, with the rules that a program can check."""
     page.add_script_tag(path=AXE)
     page.emulate_media(color_scheme="light")
     assert page.evaluate(CHECK, RULES) == [], f"{where}, light"
@@ -65,7 +65,7 @@ def check(page: Page, where: str) -> None:
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[str, Any]) -> None:
-    # The checker is no script of the site's, whose policy would stop it.
+    # The site's policy would stop the checker, which is not the site's script.
     page = visit(bypass_csp=True, reduced_motion="reduce", **screen)
     check(page, "the empty list")
     add(page, "Late", due="2001-01-01")
@@ -113,7 +113,7 @@ def test_the_layout_does_not_shift(visit: Visit, screen: dict[str, Any]) -> None
     page.reload()
 
     def press(selector: str, says: str) -> None:
-        # As a script: what moves right after somebody's own press does not count as a shift.
+        # By a script: movement right after a key press of the user does not count as a shift.
         page.locator(selector).first.evaluate("button => button.click()")
         said(page, says)
 
@@ -125,7 +125,7 @@ def test_the_layout_does_not_shift(visit: Visit, screen: dict[str, Any]) -> None
     press(".undo", "Brought back")
     expect(names(page)).to_have_count(4)
     assert [page.locator(part).bounding_box() for part in ("h1", "#add", ".tabs")] == before
-    # Two frames later the last one is reported.
+    # The last shift is reported two frames later.
     page.evaluate("() => new Promise(end => requestAnimationFrame(() => setTimeout(end, 100)))")
     shifts = page.evaluate("() => shifts")
     assert sum(shift["value"] for shift in shifts) < 0.1, shifts

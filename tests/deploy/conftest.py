@@ -30,5 +30,5 @@ def nginx(stack: Stack) -> Nginx:
 
 @pytest.fixture(scope="package")
 def where(nginx: Nginx) -> str:
-    """Where the imported file is to be downloaded."""
+    """The address of the imported file."""
     return where_to_download(nginx)

@@ -1,4 +1,4 @@
-"""The site as ``deploy/`` has it, on this machine: its files, with other ports and folders."""
+"""The site of ``deploy/`` on this machine: its files, with other ports and folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 PROGRAMS = Path(sys.executable).parent
 
-# What Debian's nginx.conf has around the site's, without what needs root.
+# Debian's nginx.conf around the site's file, without the lines that need root.
 AROUND = """
 daemon off;
 {user}
@@ -43,7 +43,7 @@ http {{
 
 
 def replaced(text: str, replacements: dict[str, str]) -> str:
-    """Return a text with other ports and folders; each that is given has to be there."""
+    """Return a text with other ports and folders. Each given text must occur in it."""
     for old, new in replacements.items():
         assert old in text, f"{old!r} is gone"
         text = text.replace(old, new)
@@ -53,7 +53,7 @@ def replaced(text: str, replacements: dict[str, str]) -> str:
 class Nginx(Server):
     """An nginx with deploy/nginx.conf, before two application servers, content and static files.
 
-    ``tls_port`` answers; ``port`` leads there.
+    ``tls_port`` answers; ``port`` redirects to it.
     """
 
     def __init__(self, folder: Path, ports: tuple[int, int], environment: dict[str, str]) -> None:
@@ -61,7 +61,7 @@ class Nginx(Server):
         folder.mkdir()
         self.tls_port = free_port()
         self._folder = folder
-        # Else it would read as somebody who may not look into the tests' folders.
+        # Otherwise its user could not read the tests' folders.
         user = f"user {pwd.getpwuid(0).pw_name};" if os.getuid() == 0 else ""
         (folder / "configuration").write_text(AROUND.format(user=user, folder=folder))
         site = replaced(
@@ -96,19 +96,19 @@ class Nginx(Server):
 
     @functools.cached_property
     def tls(self) -> ssl.SSLContext:
-        """What a client takes this nginx for itself by."""
+        """The TLS settings of a client that trusts this nginx's certificate."""
         return ssl.create_default_context(cafile=str(self._folder / "fullchain.pem"))
 
     def command(self) -> list[str]:
         return ["nginx", "-e", f"{self._folder}/errors", "-c", f"{self._folder}/configuration"]
 
     def check(self) -> str:
-        """Return what nginx says of the configuration."""
+        """Return the output of nginx about the configuration."""
         return subprocess.run([*self.command(), "-t"], capture_output=True, text=True).stderr
 
 
 class Application(Server):
-    """Gunicorn or uWSGI, with the file in deploy/."""
+    """Gunicorn or uWSGI, with its file in deploy/."""
 
     def __init__(self, program: str, environment: dict[str, str]) -> None:
         super().__init__()
@@ -123,8 +123,8 @@ class Application(Server):
         return [str(PROGRAMS / self.program), *options[self.program], "--chdir", str(ROOT)]
 
     def stop(self) -> None:
-        # uWSGI misses a signal that comes while its processes start, which the last of them does
-        # for a while after the first one answers: say it again.
+        # uWSGI misses a signal while its processes start. The last one starts after the first one
+        # answers, so repeat the signal.
         for _ in range(8):
             if self.process is None or self.program != "uwsgi":
                 break
@@ -135,17 +135,17 @@ class Application(Server):
         super().stop()
 
     def kill(self) -> None:
-        """End the main process and all others of it at once."""
+        """End the main process and all of its processes at once."""
         assert self.process is not None
         main = self.process.pid
-        self.pause()  # it would replace them
+        self.pause()  # the main process would replace them
         for child in Path(f"/proc/{main}/task/{main}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
         super().kill()
 
 
 class Answer:
-    """What the site says to one request."""
+    """The site's answer to one request."""
 
     def __init__(self, nginx: Nginx, path: str, method: str = "GET", **headers: str) -> None:
         connection = http.client.HTTPSConnection(
@@ -159,7 +159,7 @@ class Answer:
 
 
 def where_to_download(nginx: Nginx) -> str:
-    """Return the address of the content of the first file that is listed."""
+    """Return the address of the content of the first listed file."""
     found = re.search(r'href="(/files/\d+/)"', Answer(nginx, "/files/").body.decode())
     assert found is not None
     return f"{found[1]}download/"

@@ -1,4 +1,4 @@
-"""The deployed site, all of it: nginx, two application servers, three memcached, one MariaDB."""
+"""The complete deployed site: nginx, two application servers, three memcached, one MariaDB."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if sys.argv[1:]:
 
 
 class Stack:
-    """The site's servers. ``environment`` is what the application servers run with."""
+    """The site's servers. ``environment`` is that of the application servers."""
 
     def __init__(
         self,

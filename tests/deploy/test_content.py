@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def told_nginx(server: Application, where: str, **headers: str) -> tuple[Message, bytes]:
-    """Return what an application server itself answers, headers and body."""
+    """Return the application server's own answer, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     sent |= {"Host": "localhost", "X-Forwarded-Proto": "https"}

@@ -1,4 +1,4 @@
-"""The files in ``deploy/`` that no server reads here: what their own programs say of them."""
+"""The files in ``deploy/`` that no server reads here, checked by their own programs."""
 
 from __future__ import annotations
 
@@ -115,12 +115,12 @@ def test_every_file_that_the_container_copies_exists() -> None:
 def test_the_container_installs_the_tested_versions_by_digest() -> None:
     def versions(file: Path) -> dict[str, str]:
         found = re.findall(r"^([\w.-]+)==([\w.]+)", file.read_text(), re.MULTILINE)
-        # Of several versions, the one for the oldest Python.
+        # If there are several versions, the one for the oldest Python.
         return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in reversed(found)}
 
     text = (DEPLOY / "requirements.txt").read_text()
     pinned, tested = versions(DEPLOY / "requirements.txt"), versions(ROOT / "requirements.txt")
-    elsewhere = {"colorama", "tzdata"}  # of Windows alone
+    elsewhere = {"colorama", "tzdata"}  # on Windows only
     assert {"django", "beaker", "gunicorn", "mysqlclient", "setuptools"} <= set(pinned)
     assert {name: tested.get(name) for name in set(pinned) - elsewhere} == {
         name: version for name, version in pinned.items() if name not in elsewhere

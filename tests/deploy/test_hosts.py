@@ -1,4 +1,4 @@
-"""Names that are not the site's get no page, and learn nothing of it."""
+"""Requests for other names get no page, and no information about the site."""
 
 from __future__ import annotations
 

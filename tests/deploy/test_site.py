@@ -1,4 +1,4 @@
-"""The deployed site, used as people use it."""
+"""The deployed site, used like people use it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_visitor_signs_up_adds_a_task_and_finds_it_again(nginx: Nginx) -> None
     assert page.status == 200
     assert name in page.text
 
-    # Two servers, of which each answers in turn: neither shows what was before.
+    # The two servers answer in turn, and neither shows a stale page.
     for number in range(4):
         assert f"task {number}" in visitor.submit("/", name=f"task {number}").text
         assert f"task {number}" in visitor.get("/").text
@@ -84,9 +84,9 @@ def test_a_request_without_tls_is_redirected_to_it(nginx: Nginx) -> None:
 
 
 def test_forwarded_headers_of_a_client_are_ignored(nginx: Nginx) -> None:
-    assert Answer(nginx, "/", Host="evil.invalid").status == 421  # of no site here
-    # Else each guess would come from somewhere else. One that memcached is too slow for does not
-    # count.
+    assert Answer(nginx, "/", Host="evil.invalid").status == 421  # a name of no site here
+    # Otherwise each guess would come from another address. A guess does not count if memcached is
+    # too slow.
     for number in range(40):
         visitor = Visitor(nginx)
         visitor.headers["X-Forwarded-For"] = f"192.0.2.{number}"

@@ -1,4 +1,4 @@
-"""People who use the deployed site: with cookies, forms and their tokens."""
+"""Visitors of the deployed site, with cookies, forms and their tokens."""
 
 from __future__ import annotations
 

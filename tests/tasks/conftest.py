@@ -1,4 +1,4 @@
-"""Browsers that use the task list, alone or several at once."""
+"""Browsers that use the task list, one at a time or several at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 @dataclass
 class Page:
-    """What a browser got."""
+    """The page that a browser received."""
 
     response: Any
 
@@ -72,7 +72,7 @@ class Page:
         return [int(count) for count in re.findall(r'class="count">(\d+)<', self.html)]
 
     def typed(self, field: str) -> str:
-        """Return what stands in an input."""
+        """Return the value of an input."""
         (tag,) = self._inputs(field)
         value = re.search(r' value="([^"]*)"', tag)
         return html.unescape(value[1]) if value else ""
@@ -90,13 +90,13 @@ class Page:
         return html.unescape(re.sub(r"<[^>]*>", "", found[1])).strip()
 
     def _inputs(self, field: str) -> list[str]:
-        """Return the tags of a field, without those that wait in templates for scripts."""
+        """Return the tags of a field, without those in templates for scripts."""
         shown = re.sub(r"<template.*?</template>", "", self.html, flags=re.DOTALL)
         return re.findall(rf'<input[^>]* name="{field}"[^>]*>', shown)
 
 
 class Browser:
-    """A browser with its own cookies; it follows redirects, and logs in as it is told."""
+    """A browser with its own cookies. It follows redirects."""
 
     def __init__(self, **options: Any) -> None:
         self.client = Client(**options)
@@ -160,8 +160,8 @@ def other(transactional_db: None) -> User:
 
 
 def at_once(*functions: Callable[[], Any]) -> list[Any]:
-    """Call functions at the same moment, each in a thread with a database connection of its own;
-    return their results, and raise what the first of them raises."""
+    """Call functions at the same moment,each in a thread with its own database connection. Return
+    their results, or raise the exception of the first that fails."""
     start = threading.Barrier(len(functions))
     results: list[Any] = [None] * len(functions)
 

@@ -22,7 +22,7 @@ STEP = 64 * 1024
 
 @dataclass
 class Request:
-    """A request as it came, and what was answered."""
+    """A request, and its answer."""
 
     path: str
     headers: dict[str, str]
@@ -37,18 +37,18 @@ class Request:
 
 @dataclass
 class Fault:
-    """What goes wrong with one request."""
+    """The fault of one request."""
 
     status: int = 0
-    """In place of the content."""
+    """Sent instead of the content."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Beside, or in place of, those that are usual."""
+    """Headers that are added to the usual ones, or replace them."""
     cut_after: int | None = None
     """Bytes of the body after which the connection ends."""
     gate: threading.Event | None = None
-    """Is waited for after the bytes of ``cut_after``, or before the first."""
+    """The server waits for it after ``cut_after`` bytes, or before the first byte."""
     replace: Callable[[bytes], bytes] | None = None
-    """What becomes of the body."""
+    """Changes the body."""
 
 
 class Origin:
@@ -74,7 +74,7 @@ class Origin:
         self.start()
 
     def start(self) -> None:
-        """Listen; at the same port as before."""
+        """Listen at the same port as before."""
         origin = self
 
         class Handler(_Handler):
@@ -85,7 +85,7 @@ class Origin:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Be away: nobody listens, and connections end."""
+        """Become unavailable: stop listening, and end all connections."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -137,7 +137,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed are what this server is for."""
+        """Ignore clients that are killed: these tests kill them."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
     served: Origin
 
     def log_message(self, *args: Any) -> None:
-        """Requests are kept by `Origin.requests`."""
+        """Requests are recorded in `Origin.requests`."""
 
     def do_GET(self) -> None:
         origin = self.served

@@ -1,4 +1,4 @@
-"""Signing up, logging in and out, and what becomes of the tasks of the visitor."""
+"""Signing up, logging in and out, and the visitor's tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def mine(browser: MakeBrowser) -> Browser:
-    """The browser of a visitor who has written down two tasks."""
+    """The browser of a visitor with two tasks."""
     mine = browser()
     mine.add("kept", "done")
     mine.finish("done")
@@ -170,15 +170,15 @@ def test_one_of_several_simultaneous_sign_ups_gets_the_name_and_no_task_is_lost(
 
 
 def test_adding_while_logging_in_loses_no_task(browser: MakeBrowser, user: User) -> None:
-    """Both requests carry the visitor's session, as two tabs of one browser do."""
+    """Both requests have the visitor's session, like two tabs of one browser."""
     mine = browser()
     mine.add("before")
     tab = browser()
     tab.client.cookies.update(mine.client.cookies)
     added, _ = at_once(lambda: tab.client.post("/", {"name": "tab"}), lambda: mine.log_in(user))
     assert "before" in mine.get().names
-    # A request that comes when the session is gone begins another; one that meets its end is told
-    # that nothing was changed.
+    # A request after the end of the session begins another. A request during it gets an error, and
+    # changes nothing.
     assert added.status_code in {302, 400}
     if added.status_code == 302:
         assert "tab" in mine.get().names + tab.get().names

@@ -1,4 +1,4 @@
-"""What the staff changes is on the users' pages at once."""
+"""A change by staff is on the users' pages at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def of(model: type[Model]) -> str:
 
 
 def delete(staff: Browser, *objects: Model) -> Page:
-    """Delete one from its page, several from the page of all."""
+    """Delete one row on its own page, or several on the page of all rows."""
     if len(objects) == 1:
         page = staff.post(f"{of(type(objects[0]))}{objects[0].pk}/delete/", post="yes")
     else:
@@ -99,7 +99,7 @@ def test_nothing_of_a_deleted_user_is_shown(
     assert "Log in" in page.text
     assert not Task.objects.exists()
     assert list_of(number) is None
-    # As when a backup is restored, or another system gives out the numbers.
+    # As after restoring a backup, or with another system that assigns the ids.
     newcomer = browser(User.objects.create_user("newcomer", pk=number))
     assert newcomer.get().names == []
     assert newcomer.add("own").names == ["own"]

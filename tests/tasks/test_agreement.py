@@ -1,4 +1,4 @@
-"""Pages, partial responses and the database agree with what was done, after every step."""
+"""Pages, partial responses and the database agree with a model after every step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEARCHES = ("", "", "", "milk", "ÄPFEL", "zug a&b", "%", "nowhere")
 
 
 class Row(NamedTuple):
-    """What a row of a page says of a task."""
+    """A task as a row of a page shows it."""
 
     id: int
     name: str
@@ -61,7 +61,7 @@ class Item:
 
 @dataclass
 class Model:
-    """A list as it should be, the deleted tasks at their places."""
+    """A list as it should be, with deleted tasks at their positions."""
 
     items: list[Item] = field(default_factory=list)
     deletions: list[int] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Model:
 
 
 class Walk:
-    """Everything that browsers can do, by chance, done to the model too."""
+    """Random actions of browsers; each is applied to the model too."""
 
     def __init__(self, seed: int, files: dict[str, int]) -> None:
         self.random = random.Random(seed)
@@ -104,7 +104,7 @@ class Walk:
         self.numbers = itertools.count(1)
 
     def step(self, browser: Browser, model: Model) -> str:
-        """Do something; return what."""
+        """Do a random action. Return its description."""
         actions: list[Callable[[Browser, Model], str]] = [
             *(self.add, self.add, self.add, self.edit, self.tick, self.tick, self.move, self.move),
             *(self.step_past, self.step_past, self.delete, self.delete, self.clear_done),
@@ -172,7 +172,7 @@ class Walk:
         return f"clear {done}"
 
     def undo(self, browser: Browser, model: Model) -> str:
-        """Of any deletion, also one that was undone."""
+        """Undo any deletion, even one that was undone before."""
         if not model.deletions:
             return self.delete(browser, model)
         deletion = self.random.choice(model.deletions)
@@ -246,7 +246,7 @@ def post(browser: Browser, path: str, **fields: object) -> Page:
 
 
 def rows(page: Page) -> list[Row]:
-    """Return the tasks of a page as they look."""
+    """Return the tasks of a page as it shows them."""
     return list(map(row, re.findall(r'<li id="task-.*?</li>', page.html, re.DOTALL)))
 
 
@@ -288,7 +288,7 @@ def agrees(page: Page, model: Model, show: str, search: str, number: int) -> Non
 
 
 def check(browsers: list[Browser], model: Model, walk: Walk) -> None:
-    """Compare what all browsers of a list are shown, and the rows, with the model."""
+    """Compare the pages of all browsers of a list, and the rows, with the model."""
     some = walk.random.choice
     tab, search, page = some(list(Show)), some(SEARCHES), some((1, 2, 9))
     for browser in browsers:
@@ -327,7 +327,7 @@ def listed(page: Page, label: str) -> list[str]:
 
 @pytest.fixture
 def files(tmp_path: Path, transactional_db: None) -> dict[str, int]:
-    """Files that are imported: their ids, by path."""
+    """The ids of imported files, by path."""
     for name in ("a.txt", "b & c.txt"):
         (tmp_path / name).touch()
     call_command("import_data", str(tmp_path))
@@ -349,7 +349,7 @@ def test_pages_and_rows_match_the_model_after_every_step(
     done: list[str] = []
     for number in range(40):
         if number == 30:
-            # What was deleted has no place among tasks of another list, until it comes back.
+            # A deleted task has no position among the tasks of another list until it comes back.
             for guest, model in ((visitor, theirs), (known[0], ours)):
                 for deletion in model.deletions:
                     post(guest, f"/tasks/undo/{deletion}/")
@@ -368,7 +368,7 @@ def test_pages_and_rows_match_the_model_after_every_step(
 
 
 def merge(ours: Model, theirs: Model) -> None:
-    """Let the tasks of two lists be one list, in an order that keeps that of either."""
+    """Merge the tasks of two lists into one. The order of each list is kept."""
     own = {item.id: item for model in (ours, theirs) for item in model.items}
     merged = [own[task.pk] for task in Task.objects.filter(pk__in=own)]
     for model in (ours, theirs):

@@ -1,4 +1,4 @@
-"""How much one browser may store, and ask for: there are limits, and the pages say them."""
+"""The limits on what one browser may store and request. The pages name them."""
 
 from __future__ import annotations
 

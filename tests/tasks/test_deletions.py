@@ -1,4 +1,4 @@
-"""What is deleted can be had back for a time, and then is gone for good."""
+"""Deleted tasks can be restored for a limited time; then they are removed for good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def pass_time(*, enough: bool = True) -> None:
-    """Let all deletions be as old as they may become, or a minute less."""
+    """Make all deletions as old as the limit, or a minute younger."""
     minute = timedelta(minutes=0 if enough else 1)
     Deletion.objects.update(made_at=timezone.now() - UNDO_FOR + minute)
 

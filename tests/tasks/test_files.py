@@ -1,4 +1,4 @@
-"""Names of files as text, and content that was lost and is read again."""
+"""Names of files as text, and lost content that is read again."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_content_that_is_no_longer_stored_is_read_again_and_stored(source: Path)
 
 
 def replace(source: Path) -> None:
-    """Put other content of the same size and time into the place of ``source``."""
+    """Replace ``source`` by other content of the same size and time."""
     status = source.stat()
     source.write_bytes(b"other")
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))

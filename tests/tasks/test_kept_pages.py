@@ -1,4 +1,4 @@
-"""The list's pages are kept whole, for each who may see them."""
+"""The list's pages are stored whole, for each visitor separately."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_page_is_stored_only_at_its_own_address(
 
 
 def stored_by(act: Callable[[], Any]) -> int:
-    """Return how many pages are stored meanwhile."""
+    """Return the number of pages that ``act`` stores."""
     counted = cache["functions"].stats.of("tasks.views.tasks.index")
     before = counted["loads"] - counted["not_kept"]
     act()

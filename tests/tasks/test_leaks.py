@@ -1,5 +1,5 @@
-"""Users and visitors who do anything, on any page, in any state of the regions: nobody sees or
-changes what is another's, or sees what is not any more."""
+"""Users and visitors act at random on all pages, in all states of the regions. No one sees or
+changes the data of others, or sees removed data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 STEPS = 150
 MARK = "kxq"
-"""Is in the name of every task and user, and a search that finds all tasks."""
+"""Part of the name of every task and user, so a search for it finds all tasks."""
 NAME = re.compile(rf"{MARK}-\d+")
 QUERIES = ["", "?show=open", "?show=done", "?show=due", "?page=2", f"?q={MARK}"]
 QUERIES += [f"?page={10**30}", "?page=-1", "?q=%00", "?show=%00", "?q=" + "x" * 5000]
@@ -39,7 +39,7 @@ def name(chance: random.Random) -> str:
 
 
 class Somebody:
-    """A browser, and who uses it at present."""
+    """A browser and its present user."""
 
     def __init__(self) -> None:
         self.browser = Browser(enforce_csrf_checks=True)
@@ -52,12 +52,13 @@ class Somebody:
         return known
 
     def names(self) -> set[str]:
-        """Return the names that this one may see now, of deleted tasks too: that can be undone."""
+        """Return the names that this user may see now, including deleted tasks that can be
+        restored."""
         tasks = Task._base_manager.filter(list=self.list_id()).values_list("name", flat=True)
         return {*tasks, self.user.username if self.user else ""}
 
     def act(self, chance: random.Random) -> None:
-        """Do something, and look at all that comes back."""
+        """Do a random action, and check the whole answer."""
         mine, allowed, sent = self.list_id(), self.names(), name(chance)
         others = list(Task._base_manager.exclude(list=mine).order_by("pk").values())
         response = self._request(chance, sent)
@@ -91,7 +92,7 @@ class Somebody:
                 return self._post(reverse("login"), username=self.user.username, password=PASSWORD)
 
     def _post(self, path: str, **fields: Any) -> Any:
-        """Send a form with the token of a page that this one sees."""
+        """Send a form with the token of one of this user's pages."""
         page = self.browser.get(reverse("tasks:list")).html
         (token, *_) = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
         fields["csrfmiddlewaretoken"] = token
@@ -99,7 +100,7 @@ class Somebody:
 
 
 def task_id(chance: random.Random, who: Somebody) -> int:
-    """Return the id of a task, as often as not one's own."""
+    """Return the id of a task, in half of the cases of the user's own."""
     tasks = Task._base_manager.all()
     if chance.random() < 0.5:
         tasks = tasks.filter(list=who.list_id())
@@ -107,7 +108,7 @@ def task_id(chance: random.Random, who: Somebody) -> int:
 
 
 def address(chance: random.Random, who: Somebody) -> str:
-    """Return an address of the site, about whatever there is."""
+    """Return a random address of the site."""
     pattern = chance.choice(urls.urlpatterns)
     values = {
         "task_id": task_id(chance, who),
@@ -119,7 +120,7 @@ def address(chance: random.Random, who: Somebody) -> str:
 
 
 def put_on_memcached(server: Memcached, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the region of the pages lie on this server until the test ends."""
+    """Store the region of the pages on this server until the test ends."""
     options = {"cache.regions": "functions", "cache.secret": "s" * 32}
     options |= {"cache.functions.type": "ext:memcached", "cache.functions.url": server.address}
     manager = CacheManager(**parse_cache_config_options(options))

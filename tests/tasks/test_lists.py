@@ -1,4 +1,4 @@
-"""The list as its owner uses it, as others do not see it, and under several hands at once."""
+"""The list: used by its owner, hidden from others, and changed by several browsers at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(params=["visitor", "user"])
 def mine(request: pytest.FixtureRequest, browser: MakeBrowser, user: User) -> Browser:
-    """The browser of somebody with a list, in both of the ways to have one."""
+    """The browser of a visitor or a user, who may both have a list."""
     return browser(user if request.param == "user" else None)
 
 
@@ -30,7 +30,7 @@ def test_tasks_are_added_on_top_renamed_finished_opened_again_and_deleted(mine: 
     task = mine.id_of("first")
     page = mine.post(f"/tasks/{task}/edit/", name=" renamed ")
     assert page.names == ["second", "renamed"]
-    for _ in range(2):  # as a double click does
+    for _ in range(2):  # a double click
         page = mine.post(f"/tasks/{task}/done/", done=1)
         assert [row.done for row in page.rows] == [False, True]
         assert page.counts == [2, 1, 1]
@@ -98,7 +98,7 @@ def test_long_lists_have_pages_of_50(browser: MakeBrowser, user: User) -> None:
     assert 'rel="next"' not in last.html
     for number in (4, 10**30):
         assert mine.get(show="open", page=number).names == last.names
-    # The last task of the last page goes: the page before it is what is left to show.
+    # Without its last task, the last page is gone, and the page before it is shown.
     page = mine.post(f"/tasks/{last.rows[0].id}/delete/?show=open&page=3")
     assert "Page 2 of 2" in page.text
 
@@ -215,7 +215,7 @@ def test_simultaneous_changes_of_one_list_raise_no_error(browser: MakeBrowser, u
         return [one.client.post("/tasks/clear-done/").status_code for _ in range(60)]
 
     answers = at_once(tick, tick, clear, clear)
-    # What was cleared meanwhile is not found any more; nothing is an error.
+    # A task that the other threads have cleared is not found. Nothing else is an error.
     assert {status for statuses in answers for status in statuses} <= {302, 404}
     left = Task.objects.filter(list=list_id).values_list("id", "name", "done")
     assert [tuple(row)[:3] for row in browser(user).get().rows] == list(left)

@@ -1,4 +1,4 @@
-"""Names of tasks: any text that can be seen is kept as typed, and nothing typed is lost."""
+"""Names of tasks: any visible text is stored as typed, and refused text stays in its field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of tasks, as it is made by hand."""
+"""The order of tasks, set by hand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ids(tasks: TaskList) -> list[int]:
 def test_there_is_always_room_between_two_tasks(user: User, above: bool) -> None:
     tasks = TaskList.objects.create(user=user)
     changes.add_many(tasks, [f"<{number}>" for number in range(STEP.bit_length() * 3)])
-    # The newest first: where positions are equal, they are above.
+    # The newest first: of equal positions, the newer task is above.
     moved = list(Task.objects.filter(list=tasks).order_by("-pk"))
     top, bottom, gone = (changes.add(tasks, name) for name in ("top", "bottom", "gone"))
     beside = bottom if above else top
@@ -75,7 +75,7 @@ def test_a_restored_task_returns_to_its_position_whatever_was_moved(tasks: TaskL
 
 
 def test_a_new_task_is_above_a_deleted_one(tasks: TaskList) -> None:
-    changes.add_many(tasks, ["x"] * 3000)  # at positions of seconds to come
+    changes.add_many(tasks, ["x"] * 3000)  # at positions of later seconds
     undone = [deletions.delete(tasks.pk, task)[1] for task in ids(tasks)[:3]]
     changes.add(tasks, "new")
     for deletion in undone:

@@ -1,4 +1,4 @@
-"""What is refused, and the pages that say so."""
+"""Refused requests, and their error pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INLINE = r"<script(?! (type=\"module\" )?src=\"/[^>]*></script>)|<style|\sstyle=
 
 
 def is_our_own(page: Page, heading: str) -> bool:
-    """Whether a page looks like the others, leads back, and tells nothing of the inside."""
+    """Whether a page looks like the others, links back, and shows no internals."""
     inside = "Traceback|Exception|Django|OperationalError|tasks_task|settings|/tasks/views"
     assert not re.search(inside, page.html)
     return (
@@ -149,7 +149,7 @@ def test_an_unknown_address_gets_the_sites_own_page(browser: MakeBrowser, path: 
 
 @contextmanager
 def without(model: type[Model]) -> Iterator[None]:
-    """A database that cannot answer for one of its tables."""
+    """A database in which one table cannot be read."""
     table = model._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} RENAME TO away")

@@ -1,4 +1,4 @@
-"""What a page costs the database, and that it never shows what is over."""
+"""The queries of a page, and that it is never stale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def cost(look: Callable[[], object]) -> tuple[int, int]:
-    """Return the queries of a look: those for lists and tasks, and all others."""
+    """Return the queries of a request: those for lists and tasks, and all others."""
     with CaptureQueriesContext(connection) as queries:
         look()
     asked = [query["sql"] for query in queries if not is_of_the_outbox(query["sql"])]
@@ -29,7 +29,7 @@ def cost(look: Callable[[], object]) -> tuple[int, int]:
 
 
 def is_of_the_outbox(query: str) -> bool:
-    """Whether a query is the one that each process makes once a second, whatever is asked."""
+    """Whether a query is the outbox's, which each process sends once a second."""
     return "regions_outbox" in query
 
 
@@ -122,7 +122,7 @@ def test_a_change_is_invisible_before_its_commit(mine: Browser) -> None:
 
 
 def test_a_page_always_shows_its_browsers_own_changes(browser: MakeBrowser, user: User) -> None:
-    """Each browser adds, and looks after each add, while all the others do."""
+    """Each browser adds tasks and reads the list after each, while all others do the same."""
 
     def use(one: Browser, number: int) -> None:
         own: list[str] = []

@@ -1,4 +1,4 @@
-"""What an attacker would try: passwords, large bodies, other hosts, other sites' pages."""
+"""Attacks: guessed passwords, large bodies, other hosts, pages of other sites."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
-    """Counts outlive the tests that they were made in."""
+    """Counts outlive their tests, so reset them."""
     for address in (HERE, ELSEWHERE):
         FAILURES.forget(address)
         SIGN_UPS.forget(address)
@@ -65,13 +65,13 @@ def test_after_too_many_guesses_the_page_gives_the_time_to_wait(
     assert "no-store" in page.response["Cache-Control"]
     assert "in 15 minutes" in page.text
     assert mine.get().names == ["kept"]
-    # No other spelling, in this browser or another, gets around it.
+    # Another spelling does not get around it, in this browser or another.
     for spelling in (
         *(name.upper(), f" {name}", name.replace("o", "ö").replace("u", "\uff55")),
         *(f"\u200b{name}", f"{name[:2]}\u00ad{name[2:]}", f"{name}\ufe0f", f"\x01{name}"),
     ):
         assert guess(browser(REMOTE_ADDR=HERE), spelling, PASSWORD, at).status == 429
-    # Whoever else uses the site, or the name, is not kept out.
+    # Other users of the site, or of the name, can still log in.
     assert "user" in guess(browser(REMOTE_ADDR=ELSEWHERE), "user", PASSWORD).text
     User.objects.create_user("other", password=PASSWORD)
     assert "other" in guess(browser(REMOTE_ADDR=HERE), "other", PASSWORD).text
@@ -111,7 +111,7 @@ def test_a_login_resets_only_the_failures_of_its_own_user(
     for _ in range(TRIES.most):
         guess(browser(REMOTE_ADDR=HERE))
         assert guess(attacker, "other", PASSWORD).status == 200
-        # Whoever is logged in is sent on, without a look at name or password.
+        # A logged-in user is redirected; name and password are not checked.
         guess(attacker, "user")
     assert guess(browser(REMOTE_ADDR=HERE)).status == 429
 
@@ -144,7 +144,7 @@ def _memcached_hangs(own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def _no_folder() -> Iterator[None]:
-    """A file stands in the place of the region's folder."""
+    """A file replaces the region's folder."""
     store: Any = cache["functions"].store
     aside = store.folder.with_name("aside")
     os.rename(store.folder, aside)
@@ -220,7 +220,7 @@ def test_a_file_in_the_browsers_cache_keeps_its_stricter_policy(
     assert "sandbox" in policy
     again = client.get(address, headers={"if-none-match": first["ETag"]})
     assert again.status_code == 304
-    # What comes with this answer replaces what the browser keeps.
+    # The headers of this answer replace the stored ones of the browser.
     assert again.get("Content-Security-Policy", policy) == policy
 
 

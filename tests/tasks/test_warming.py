@@ -1,4 +1,4 @@
-"""The pages that `manage.py regions warm` makes quick."""
+"""The pages that `manage.py regions warm` loads in advance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A decorated function is passed around as any other: copied, pickled, looked at."""
+"""A decorated function is copied, pickled and inspected like any other function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 cache = make_manager("as_values", type="ext:memcached", url="127.0.0.1:1", secret="s")
-# Made when this module is imported, and no region of the other tests.
+# Created when this module is imported; other tests do not use the region.
 region._regions.discard(cache["as_values"])
 
 

@@ -1,4 +1,4 @@
-"""Coroutine functions: one load among many tasks, and an event loop that never waits."""
+"""Coroutine functions: many tasks share one load, and the event loop is never blocked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters: no count is lost, whoever counts at the same moment."""
+"""Counters: no count is lost when several processes count at the same moment."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMES = 150
 
 @pytest.fixture
 def memcached_manager(memcached: Memcached) -> Manager:
-    """One that waits as long as it takes: a busy machine is no fault."""
+    """A manager with long time limits: a busy machine is not an error."""
     return lambda **options: make_manager(
         type="ext:memcached", url=memcached.address, secret="of the tests", timeout=10, **options
     )
@@ -61,7 +61,7 @@ def test_a_killed_process_loses_no_confirmed_count(file_manager: Manager, tmp_pa
         statuses([child])
     last = int(told.read_bytes().split()[-1])
     assert last > 5
-    # Of those who were killed, each may have counted once without hearing of it.
+    # Each killed process may have counted once without receiving the answer.
     assert last < (counter.add() or 0) <= last + 2
 
 
@@ -129,7 +129,7 @@ def test_a_record_that_is_no_counter_is_refused_once_and_restarted(manager: Mana
 
 
 def _damage(cache: CacheManager) -> None:
-    """Write something else in place of the one counter that there is."""
+    """Damage the record of the only counter."""
     store: Any = cache["functions"].store
     if isinstance(store.counters, FileCounters):
         (path,) = store.folder.glob("counters/*")

@@ -1,4 +1,4 @@
-"""What a decorated function does, on every store."""
+"""Decorated functions, on every store."""
 
 from __future__ import annotations
 
@@ -273,13 +273,13 @@ class Shop:
 
 
 def test_a_redefined_function_replaces_the_former_one(cache: CacheManager) -> None:
-    """As when a module is loaded again, or a function is written again in a shell."""
+    """A module is reloaded, or a function is defined again in a shell."""
     shell: dict[str, Any] = {"CACHE": cache, "__name__": "__console__"}
     for value in (1, 2):
         exec(MODULE.format(value=value), shell)  # a shell, or importlib.reload()
         shell["load"].invalidate()
         assert shell["load"]() == value
-    # A module that is taken out of sys.modules and imported again.
+    # A module that is removed from sys.modules and imported again.
     shell = {"CACHE": cache, "__name__": "__console__"}
     exec(MODULE.format(value=3), shell)
     later = "first = load\ndel load\n" + MODULE.format(value=4)
@@ -641,14 +641,14 @@ class LaterPair(NamedTuple):
 def test_a_value_whose_class_has_other_fields_now_is_a_miss(
     cache: CacheManager, monkeypatch: pytest.MonkeyPatch, name: str, later: Any, arguments: Any
 ) -> None:
-    """As after a release: what is stored must not come back in other fields."""
+    """As after a release: stored values must not be returned with other fields."""
 
     def load() -> Any:
         return {"rows": [globals()[name](*arguments)]}
 
     cached = cache.region("functions")(load)
     assert cached() == cached() == load()
-    # Of this name, as a class of the next release.
+    # The class of the next release has the same name.
     later.__module__, later.__qualname__, later.__name__ = __name__, name, name
     monkeypatch.setitem(globals(), name, later)
     assert cached.peek() is None

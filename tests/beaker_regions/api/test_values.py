@@ -1,4 +1,4 @@
-"""Values that the application sets: no update is lost, whoever updates at the same moment."""
+"""Values that the application sets: no update is lost when several update at the same moment."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_an_update_keeps_the_expiry_unless_a_new_one_is_given(
 def test_a_restarted_server_does_not_confuse_two_updates(
     own_memcached: Memcached, client: str
 ) -> None:
-    """Its numbers of items begin at 1 again, and so mean other items than before."""
+    """A restarted server numbers its items from 1 again, so old numbers mean other items."""
     options = {"memcache_module": client, "secret": "of the tests", "timeout": 5, "retry": 0.01}
     cache = make_manager(type="ext:memcached", url=own_memcached.address, **options)
     carts = cache.values("functions", "carts")

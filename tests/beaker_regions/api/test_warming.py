@@ -1,4 +1,4 @@
-"""Calls that are loaded before anybody makes them."""
+"""Calls that are loaded in advance."""
 
 from __future__ import annotations
 

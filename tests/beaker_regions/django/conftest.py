@@ -44,13 +44,13 @@ class Row:
 
 @pytest.fixture
 def shelf() -> str:
-    """The name of a region that no other test has."""
+    """A region's name that no other test uses."""
     return f"shelf{uuid4().hex}"
 
 
 @pytest.fixture
 def undeclared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let writes invalidate nothing by themselves: the application here declares its users."""
+    """Turn off automatic invalidation, because this application declares its users."""
     monkeypatch.setattr(writes, "is_installed", lambda: False)
 
 

@@ -18,11 +18,12 @@ _HEADER = 5
 
 
 class LosingProxy(Relay):
-    """Passes on what it gets to the server at a port, until what is to be lost comes by."""
+    """Forwards bytes to the server at a port, until the part to lose comes."""
 
     def __init__(self, port: int) -> None:
         self.loses = ""
-        """Of the next commit: its "question", its "answer", or what comes "next"."""
+        """The part of the next commit to lose: its "question", its "answer", or the "next"
+        statement."""
         super().__init__(port)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What a project hears that has not installed all of it."""
+"""The messages to a project that has not installed everything."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> Run:
 
 
 class Run:
-    """Runs a program in a project of its own; returns its last line, of output or error."""
+    """Runs a program in a separate project. Returns its last line of output or error."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +58,7 @@ class Run:
         return self.all(program, apps, databases).splitlines()[-1]
 
     def all(self, program: str, apps: str = "", databases: str = SQLITE) -> str:
-        """As a call, and return all lines."""
+        """Run a program, and return all lines."""
         text = PROJECT.format(
             databases=databases, apps=apps, folder=str(self._folder), program=program
         )

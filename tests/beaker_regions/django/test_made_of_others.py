@@ -24,7 +24,7 @@ POLICY = Policy(expire=math.inf, grace=0.0)
 
 
 class Whole:
-    """A value that contains another entry's."""
+    """A value that contains the value of another entry."""
 
     def __init__(self, number: int, dependencies: tuple[Dependency, ...]) -> None:
         self.number = number

@@ -1,4 +1,4 @@
-"""The tests of an application: a project of its own, whose tests run by pytest and by Django."""
+"""The tests of an application: a separate project, whose tests are run by pytest and by Django."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who watches calls: a log, the headers of a page, spans; and who invalidates, in the record."""
+"""Listeners to calls: a log, the headers of a page, spans."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_a_page_reports_the_times_of_its_calls(
 
 @pytest.fixture
 def exported() -> InMemorySpanExporter:
-    """What OpenTelemetry is given; a process has one provider, and it stays."""
+    """The spans that OpenTelemetry gets. A process has one provider, which cannot be replaced."""
     if not opentelemetry.is_configured():
         trace.set_tracer_provider(TracerProvider())
     provider = trace.get_tracer_provider()

@@ -1,4 +1,4 @@
-"""Django's own tests of its cache API and its sessions pass on ours."""
+"""Django's own tests of its cache API and sessions pass on this library."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 STORES = ("file", "memcache", "pylibmc")
 CULLING = 3
-"""Tests of it that leave themselves out."""
+"""Django's tests that skip themselves."""
 
 
 @pytest.fixture(scope="module")
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All stores that are tested, at once: most of the time they sleep, until something expires."""
+    """All tested stores at once: most of the time the tests sleep until something expires."""
     subprocess.run(["scripts/install-upstream-tests.sh"], cwd=ROOT, check=True)
     selected = {item.name for item in request.session.items}
     stores = [name for name in STORES if f"test_djangos_own_tests_pass[{name}]" in selected]
@@ -38,7 +38,7 @@ def runs(
         options: dict[str, object] = {"type": "file", "data_dir": str(folder)}
         if name in servers:
             servers[name].start()
-            # A machine that is busy with tests is no fault.
+            # A machine that is busy with tests is not an error.
             options = {"type": "ext:memcached", "url": servers[name].address, "timeout": 10}
             options["memcache_module"] = name
         upstream = ROOT / ".venv" / "upstream-tests" / "django"

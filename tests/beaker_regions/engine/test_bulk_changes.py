@@ -1,4 +1,4 @@
-"""Bulk changes: what begins within a block of them, and outlives it, loses no invalidation."""
+"""Bulk changes: a task or process that outlives its block loses no invalidation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block in which nothing stored is used."""
+"""A block in which no stored value is used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_functions_run_and_nothing_is_stored(cache: CacheManager, calls: Calls) 
     with cache.bypassed():
         assert (load(1), load(1), load(2), load.many([1, 2])) == (2, 3, 4, [5, 6])
         assert load.peek(1) is None
-        # What the application sets itself cannot be loaded instead.
+        # A value that the application sets itself cannot be loaded instead.
         assert values.get("a") == 1
         with cache.bypassed():
             assert load(1) == 7

@@ -1,4 +1,4 @@
-"""Functions with ``depends_on="queries"``: stored with what was read, and stale when it changes."""
+"""Functions with ``depends_on="queries"``: stored with their tables, stale when one changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Database:
-    """Tables whose every read is noted, as an integration does."""
+    """Tables that record every read, like an integration does."""
 
     def __init__(self, cache: CacheManager) -> None:
         self._cache = cache
@@ -97,7 +97,7 @@ def test_a_value_that_another_process_stored_is_found(
     first, other = make(), make()
     assert first("a") == 0
     with assert_hits(2):
-        # The other knows no table yet; then it does.
+        # The other process knows no table at first; then it does.
         assert other("a") == 0
         assert other("a") == 0
     database.write("a")

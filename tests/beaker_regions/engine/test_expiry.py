@@ -1,4 +1,4 @@
-"""How long a value is served: expire, grace, and what happens at their ends."""
+"""The time for which a value is served: expire, grace, and their ends."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ def test_a_failing_early_renewal_keeps_the_value(manager: Manager, calls: Calls)
 def test_a_clock_that_is_set_back_makes_no_value_fresh_for_longer(
     manager: Manager, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A day ahead, a value would have been fresh for a day longer."""
+    """With a clock one day ahead, a value would be fresh for a day longer."""
     cache = manager(expire=LONG, grace=LONG)
-    # The sweep in the background removes the record of the future, or the one in its place.
+    # The sweep in the background removes the record from the future, or its replacement.
     monkeypatch.setattr(cache["functions"].stats, "tidy", lambda: None)
 
     @cache.region("functions")

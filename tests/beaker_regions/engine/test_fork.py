@@ -1,4 +1,4 @@
-"""What a process has opened and locked does no harm to the children it forks."""
+"""Connections and locks of a process do no harm to its forked children."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_children_never_get_another_keys_value(options: dict[str, Any]) -> None:
 
 
 def test_stock_beaker_returns_values_of_other_keys(memcached: Memcached, tmp_path: Path) -> None:
-    """Why this is tested: the client that Beaker's own memcached type shares with its children."""
+    """The reason for these tests: Beaker's own memcached type shares its client with children."""
     stock = Cache("stock", type="ext:memcached", url=memcached.address, lock_dir=str(tmp_path))
     for number in range(KEYS):
         stock.set_value(f"key{number}", f"value {number}")

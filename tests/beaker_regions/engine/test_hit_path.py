@@ -1,4 +1,4 @@
-"""The path of a hit: how much of the library a reader has to know to follow it."""
+"""The path of a hit: the modules of the library that a reader has to know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An invalidation is one moment for all regions, whatever their values are made of."""
+"""An invalidation takes effect at one moment for all regions, whatever values contain others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TYPES = ["memcached", "file", "memory", "cluster"]
 
 @pytest.fixture
 def manager(tmp_path: Path, memcached: Memcached, own_memcached: Memcached) -> CacheManager:
-    """Of a region of each type, on stores of their own."""
+    """A manager with a region of each type, on separate stores."""
     files: dict[str, Any] = {"type": "file", "data_dir": tmp_path / "files"}
     cluster: dict[str, Any] = {"type": "file", "data_dir": tmp_path / "cluster"}
     servers = {"type": "ext:memcached", "timeout": 5}
@@ -61,7 +61,7 @@ def test_a_value_made_of_another_regions_value_is_no_older_than_it(
     def outside() -> int:
         return inside()
 
-    manager.invalidate_tags("truth")  # a region in memory is this process's, and no test's
+    manager.invalidate_tags("truth")  # a region in memory belongs to the process, not to one test
     before_and_after_each_store(manager, monkeypatch, outside)
     for _ in range(3):
         assert outside() == inside() == truth
@@ -73,7 +73,7 @@ def test_a_value_made_of_another_regions_value_is_no_older_than_it(
 def before_and_after_each_store(
     manager: CacheManager, monkeypatch: pytest.MonkeyPatch, read: Callable[[], object]
 ) -> None:
-    """Let somebody else read whenever a store is told, and when it has been."""
+    """Let another thread read before and after each store is invalidated."""
 
     def disturb(store: Any) -> None:
         invalidate = store.invalidate
@@ -94,7 +94,7 @@ def before_and_after_each_store(
 
 
 class TimeUp(Exception):
-    """As Celery's SoftTimeLimitExceeded."""
+    """Like Celery's SoftTimeLimitExceeded."""
 
 
 @contextmanager

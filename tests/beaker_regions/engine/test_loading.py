@@ -1,4 +1,4 @@
-"""One load at a time for an entry, and nothing but that: leases, in processes and threads."""
+"""One load at a time for an entry: leases, in processes and threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ processes.set_forkserver_preload([__name__])
 
 CALLERS = 8
 ATTEMPTS = 3
-"""On a machine that is busy, those who wait may not get to look in time."""
+"""On a busy machine, waiting callers may not look up the value in time."""
 LONG = 10.0
 """Seconds; longer than any test."""
 
@@ -177,7 +177,7 @@ def test_a_load_longer_than_its_lease_does_no_harm(options: dict[str, Any], call
 
 
 def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
-    """Return what calls give that are made at once: their values, or what they raise."""
+    """Make calls at once. Return their values, or the exceptions that they raise."""
     start = threading.Barrier(count)
 
     def run(_: int) -> Any:
@@ -195,13 +195,13 @@ def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
 def test_a_waiting_caller_gets_a_value_that_was_current_during_its_call(
     options: dict[str, Any], calls: Calls, often: bool
 ) -> None:
-    """Each load is invalidated before it ends; so nothing that is stored is ever current."""
+    """Each load is invalidated before it ends, so no stored value is ever current."""
     cache = make_manager(**options, lease=LONG)
 
     def load() -> int:
         mine = calls()
         if often:
-            # Nobody else sees the generations under which it began.
+            # No other caller sees the generations of its start.
             number.invalidate()
         time.sleep(0.3)
         number.invalidate()
@@ -260,7 +260,7 @@ def call_slowly(options: dict[str, Any], start: Any, loads: Any, report: Any) ->
 
 
 def test_not_all_callers_repeat_a_load_longer_than_its_lease(options: dict[str, Any]) -> None:
-    """Those who wait let one of them take the lease over, and wait for that one, for longer."""
+    """One waiting caller takes the lease over, and the others wait for it, for longer."""
     options["lease"] = 1.0
     start, loads, report = processes.Barrier(3), processes.Value("i", 0), processes.Queue()
     callers = [
@@ -342,7 +342,7 @@ def test_a_caller_that_waits_for_a_failed_load_gets_the_next_loads_value(
 def test_leases_survive_the_emptying_of_the_folder(
     file_manager: Manager, tmp_path: Any, calls: Calls
 ) -> None:
-    """Emptying the folder is how people empty it; one load at a time holds afterwards too."""
+    """People empty a cache by emptying its folder. Afterwards there is still one load at a time."""
     options = {"type": "file", "data_dir": tmp_path / "regions", "secret": "of the tests"}
 
     loading = threading.Event()

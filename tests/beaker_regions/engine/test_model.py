@@ -1,10 +1,10 @@
 """The protocol in every order of its steps: no read is older than an invalidation before it.
 
 Callers and writers run over a memcached store whose servers are dictionaries: every command is one
-atomic step, as a server's is. Between any two steps another may go on, or a key be evicted. The
-tests go through all runs with up to a number of such disturbances (Musuvathi and Qadeer, "Iterative
-Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007), and through random
-runs with any number of them.
+atomic step, as on a server. Between any two steps, another thread may continue, or a key may be
+evicted. The tests go through all runs with up to a number of such disturbances (Musuvathi and
+Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007),
+and through random runs with any number of them.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ POLICIES = pytest.mark.parametrize(
 )
 TAG, OTHER = "t00", "t01"
 TABLE = "table"
-ANNOUNCED = GENERATION_SIZE + 1
-"""Bytes of what stands in the place of a generation that is being changed."""
+TOMBSTONE = GENERATION_SIZE + 1
+"""The size in bytes of a tombstone."""
 
 
 class ModelConnection(Connection):
-    """To one of a run's servers; every command is a step of its own."""
+    """A connection to one of a run's servers. Every command is one step."""
 
     versions = itertools.count(1)
 
@@ -108,7 +108,7 @@ class ModelConnection(Connection):
 
 
 class Clock:
-    """Stands still; who sleeps lets others come first."""
+    """A clock that stands still. A sleeping thread lets the others run first."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -128,8 +128,8 @@ class Undisturbed:
 
 
 class Run:
-    """Callers of entries, each made of the one before it, and those who change what the first of
-    them is loaded from."""
+    """Callers of entries, each made of the one before it, and writers that change the data of the
+    first entry."""
 
     def __init__(
         self,
@@ -144,10 +144,10 @@ class Run:
             return lambda: ModelConnection(server, self)
 
         monkeypatch.setattr(memcached, "_connector", connector)
-        # No time passes: the same choices are the same run.
+        # No time passes, so the same choices give the same run.
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)
-        # Of the protocol alone: another test's thread that sleeps is no step of this run, and what
-        # it draws is not taken from the waits' jitter.
+        # For the protocol alone: a sleep of another test's thread is no step of this run, and does
+        # not draw from the jitter of the waits.
         monkeypatch.setattr(memcached_generations, "time", Clock(self))
         monkeypatch.setattr(waiting, "random", random.Random(0))
         store = MemcachedStore(
@@ -159,9 +159,9 @@ class Run:
         self.entries = entries
         self.policy = policy
         self.held: dict[str, Item] = {}
-        """What all servers hold, by server and key."""
+        """The data of all servers, by server and key."""
         self.down: set[str] = set()
-        """Servers that do not answer."""
+        """The servers that do not answer."""
         self.steps: Steps = Undisturbed()
         self.truth = self.announced = 0
 
@@ -188,14 +188,15 @@ class Run:
         self.call()
 
     def write(self, scopes: frozenset[str]) -> None:
-        """Change what the first entry is loaded from, and invalidate ``scopes``."""
+        """Change the data of the first entry, and invalidate ``scopes``."""
         self.steps.pause()
         self.truth = truth = self.truth + 1
         self.region.invalidate(scopes)
         self.announced = max(self.announced, truth)
 
     def call(self, number: int = -1) -> None:
-        """What a decorated function does; the value is as new as what was announced before."""
+        """Call like a decorated function. Check that the value is as new as the last announced
+        version."""
         announced = self.announced
         assert self._call(number) >= announced
 
@@ -231,7 +232,7 @@ class Run:
 
     @property
     def served(self) -> int:
-        """How often a stored value was served."""
+        """The number of stored values that were served."""
         return self.region.stats["hits"] + self.region.stats["stale"]
 
 
@@ -263,7 +264,7 @@ class RunOfQueries(Run):
 
 
 def entry_on(server: str, servers: str, number: int, *scopes: str) -> Entry:
-    """Return an entry that lies on one of the servers."""
+    """Return an entry that is stored on one of the servers."""
     weights = dict.fromkeys(servers, 1.0)
     addresses = (address_of(b"%d %d" % (number, at)) for at in itertools.count())
     address = next(each for each in addresses if server_of(weights, each) == server)
@@ -306,14 +307,14 @@ def test_random_orders_with_any_number_of_disturbances(
 
 
 class TakesWhatever(Waiter):
-    """Takes what was stored while it waited."""
+    """Takes a value that was stored while it waited."""
 
     def may_take(self, record: Record) -> bool:
         return True
 
 
 class TrustsTheFirstTurn(Waiter):
-    """Takes what the load that it found running has stored."""
+    """Takes the value of a load that was running when it came."""
 
     def refused(self, lease: Lease) -> None:
         super().refused(lease)
@@ -321,7 +322,7 @@ class TrustsTheFirstTurn(Waiter):
 
 
 class RemembersForOthers(Waiter):
-    """Takes for seen what an earlier caller has seen."""
+    """Treats a lookup of an earlier caller as its own."""
 
     everybodys: ClassVar[set[tuple[bytes | None, ...]]] = set()
 
@@ -348,7 +349,7 @@ def test_the_model_finds_a_wrong_rule(wrong: type[Waiter], monkeypatch: pytest.M
 def test_a_waiting_callers_value_is_no_older_than_its_call(
     servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an entry, and of one that is made of it, on another server."""
+    """One entry, and one that is made of it on another server."""
     entries = [
         entry_on(server, servers, number, (TAG, OTHER)[number % 2])
         for number, server in enumerate(servers)
@@ -381,8 +382,8 @@ def test_a_waiting_callers_value_is_no_older_than_its_call(
 def test_no_value_is_older_than_the_values_it_is_made_of(
     layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry on each server of ``layout``, made of the one before. A writer invalidates all of
-    them, and while it does, others call any, invalidate some, and keys are evicted."""
+    """Each server of ``layout`` has an entry, made of the one before. While a writer invalidates
+    all of them, others call any of them and invalidate some, and keys are evicted."""
     servers = "".join(sorted(set(layout)))
     entries = [
         entry_on(server, servers, number, (TAG, OTHER)[number % 2])
@@ -433,15 +434,15 @@ def test_generations_that_are_noted_after_the_read_are_found(
 
 
 class FailsInTheSecondRound:
-    """Evicts what server a was told, before b is told, lets somebody load then, and lets a fail
-    when b has been told."""
+    """Evicts the tombstones of server a before server b is invalidated; then a caller loads. When b
+    is invalidated, a fails."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._evicted = run, False
 
     def pause(self, *, waiting: bool = False) -> None:
-        announced = {at for at, item in self._run.held.items() if len(item.value) == ANNOUNCED}
-        on_a = {at for at in announced if at[0] == "a"}
+        tombstones = {at for at, item in self._run.held.items() if len(item.value) == TOMBSTONE}
+        on_a = {at for at in tombstones if at[0] == "a"}
         if not self._evicted and len(on_a) == 2:
             self._evicted = True
             for at in on_a:
@@ -449,7 +450,7 @@ class FailsInTheSecondRound:
             self._run.steps = Undisturbed()
             self._run.call()
             self._run.steps = self
-        elif self._evicted and len(announced) == 2:
+        elif self._evicted and len(tombstones) == 2:
             self._run.down = {"a"}
 
 
@@ -468,8 +469,8 @@ def test_a_server_that_fails_in_the_second_round_keeps_no_stale_value(
 
 
 class FailsInTheFirstRound:
-    """Lets server a fail when it is told, and be well again before b is told; somebody loads
-    then."""
+    """Lets server a fail when it is invalidated, and recover before b is invalidated; then a caller
+    loads."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -501,8 +502,8 @@ def test_a_server_that_fails_in_the_first_round_keeps_no_stale_value(
 
 
 class FailsWhenAnotherHasEnded:
-    """Evicts what b was told, and lets it be loaded from before c is told. When a has ended, lets a
-    be loaded from b, and b fail."""
+    """Evicts the tombstones of b, and loads from b before c is invalidated. After a's second
+    round, the entry on a is loaded from b's, and b fails."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -511,11 +512,11 @@ class FailsWhenAnotherHasEnded:
     def pause(self, *, waiting: bool = False) -> None:
         next(self._ways, None)
 
-    def _announced(self, server: str) -> list[str]:
+    def _tombstones(self, server: str) -> list[str]:
         return [
             at
             for at, item in self._run.held.items()
-            if at[0] == server and len(item.value) == ANNOUNCED
+            if at[0] == server and len(item.value) == TOMBSTONE
         ]
 
     def _call(self, number: int) -> None:
@@ -524,15 +525,15 @@ class FailsWhenAnotherHasEnded:
         self._run.steps = self
 
     def _go(self) -> Iterator[None]:
-        while len(self._announced("b")) < 2:
+        while len(self._tombstones("b")) < 2:
             yield
-        yield  # b tells what it has stored
-        for at in self._announced("b"):
+        yield  # b sends its answer
+        for at in self._tombstones("b"):
             del self._run.held[at]
         self._call(1)
-        while len(self._announced("c")) < 2:
+        while len(self._tombstones("c")) < 2:
             yield
-        while self._announced("a"):
+        while self._tombstones("a"):
             yield
         self._call(2)
         self._run.down = {"b"}
@@ -555,7 +556,7 @@ def test_other_processes_keep_no_stale_value_of_a_server_that_fails_in_the_secon
 
 
 def _play_while_servers_fail(layout: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """As above; servers fail too, each for some steps."""
+    """As above, but servers also fail, each for some steps."""
     servers = "".join(sorted(set(layout)))
     entries = [
         entry_on(server, servers, number, (TAG, OTHER)[number % 2])
@@ -591,7 +592,8 @@ def test_the_model_finds_a_failed_server_that_is_invalidated_too_soon(
 
 
 def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
-    """Return what may come in between: of all but calls, less than makes a writer give up."""
+    """Return the possible disturbances. There are fewer of them, except calls, than make a writer
+    give up."""
     left = chance.randrange(memcached_generations.TRIES - 1)
 
     def at_most(action: Callable[[], object]) -> Callable[[], None]:

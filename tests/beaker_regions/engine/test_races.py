@@ -1,8 +1,8 @@
 """No read that starts after an invalidation sees an older value: real processes, real stores.
 
 Readers and writers race over a few entries. A writer changes the truth, invalidates, and then
-announces the version; a reader notes what is announced, calls, and must get that or newer. Loads
-take anything from no time to longer than the lease.
+announces the version; a reader notes the announced version, calls, and must get that version or a
+newer one. Loads take from no time to longer than the lease.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Options = dict[str, Any]
 
 
 class Shared(NamedTuple):
-    """What the processes of a race share."""
+    """The shared state of the processes of a race."""
 
     truth: Any
     """The version of each key."""
@@ -70,7 +70,7 @@ def decorated(options: Options, shared: Shared) -> tuple[CacheManager, Any]:
     @cache.region("functions", tags=["key:{key}"])
     def load(key: int) -> int:
         version: int = shared.truth[key]
-        # What is read is on its way for a while, and may be old when it is stored.
+        # The value that was read arrives later, and may be stale when it is stored.
         if random.random() < 0.7:
             time.sleep(random.choice([0.001, LEASE / 4, LEASE * 1.5]))
         return version
@@ -108,8 +108,8 @@ def race(
     writes: int = 40,
     disturb: Callable[[], None] | None = None,
 ) -> tuple[int, int, int]:
-    """Let readers race with a writer for each of ``ways``, all on the hosts with these options in
-    turn; return reads, hits and stale reads."""
+    """Let readers race with one writer for each of ``ways``. They use the hosts with these options
+    in turn. Return the numbers of reads, hits and stale reads."""
     shared = Shared(processes.Array("q", KEYS), processes.Array("q", KEYS), processes.Event())
     report = processes.Queue()
     readers = [
@@ -145,7 +145,7 @@ def memcached_options(server: Memcached) -> Options:
         "url": server.address,
         "secret": "of the tests",
         "lease": LEASE,
-        # A busy machine is no fault: what is measured here is the protocol.
+        # A busy machine is not an error: this measures the protocol.
         "timeout": 10,
     }
 
@@ -197,7 +197,7 @@ def test_a_server_that_restarts_during_the_race(own_memcached: Memcached) -> Non
         time.sleep(0.3)
         own_memcached.restart()
 
-    # Some are back at the server long before others try it again.
+    # Some processes reach the server again long before others try.
     options = memcached_options(own_memcached) | {"retry": 0.2}
     reads, hits, stale = race([options], "entry", "function", writes=100, disturb=restart)
     assert hits, "nothing was kept"

@@ -1,4 +1,4 @@
-"""Changing a number takes effect, for entries that are stored already too."""
+"""A changed option takes effect for stored entries, too."""
 
 from __future__ import annotations
 

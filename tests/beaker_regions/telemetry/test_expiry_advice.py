@@ -1,4 +1,4 @@
-"""What another expiry would do: predicted from a sample, and true."""
+"""The effect of another expiry is predicted from a sample, and the prediction is right."""
 
 from __future__ import annotations
 

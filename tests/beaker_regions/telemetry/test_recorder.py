@@ -1,4 +1,4 @@
-"""What regions count: by function, exactly, over processes that live and that are gone."""
+"""The counts of regions: exact, by function, over live and ended processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALLS = 500
 
 
 def counted(cache: CacheManager) -> list[Activity]:
-    """What all processes have counted, without the region as a whole."""
+    """The counts of all processes by function, without those of the whole region."""
     folder = cache["functions"].metrics
     assert folder is not None
     return [each for each in metrics.collect(folder) if each.function]
@@ -39,7 +39,7 @@ def decorated(cache: CacheManager) -> Any:
 
 @pytest.fixture(params=["file_manager", "memcached_manager"])
 def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Manager:
-    """Make managers whose processes share what they count."""
+    """Make managers whose processes share their counts."""
     made: Manager = request.getfixturevalue(request.param)
     given = {} if request.param == "file_manager" else {"data_dir": tmp_path}
     return lambda **options: made(**options, **given)

@@ -1,4 +1,4 @@
-"""Files that are imported, and what their pages say."""
+"""Imported files, and the text of their pages."""
 
 from __future__ import annotations
 

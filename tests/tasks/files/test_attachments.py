@@ -1,4 +1,4 @@
-"""Files that belong to tasks: only to one's own, and only as long as there are both."""
+"""Files that belong to tasks: only to a user's own tasks, and only while both exist."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def offered(browser: Browser, **query: str) -> list[str]:
 
 
 def attached(browser: Browser) -> list[str]:
-    """Return the tasks that the file's page says have it."""
+    """Return the tasks that have the file, by the file's page."""
     page = browser.get(address("a/plan.txt"))
     return re.findall(r'aria-label="Remove from: (.*?)"', page.html)
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_imported_again_stays_with_its_tasks(
 
 @cache.region("functions", tags=["list:{list_id}"])
 def attachments_in(list_id: int) -> int:
-    """Stand for all that shows a list: how many files its tasks have."""
+    """Return the number of files of each task, as every page of the list shows it."""
     return Attachment.objects.filter(task__list=list_id).count()
 
 

@@ -1,4 +1,4 @@
-"""Files that were imported before there were folders to look into."""
+"""Files that were imported before the index had folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page shows of a file takes a bounded time and is of a bounded size, whatever the file."""
+"""A preview takes a bounded time and has a bounded size, whatever the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.tasks.files.conftest import Import
 
 SECONDS = 3.0
-"""More than any of these takes on a busy machine, and less than some of them once took."""
+"""Longer than any of these takes on a busy machine, and shorter than some of them once took."""
 
 
 def row(name: str, size: int = 0) -> FileRow:

@@ -1,4 +1,4 @@
-"""What is sent of the imported files: whole or in part, with what headers, and when nothing."""
+"""Sending imported files: whole, in part or not at all, and the headers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_images_are_shown(client: Client, imported: Import, name: str) -> None:
     assert f'src="{address(name, "raw/")}"' in client.get(address(name)).content.decode()
     response = client.get(address(name, "raw/"))
     assert response["Content-Type"].startswith("image/")
-    # A browser shows a picture of a page however it would show the picture alone.
+    # In a page, a browser shows a picture whatever the headers of the picture say.
     assert response["Content-Disposition"].startswith("attachment" if "svg" in name else "inline")
     assert response.getvalue() == SVG
 
@@ -126,7 +126,7 @@ def test_expired_content_is_read_again_and_unavailable_content_has_an_error_page
     cache.invalidate_region("files")
     (tmp_path / "a.txt").unlink()
     for page in ("", "download/", "raw/"):
-        # What a browser had before does not count: neither the page nor the status is the file's.
+        # The browser's copy does not count: neither the page nor the status is the file's.
         away = client.get(address("a.txt", page), headers={"If-None-Match": response["ETag"]})
         assert away.status_code == 404
         assert "The content of this file is no longer stored" in text_of(away)
@@ -151,7 +151,7 @@ def here(imported: Import) -> str:
 
 
 def answered(client: Client, where: str, asked: str, **headers: str) -> tuple[int, bytes, str]:
-    """Return status, body and Content-Range of the answer to a request for a range."""
+    """Return the status, body and Content-Range of the answer to a range request."""
     response = client.get(where, headers={"Range": asked, **headers})
     body = response.getvalue()
     if response.status_code != 416:
@@ -223,7 +223,7 @@ def test_if_range_only_continues_the_same_content(client: Client, here: str) -> 
     others = ['"other"', f"W/{head['ETag']}", "Sun, 06 Nov 1994 08:49:37 GMT", "nonsense"]
     for other in others:
         assert answered(client, here, "bytes=1-2", **{"If-Range": other})[:2] == (200, CONTENT)
-        # Where there is nothing, the whole is sent too.
+        # Empty content is sent whole, too.
         assert answered(client, here, "bytes=99-", **{"If-Range": other})[:2] == (200, CONTENT)
 
 
@@ -276,7 +276,7 @@ def test_every_download_is_counted_on_the_page_of_the_file(
     etag = fetch(download)
     fetch(download, range="bytes=0-3")
     assert int(shown()) == before + 2
-    # None of these brings a file to anybody who has nothing of it.
+    # None of these sends the file to a client that has no part of it.
     client.head(download).close()
     fetch(download, range="bytes=4-")
     fetch(download, if_none_match=str(etag))

@@ -1,4 +1,4 @@
-"""What is sent of the imported files under ASGI, and how little of it is in memory."""
+"""Sending imported files under ASGI, with little of them in memory."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CONTENT = bytes(range(256)) * (SIZE // 256)
 
 
 class Answer:
-    """What an ASGI server sends, of which it keeps nothing; ``leave_after`` bytes the client is
-    gone."""
+    """The answer of an ASGI server. Its bytes are counted and hashed, but not kept. The client
+    disconnects after ``leave_after`` bytes."""
 
     def __init__(self, path: str, leave_after: int | None = None, **headers: str) -> None:
         self.status, self.size = 0, 0
@@ -75,7 +75,7 @@ class Answer:
 def test_a_large_download_is_in_memory_chunk_by_chunk(imported: Import) -> None:
     imported({"large.bin": CONTENT})
     where = address("large.bin", "download/")
-    Answer(where, Range="bytes=0-9")  # what is loaded once is loaded
+    Answer(where, Range="bytes=0-9")  # load the modules that are loaded once
     tracemalloc.start()
     try:
         answer = Answer(where)

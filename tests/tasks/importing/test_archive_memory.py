@@ -1,4 +1,4 @@
-"""Archives that ask for much memory, or say that they hold much, are refused before it is taken."""
+"""Archives that need much memory, or claim much content, are refused before memory is used."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from tasks.sources.archives.members import Archive, Member
 
 DICTIONARY = 40
-"""What stands in an .xz for a dictionary of 4 GiB (its format's section 5.3.1)."""
+"""The byte of an .xz that means a dictionary of 4 GiB (section 5.3.1 of the format)."""
 
 
 def with_large_dictionary(packed: bytes) -> bytes:
-    """Return an .xz whose first block asks for one."""
+    """Return an .xz whose first block needs such a dictionary."""
     start = 12
     header = bytearray(packed[start : start + (packed[start] + 1) * 4])
-    place = header.index(b"\x21\x01") + 2  # the filter LZMA2, and the length of what it is told
+    place = header.index(b"\x21\x01") + 2  # the filter LZMA2, and the length of its properties
     header[place] = DICTIONARY
     header[-4:] = struct.pack("<I", zlib.crc32(header[:-4]))
     return packed[:start] + bytes(header) + packed[start + len(header) :]
@@ -71,7 +71,7 @@ def test_an_xz_with_a_huge_dictionary_is_refused(tmp_path: Path, first: bool) ->
     if not first:
         packed = lzma.compress(content[:start]) + packed
     (tmp_path / "a.tar.xz").write_bytes(packed)
-    # With less memory than it asks for, in a process of its own.
+    # In a separate process, with less memory than the archive needs.
     program = (
         "import sys\n"
         "from pathlib import Path\n"

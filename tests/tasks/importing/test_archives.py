@@ -1,4 +1,4 @@
-"""Archives as sources of an import: what they give, what is refused, and what damage does."""
+"""Archives as sources of an import: imported files, refused names, and damage."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PACK: dict[str, Any] = {
     "gz": gzip.compress,
     "xz": lzma.compress,
     "bz2": bz2.compress,
-    # As the zstd command packs.
+    # Packed like the zstd command does.
     "zst": lambda content: zstd.compress(content, options={CHECKSUM: 1}),
 }
 OPEN: dict[str, Any] = {"gz": gzip.open, "xz": lzma.open, "bz2": bz2.open, "zst": zstd.open}
@@ -98,7 +98,7 @@ def zip_of(files: dict[str, bytes], **modes: int) -> bytes:
 
 
 def pack(folder: Path, suffix: str, files: dict[str, bytes]) -> Path:
-    """Make an archive of these files, and folders, in the format that its suffix says."""
+    """Make an archive of these files and folders, in the format of its suffix."""
     archive = folder / f"archive.{suffix}"
     folders = {"in/": b"", "in/side/": b""}
     if suffix == "zip":
@@ -111,7 +111,7 @@ def pack(folder: Path, suffix: str, files: dict[str, bytes]) -> Path:
 
 
 def complaints(source: Path) -> list[str]:
-    """Import what cannot be imported whole; return what the command says of it."""
+    """Import a source that cannot be imported completely. Return the lines of failure."""
     with pytest.raises(CommandError) as raised:
         import_data(source)
     return str(raised.value).splitlines()
@@ -185,7 +185,7 @@ def test_prune_forgets_files_that_are_no_longer_in_the_archive(tmp_path: Path) -
     archive.write_bytes(tar_of(plain({"a.txt": b"first"}))[:600])
     with pytest.raises(CommandError, match="unexpected end of data"):
         import_data(archive, "--prune")
-    assert len(ImportedFile.objects.all()) == 4  # nobody knows what would have come
+    assert len(ImportedFile.objects.all()) == 4  # the rest is unknown
     archive.write_bytes(tar_of(plain({"a.txt": b"first"})))
     assert "0 failed, 2 forgotten" in import_data(archive, "--prune")
     assert contents() == {"a.txt": b"first", "b.txt": b"beside"}
@@ -266,7 +266,7 @@ def test_encrypted_and_special_members_of_a_zip_are_refused(tmp_path: Path) -> N
     directory = packed.rindex(b"PK\1\2", 0, packed.rindex(b"secret"))
     packed[directory + 8] |= 1  # encrypted
     directory = packed.rindex(b"PK\1\2", 0, packed.rindex(b"new"))
-    packed[directory + 10] = 97  # compressed in a way that is known to few
+    packed[directory + 10] = 97  # compressed with a rare method
     (tmp_path / "a.zip").write_bytes(packed)
     assert complaints(tmp_path / "a.zip") == [
         "../up: would lie outside of the source",
@@ -313,7 +313,7 @@ def test_a_zip_bomb_is_refused_and_the_files_before_it_are_imported(
             tar.addfile(large("bomb", ALLOWANCE // 64 * 65), zeros)
     said = complaints(archive)
     assert said[0] == f"bomb: would unpack to {ALLOWANCE // 64 * 65} bytes: too many"
-    # The whole of it is not even unpacked to see what comes after.
+    # It is not unpacked, not even to read the members after it.
     whole = [] if suffix == "zip" else [f"{archive}: unpacks to more than {ALLOWANCE} bytes"]
     assert [line.removesuffix(", which is refused") for line in said[1:-1]] == whole
     assert contents() == FILES
@@ -342,7 +342,7 @@ def test_a_sparse_file_in_a_tar_counts_with_its_unpacked_size(tmp_path: Path) ->
 
 
 SKIPPED = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"aside"
-"""A frame that carries what is not content (RFC 8878, section 3.1.2)."""
+"""A skippable frame, which has no content (RFC 8878, section 3.1.2)."""
 NOISE = {f"{number}.bin": random.Random(number).randbytes(20_000) for number in range(9)}
 
 
@@ -357,7 +357,7 @@ def test_a_truncated_archive_gives_its_complete_files(
     assert str(archive) in said[0]
     assert "is cut short" in said[0]
     assert len(said) <= 2
-    # Nothing of a block can be read without its end.
+    # A block cannot be read without its end.
     block = {"tar.bz2": 900_000, "tar.zst": 1 << 17}.get(suffix, 1)
     whole = int(len(tar_of(plain(NOISE))) * part // block * block // 20_992)
     assert contents() == dict(list(NOISE.items())[:whole])
@@ -464,7 +464,7 @@ def test_a_file_that_is_an_archive_only_by_name_is_reported(
 def test_an_import_that_is_killed_at_any_moment_is_finished_by_the_next(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the files are there in a former version, whose rows must not name the new one."""
+    """Half of the files were imported in a former version. Their rows must not name the new one."""
     names = [f"{number:04}" for number in range(60)]
     archive = pack(tmp_path, suffix, {name: version(name, 1) for name in names[::2]})
     assert run(archive)[0] == 0
@@ -480,13 +480,13 @@ def test_an_import_that_is_killed_at_any_moment_is_finished_by_the_next(
     assert run(archive)[0] == 0
     assert checked_rows() == 60
     assert contents() == {name: version(name, 2) for name in names}
-    # Nothing is left of the runs that were killed.
-    monkeypatch.setattr(maintenance, "LEFT_ALONE", -60.0)  # nobody is about to use anything
+    # The killed runs leave nothing behind.
+    monkeypatch.setattr(maintenance, "LEFT_ALONE", -60.0)  # no process is using them
     call_command("regions", "sweep", "files", stdout=io.StringIO())
     assert list(folder_of_region("incoming").iterdir()) == []
     store = cache["files"].store
     assert isinstance(store, FileStore)
-    # Of the entries of other tests, too.
+    # Entries of other tests, too.
     assert stored_files() == len({found.content for found in layout.stored(store)})
 
 

@@ -1,4 +1,4 @@
-"""The import as its operator sees it: a process that shows progress, fails, and is killed."""
+"""The import from the operator's view: a process that shows progress, fails, and is killed."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 
 def checked_rows() -> int:
-    """Return the number of rows, after comparing each one's content with its source's name: the
-    files of these tests say which file and version they are."""
+    """Return the number of rows. Check each row's content: the files of these tests contain their
+    own name and version."""
     rows = [file_row(pk) for pk in ImportedFile.objects.values_list("pk", flat=True)]
     for row in rows:
         assert row is not None
@@ -99,7 +99,7 @@ def test_on_a_terminal_the_run_shows_a_bar(tmp_path: Path, columns: int) -> None
     (source / "a").write_bytes(bytes(1024))
     (source / "b\033[31m").symlink_to("gone")
     keyboard, terminal = pty.openpty()
-    # No columns: a terminal that does not tell its size.
+    # No columns: a terminal that reports no size.
     termios.tcsetwinsize(terminal, (24, columns))
     with start(source, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
@@ -112,7 +112,7 @@ def test_on_a_terminal_the_run_shows_a_bar(tmp_path: Path, columns: int) -> None
     assert re.search(
         r"100%\|█{5,}\| 2 of 2 files, 1\.0 KB of 1\.0 KB, [\d.]+ .?B/s, 00:00 left\r", text
     )
-    # A name does nothing to the terminal.
+    # A name does not control the terminal.
     assert "\nb\\x1b[31m: No such file or directory" in text.replace("\r", "\n")
     assert "1 imported, 0 unchanged, 1 failed" in text
 
@@ -120,7 +120,7 @@ def test_on_a_terminal_the_run_shows_a_bar(tmp_path: Path, columns: int) -> None
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how a terminal says that the other side is closed
+    except OSError:  # a terminal's error when the other side is closed
         return b""
 
 
@@ -146,7 +146,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_imported_files(tmp_path: Path) -
     os.truncate(tmp_path / "b", 80 << 20)
 
     def fill() -> None:
-        # To the process it is as if a disk were full: a write of the system fails half way.
+        # As with a full disk, a write of the system fails half way.
         resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
 
     status, out, err = run(tmp_path, preexec_fn=fill)
@@ -157,7 +157,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_imported_files(tmp_path: Path) -
     assert "Traceback" not in "".join(err)
     stored = {row.path: content_of(row).read_bytes() for pk in (1, 2, 3) if (row := _row(pk))}
     assert stored == {"a": version("a", 2), "b": version("b", 1), "c": version("c", 1)}
-    # The next run finishes the job.
+    # The next run imports the rest.
     status, out, _ = run(tmp_path)
     assert status == 0
     assert out[-1].startswith("2 imported, 1 unchanged, 0 failed; 80.0 MB read")
@@ -171,7 +171,7 @@ def _row(number: int) -> Any:
 def test_after_a_killed_run_every_row_has_its_content_and_the_next_run_finishes(
     tmp_path: Path, stored: int
 ) -> None:
-    """Half of the files are there in a former version, whose rows must not name the new one."""
+    """Half of the files were imported in a former version. Their rows must not name the new one."""
     names = [f"{number:04}" for number in range(100)]
     for name in names[::2]:
         (tmp_path / name).write_bytes(version(name, 1))
@@ -185,13 +185,13 @@ def test_after_a_killed_run_every_row_has_its_content_and_the_next_run_finishes(
         process.communicate()
     kept = stored_files() - before
     assert kept >= stored
-    # The sources of the former versions are gone: each row's content is what was stored for it.
+    # The sources of the former versions are gone, so each row's content comes from the region.
     assert 50 <= checked_rows() <= 100
     status, out, _ = run(tmp_path)
     assert status == 0
     assert checked_rows() == 100
     assert all(content_of(row).read_bytes() == version(row.path, 2) for row in map(_row, (1, 100)))
-    # What the killed run had stored, all but the last, was not read again.
+    # Files that the killed run had stored are not read again, except the last one.
     read = re.search(r"failed; ([\d.]+) (bytes|KB) read", out[-1])
     assert read is not None
     size = float(read[1]) * (1024 if read[2] == "KB" else 1)
@@ -208,7 +208,7 @@ def test_a_run_that_is_killed_during_a_file_leaves_no_row_and_no_content(tmp_pat
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    # Fewer where a sweep has removed what other tests left.
+    # Fewer if a sweep has removed files of other tests.
     assert stored_files() <= before
     assert checked_rows() == 0
     assert run(tmp_path)[0] == 0
@@ -281,10 +281,10 @@ def folder_of_region(name: str) -> Path:
 
 
 def arriving(size: int) -> list[Path]:
-    """Return the files that are on their way into the region, and have this many bytes."""
+    """Return the incoming files of the region that have this many bytes."""
     found = []
     for file in folder_of_region("incoming").iterdir():
-        # It may be in its place by now.
+        # It may have been moved by now.
         with contextlib.suppress(FileNotFoundError):
             if file.stat().st_size >= size:
                 found.append(file)
@@ -292,7 +292,7 @@ def arriving(size: int) -> list[Path]:
 
 
 def _is_within_a_large_file() -> bool:
-    """Whether a running import has some of a large file in the region, and not all."""
+    """Whether a running import has stored a part of a large file, but not all."""
     return bool(arriving(1 << 20))
 
 

@@ -1,4 +1,4 @@
-"""The import over HTTP: from a server that has ranges, validators, and faults."""
+"""The import over HTTP, from a server with ranges, validators and faults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
 
 
 def failures(source: str, *options: str) -> list[str]:
-    """Return the lines in which the command says what failed."""
+    """Return the lines of failure of the command."""
     with pytest.raises(CommandError) as raised:
         import_data(source, *options)
     return str(raised.value).splitlines()
@@ -340,7 +340,7 @@ def test_a_download_is_complete_wherever_it_is_interrupted(
     digest = hashlib.sha256(content).hexdigest()
     headers = {"ETag": tag or "", "Last-Modified": formatdate(0, usegmt=True)}
     version = versions.of_digest(digest) if by_digest else versions.of_answer(headers)
-    # What a former transfer has left, which is the beginning of the same content.
+    # The part that a former transfer left: the beginning of the same content.
     there = bytearray(LARGE[: min(have, size)] if by_digest or tag == '"strong"' else b"")
     download = Download(origin.url("x"), None, version, Progress(), tries=5)
     origin.requests.clear()

@@ -1,5 +1,5 @@
-"""The import over HTTP as processes that are killed and work at once; and content that has expired,
-and comes again from where it came."""
+"""The import over HTTP by processes that are killed and that run at the same time; and expired
+content that is read from its source again."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ __all__ = ["origin"]
 HUGE = random.Random(2).randbytes(12 << 20)
 HALF = len(HUGE) // 2
 MOST = HALF - 8192
-"""Bytes of a half that are in the file at the least: the rest may be in the writer's memory."""
+"""The least number of bytes of a half that are in the file; the rest may be in memory."""
 
 
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
-    """What servers wait for; it is open at the latest when the test ends."""
+    """Servers wait for this event. It is set at the end of the test at the latest."""
     event = threading.Event()
     yield event
     event.set()
 
 
 def arrived() -> list[Path]:
-    """Return the files that are on their way into the region, and have come half."""
+    """Return the incoming files of the region of which half has been received."""
     return arriving(MOST)
 
 
 def break_off(origin: Origin, url: str, gate: threading.Event) -> None:
-    """Kill a run when half of the huge file has come."""
+    """Kill a run when it has received half of the huge file."""
     origin.fail("huge", Fault(cut_after=HALF, gate=gate))
     with start(url) as process:
         wait_for(lambda: bool(arrived()) or process.poll() is not None)
@@ -211,7 +211,7 @@ def test_lost_content_is_fetched_once_for_all_callers_however_long_it_takes(
     origin.files = {"large": LARGE}
     row = imported(origin.manifest())
     cache.invalidate_region("files")
-    # The lease is over many times before the content has come.
+    # The lease expires many times before the content has been received.
     monkeypatch.setattr(cache["files"], "lease", 0.25)
     origin.pace = 0.1
     found = at_once(*[lambda: content_of(row).read_bytes()] * 6)
@@ -266,7 +266,7 @@ def test_an_expired_copy_is_served_and_marked_while_its_origin_is_unavailable(
     assert "tasks.files.content.read_file: load: TemporaryError('503" in caplog.text
     page = Browser().get(f"/files/{row.id}/")
     assert "This is the copy of" in page.text
-    # It is no success of an import, though.
+    # For an import it is a failure, though.
     assert failures(url, "--include=a.txt") == [
         "a.txt: could not be read again; the stored content is still served for a while",
         "1 of 1 files were not imported",
@@ -278,6 +278,6 @@ def test_an_expired_copy_is_served_and_marked_while_its_origin_is_unavailable(
         assert content_of(row).read_bytes() == b"first"
         return len(origin.asked("a.txt")) == asked + 1
 
-    wait_for(is_asked_again)  # not at once, as it was slow to fail
+    wait_for(is_asked_again)  # not at once, because it failed slowly
     monkeypatch.undo()
     assert "This is the copy of" not in Browser().get(f"/files/{row.id}/").text

@@ -1,4 +1,4 @@
-"""The import within one process: what it brings, what it leaves alone, what it refuses."""
+"""The import within one process: imported, unchanged and refused files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def import_data(source: Path | str, *options: str) -> str:
-    """Return what the command says at its end; raises CommandError with what it says of failure."""
+    """Return the last line of the command. Raises CommandError with its message."""
     out, err = io.StringIO(), io.StringIO()
     try:
         call_command("import_data", str(source), *options, stdout=out, stderr=err)
@@ -37,7 +37,7 @@ def import_data(source: Path | str, *options: str) -> str:
 
 
 def contents() -> dict[str, bytes]:
-    """Return the content of every file of the index, by path, as the pages get it."""
+    """Return the content of every file of the index by path, as the pages read it."""
     rows = [file_row(pk) for pk in ImportedFile.objects.values_list("pk", flat=True)]
     return {row.path: content_of(row).read_bytes() for row in rows if row is not None}
 
@@ -68,7 +68,7 @@ def test_a_single_file_is_imported_under_its_name(source: Path) -> None:
 def test_a_second_run_reads_nothing(source: Path) -> None:
     import_data(source)
     before = (source / "a.txt").stat()
-    (source / "a.txt").write_bytes(b"other")  # which nobody can notice who does not read it
+    (source / "a.txt").write_bytes(b"other")  # which can only be noticed by reading it
     os.utime(source / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert import_data(source).startswith("0 imported, 3 unchanged, 0 failed; 0 bytes read")
     assert contents()["a.txt"] == b"first"
@@ -175,7 +175,7 @@ def test_links_are_followed_within_the_source_only(source: Path, tmp_path: Path)
 
 def test_special_files_are_refused_without_waiting(source: Path) -> None:
     os.mkfifo(source / "pipe")
-    os.mknod(source / "other", stat.S_IFSOCK | 0o600)  # a socket that nobody listens on
+    os.mknod(source / "other", stat.S_IFSOCK | 0o600)  # a socket without a listener
     with pytest.raises(CommandError) as raised:
         import_data(source)
     assert str(raised.value).splitlines() == [
@@ -258,13 +258,13 @@ def test_a_long_path_is_imported_and_a_too_long_one_is_reported(source: Path) ->
 
 
 def test_a_file_with_a_time_outside_the_databases_range_is_imported(source: Path) -> None:
-    os.utime(source / "a.txt", (0, 2**34))  # in the year 2446, as late as ext4 knows
+    os.utime(source / "a.txt", (0, 2**34))  # in the year 2446, the last one of ext4
     import_data(source)
     assert import_data(source).startswith("0 imported, 3 unchanged")
 
 
 class Meddler:
-    """A reporter that does something to the source as soon as the first bytes were read."""
+    """A reporter that changes the source after the first bytes were read."""
 
     def __init__(self, meddle: Callable[[], object]) -> None:
         self._meddle: Callable[[], object] | None = meddle

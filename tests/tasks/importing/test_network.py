@@ -1,4 +1,4 @@
-"""What a server may make an import do, and the proxies that it goes through."""
+"""Redirects and answers of servers, and the proxies of an import."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def failure(source: str) -> str:
 
 @pytest.fixture
 def public(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
-    """A server at an address that counts as public: 127.0.0.2, where that of ``origin`` is not."""
+    """A server whose address, 127.0.0.2, counts as public. The address of ``origin`` does not."""
     server = Origin("127.0.0.2")
     server.files = {"b.txt": b"public"}
     monkeypatch.setattr(connections, "is_public", lambda address: address == "127.0.0.2")
@@ -172,7 +172,7 @@ def test_a_file_behind_a_redirect_in_utf_8_is_imported(origin: Origin) -> None:
 
 
 class Proxy(ThreadingHTTPServer):
-    """A real proxy of plain HTTP, which takes notes."""
+    """A real proxy for plain HTTP, which records its requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
@@ -194,7 +194,7 @@ class Proxy(ThreadingHTTPServer):
                 self.send_error(403)
 
             def log_message(self, *args: object) -> None:
-                """Kept in `asked`."""
+                """Requests are recorded in `asked`."""
 
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What an operator may order of an import: a part of the source, a rehearsal, force, pruning."""
+"""The options of an import: a part of the source, a rehearsal, force, pruning."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_dry_run_reports_the_actions_and_changes_nothing(source: Path) -> None
     (source / "new\n").write_bytes(b"new")
     (source / "b.png").unlink()
     before = contents()
-    # As a process: what it says in between counts.
+    # As a process: its output during the run counts.
     status, out, err = run(source, "--dry-run", "--prune")
     assert (status, err) == (0, [])
     assert out[1:-1] == ["would import a.txt", "would import new\\n", "would forget b.png"]
@@ -93,7 +93,7 @@ def test_prune_forgets_files_that_are_no_longer_in_the_source(source: Path) -> N
         "0 imported, 3 unchanged, 0 failed, 2 forgotten"
     )
     assert {row.path for row in files_page("", 1).rows} == {"b.png", "in/a.txt", "In"}
-    # Their content went with them: a file that looks like the former one is read, not found.
+    # Their content was removed too: a file that looks like the former one is read again.
     gone["a.txt"].write_bytes(b"other")
     os.utime(gone["a.txt"], ns=(before.st_atime_ns, before.st_mtime_ns))
     assert import_data(source).startswith("1 imported, 3 unchanged, 0 failed; 5 bytes read")
@@ -135,7 +135,7 @@ def test_prune_keeps_files_of_a_skipped_folder(source: Path, options: list[str])
     (source / "in" / "files" / "d.txt").write_bytes(b"kept")
     import_data(source)
     (source / "in" / "a.txt").unlink()
-    # From now on the regions of the run are there, which it does not take for a part of a source.
+    # From now on this is the folder of the run's regions, which is never part of a source.
     _, _, err = run(source, "--prune", *options, regions=source / "in")
     said = "in/files: is where the regions keep their entries" in err
     assert said is ("--exclude=in/files" not in options)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def regions(*arguments: str) -> tuple[str, str]:
-    """Run the command; return what it printed, and what it complained of."""
+    """Run the command. Return its output and its errors."""
     out, err = io.StringIO(), io.StringIO()
     call_command("regions", *arguments, stdout=out, stderr=err)
     return out.getvalue(), err.getvalue()
@@ -148,7 +148,7 @@ def test_functions_that_no_page_imports_are_found_by_their_application(
 
 
 def test_the_module_of_the_regions_is_imported(tmp_path: Path) -> None:
-    """Also where no page imports it, as in a project that has none."""
+    """This also works if no page imports the module, as in a project without pages."""
     (tmp_path / "bare.py").write_text(
         "SECRET_KEY = 's'\nINSTALLED_APPS = ['beaker_regions.django', 'shop']\nUSE_TZ = True\n"
     )

@@ -1,4 +1,4 @@
-"""``manage.py regions`` for those who tune: what functions did, and what they would do."""
+"""The commands of ``manage.py regions`` for tuning: counts of functions, and predictions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def books(cache: CacheManager, shelf: str) -> Any:
     def books_of(owner: int, size: Size = Size.SMALL, title: str = "") -> list[str]:
         return [f"{owner} {size.value} {title}"]
 
-    # A name of its own, as functions are found by name.
+    # A unique name, because functions are found by name.
     books_of.__qualname__ = f"books_{shelf}"
     return cache.region(shelf)(books_of)
 
@@ -205,7 +205,7 @@ def test_check_finds_an_unavailable_server(
 def test_hanging_servers_are_asked_simultaneously(
     shelf: str, monkeypatch: pytest.MonkeyPatch, ask: Callable[[str], str], up: str
 ) -> None:
-    # Long: a machine that is busy with other things is no fault.
+    # Long, because a busy machine is not an error.
     monkeypatch.setattr(server_stats, "PATIENCE", 10)
     monkeypatch.setattr(health, "PATIENCE", 20)
     servers = [Memcached() for _ in range(3)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.servers import Memcached
 
 Decorate = Any
-"""Decorates a function, under a name of its own, as functions are found by name."""
+"""Decorates a function under a unique name, because functions are found by name."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Rows of every kind of model, and cached functions that read them by their tags."""
+"""Rows of every kind of model, and cached functions with tags that read them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ QUERIES: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "price:{}": (lambda price: Part.objects.filter(price=price).values(), ["0.00", "1.50"]),
     "seats in:{}": (lambda row: Seat.objects.filter(row=row).values(), range(1, 4)),
 }
-"""Templates of tags, with the query whose result has such a tag, and values to try."""
+"""Templates of tags. Each has the query for the rows with its tag, and values to try."""
 
 
 def rows_now(template: str, value: Any) -> list[str]:
@@ -92,7 +92,7 @@ class World:
         ]
 
     def fill(self) -> None:
-        """Make the rows with which each test begins."""
+        """Make the rows at the start of each test."""
         Owner.objects.bulk_create(Owner(pk=pk, name=f"o{pk}") for pk in OWNERS)
         Shelf.objects.bulk_create(Shelf(pk=pk, owner_id=pk, name=f"s{pk}") for pk in SHELVES)
         Topic.objects.bulk_create(Topic(pk=pk, name=f"t{pk}") for pk in TOPICS)
@@ -134,7 +134,7 @@ class World:
         return self.loads - before
 
     def stale(self) -> list[str]:
-        """Return the tags of calls whose stored value is not what they would load now."""
+        """Return the tags of calls whose stored value differs from a new load."""
         found = []
         for template, value in self.calls:
             now = rows_now(template, value)
@@ -170,7 +170,7 @@ TABLES: list[type[Model]] = [
 
 
 def empty() -> None:
-    """Delete the rows, unseen."""
+    """Delete the rows without invalidation."""
     with connection.cursor() as cursor:
         for model in TABLES:
             cursor.execute(f"DELETE FROM {model._meta.db_table}")
@@ -178,8 +178,8 @@ def empty() -> None:
 
 @pytest.fixture
 def _django_db_helper(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """In place of pytest-django's: the tests of this folder commit, and `world` deletes its rows.
-    To flush all tables, and to make them again what they were, takes longer than a test."""
+    """Replaces pytest-django's fixture. The tests of this folder commit, and `world` deletes its
+    rows. Flushing and restoring all tables takes longer than a test."""
     with django_db_blocker.unblock():
         yield
 

@@ -1,4 +1,4 @@
-"""Models in every form in which models come, with the tags of their rows."""
+"""Models of every form, with the tags of their rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import CASCADE, SET_DEFAULT, SET_NULL, F
 from beaker_regions.django import row_tags
 
 LIMIT = 20
-"""Rows of one statement whose tags are asked for."""
+"""The most rows of one statement whose tags are queried."""
 
 
 class Owner(models.Model):
@@ -83,7 +83,7 @@ class Gadget(Item):
 
 
 class Toy(Item):
-    """A child that declares nothing but what the abstract class of its parent does."""
+    """A child whose only declaration is that of its abstract parent class."""
 
     age = models.IntegerField(default=0)
 

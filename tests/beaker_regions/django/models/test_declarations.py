@@ -1,4 +1,4 @@
-"""What models declare: templates over their fields, and what is refused."""
+"""The declarations of models: templates with fields, and refused ones."""
 
 from __future__ import annotations
 

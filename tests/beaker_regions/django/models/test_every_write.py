@@ -1,4 +1,4 @@
-"""Every way in which Django's ORM writes, and what is fresh after it."""
+"""Every kind of write of Django's ORM. After it, no value is stale."""
 
 from __future__ import annotations
 
@@ -530,7 +530,7 @@ def in_a_transaction() -> None:
 
 @pytest.mark.parametrize("name", WRITES)
 def test_nothing_is_stale_after(world: World, name: str) -> None:
-    # A coroutine's thread has a transaction of its own, and waits for the lock of this one.
+    # A coroutine's thread has its own transaction, and waits for the lock of this one.
     if "coroutine" not in name:
         with transaction.atomic():
             WRITES[name]()

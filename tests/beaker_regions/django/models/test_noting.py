@@ -1,4 +1,4 @@
-"""Functions with ``depends_on="queries"`` and the real ORM. The random walks have them, too."""
+"""Functions with ``depends_on="queries"`` and the real ORM. The random walks test them, too."""
 
 from __future__ import annotations
 

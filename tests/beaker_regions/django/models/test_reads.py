@@ -1,4 +1,4 @@
-"""The check for what is forgotten: the tables that a load reads, and the tags of its entry."""
+"""The check for forgotten tags: the tables that a load reads, and the tags of its entry."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Seen(reads.Check):
         self.functions.append(function)
 
     def tables(self) -> set[tuple[str, str]]:
-        """Return each finding's kind and table, and forget all."""
+        """Return the kind and table of each finding, and clear the findings."""
         found = {(each.kind, each.table) for each in self.findings}
         self.findings.clear()
         return found
@@ -157,7 +157,7 @@ def test_the_tables_of_a_query(cache: CacheManager, seen: Seen, name: str) -> No
     load()
     assert seen.tables() == query.found
     load()
-    assert seen.tables() == set()  # a hit asks nothing
+    assert seen.tables() == set()  # a hit sends no query
     query.load()
     assert seen.tables() == set()  # nor does code outside of a load count
 
@@ -265,7 +265,7 @@ def test_a_function_that_depends_on_its_queries(cache: CacheManager, seen: Seen)
     learned.refresh()
     assert seen.tables() == {UNWATCHED_OWNERS}
     assert BOOKS in {table for _, table in seen.covered_tables}
-    # A page around it does not learn what it has read, in a load or before a hit.
+    # A page around it does not learn its reads, neither in a load nor at a hit.
     learned.invalidate()
     region_page("functions")(view)(RequestFactory().get("/"))
     assert {each.table for each in seen.findings if "view" in each.function} == {BOOKS, OWNERS}
@@ -307,7 +307,7 @@ def test_a_connection_of_another_thread(cache: CacheManager, seen: Seen) -> None
 
 
 def test_a_block_around_the_queries_of_a_connection(cache: CacheManager, seen: Seen) -> None:
-    """Django's blocks take away the wrapper that was added last."""
+    """Django's blocks remove the wrapper that was added last."""
 
     @cache.region("functions")
     def count() -> int:

@@ -1,4 +1,4 @@
-"""What a write asks the database, and what it does not."""
+"""The queries of a write."""
 
 from __future__ import annotations
 

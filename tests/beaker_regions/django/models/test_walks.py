@@ -1,4 +1,4 @@
-"""Random writes, committed and rolled back, and writes of several processes: nothing is stale."""
+"""Random writes, committed and rolled back, and writes of several processes: no value is stale."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 Numbers = tuple[int, int]
-"""What a write is about: each from 1 to 3."""
+"""The numbers of a write, such as ids, each from 1 to 3."""
 
 
 def save(numbers: Numbers) -> None:
@@ -180,7 +180,7 @@ def test_random_writes(world: World, steps: list[Step]) -> None:
 
 
 def test_writes_of_several_processes(world: World) -> None:
-    """Readers store what they read at every moment; at the end it is what they would read now."""
+    """Readers store values at every moment. At the end, each equals a new read."""
     connections.close_all()
 
     def write_often(seed: int) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def in_a_child(function: Callable[[], None]) -> int:
-    """Call a function in another process; return how that ended."""
+    """Call a function in another process. Return its exit status."""
     connections.close_all()
     child = os.fork()
     if child == 0:

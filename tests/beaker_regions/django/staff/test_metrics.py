@@ -1,4 +1,4 @@
-"""``/metrics``: who may scrape, and what the dashboard makes of it."""
+"""``/metrics``: the permission to scrape, and the dashboard's queries."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_dashboard_uses_existing_metrics(
     assert queried - exposed == set()
     labels = {name for each in asked for name in re.findall(r"(\w+)=~", each)}
     assert labels <= set(re.findall(r'(\w+)="', told))
-    # No two panels lie one over the other.
+    # No two panels overlap.
     taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
         place = panel["gridPos"]

@@ -1,4 +1,4 @@
-"""The staff's pages: who may see them, what they show, and what their buttons do."""
+"""The staff pages: permissions, content and buttons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def client_of(**fields: Any) -> Client:
 
 @pytest.fixture
 def staff(transactional_db: None) -> Client:
-    """One of the staff who may invalidate."""
+    """A staff user with the permission to invalidate."""
     client = client_of(is_staff=True)
     permission = Permission.objects.get(
         content_type__app_label="regions_staff", codename="invalidate"
@@ -105,7 +105,7 @@ def test_a_user_without_the_permission_cannot_invalidate(
 
 
 def of(books: Any, shelf: str, kind: str = "function") -> dict[str, str]:
-    """Return the fields that name what is to be invalidated."""
+    """Return the form fields that name the entries to invalidate."""
     name = {"function": books.name, "tag": "owner:1", "region": shelf}[kind]
     return {"kind": kind, "region": shelf if kind == "function" else "", "name": name}
 

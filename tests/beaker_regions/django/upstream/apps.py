@@ -1,4 +1,4 @@
-"""Tells Django of the regions that the environment describes."""
+"""Gives Django the regions that the environment describes."""
 
 import json
 import os

@@ -1,5 +1,5 @@
-"""A model of sessions, and a store of another name than Django's: a name is part of the signature
-of what it writes."""
+"""A model of sessions, and a store with another name than Django's: the name is part of the
+signature of its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For a run of Django's own tests, in a process of its own."""
+"""Settings for a run of Django's own tests, in a separate process."""
 
 import os
 from pathlib import Path

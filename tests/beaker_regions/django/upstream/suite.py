@@ -1,8 +1,8 @@
-"""Django's own tests, of what stands in for it here.
+"""Django's own tests, run on this library's replacements.
 
-The sessions once in transactions, where regions keep nothing, and once outside of them. Culling by
-a number of entries is what a region does not do: without caches of these names Django's tests
-leave it out.
+The tests of sessions run once in transactions, where regions store nothing, and once outside of
+them. A region does not cull by a number of entries: without caches of certain names, Django's tests
+of that are skipped.
 """
 
 from cache.tests import (  # type: ignore[import-not-found]
