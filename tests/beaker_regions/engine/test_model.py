@@ -586,7 +586,7 @@ def test_no_value_is_stale_while_servers_fail(layout: str, monkeypatch: pytest.M
 def test_the_model_finds_a_failed_server_that_is_invalidated_too_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memcached_generations, "_again", lambda owing: None)
+    monkeypatch.setattr(memcached_generations, "_keep_again", lambda failing: None)
     with pytest.raises(AssertionError):
         list(map(partial(_play_while_servers_fail, "cbac", monkeypatch=monkeypatch), range(40)))
 
