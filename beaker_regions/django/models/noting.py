@@ -72,7 +72,7 @@ def _warn(function: str, table: str, models: Models) -> None:
         return
     _warned.add((function, table))
     mend = (
-        f"decorate {models[0]._meta.label} with @row_tags()"
+        f"decorate {models[0]._meta.label} with @row_tags(), or name it to declare_row_tags()"
         if models
         else "it belongs to no model: name tags= instead"
     )
