@@ -1,4 +1,4 @@
-"""The index as an import changes it: rows are written in batches, and forgotten."""
+"""The changes of an import to the index: rows are written in batches, and deleted."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from tasks.importing.sources import SourceFileInfo
 
 BATCH = 500
-"""Rows that are read, or written, with one query."""
+"""Rows that one query reads or writes."""
 FLUSH_SECONDS = 1.0
-"""After this long, rows are written even when they are fewer: the pages show them."""
+"""After this time a smaller batch is written too, so that the pages show its files."""
 TRIES = 5
-"""How often a batch is written, before the database's refusal is the run's."""
+"""Attempts to write a batch. If the last one fails, the run ends."""
 LONGEST_PAUSE = 0.2
-"""Seconds between two of them."""
+"""The longest pause between two attempts, in seconds."""
 
 
 class IndexWriter:
-    """Writes rows; the last of them at `flush`."""
+    """Writes rows in batches; `flush` writes the last ones."""
 
     def __init__(self) -> None:
         self._rows: list[ImportedFile] = []
         self._flushed = time.monotonic()
 
     def add(self, row: ImportedFile) -> None:
-        """Write a row, or write it over that of the same path; soon."""
+        """Write a row with the next batch. It replaces a row of the same path."""
         self._rows.append(row)
         if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet, in one transaction. Raises DatabaseError."""
+        """Write the remaining rows, in one transaction. Raises DatabaseError."""
         if self._rows:
             for left in reversed(range(TRIES)):
                 try:
@@ -49,7 +49,7 @@ class IndexWriter:
                 except OperationalError:
                     if not left:
                         raise
-                    # Another run writes the same rows: of a deadlock the database ends one side.
+                    # Another run writes the same rows, and the database has ended a deadlock.
                     time.sleep(random.uniform(0, LONGEST_PAUSE))
                 else:
                     break
@@ -57,12 +57,12 @@ class IndexWriter:
         self._flushed = time.monotonic()
 
     def _write(self) -> None:
-        # MariaDB has one kind of upsert, for all unique columns, and wants none named.
-        named = connection.features.supports_update_conflicts_with_target
+        # MariaDB's upsert is always for all unique columns, and accepts no names of columns.
+        accepts_names = connection.features.supports_update_conflicts_with_target
         ImportedFile.objects.bulk_create(
             self._rows,
             update_conflicts=True,
-            unique_fields=["path_digest"] if named else None,
+            unique_fields=["path_digest"] if accepts_names else None,
             update_fields=_UPDATED,
         )
 
@@ -79,34 +79,34 @@ _UPDATED = [
 ]
 
 
-def rows_of(found: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
-    """Return the rows that files of a source have already, by the digests of their paths."""
-    digests = [path_digest(file.path) for file in found]
+def rows_of(files: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
+    """Return the existing rows of a source's files, by the digests of their paths."""
+    digests = [path_digest(file.path) for file in files]
     rows = ImportedFile.objects.filter(path_digest__in=digests)
     return {row.path_digest: row for row in rows}
 
 
 def rows_from(root: str) -> Iterator[ImportedFile]:
-    """Yield the rows of files that were imported with the source of this root."""
-    # Some databases compare text without regard to case, so what they find is compared again.
+    """Yield the rows of the files that were imported from the source with this root."""
+    # Some databases ignore case when they compare text, so compare again.
     for row in ImportedFile.objects.filter(root=root).iterator(BATCH):
         if row.root == root:
             yield row
 
 
 def is_stored(row: ImportedFile) -> bool:
-    """Whether the content that a row describes is stored, and has not expired."""
+    """Whether the content of a row is stored and has not expired."""
     content = read_file.peek(*version_of(row))
     return content is not None and content.digest == row.digest
 
 
 def forget(rows: Collection[ImportedFile]) -> None:
-    """Take rows out of the index, and let their content go unless other rows describe it too."""
+    """Delete rows from the index. Invalidate their content unless other rows describe it too."""
     iterator = iter(rows)
     while batch := list(islice(iterator, BATCH)):
         with transaction.atomic():
             gone = ImportedFile.objects.filter(pk__in=[row.pk for row in batch])
-            # Nobody attaches one of them to a task between the two steps of the deletion.
+            # Lock the rows: no request may attach one to a task between the two steps of delete().
             list(gone.select_for_update().values_list("pk"))
             gone.delete()
             others = ImportedFile.objects.filter(source__in=[row.source for row in batch])
@@ -117,5 +117,5 @@ def forget(rows: Collection[ImportedFile]) -> None:
 
 
 def version_of(row: ImportedFile) -> tuple[str, int, str]:
-    """Return the arguments of `read_file` that the row's content is stored under."""
+    """Return the arguments of `read_file` for the content of a row."""
     return name_of(row.source), row.size, row.version

@@ -131,7 +131,7 @@ def test_an_address_can_create_a_limited_number_of_lists(
     page = browser().add("c")
     assert page.status == 422
     assert "Log in or sign up" in page.errors_beside("name")
-    assert first.add("d").status == 200, "whoever has a list uses it"
+    assert first.add("d").status == 200, "a visitor with a list can still use it"
     assert browser(user).add("e").status == 200
 
 

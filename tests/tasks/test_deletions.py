@@ -84,7 +84,7 @@ def test_a_purge_removes_everything_of_a_deletion_and_nothing_else(user: User) -
     pass_time()
     _, young = deletions.delete(tasks.pk, changes.add(tasks, "young").pk)
     left = Task.with_deleted.filter(list=tasks, name="gone")
-    assert left.count() == number + 1 - AT_ONCE, "whoever deletes one waits for some"
+    assert left.count() == number + 1 - AT_ONCE, "a deletion purges a limited number"
 
     assert deletions.purge() == number + 2 - AT_ONCE
     kept = Task.with_deleted.order_by("pk").values_list("name", flat=True)

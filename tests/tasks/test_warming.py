@@ -55,7 +55,7 @@ def test_only_the_most_recent_active_users_are_warmed(
         browser(owner).add("a")
     assert warmed() == [user, other]
     monkeypatch.setattr(queries, "WARMED", 1)
-    assert warmed() == [other], "who logged in last"
+    assert warmed() == [other], "the last user to log in"
     long_ago = timezone.now() - timedelta(days=15)
     User.objects.filter(pk=other.pk).update(last_login=long_ago)
     assert warmed() == [user]

@@ -17,63 +17,61 @@ from tasks.importing.selection import Selection
 from tasks.importing.sources import MAX_JOBS, SourceError
 from tasks.sources.archives.formats import SUFFIXES
 
-_KEPT = "What was imported is kept; run the command again for the rest."
+_KEPT = "Imported files are kept; run the command again for the rest."
 
 
 class Command(BaseCommand):
     help = (
-        "Import a file, or all files of a folder and the folders in it, or of an archive, which "
-        "is not unpacked, or of a URL. What has not changed since it was imported is not read "
-        "again, and what broke off is continued. Links to files are followed within the source "
-        "only; links to folders are passed over. An archive at a URL is imported as one file."
+        "Import the files of a folder and its subfolders, of an archive (without unpacking it) or "
+        "of a URL, or a single file. Unchanged files are not read again, and interrupted "
+        "downloads continue. Links to files are followed within the source only; links to folders "
+        "are skipped. An archive at a URL is imported as one file."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "source",
             metavar="SOURCE",
-            help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or an http(s) URL: of a "
-            "file, or of a manifest such as SHA256SUMS, whose files lie beside it",
+            help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or the http(s) URL of a "
+            "file, or of a manifest such as SHA256SUMS with its files beside it",
         )
-        pattern = "a pattern of paths below SOURCE, where * stands for any text, '/' included"
+        pattern = "a pattern of paths below SOURCE, where * matches any text, '/' included"
         parser.add_argument(
             "--include",
             metavar="GLOB",
             action="append",
             default=[],
-            help=f"import only what matches: {pattern}; may be repeated",
+            help=f"import only matching files: {pattern}; may be repeated",
         )
         parser.add_argument(
             "--exclude",
             metavar="GLOB",
             action="append",
             default=[],
-            help="do not import what matches, though it is included; may be repeated",
+            help="do not import matching files, even if they are included; may be repeated",
         )
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="say what would be imported, and forgotten, and change nothing",
+            help="name the files that would be imported and forgotten, and change nothing",
         )
-        parser.add_argument(
-            "--force", action="store_true", help="read again what has not changed, too"
-        )
+        parser.add_argument("--force", action="store_true", help="read unchanged files again, too")
         parser.add_argument(
             "--prune",
             action="store_true",
-            help="forget what was imported from SOURCE, and what SOURCE has not any more; with "
-            "--include and --exclude, only what they mean",
+            help="forget files that were imported from SOURCE and are no longer in it; with "
+            "--include and --exclude, only selected files",
         )
         parser.add_argument(
             "--jobs",
             metavar="N",
             type=_jobs,
-            help="read so many files at once; usually 4 from a URL, and 1 from elsewhere",
+            help="read N files at once; the default is 4 from a URL, and 1 from other sources",
         )
         parser.add_argument(
             "--json",
             action="store_true",
-            help="end with one JSON object on the standard output, and say all else elsewhere",
+            help="end with one JSON object on the standard output; all else goes to standard error",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -109,19 +107,19 @@ class Command(BaseCommand):
             raise CommandError(f"{summary.failed} of {summary.files} files were not imported")
 
     def _say_aside(self, line: str) -> None:
-        # Progress is no error, and has none of an error's style.
+        # Progress is not an error, so it does not get the style of one.
         self.stderr.write(line, lambda text: text)
 
 
 def _jobs(value: str) -> int:
     jobs = int(value) if value.isdecimal() else 0
     if not 1 <= jobs <= MAX_JOBS:
-        raise ArgumentTypeError(f"{value!r} is no number from 1 to {MAX_JOBS}")
+        raise ArgumentTypeError(f"{value!r} is not a number from 1 to {MAX_JOBS}")
     return jobs
 
 
 def _failure(error: BaseException) -> CommandError:
-    """Return what ended a run, as its operator is told."""
+    """Return the error message for the exception that ended a run."""
     if isinstance(error, RegionFullError):
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
     if isinstance(error, DatabaseError):

@@ -1,4 +1,4 @@
-// Dates in the words of today. The server writes them out: its pages are kept from day to day.
+// Dates in words such as "today". The server writes full dates, as it stores pages for days.
 
 const DAY = 24 * 60 * 60 * 1000; // milliseconds
 const LANGUAGE = document.documentElement.lang;

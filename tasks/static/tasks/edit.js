@@ -2,7 +2,7 @@
 
 const list = document.getElementById("list");
 const template = document.getElementById("editor");
-let kept = []; // what is being typed while the list is replaced
+let kept = []; // open forms, while the list is replaced
 
 list.addEventListener("click", (event) => {
   if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -48,7 +48,7 @@ function put(form, row) {
   row.append(form);
 }
 
-/** Make a form's ids its own: there may be several. */
+/** Make a form's ids unique: there may be several forms. */
 function own(form, row) {
   for (const name of ["id", "for", "aria-describedby"]) {
     for (const element of form.querySelectorAll(`[${name}]`)) {
@@ -83,7 +83,7 @@ document.addEventListener("list:shown", () => {
   kept = [];
 });
 
-/** Keep what is being typed about a task that is not on the page any more. */
+/** Keep the open form of a task that is no longer on the page. */
 function gone(row) {
   row.classList.add("gone");
   list.prepend(row);

@@ -1,19 +1,19 @@
-// The list without reloading: what its forms and links lead to is fetched, and the list replaced.
+// The list without reloading: a form or link fetches its page, and the list is replaced.
 //
-// The server answers the header X-Part with the same page without what surrounds it. Around each
-// replacement the document gets two events, "list:leaving" and "list:shown"; a form whose content
-// is refused gets "list:refused", with the answer's document.
+// With the header X-Part, the server sends the same page without the frame around the list. Before
+// and after each replacement the document gets the events "list:leaving" and "list:shown". A form
+// with refused content gets "list:refused", with the document of the answer.
 
 const FORMS = "#add, #search, #list form, #messages form";
 const LINKS = "#list .tabs a, #list .pager a, #list .empty a:not([href^='/accounts/'])";
 const SEARCH_PAUSE = 200; // milliseconds without typing
 const MESSAGE_TIME = 8000; // milliseconds
-const STALE = 1000; // milliseconds after which a list is asked for again when one returns to it
+const STALE = 1000; // milliseconds after which a list is fetched again when its tab is shown again
 
 const list = document.getElementById("list");
 const messages = document.getElementById("messages");
 
-let queue = Promise.resolve(); // one request after the other, as they were made
+let queue = Promise.resolve(); // requests, sent one after the other in their order
 let waiting = 0; // changes in the queue
 let latestVisit = 0;
 let place = location.pathname + location.search;
@@ -66,7 +66,7 @@ function search() {
   visit(url.href, "replace");
 }
 
-/** Show the page of the list at an address; `entry` is what becomes of the history. */
+/** Show the page of the list at an address. `entry` names the change of the browser's history. */
 function visit(url, entry) {
   const number = ++latestVisit;
   return enqueue(async () => {
@@ -77,7 +77,7 @@ function visit(url, entry) {
   });
 }
 
-/** Ask again for what is shown: it may have changed in another tab, or on another device. */
+/** Fetch the shown page again: it may have changed in another tab, or on another device. */
 function refresh() {
   if (waiting || document.querySelector(".dragging") || performance.now() - shownAt < STALE) return;
   shownAt = performance.now();
@@ -87,23 +87,23 @@ function refresh() {
   });
 }
 
-/** Post a form, and show what the list has become. */
+/** Post a form, and show the new list. */
 function change(form, button) {
   const url = button?.hasAttribute("formaction") ? button.formAction : form.action;
   const data = new URLSearchParams(new FormData(form, button));
   const row = form.id === "act" ? button.closest(".row") : null;
   const undoes = button?.matches(".check") ? () => row.classList.toggle("done") : () => {};
-  undoes(); // at once: nobody waits for a tick
+  undoes(); // at once, without waiting for the server
   const adds = form.id === "add";
   if (adds && data.get("name").trim()) form.reset();
   if (url === form.action) form.ariaBusy = "true";
   waiting++;
   return enqueue(async () => {
-    // Another answer may have brought a newer one.
+    // An earlier answer may have brought a newer token.
     data.set("csrfmiddlewaretoken", list.querySelector("[name=csrfmiddlewaretoken]").value);
     const answer = await ask(url, data).finally(() => waiting--);
     if (answer.ok) {
-      // With more to come, what is shown already is nearer to what will be.
+      // If more changes are waiting, the shown list is nearer to the final one.
       if (!waiting) show(answer, "push");
     } else if (answer.status === 422) {
       form.dispatchEvent(new CustomEvent("list:refused", { detail: answer.page, bubbles: true }));
@@ -145,7 +145,7 @@ async function ask(url, body) {
   }
 }
 
-/** Say why there was no answer, or why a change was refused, and show the list as it is. */
+/** Show why there was no answer or why a change was refused, and show the present list. */
 async function fail(status, typed = "") {
   const reasons = {
     0: "No connection: nothing was saved. Try again in a moment.",
@@ -160,7 +160,7 @@ async function fail(status, typed = "") {
   say(reasons[status] ?? "Something went wrong: nothing was saved. Try again in a moment.", typed);
 }
 
-// -- what is shown ---------------------------------------------------------------------------
+// -- the shown page --------------------------------------------------------------------------
 
 function show({ page, url }, entry) {
   const focus = focused();
@@ -183,7 +183,7 @@ function show({ page, url }, entry) {
   notice();
 }
 
-/** Bring what surrounds the list up to date with it. */
+/** Update the frame around the list. */
 function surround(page) {
   const token = page.querySelector("[name=csrfmiddlewaretoken]").value;
   const account = document.getElementById("account");
@@ -224,7 +224,7 @@ function say(text, typed) {
   clearTimeout(messageTimer);
 }
 
-/** Take a message away after a time, unless it offers something, or says what went wrong. */
+/** Remove a message after some time, unless it has a button or reports an error. */
 function notice() {
   clearTimeout(messageTimer);
   messageTimer = setTimeout(() => {
@@ -232,7 +232,7 @@ function notice() {
   }, MESSAGE_TIME);
 }
 
-/** Return where the focus is, as the next list can tell. */
+/** Return the position of the focus, in a form that is valid for the next list. */
 function focused() {
   const element = document.activeElement;
   if (messages.contains(element)) return { undo: true };

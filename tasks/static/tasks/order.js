@@ -56,7 +56,7 @@ document.addEventListener("pointercancel", stop);
 document.addEventListener("list:leaving", stop);
 document.addEventListener("keydown", (event) => event.key === "Escape" && stop());
 
-/** Draw the row where the pointer is, and the others out of its way. */
+/** Draw the row at the pointer, and move the other rows out of its way. */
 function place() {
   const { row, rows, from, middles, height } = drag;
   const offset = drag.y + scrollY - drag.start;

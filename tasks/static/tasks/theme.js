@@ -1,4 +1,4 @@
-// Light or dark: as the reader's system, unless they chose. Runs before anything is painted.
+// Light or dark: like the system, unless the reader has chosen. Runs before the first paint.
 
 const root = document.documentElement;
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -10,7 +10,7 @@ document.addEventListener("click", (event) => {
   if (!event.target.closest(".theme")) return;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
   const chosen = dark ? "light" : "dark";
-  // Who chooses what the system says follows it again.
+  // If the choice equals the system's theme, the page follows the system again.
   const follow = (chosen === "dark") === system.matches;
   store(follow ? null : chosen);
   show(follow ? null : chosen);
@@ -23,7 +23,7 @@ function show(theme) {
   else delete root.dataset.theme;
 }
 
-// Browsers that keep nothing throw.
+// A browser that stores nothing throws an error.
 
 function stored() {
   try {

@@ -147,7 +147,7 @@ def test_a_task_cancelled_while_it_takes_the_lease_does_not_keep_it(
         second = asyncio.create_task(load())
         while not calls.count and not cache["functions"].stats["waits"]:
             await asyncio.sleep(0.01)
-        assert not cache["functions"].stats["waits"], "nobody has the lease any more"
+        assert not cache["functions"].stats["waits"], "the lease is free"
         assert await second == 1
 
     asyncio.run(main())

@@ -434,7 +434,7 @@ def test_a_class_method_that_does_not_learn_its_class_is_refused(
         def of(cls, item: str = "a") -> int:
             return calls()
 
-    # What Shop.of is from Python 3.13 on: the class is not told to what is asked of a method.
+    # Shop.of is such a method from Python 3.13 on: its attributes do not learn the class.
     of: Any = MethodType(Shop.__dict__["of"].__func__, Shop)
     assert of("b") == of("b") == Shop.of("b") == 1
     for method in (of.invalidate, of.refresh, of.peek):

@@ -39,7 +39,7 @@ def test_an_invalidation_takes_effect_at_the_commit(row: Row) -> None:
         row.write("new")
         assert elsewhere(row.read) == "old", "others see the committed value"
         assert row.loads == 1, "and their entry is still valid"
-        assert row.read() == "new", "the transaction itself sees what it wrote"
+        assert row.read() == "new", "the transaction sees its own write"
         assert elsewhere(row.read) == "old"
     assert (row.read(), elsewhere(row.read)) == ("new", "new")
 

@@ -31,7 +31,7 @@ def test_a_task_that_outlives_the_block_invalidates_at_once(
 
         async def change() -> None:
             await load.invalidate()
-            assert await load() == 1, "its own thread bypasses what it has invalidated"
+            assert await load() == 1, "its own thread bypasses entries that it has invalidated"
             await over.wait()
             await load.invalidate()
 
@@ -94,7 +94,7 @@ def test_a_child_that_is_forked_within_the_block_has_nothing_pending(
 
     def use() -> None:
         signal.alarm(LONG)
-        assert load() == load() == 1, "what waits is the parent's"
+        assert load() == load() == 1, "the pending invalidations are the parent's"
         load.invalidate()
         assert load() == 2
 

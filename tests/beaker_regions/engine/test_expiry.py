@@ -148,8 +148,10 @@ def test_a_value_is_renewed_early_by_some_while_others_are_served(
     renewing = threading.Thread(target=renew)
     renewing.start()
     assert loading.wait(LONG)
-    assert [load() for _ in range(50)] == [1] * 50, "others are served what has not expired"
-    assert calls.count == 2, "and wait for nobody"
+    assert [load() for _ in range(50)] == [1] * 50, (
+        "other callers are served the value, which has not expired"
+    )
+    assert calls.count == 2, "and do not wait"
     proceed.set()
     renewing.join()
     assert load.peek() == 2

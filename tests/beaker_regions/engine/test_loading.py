@@ -83,7 +83,7 @@ def test_simultaneous_calls_of_processes_load_once(options: dict[str, Any]) -> N
     for caller in callers:
         caller.join()
     assert loads.value == 1
-    assert len(results) == 1, "all got what the one of them loaded"
+    assert len(results) == 1, "all callers got the value of the one load"
 
 
 def test_simultaneous_calls_of_threads_load_once(options: dict[str, Any], calls: Calls) -> None:
@@ -166,7 +166,7 @@ def test_a_load_longer_than_its_lease_does_no_harm(options: dict[str, Any], call
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(number)
         until(lambda: calls.count)
-        assert number() == 2, "nobody waits longer than a lease"
+        assert number() == 2, "no caller waits longer than a lease"
         number.invalidate()
         assert number() == 3
         proceed.set()
@@ -191,7 +191,7 @@ def run_at_once(count: int, call: Callable[[], Any]) -> list[Any]:
         return list(threads.map(run, range(count)))
 
 
-@pytest.mark.parametrize("often", [False, True], ids=["slower than looks", "quicker than looks"])
+@pytest.mark.parametrize("often", [False, True], ids=["slower than lookups", "faster than lookups"])
 def test_a_waiting_caller_gets_a_value_that_was_current_during_its_call(
     options: dict[str, Any], calls: Calls, often: bool
 ) -> None:
@@ -217,7 +217,7 @@ def test_a_waiting_caller_gets_a_value_that_was_current_during_its_call(
     else:
         pytest.fail("each caller loads, one after the other")
     before = calls.count
-    assert number() > before, "nobody else takes it"
+    assert number() > before, "no other caller takes it"
 
 
 def test_a_caller_with_an_open_transaction_gets_only_current_values(
@@ -241,7 +241,7 @@ def test_a_caller_with_an_open_transaction_gets_only_current_values(
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(number)
         assert loading.wait(LONG)
-        assert number() == 2, "it waits for nobody"
+        assert number() == 2, "it does not wait"
         proceed.set()
         assert slow.result() == 1
 
@@ -272,7 +272,7 @@ def test_not_all_callers_repeat_a_load_longer_than_its_lease(options: dict[str, 
     assert [report.get() for _ in range(12)] == [1] * 12
     for caller in callers:
         caller.join()
-    assert loads.value <= 3, "the first, and whoever took over"
+    assert loads.value <= 3, "the first loader, and those that took over"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -322,7 +322,7 @@ def test_callers_of_failing_loads_do_not_run_one_after_the_other(
     failures = run_at_once(20, decorated(make_manager(**options, lease=LONG), load))
     assert [type(each) for each in failures] == [LookupError] * 20
     assert calls.count == len({str(each) for each in failures}) == 20, "each has its own"
-    assert most > 10, "who has waited for two loads waits no more"
+    assert most > 10, "a caller that has waited for two loads waits no more"
 
 
 def test_a_caller_that_waits_for_a_failed_load_gets_the_next_loads_value(

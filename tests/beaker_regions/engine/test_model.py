@@ -303,7 +303,7 @@ def test_random_orders_with_any_number_of_disturbances(
     assert served > 100, "the runs share values"
 
 
-# -- what who waits may take -------------------------------------------------------------------
+# -- values for waiting callers ----------------------------------------------------------------
 
 
 class TakesWhatever(Waiter):
@@ -371,7 +371,7 @@ def test_a_waiting_callers_value_is_no_older_than_its_call(
     for seed in range(300):
         run = Run(monkeypatch, entries, servers=servers, lease=1.0)
         run.play(random_order(seed), 1000, 3, frozenset((TAG, OTHER)), callers=3)
-    assert taken > 5, "who waits takes what is not current any more"
+    assert taken > 5, "a waiting caller may take a value that is no longer current"
 
 
 # -- entries made of others --------------------------------------------------------------------

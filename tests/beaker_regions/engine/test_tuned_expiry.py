@@ -40,7 +40,7 @@ def test_a_longer_expiry_applies_to_stored_values(
         longer = manager(expire=SHORT).region("functions", expire=LONG)(load)
     assert longer() == 1
     longer.invalidate()
-    assert longer() == 2, "no expiry serves what was invalidated"
+    assert longer() == 2, "no expiry makes an invalidated value valid"
 
 
 def test_a_longer_grace_applies_to_stored_values(manager: Manager, calls: Calls) -> None:
@@ -68,7 +68,7 @@ def test_a_region_that_is_turned_off_and_on_again(manager: Manager, calls: Calls
     on = manager().region("functions")(load)
     assert on() == 1
     off.invalidate()
-    assert on() == 4, "what is invalidated while it is off is invalidated"
+    assert on() == 4, "an invalidation works while the region is off"
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_an_interrupted_run_says_so_and_keeps_the_imported_files(tmp_path: Path)
     assert process.returncode == 130
     assert out.splitlines()[-1].startswith("2 imported, 0 unchanged, 0 failed; ")
     assert err.splitlines() == [
-        "CommandError: Interrupted. What was imported is kept; run the command again for the rest."
+        "CommandError: Interrupted. Imported files are kept; run the command again for the rest."
     ]
     assert checked_rows() == 2
 

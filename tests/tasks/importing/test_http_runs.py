@@ -154,7 +154,7 @@ def test_each_job_fetches_one_file_at_a_time(
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "65", "many"])
 def test_an_invalid_number_of_jobs_is_refused(origin: Origin, jobs: str) -> None:
-    with pytest.raises(CommandError, match="is no number from 1 to 64"):
+    with pytest.raises(CommandError, match="is not a number from 1 to 64"):
         import_data(origin.url("a.txt"), "--jobs", jobs)
 
 

@@ -138,7 +138,7 @@ def test_tune_draws_the_effect_of_each_expiry(books: Any, shelf: str) -> None:
 def test_top_shows_the_present_activity(books: Any, capsys: pytest.CaptureFixture[str]) -> None:
     books(1)
     shown = regions("top", "--once", "--interval", "0.2")
-    assert books.name not in shown, "nothing happened meanwhile"
+    assert books.name not in shown, "there was no call since"
     assert as_json("top", "--once", "--interval", "0.2") is not None
 
 

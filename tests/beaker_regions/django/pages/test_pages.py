@@ -220,7 +220,7 @@ def test_views_that_are_stored_only_with_vary_by(site: Site, browser: Client, na
 OF_NOBODY: dict[str, Callable[[Any], Any]] = {
     "the session": lambda request: HttpResponse(request.session.get("name", "none")),
     "a cookie": lambda request: HttpResponse(request.COOKIES.get("name", "none")),
-    "who logged in otherwise": lambda request: HttpResponse(
+    "a user of another login method": lambda request: HttpResponse(
         request.headers.get("Authorization", "none")
     ),
 }

@@ -62,7 +62,7 @@ def read(client: Client, path: str = "", **query: str) -> str:
     return " ".join(response.content.decode().split())
 
 
-# -- who may ---------------------------------------------------------------------------------
+# -- permissions -----------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -189,7 +189,7 @@ def test_an_unavailable_server_is_invalidated_later(
     assert lamps(1) == 2
 
 
-# -- what is shown ---------------------------------------------------------------------------
+# -- content ---------------------------------------------------------------------------------
 
 
 def test_regions_and_functions_are_shown_with_their_counts(
