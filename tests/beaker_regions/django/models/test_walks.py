@@ -172,6 +172,8 @@ def carry_out(world: World, step: Step) -> None:
 )
 @given(steps=st.lists(block, min_size=3, max_size=6))
 def test_random_writes(world: World, steps: list[Step]) -> None:
+    if len(world.functions) == 1:
+        world.add_function_by_queries()
     world.restart()
     for step in steps:
         carry_out(world, step)
@@ -181,6 +183,7 @@ def test_random_writes(world: World, steps: list[Step]) -> None:
 
 def test_writes_of_several_processes(world: World) -> None:
     """Readers store values at every moment. At the end, each equals a new read."""
+    world.add_function_by_queries()
     connections.close_all()
 
     def write_often(seed: int) -> None:
