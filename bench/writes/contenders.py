@@ -196,7 +196,7 @@ class Cachalot(Contender):
 
 CONTENDERS: dict[str, type[Contender]] = {
     "regions, tags": Ours,
-    "regions, depends_on=queries": OursByQueries,
+    "regions, depends_on queries": OursByQueries,
     "cacheops": Cacheops,
     "cacheops, query sets": CacheopsQuerySets,
     "cachalot": Cachalot,
