@@ -53,7 +53,8 @@ def with_keys(
     model: type[Model], keys: Collection[Any], using: str | None, lookup: str = "pk"
 ) -> Any:
     """Return the rows with these primary keys, or whose ``lookup`` leads to them."""
-    return QuerySet(model, using=using).filter(**{f"{lookup}__in": list(keys)})
+    # Not in the model's own order: it may join other tables, whose rows would be locked too.
+    return QuerySet(model, using=using).order_by().filter(**{f"{lookup}__in": list(keys)})
 
 
 def read(rows: QuerySet[Any], declaration: Declaration) -> dict[Any, Row]:
@@ -115,6 +116,13 @@ def _follow(source: Source, keys: set[Any], using: str, limit: int) -> dict[Any,
     rows = with_keys(key.remote_field.model, keys, using, target.attname)
     onward = source._replace(path=tuple(rest))
     found = dict(rows.values_list(target.attname, onward.first.attname))
+    if not is_comparable(target, connections[rows.db]):
+        # "A" may lead to the row of "a".
+        for start in keys - found.keys():
+            same = with_keys(key.remote_field.model, [start], using, target.attname)
+            found |= dict.fromkeys(
+                [start], same.values_list(onward.first.attname, flat=True).first()
+            )
     if not rest:
         return found
     reached = _follow(onward, {*found.values()} - {None}, using, limit)

@@ -53,6 +53,9 @@ class Loan(models.Model):
     book = models.ForeignKey(Book, CASCADE, related_name="loans")
     reader = models.ForeignKey("Reader", CASCADE, related_name="loans")
 
+    class Meta:
+        ordering = ("book__shelf__name",)
+
 
 class Reader(Owner):
     """A child of a model that is not declared."""
@@ -116,3 +119,16 @@ class Album(models.Model):
 @row_tags("pages of:{album_id}")
 class Page(models.Model):
     album = models.ForeignKey(Album, getattr(models, "DB_CASCADE", CASCADE))
+
+
+class Word(models.Model):
+    """Not declared; its key is text, which some databases compare without its case."""
+
+    name = models.CharField(max_length=20, primary_key=True)
+    language = models.IntegerField()
+
+
+@row_tags("phrases in:{word__language}")
+class Phrase(models.Model):
+    word = models.ForeignKey(Word, CASCADE)
+    length = models.IntegerField(default=0)

@@ -12,7 +12,17 @@ from django.test.utils import CaptureQueriesContext
 
 from beaker_regions.django import manager as django_manager
 from beaker_regions.django.models import writes
-from tests.beaker_regions.django.models.models import LIMIT, Album, Book, Owner, Page, Shelf
+from tests.beaker_regions.django.models.models import (
+    LIMIT,
+    Album,
+    Book,
+    Loan,
+    Owner,
+    Page,
+    Phrase,
+    Shelf,
+    Word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,3 +162,33 @@ def test_without_a_manager_writes_go_unseen(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr(django_manager, "_manager", None)
     Book.objects.filter(pk=1).update(shelf=3)
     assert world.changed() == set()
+
+
+def test_rows_are_not_asked_for_in_the_order_of_their_model(world: World) -> None:
+    """It joins other tables, whose rows would be locked."""
+    with CaptureQueriesContext(connection) as captured:
+        Loan.objects.filter(pk=1).update(reader=2)
+    asked = [each["sql"] for each in captured if "watched_loan" in each["sql"]]
+    assert len(asked) > 2
+    assert not any("ORDER BY" in sql or "JOIN" in sql for sql in asked)
+
+
+def test_a_key_leads_to_the_row_that_the_database_finds(world: World) -> None:
+    if connection.vendor != "mysql":
+        pytest.skip("keys have a case there")
+
+    @world.cache.region("functions", tags=["phrases in:{language}"])
+    def lengths(language: int) -> list[int]:
+        return list(Phrase.objects.filter(word__language=language).values_list("length", flat=True))
+
+    try:
+        Word.objects.create(name="bee", language=1)
+        phrase = Phrase.objects.create(word_id="Bee")
+        assert lengths(1) == [0]
+        Phrase.objects.filter(pk=phrase.pk).update(length=5)
+        assert lengths(1) == [5]
+        phrase.length = 6
+        phrase.save()
+        assert lengths(1) == [6]
+    finally:
+        Word.objects.filter(name="bee").delete()
