@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("beaker_regions.django")
 
-_DEFINED = re.compile(r"""[\w]+(?=["`]?\s+AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\()""", re.IGNORECASE)
+_DEFINED = re.compile(
+    r"""\w+(?=["`]?\s*(?:\([\w\s,"`]*\)\s*)?\bAS\s+(?:(?:NOT\s+)?MATERIALIZED\s+)?\()""",
+    re.IGNORECASE,
+)
 """The names that a statement itself gives to common table expressions."""
 _warned: set[tuple[str, str]] = set()
 

@@ -65,8 +65,10 @@ class _Reader:
         """Whether a comma separates tables here."""
         self._expects = False
         """Whether a table comes next."""
-        self._around: list[bool] = []
-        """`_is_list` of each parenthesis around."""
+        self._is_statement = True
+        """Whether FROM comes before tables here. It does not in ``EXTRACT(YEAR FROM made)``."""
+        self._around: list[tuple[bool, bool]] = []
+        """`_is_list` and `_is_statement` of each parenthesis around."""
 
     def names(self) -> tuple[str, ...]:
         found: dict[str, None] = {}
@@ -77,12 +79,17 @@ class _Reader:
                 self._mark(text)
             elif word in _BEFORE_TABLES:
                 # IS DISTINCT FROM compares.
-                if at == 0 or self._tokens[at - 1][0] != "DISTINCT":
+                if word != "FROM" or (
+                    self._is_statement and (at == 0 or self._tokens[at - 1][0] != "DISTINCT")
+                ):
                     self._is_list = self._expects = True
             elif word == "TABLE":
                 self._expects = True
             elif word in _AFTER_TABLES:
                 self._is_list = self._expects = False
+                self._is_statement = self._is_statement or word == "SELECT"
+            elif word == "DELETE":
+                self._is_statement = True
             elif word in ("ON", "USING"):
                 self._expects = False
             elif self._expects and word not in _STILL_BEFORE:
@@ -95,15 +102,18 @@ class _Reader:
 
     def _mark(self, mark: str) -> None:
         if mark == "(":
-            self._around.append(self._is_list)
-            self._is_list = self._expects
+            self._around.append((self._is_list, self._is_statement))
+            self._is_list, self._is_statement = self._expects, False
         elif mark == ")":
-            self._is_list = self._around.pop() if self._around else False
+            self._is_list, self._is_statement = (
+                self._around.pop() if self._around else (False, True)
+            )
             self._expects = False
         elif mark == ",":
             self._expects = self._is_list
         elif mark == ";":
             self._is_list = self._expects = False
+            self._is_statement = True
             self._around.clear()
 
 
