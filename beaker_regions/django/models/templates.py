@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     AnyField = Field[Any, Any]
 
+_COLLECTIONS = ("JSONField", "ArrayField", "HStoreField")
+"""Kinds of fields whose values are lists and dictionaries."""
+
 
 class Source(NamedTuple):
     """The place of a value: a field of the row, or of a row that its foreign keys lead to."""
@@ -102,6 +105,11 @@ def _source(model: type[Model], name: str, refused: str) -> Source:
         elif field.column is None:
             raise ConfigurationError(
                 f"{refused}{model._meta.label} has a composite primary key; name its fields"
+            )
+        elif field.get_internal_type() in _COLLECTIONS:
+            raise ConfigurationError(
+                f"{refused}{part!r} is a {field.get_internal_type()}, whose value is no part of a "
+                f"tag; name a field with a single value"
             )
     # The key that leads to a row has the value of the field that it refers to.
     while path and path[-1].target_field is field:

@@ -115,6 +115,8 @@ class Seat(models.Model):
 class Album(models.Model):
     """Not declared; its pages are."""
 
+    notes = models.JSONField(default=dict)
+
 
 @row_tags("pages of:{album_id}")
 class Page(models.Model):

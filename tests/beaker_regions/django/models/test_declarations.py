@@ -12,11 +12,13 @@ from beaker_regions.django.models.templates import template_of
 from beaker_regions.entries.families import tag_families
 from tests.beaker_regions.django.models.models import (
     LIMIT,
+    Album,
     Book,
     Gadget,
     Item,
     Novel,
     Owner,
+    Page,
     Seat,
     Stamped,
     Toy,
@@ -105,6 +107,8 @@ def test_a_key_that_leads_to_a_row_has_the_rows_primary_key() -> None:
         (Book, "a:{code", "expected '}'"),
         (Book, "a:{}", "has no field ''"),
         (Seat, "a:{pk}", "composite primary key; name its fields"),
+        (Album, "a:{notes}", "'notes' is a JSONField"),
+        (Page, "a:{album__notes}", "'notes' is a JSONField"),
         (Book, 3, "a template is text"),
     ],
 )
