@@ -17,7 +17,12 @@ from django.db.backends.signals import connection_created
 
 from beaker_regions.django import coroutines
 from beaker_regions.django.models.declarations import declaration_of
-from beaker_regions.django.models.tables import LIBRARY, may_be_unwatched, models_read
+from beaker_regions.django.models.tables import (
+    LIBRARY,
+    is_understood,
+    may_be_unwatched,
+    models_read,
+)
 from beaker_regions.engine.reads import current_reads
 
 if TYPE_CHECKING:
@@ -57,6 +62,8 @@ def _execute(execute: Any, sql: Any, params: Any, many: bool, context: dict[str,
 
 
 def _note(noted: Reads, sql: str, context: dict[str, Any]) -> None:
+    if not is_understood(sql, context):
+        noted.give_up()
     tags: list[str] = []
     for table, models in models_read(sql, context).items():
         declared = [found.model_tag for each in models if (found := declaration_of(each))]

@@ -23,9 +23,15 @@ def _pattern(string: str) -> re.Pattern[str]:
 
 
 _TOKENS = _pattern(r"'[^']*'")
-_TOKENS_OF_MYSQL = _pattern(r"'(?:[^'\\]|\\.)*'")
+_TOKENS_OF_MYSQL = _pattern(r"'(?:[^'\\]|\\.)*' | \#[^\n]*")
 
 _READS = frozenset(("SELECT", "WITH", "TABLE"))
+_READS_NOTHING = frozenset(
+    (
+        *("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "BEGIN", "START", "COMMIT", "ROLLBACK"),
+        *("SAVEPOINT", "RELEASE", "SET", "PRAGMA", "SHOW", "LOCK", "UNLOCK"),
+    )
+)
 _BEFORE_TABLES = frozenset(("FROM", "JOIN", "STRAIGHT_JOIN"))
 _STILL_BEFORE = frozenset(("ONLY", "LATERAL"))
 _AFTER_TABLES = frozenset(
@@ -48,13 +54,27 @@ def table_name(db_table: str) -> str:
 def tables_read(sql: str, *, is_mysql: bool = False) -> tuple[str, ...]:
     """Return the names of the tables that a statement reads, without their schemas, and small. A
     statement that writes reads none."""
-    tokens = [
+    tokens = _tokens(sql, is_mysql)
+    return _Reader(tokens).names() if _kind(tokens) in _READS else ()
+
+
+@functools.lru_cache(maxsize=4096)
+def is_understood(sql: str, *, is_mysql: bool = False) -> bool:
+    """Whether `tables_read` knows such statements; it does not know CALL or EXPLAIN."""
+    return _kind(_tokens(sql, is_mysql)) in _READS | _READS_NOTHING
+
+
+def _tokens(sql: str, is_mysql: bool) -> list[tuple[str, str]]:
+    return [
         ("" if token["word"] is None else token["word"].upper(), token[0])
         for token in (_TOKENS_OF_MYSQL if is_mysql else _TOKENS).finditer(sql)
         if token.lastgroup is not None
     ]
-    first = next((word for word, _ in tokens if word), "")
-    return _Reader(tokens).names() if first in _READS else ()
+
+
+def _kind(tokens: list[tuple[str, str]]) -> str:
+    """Return the first word of a statement, in capitals."""
+    return next((word for word, _ in tokens if word), "")
 
 
 class _Reader:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings
 
+from beaker_regions.django.models import sql_tables
 from beaker_regions.django.models.sql_tables import table_name, tables_read
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def models_read(sql: str, context: dict[str, Any]) -> dict[str, Models]:
     names = tables_read(sql, is_mysql=context["connection"].vendor == "mysql")
     known = _models(apps.ready)
     return {name: known.get(name, ()) for name in names}
+
+
+def is_understood(sql: str, context: dict[str, Any]) -> bool:
+    """Whether `models_read` finds all tables that such a statement reads."""
+    return sql_tables.is_understood(sql, is_mysql=context["connection"].vendor == "mysql")
 
 
 def may_be_unwatched(models: Models) -> bool:

@@ -25,6 +25,7 @@ from django.db.models import Model
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import ROW_COUNT
 from django.db.models.sql.where import AND
+from django.db.transaction import TransactionManagementError
 
 from beaker_regions.django.manager import is_installed
 from beaker_regions.django.models.changes import Changes
@@ -77,6 +78,7 @@ def _wrap(compiler: type, name: str, write: Callable[..., Any]) -> None:
         watch = watch_of(self.query.model)
         if watch is None or not is_installed() or hasattr(self, "_regions_watched"):
             return plain(self, *args, **kwargs)
+        _refuse_manual_transactions(self.connection, watch)
         self._regions_watched = True  # one of these methods may call another
         try:
             return write(self, watch, functools.partial(plain, self), *args, **kwargs)
@@ -86,13 +88,21 @@ def _wrap(compiler: type, name: str, write: Callable[..., Any]) -> None:
     setattr(compiler, name, execute)
 
 
+def _refuse_manual_transactions(connection: BaseDatabaseWrapper, watch: Watch) -> None:
+    """Raise TransactionManagementError before a statement whose commit Django does not report."""
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise TransactionManagementError(
+            f"{watch.declaration.model._meta.label} has declared tags, and with autocommit off "
+            f"nothing tells when a write of it is committed: use transaction.atomic()"
+        )
+
+
 def _in_one_transaction(
     connection: BaseDatabaseWrapper, *, asks: bool
 ) -> AbstractContextManager[None]:
     """Return a transaction for a statement, the questions around it and the outbox's rows; an open
     one is used."""
-    is_open = connection.in_atomic_block or not connection.get_autocommit()
-    if is_open or not (asks or _has_outbox()):
+    if connection.in_atomic_block or not (asks or _has_outbox()):
         return nullcontext()
     return transaction.atomic(using=connection.alias, savepoint=False)
 

@@ -128,3 +128,12 @@ def test_coroutine_functions(world: World) -> None:
         assert async_to_sync(change)(name) == [name]
     with assert_loads(0):
         assert async_to_sync(names)(1) == ["two"]
+
+
+def test_a_statement_of_an_unknown_kind_is_not_stored(world: World) -> None:
+    @world.cache.region("functions", depends_on="queries")
+    def plan() -> str:
+        return str(Shelf.objects.all().explain())
+
+    with assert_loads(2):
+        plan(), plan()

@@ -8,6 +8,7 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 from django.db.migrations.state import ProjectState
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from beaker_regions.django import manager as django_manager
@@ -192,3 +193,15 @@ def test_a_key_leads_to_the_row_that_the_database_finds(world: World) -> None:
         assert lengths(1) == [6]
     finally:
         Word.objects.filter(name="bee").delete()
+
+
+def test_with_autocommit_off_no_statement_runs(world: World) -> None:
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(TransactionManagementError, match=r"use transaction\.atomic"):
+            Shelf.objects.filter(pk=1).update(name="unseen")
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert not Shelf.objects.filter(name="unseen").exists()
+    assert world.stale() == []
