@@ -100,10 +100,13 @@ class Reads:
         self._dependencies: dict[Dependency, None] = {}
         self._is_known = not invalidation.transactions.active()
         self._is_over = False
+        self._is_stored = False
 
     def note_tags(self, tags: Iterable[str]) -> None:
-        """Note the tags of rows, before a query reads them. Raises ConfigurationError if the load
-        is over: then a value, such as a query set, reads the rows while it is stored."""
+        """Note the tags of rows, before a query reads them. Raises ConfigurationError while the
+        loaded value is stored: then the value, such as a query set, reads the rows."""
+        if self._is_stored:
+            return  # a task or thread that began in the load has outlived it
         if self._is_over:
             raise ConfigurationError(
                 f'{self.function}: depends_on="queries": the returned value asks the database '
@@ -136,6 +139,10 @@ class Reads:
         self._is_over = True
         return tuple(self._dependencies) if self._is_known else None
 
+    def close(self) -> None:
+        """Note nothing any more: the value is stored, or the load has failed."""
+        self._is_over = self._is_stored = True
+
     def _note(self, region: ReadRegion, entry: Entry) -> None:
         if not self._is_known:
             return
@@ -164,6 +171,7 @@ def noting(reads: Reads) -> Iterator[None]:
     try:
         yield
     finally:
+        reads.close()
         # The rest of a load whose coroutine was closed runs in another context.
         with contextlib.suppress(ValueError):
             _reads.reset(token)

@@ -238,6 +238,27 @@ def test_a_value_that_reads_rows_when_it_is_stored_is_not_stored(
     assert "return rows, such as list(...) of a query set" in caplog.text
 
 
+def test_a_task_that_outlives_the_load_reads_on(cache: CacheManager, database: Database) -> None:
+    late: list[asyncio.Task[int]] = []
+
+    async def read_later() -> int:
+        await asyncio.sleep(0.2)
+        return database.read("b")
+
+    @dependent(cache)
+    async def rows() -> int:
+        late.append(asyncio.create_task(read_later()))
+        return database.read("a")
+
+    async def main() -> int:
+        assert await rows() == 0
+        return await late[0]
+
+    assert asyncio.run(main()) == 0
+    with assert_hits(1):
+        assert asyncio.run(rows()) == 0
+
+
 def test_content_is_refused(files_manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reads, "_note_queries", lambda: None)
     cache = files_manager()
