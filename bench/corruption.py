@@ -87,7 +87,7 @@ class Shelf:
         return [path for kind in kinds for path in _files(self.store.folder / kind)]
 
     def renew(self) -> None:
-        """Store everything anew, for the next round."""
+        """Store everything again, for the next round."""
         shutil.rmtree(self.store.folder)
         assert self.read() == self.expected
         assert not list(maintenance.verify(self.store))

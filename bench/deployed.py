@@ -5,9 +5,9 @@ Run it with ``python -m bench.deployed``.
 nginx with TLS, two gunicorn, three memcached and a MariaDB run with the files in ``deploy/``. wrk
 asks for a list of 50 tasks, a second at a time (a line of the transcript each): in turn for one
 whose page and session are kept by the memcached that things happen to, and for another user's,
-kept elsewhere. Meanwhile the first user adds a task every half second in another browser and reads
-the list back, four times: a read is stale when the task is not there. Needs Debian's wrk and
-nginx-light.
+kept elsewhere. At the same time the first user adds a task every half second in another browser,
+and reads the list back, four times: a read is stale when the task is not there. Needs Debian's wrk
+and nginx-light.
 """
 
 from __future__ import annotations

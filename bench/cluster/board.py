@@ -71,7 +71,7 @@ class Board:
         return [self._numbers[self._at(worker, what)] for worker in range(WORKERS)]
 
     def reset(self) -> None:
-        """Begin to count anew; how new each row is, and who is ready, stays."""
+        """Set the counts to zero. The versions of the rows, and the ready processes, stay."""
         for what in set(COUNTS) - {"ready"}:
             for worker in range(WORKERS):
                 self._numbers[self._at(worker, what)] = 0

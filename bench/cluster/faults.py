@@ -30,7 +30,7 @@ class Fault(NamedTuple):
     bound_of_files: float = 0.0
     """Seconds for which a copy of a file may be out of date. 0: nobody knows, because its origin is
     away, or hosts read nothing for a while (who comes first fetches it, and others are served the
-    old one meanwhile), or their clocks jump."""
+    old one during that time), or their clocks jump."""
     quick: bool = False
     """Whether it belongs to the short run."""
 
@@ -72,7 +72,7 @@ def from_database_refused(cluster: Cluster, hold: Hold) -> None:
 
 
 def from_origin(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
-    """The copies expire meanwhile, and a host's processes end and begin."""
+    """During that time the copies expire, and a host's processes end and begin."""
     for each in cluster.applications:
         each.host.cut(cluster.origin_host, refused=refused)
     hold()

@@ -1,6 +1,6 @@
 """Writes what was measured into ``docs/scale.md`` and ``docs/scale.svg``.
 
-The document's tables stand between comments that name them, and each full run writes them anew:
+The document's tables stand between comments that name them, and each full run writes them again:
 they are what was measured last. The text around them is written by hand.
 """
 
@@ -27,7 +27,7 @@ _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def write(measured: Measured) -> None:
-    """Write the document's tables and its plot anew."""
+    """Write the document's tables and its plot again."""
     path = DOCS / "scale.md"
     path.write_text(filled(path.read_text(), tables(measured)))
     (DOCS / "scale.svg").write_text(drawn(measured))

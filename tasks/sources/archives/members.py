@@ -93,7 +93,7 @@ class MemberStream(RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Read up to ``size`` bytes, at most `STEP` at once. Raises ArchiveError for content that
-        is damaged, SourceChangedError when the archive has changed meanwhile."""
+        is damaged, SourceChangedError when the archive has changed since."""
         if size < 0:
             return self.readall()
         assert self._content is not None

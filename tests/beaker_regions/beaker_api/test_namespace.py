@@ -370,7 +370,7 @@ def test_a_server_that_is_gone_is_nobodys_failure(own_memcached: Memcached, call
     cache.remove_value("one")
     own_memcached.resume()
     time.sleep(0.02)
-    assert cache.get("one", createfunc=calls) == 2, "what was removed meanwhile stays removed"
+    assert cache.get("one", createfunc=calls) == 2, "a removed key stays removed"
     stats = cache.namespace.region.stats
     assert stats["failed.server"] + stats["failed.away"] > 0
 

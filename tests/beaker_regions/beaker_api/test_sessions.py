@@ -139,7 +139,7 @@ def test_a_new_id_keeps_the_data(where: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "unknown", ["df7324911e246b70b5781c3c58328442", "../../etc/passwd", '"a b"', "a" * 3000]
 )
-def test_an_id_that_is_not_known_begins_anew(where: dict[str, Any], unknown: str) -> None:
+def test_an_id_that_is_not_known_begins_second(where: dict[str, Any], unknown: str) -> None:
     client = visitor(where)
     client.cookies["beaker.session.id"] = unknown
     assert data_of(client.get("/")) == "{}"
@@ -153,9 +153,9 @@ def test_a_session_ends_after_its_timeout(where: dict[str, Any]) -> None:
     first = client.get("/count")
     assert client.get("/") == first
     time.sleep(1.1)
-    anew = client.get("/count")
-    assert data_of(anew) == "{'value': 1}"
-    assert id_of(anew) != id_of(first)
+    second = client.get("/count")
+    assert data_of(second) == "{'value': 1}"
+    assert id_of(second) != id_of(first)
 
 
 def test_the_store_keeps_a_session_little_longer_than_its_timeout(where: dict[str, Any]) -> None:
@@ -302,7 +302,7 @@ def test_a_lock_of_a_process_that_was_killed_ends(where: dict[str, Any]) -> None
     assert time.monotonic() - began < 20
 
 
-def test_a_session_of_a_server_that_is_gone_begins_anew(own_memcached: Memcached) -> None:
+def test_a_session_of_a_server_that_is_gone_begins_second(own_memcached: Memcached) -> None:
     make_manager(type="ext:memcached", url=own_memcached.address, secret="of the tests")
     client = visitor({"type": "regions", "region": "functions"})
     client.get("/count")

@@ -366,6 +366,6 @@ def test_what_is_too_large_for_the_row_is_not_the_callers_failure(
     small = load("small", 10)
     assert load("small", 10) == small
     cache.invalidate_tags(*[f"tag {number}" for number in range(2000)])
-    assert load("small", 10) != small, "a full row begins anew"
+    assert load("small", 10) != small, "a full row begins again empty"
     small = load("small", 10)
     assert load("small", 10) == small

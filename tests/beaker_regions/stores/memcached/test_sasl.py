@@ -142,7 +142,7 @@ def test_memcachiers_variables_make_a_region(server: Memcached) -> None:
 
 def connect_at_once(address: str) -> tuple[list[str], bool]:
     """Call in many threads at once, each on a connection of its own. Returns what was raised, and
-    whether the environment is as it was."""
+    whether the environment is unchanged."""
     sys.setswitchinterval(1e-6)
     load = counting(
         make_manager(
