@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefusedError
+from beaker_regions.runtime.atomic_write import make_folder
 from beaker_regions.stores.files.content import Description
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class Stored(NamedTuple):
 
     path: str
     """The record's."""
+    inode: int
+    """The record's; another one means that another record was stored since."""
     address: bytes
     size: int
     """Bytes of the record, and of its content."""
@@ -108,23 +111,48 @@ def stored_at(store: Files, path: str) -> Stored | None:
     try:
         record = store.unseal(address, stored)
     except RecordRefusedError:
-        return Stored(path, address, len(stored), file.st_mtime, None, None, False)
+        return Stored(path, file.st_ino, address, len(stored), file.st_mtime, None, None, False)
     content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
     size = len(stored) + (content.size if content else 0)
     invalidated = not store.is_current(record)
-    return Stored(path, address, size, file.st_mtime, record, content, invalidated)
+    return Stored(path, file.st_ino, address, size, file.st_mtime, record, content, invalidated)
 
 
 def remove(store: Files, found: Stored) -> int:
-    """Take an entry out: it is a miss from here on. Returns the bytes that are free now."""
-    try:
-        os.unlink(found.path)
-    except FileNotFoundError:
-        return 0  # another process removed it
+    """Take an entry out: it is a miss from here on. Returns the bytes that are free now: 0 if the
+    entry was stored again, or removed, since it was found."""
+    if not _take_out(store, found):
+        return 0
     freed = found.size
     if found.content is not None and not store.content.remove(found.address, found.content):
         freed -= found.content.size
     return freed
+
+
+def _take_out(store: Files, found: Stored) -> bool:
+    """Remove a record that is still the one that was found; whether it was.
+
+    No system call removes a file only if it is a given one. So the record is moved aside, and a
+    record that took its place at the last moment gets its name back.
+    """
+    incoming = f"{store.folder}/incoming"
+    aside = f"{incoming}/{os.urandom(16).hex()}"
+    make_folder(incoming, durable=False)
+    try:
+        if os.lstat(found.path).st_ino != found.inode:
+            return False
+        os.rename(found.path, aside)
+    except FileNotFoundError:
+        return False
+    try:
+        if os.lstat(aside).st_ino == found.inode:
+            return True
+        # A still later record may be there. A file system without hard links costs one load.
+        with contextlib.suppress(OSError):
+            os.link(aside, found.path)
+        return False
+    finally:
+        os.unlink(aside)
 
 
 def bytes_in_use(store: Files) -> int:

@@ -185,6 +185,39 @@ def test_sweep_removes_what_was_invalidated(
     assert calls.count == 1 + gone
 
 
+@pytest.mark.parametrize("moment", ["before", "meanwhile", "twice"])
+def test_a_record_that_is_stored_while_the_former_one_is_removed_stays(
+    store: FileStore,
+    load: CachedFunction[[int], CachedFile],
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    load(0)
+    load.invalidate(0)
+    (former,) = layout.stored(store)
+    assert former.invalidated
+    if moment == "before":
+        load(0)
+    real = os.rename
+
+    def rename(source: str, target: str) -> None:
+        load(0)
+        real(source, target)
+        if moment == "twice":
+            load(0)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert layout.remove(store, former) == 0
+    monkeypatch.undo()
+    (kept,) = layout.stored(store)
+    assert not kept.invalidated
+    assert not files(store, "incoming")
+    loads = calls.count
+    assert load(0).read_bytes() == CONTENT + b"\0"
+    assert calls.count == loads
+
+
 def test_sweep_removes_what_killed_processes_left(
     store: FileStore,
     load: CachedFunction[[int], CachedFile],
