@@ -10,7 +10,6 @@ little more: a line that is not of the protocol ends the connection.
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +20,13 @@ from beaker_regions.stores.memcached.connection import (
     Item,
     NotANumberError,
     added,
+)
+from beaker_regions.stores.memcached.text_protocol import (
+    LONGEST_LINE,
+    NOT_TAKEN,
+    get_request,
+    read_items,
+    unexpected,
 )
 from beaker_regions.stores.memcached.wire import Host
 
@@ -37,16 +43,11 @@ wait for each other to read."""
 _RECEIVE = 64 * 1024
 """Bytes read from a socket at once."""
 _MOST = 1 << 20
-_LONGEST_LINE = 2048
-"""Bytes; a key has 250 at the most."""
 _PATIENCE, _SLOWEST = 20, 100_000
 """An answer in pieces may take this many time-outs. After that, it must have brought this many
 bytes a second."""
-_VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
-_END = b"END\r\n"
 _STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
 _DELETED = {b"DELETED": True, b"NOT_FOUND": False}
-_NOT_TAKEN = re.compile(rb"SERVER_ERROR (?:object too large|out of memory|Out of memory)")
 _NO_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
 
 
@@ -61,7 +62,7 @@ class PythonMemcached(Connection):
     # -- one key ---------------------------------------------------------------------------
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return self._ask(b"get %b\r\n" % " ".join(keys).encode(), self._values)
+        return self._ask(get_request(keys), self._values)
 
     def add(self, key: str, value: bytes, exptime: int) -> bool:
         answer = self._ask(_storing(b"add", key, value, exptime), self._line)
@@ -101,7 +102,7 @@ class PythonMemcached(Connection):
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
         found: dict[str, bytes] = {}
         for batch in _batches(keys):
-            found |= yield from self._asking(b"get %b\r\n" % " ".join(batch).encode(), self._values)
+            found |= yield from self._asking(get_request(batch), self._values)
         return found
 
     def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
@@ -163,7 +164,7 @@ class PythonMemcached(Connection):
         """Return the next line of the answer, without its end."""
         host = self._host
         while (end := host.buffer.find(b"\r\n")) < 0:
-            if len(host.buffer) > _LONGEST_LINE:
+            if len(host.buffer) > LONGEST_LINE:
                 raise ValueError(f"the server answers {host.buffer[:80]!r}")
             host.buffer += self._receive()
         line: bytes = host.buffer[:end]
@@ -185,38 +186,24 @@ class PythonMemcached(Connection):
         # One read takes the whole answer, as a rule.
         host = self._host
         found: dict[str, bytes] = {}
-        answer, at = host.buffer or self._receive(), 0
+        answer = host.buffer or self._receive()
         host.buffer = b""
-        while not answer.startswith(_END, at):
-            value = _VALUE.match(answer, at)
-            if value is None:
-                if answer.find(b"\r\n", at) >= 0 or len(answer) - at > _LONGEST_LINE:
-                    raise _unexpected(answer[at:].partition(b"\r\n")[0])
-                answer, at = answer[at:] + self._receive(), 0
-                continue
-            key, flags, size, number = value.groups()
-            start = value.end()
-            end = start + int(size)
-            if len(answer) < end + 2:
-                answer = answer[start:] + self._receive(end + 2 - len(answer))
-                start, end = 0, end - start
-            at = end + 2
-            # Only bytes are ours; an item with flags is no record.
-            found[key.decode()] = b"" if flags != b"0" else answer[start:end]
-            if numbers is not None:
-                numbers[key.decode()] = number
-        if len(answer) > at + len(_END):
+        at, missing = read_items(answer, 0, found, numbers)
+        while missing:
+            answer = answer[at:] + self._receive(missing)
+            at, missing = read_items(answer, 0, found, numbers)
+        if len(answer) > at:
             raise ValueError("the server answers more than it was asked")
         return found
 
     def _is_stored(self, answer: bytes) -> bool | None:
         """Return whether the item was stored; None: the server does not take the value."""
-        return None if _NOT_TAKEN.match(answer) else self._meaning(answer, _STORED)
+        return None if NOT_TAKEN.match(answer) else self._meaning(answer, _STORED)
 
     def _meaning(self, answer: bytes, meanings: Mapping[bytes, bool]) -> bool:
         """Return the meaning of an answer. Any other answer ends the connection."""
         if answer not in meanings:
-            error = _unexpected(answer)
+            error = unexpected(answer)
             if not isinstance(error, NotTakenError):
                 self._host.close_socket()
             raise error
@@ -329,13 +316,6 @@ def _is_failure(error: BaseException) -> bool:
 def _is_closed(error: OSError) -> bool:
     """Return whether the server has closed a kept connection, as after a restart."""
     return not isinstance(error, TimeoutError) and not is_interruption(error)
-
-
-def _unexpected(answer: bytes) -> StoreUnavailableError:
-    message = f"it answers {answer[:80]!r}"
-    if _NOT_TAKEN.match(answer):
-        return NotTakenError(message)
-    return StoreUnavailableError("server", message)
 
 
 def _storing(command: bytes, key: str, value: bytes, exptime: int, *number: int) -> bytes:

@@ -1,0 +1,57 @@
+"""Requests for many items in memcached's text protocol, and the answers to them: only bytes, of
+any connection."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from beaker_regions.errors import NotTakenError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LONGEST_LINE = 2048
+"""Bytes; a key has 250 at the most."""
+NOT_TAKEN = re.compile(rb"SERVER_ERROR (?:object too large|out of memory|Out of memory)")
+_VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
+_END = b"END\r\n"
+
+
+def get_request(keys: Iterable[str]) -> bytes:
+    """Return the request for the items under ``keys``."""
+    return b"get %b\r\n" % " ".join(keys).encode()
+
+
+def read_items(
+    answer: bytes, at: int, found: dict[str, bytes], numbers: dict[str, bytes] | None = None
+) -> tuple[int, int]:
+    """Read the items of an answer that begins at ``at`` into ``found``, by key, and their numbers
+    into ``numbers``. Returns where the rest begins, and how many more bytes are needed to go on
+    from there, at least; 0 after the end of the answer. Raises StoreUnavailableError for anything
+    else than items."""
+    while not answer.startswith(_END, at):
+        value = _VALUE.match(answer, at)
+        if value is None:
+            if answer.find(b"\r\n", at) >= 0 or len(answer) - at > LONGEST_LINE:
+                raise unexpected(answer[at:].partition(b"\r\n")[0])
+            return at, 1
+        key, flags, size, number = value.groups()
+        start = value.end()
+        end = start + int(size)
+        if len(answer) < end + 2:
+            return at, end + 2 - len(answer)
+        at = end + 2
+        # Only bytes are ours; an item with flags is no record.
+        found[key.decode()] = b"" if flags != b"0" else answer[start:end]
+        if numbers is not None:
+            numbers[key.decode()] = number
+    return at + len(_END), 0
+
+
+def unexpected(answer: bytes) -> StoreUnavailableError:
+    """Return the error for an answer that has another meaning than those of the request."""
+    message = f"it answers {answer[:80]!r}"
+    if NOT_TAKEN.match(answer):
+        return NotTakenError(message)
+    return StoreUnavailableError("server", message)
