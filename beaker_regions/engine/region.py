@@ -8,7 +8,7 @@ during the invalidation carries a generation that is never current again. Evicti
 only remove generations, and no record is current under a missing one. An invalidation is one
 moment, whatever it covers: no load that is stored begins between the change of one generation and
 that of another, so no value is made of an older one
-(`beaker_regions.stores.memcached.generations`). This needs no lease, and no host's clock.
+(`beaker_regions.stores.servers.generations`). This needs no lease, and no host's clock.
 
 A caller that waits for a load may take a record that was invalidated since, if it was current at
 some moment of the call. It reads no older value than a hit at that moment would

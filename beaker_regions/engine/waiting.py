@@ -27,7 +27,7 @@ need not have been current all at one moment.
 **Why a value that is made of it is not stale either.** Let the load of a page take a fragment in
 this way. Let the page be stored, and be current after an invalidation that covers both. Then the
 load of the page read its generations after the change had ended for all scopes of the invalidation,
-on all servers and in all stores (`beaker_regions.stores.memcached.generations`,
+on all servers and in all stores (`beaker_regions.stores.servers.generations`,
 `beaker_regions.stores.files.generations`, `beaker_regions.engine.invalidation`): before that end, a
 load finds a tombstone, or nothing, and is not stored. The load asked for the fragment later still.
 So the fragment's generations, which were current at an even later moment, are of after the change.

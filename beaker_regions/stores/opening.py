@@ -14,7 +14,7 @@ from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.beaker.store import BeakerStore
 from beaker_regions.stores.files.cluster import ClusterFileStore
 from beaker_regions.stores.files.store import FileStore
-from beaker_regions.stores.memcached.store import MemcachedStore
+from beaker_regions.stores.memcached.region_store import MemcachedStore
 from beaker_regions.stores.pending import FOLDER
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class Site:
 
 CHANGES = 3
 """Requests to each of several servers, a scope that is invalidated: it is announced, looked for,
-and replaced (`beaker_regions.stores.memcached.generations`). One server alone takes one."""
+and replaced (`beaker_regions.stores.servers.generations`). One server alone takes one."""
 
 CONNECTIONS, NETWORK, PROCESSOR = "connections", "network", "processor"
 HOT_KEY, INVALIDATIONS = "hot generation", "invalidations"

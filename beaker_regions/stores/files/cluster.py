@@ -3,7 +3,7 @@ and leases on memcached servers that all hosts use.
 
 The folder is as in `beaker_regions.stores.files.store`, with a file ``identity`` in place of the
 table of generations, the counters and the locks: hosts would not see each other's, and an NFS
-client caches what it has read for seconds. Generations and leases are those of a `MemcachedStore`,
+client caches what it has read for seconds. Generations and leases are those of a `ServerStore`,
 so its invalidations, its pending invalidations and its time-outs apply here too. A hit costs one
 request to one server and one local file. A record has the generations of its load. It is current if
 the servers have the same generations now, so it does not matter which host stored it, or how late
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from beaker_regions.entries.content import Resumable
-    from beaker_regions.stores.memcached.store import MemcachedStore
+    from beaker_regions.stores.servers.store import ServerStore
 
 _NAME_SIZE = 1 + ADDRESS_SIZE
 """Bytes of a scope's name in a record."""
@@ -51,9 +51,7 @@ class ClusterFileStore(FileStore):
 
     is_shared = True
 
-    def __init__(
-        self, folder: Path, signer: Signer, servers: MemcachedStore, **options: Any
-    ) -> None:
+    def __init__(self, folder: Path, signer: Signer, servers: ServerStore, **options: Any) -> None:
         super().__init__(folder, signer, **options)
         self._servers = servers
         self._held: dict[bytes, Held] = {}

@@ -26,7 +26,7 @@ all processes that change the table, and lasts for the whole invalidation. The s
 and lasts while the process writes, some microseconds. If the process is stopped just then, others
 remove the table. A load begins with generations that were read while no process had the first lock.
 So an invalidation is either wholly before a load or wholly after it, and no value is older than the
-values that it is made of (more in `beaker_regions.stores.memcached.generations`). A reader only
+values that it is made of (more in `beaker_regions.stores.servers.generations`). A reader only
 tests the lock and does not take it, so no process waits for a reader.
 
 The table is read by ``pread`` and is not mapped: if another program truncates a mapped file, the

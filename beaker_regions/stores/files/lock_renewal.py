@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.engine.store import Lease
     from beaker_regions.entries.entry import Entry
-    from beaker_regions.stores.memcached.locks import MemcachedLeases
+    from beaker_regions.stores.servers.leases import ServerLeases
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ RENEWALS = 4
 class Held:
     """A lease that this process has."""
 
-    def __init__(self, leases: MemcachedLeases, entry: Entry, lease: Lease, seconds: float) -> None:
+    def __init__(self, leases: ServerLeases, entry: Entry, lease: Lease, seconds: float) -> None:
         self.given = lease
         self.lease = lease
         """The lease after its latest renewal."""

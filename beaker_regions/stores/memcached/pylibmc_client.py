@@ -7,20 +7,21 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.errors import ConfigurationError, NotTakenError, StoreUnavailableError
-from beaker_regions.stores.memcached.connection import (
+from beaker_regions.stores.memcached.exptime import exptime_of
+from beaker_regions.stores.memcached.python_memcached import PythonMemcached
+from beaker_regions.stores.memcached.sasl import mechanisms
+from beaker_regions.stores.servers.connection import (
     Connection,
     Item,
     NotANumberError,
     added,
 )
-from beaker_regions.stores.memcached.name_lookup import address_of, forget
-from beaker_regions.stores.memcached.python_memcached import PythonMemcached
-from beaker_regions.stores.memcached.sasl import mechanisms
+from beaker_regions.stores.servers.name_lookup import address_of, forget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from beaker_regions.stores.memcached.connection import Halves
+    from beaker_regions.stores.servers.connection import Halves
 
 _NO_KEY = "brg1:"
 """A key that is never used."""
@@ -102,12 +103,12 @@ class Pylibmc(Connection):
             self._client.get(keys[0])
         return found
 
-    def add(self, key: str, value: bytes, exptime: int) -> bool:
-        stored = bool(self._ask(self._client.add, key, value, exptime))
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
+        stored = bool(self._ask(self._client.add, key, value, exptime_of(seconds)))
         return added(stored, self._resent)
 
-    def set(self, key: str, value: bytes, exptime: int) -> bool:
-        return bool(self._store(self._client.set, key, value, exptime))
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
+        return bool(self._store(self._client.set, key, value, exptime_of(seconds)))
 
     def _store(self, command: Callable[..., Any], *args: Any) -> bool | None:
         """Return the server's answer; None if it does not take the value."""
@@ -155,22 +156,22 @@ class Pylibmc(Connection):
         finally:
             self._client.set_behaviors({"cas": 0})
 
-    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+    def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
         if self._text:
-            return self._text.cas(key, value, exptime, seen)
+            return self._text.cas(key, value, seconds, seen)
         if seen is None:
-            stored = self._store(self._client.add, key, value, exptime)
+            stored = self._store(self._client.add, key, value, exptime_of(seconds))
         else:
-            stored = self._store(self._cas, key, value, exptime, seen)
+            stored = self._store(self._cas, key, value, seconds, seen)
         return added(stored, self._resent) if stored is not None else None
 
-    def _cas(self, key: str, value: bytes, exptime: int, seen: Item) -> bool:
+    def _cas(self, key: str, value: bytes, seconds: float, seen: Item) -> bool:
         number, connected = seen.token
         if connected is not self._connected:
             return False
         try:
             with self._numbered():
-                return bool(self._client.cas(key, value, number, exptime))
+                return bool(self._client.cas(key, value, number, exptime_of(seconds)))
         except self._not_found:
             return False
 
@@ -179,10 +180,10 @@ class Pylibmc(Connection):
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
         return self._text.getting(keys) if self._text else super().getting(keys)
 
-    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         if self._text is None:
-            return super().setting(keys, value, exptime)
-        return self._text.setting(keys, value, exptime)
+            return super().setting(keys, value, seconds)
+        return self._text.setting(keys, value, seconds)
 
     def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
         return self._text.replacing(values, seen) if self._text else super().replacing(values, seen)

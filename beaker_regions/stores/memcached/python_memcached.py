@@ -10,17 +10,13 @@ little more: a line that is not of the protocol ends the connection.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
-from beaker_regions.stores.memcached.connection import (
-    Connection,
-    Item,
-    NotANumberError,
-    added,
-)
+from beaker_regions.stores.memcached.exptime import exptime_of
 from beaker_regions.stores.memcached.text_protocol import (
     LONGEST_LINE,
     NOT_TAKEN,
@@ -29,11 +25,17 @@ from beaker_regions.stores.memcached.text_protocol import (
     unexpected,
 )
 from beaker_regions.stores.memcached.wire import Host
+from beaker_regions.stores.servers.connection import (
+    Connection,
+    Item,
+    NotANumberError,
+    added,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from beaker_regions.stores.memcached.connection import Halves
+    from beaker_regions.stores.servers.connection import Halves
 
 T = TypeVar("T")
 
@@ -64,12 +66,12 @@ class PythonMemcached(Connection):
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         return self._ask(get_request(keys), self._values)
 
-    def add(self, key: str, value: bytes, exptime: int) -> bool:
-        answer = self._ask(_storing(b"add", key, value, exptime), self._line)
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
+        answer = self._ask(_storing(b"add", key, value, seconds), self._line)
         return added(self._meaning(answer, _STORED), self._sent > 1)
 
-    def set(self, key: str, value: bytes, exptime: int) -> bool:
-        return self._is_stored(self._ask(_storing(b"set", key, value, exptime), self._line)) is True
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
+        return self._is_stored(self._ask(_storing(b"set", key, value, seconds), self._line)) is True
 
     def delete(self, key: str) -> None:
         self._meaning(self._ask(b"delete %b\r\n" % key.encode(), self._line), _DELETED)
@@ -86,15 +88,17 @@ class PythonMemcached(Connection):
     def gets(self, key: str) -> Item | None:
         return self._ask(b"gets %b\r\n" % key.encode(), self._items).get(key)
 
-    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+    def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
         if seen is None:
-            answer = self._ask(_storing(b"add", key, value, exptime), self._line)
+            answer = self._ask(_storing(b"add", key, value, seconds), self._line)
             stored = self._is_stored(answer)
             return stored if stored is None else added(stored, self._sent > 1)
+        # A server that restarts closes its connections and numbers its items from 1 again ("cas
+        # unique"), so a number is valid only on its connection.
         number, connection = seen.token
         if self._host.socket is not connection or self._host.has_ended():
             return False
-        request = _storing(b"cas", key, value, exptime, number)
+        request = _storing(b"cas", key, value, seconds, number)
         return self._is_stored(self._ask(request, self._line, resend=False))
 
     # -- many at once ----------------------------------------------------------------------
@@ -105,11 +109,11 @@ class PythonMemcached(Connection):
             found |= yield from self._asking(get_request(batch), self._values)
         return found
 
-    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         found: dict[str, Item] = {}
         refused: list[str] = []
         for batch in _batches(keys):
-            requests = [_storing(b"set", key, value, exptime) for key in batch]
+            requests = [_storing(b"set", key, value, seconds) for key in batch]
             requests.append(b"gets %b\r\n" % " ".join(batch).encode())
 
             def read(batch: Sequence[str] = batch) -> tuple[list[bytes], dict[str, Item]]:
@@ -134,7 +138,7 @@ class PythonMemcached(Connection):
             lost += [key for key in batch if key not in here]
             if here:
                 requests = [
-                    _storing(b"cas", key, values[key], 0, seen[key].token[0]) for key in here
+                    _storing(b"cas", key, values[key], math.inf, seen[key].token[0]) for key in here
                 ]
 
                 def read(count: int = len(here)) -> list[bytes]:
@@ -318,9 +322,9 @@ def _is_closed(error: OSError) -> bool:
     return not isinstance(error, TimeoutError) and not is_interruption(error)
 
 
-def _storing(command: bytes, key: str, value: bytes, exptime: int, *number: int) -> bytes:
+def _storing(command: bytes, key: str, value: bytes, seconds: float, *number: int) -> bytes:
     """Return the request that stores a value; with the ``number`` of an item for ``cas``."""
-    line = b"%b %b 0 %d %d" % (command, key.encode(), exptime, len(value))
+    line = b"%b %b 0 %d %d" % (command, key.encode(), exptime_of(seconds), len(value))
     return b"%b%b\r\n%b\r\n" % (line, b"".join(b" %d" % each for each in number), value)
 
 

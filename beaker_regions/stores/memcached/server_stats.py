@@ -7,8 +7,8 @@ import socket
 import time
 
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.memcached.name_lookup import address_of, connect
 from beaker_regions.stores.memcached.sasl import mechanisms
+from beaker_regions.stores.servers.name_lookup import address_of, connect
 
 PATIENCE = 1.0
 """Seconds; long, because a person waits, and a busy server must not look unreachable."""

@@ -9,7 +9,7 @@ import struct
 
 import memcache
 
-from beaker_regions.stores.memcached.name_lookup import connect
+from beaker_regions.stores.servers.name_lookup import connect
 
 _TIME = struct.Struct("ll")
 """Seconds and microseconds, in the system's form."""

@@ -16,7 +16,7 @@ from beaker.cache import Cache
 from django.db import transaction
 
 from beaker_regions import UnkeyableArgumentError
-from beaker_regions.stores.memcached.server import stem_of
+from beaker_regions.stores.servers.server import stem_of
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.beaker_regions.stores.proxies import Proxy
 from tests.servers import Memcached

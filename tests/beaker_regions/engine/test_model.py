@@ -1,6 +1,6 @@
 """The protocol in every order of its steps: no read is older than an invalidation before it.
 
-Callers and writers run over a memcached store whose servers are dictionaries: every command is one
+Callers and writers run over a store whose servers are dictionaries: every command is one
 atomic step, as on a server. Between any two steps, another thread may continue, or a key may be
 evicted. The tests go through all runs with up to a number of such disturbances (Musuvathi and
 Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007),
@@ -30,11 +30,10 @@ from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import GENERATION_SIZE, Signer
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.memcached import generations as memcached_generations
-from beaker_regions.stores.memcached import store as memcached
-from beaker_regions.stores.memcached.connection import Connection, Item
-from beaker_regions.stores.memcached.rendezvous import choose as server_of
-from beaker_regions.stores.memcached.store import MemcachedStore
+from beaker_regions.stores.servers import generations as server_generations
+from beaker_regions.stores.servers.connection import Connection, Item
+from beaker_regions.stores.servers.rendezvous import choose as server_of
+from beaker_regions.stores.servers.store import ServerStore
 from tests.beaker_regions.turns import Interruptions, Turns, every_order, random_order
 
 if TYPE_CHECKING:
@@ -78,12 +77,12 @@ class ModelConnection(Connection):
         found = {key: self._held.get(self._at(key)) for key in keys}
         return {key: item.value for key, item in found.items() if item}
 
-    def add(self, key: str, value: bytes, exptime: int) -> bool:
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
         self._run.steps.pause()
         item = self._item(value)
         return self._held.setdefault(self._at(key), item) is item
 
-    def set(self, key: str, value: bytes, exptime: int) -> bool:
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
         self._run.steps.pause()
         self._held[self._at(key)] = self._item(value)
         return True
@@ -96,7 +95,7 @@ class ModelConnection(Connection):
         self._run.steps.pause()
         return self._held.get(self._at(key))
 
-    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+    def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
         self._run.steps.pause()
         if self._held.get(self._at(key)) != seen:
             return False
@@ -140,19 +139,17 @@ class Run:
         policy: Policy = FRESH,
         lease: float = 0.005,
     ) -> None:
-        def connector(server: str, *_: Any) -> Any:
-            return lambda: ModelConnection(server, self)
-
-        monkeypatch.setattr(memcached, "_connector", connector)
         # No time passes, so the same choices give the same run.
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)
         # For the protocol alone: a sleep of another test's thread is no step of this run, and does
         # not draw from the jitter of the waits.
-        monkeypatch.setattr(memcached_generations, "time", Clock(self))
+        monkeypatch.setattr(server_generations, "time", Clock(self))
         monkeypatch.setattr(waiting, "random", random.Random(0))
-        store = MemcachedStore(
+        store = ServerStore(
             [(server, 1.0) for server in servers],
             Signer(["of the tests"], "ext:memcached"),
+            "model",
+            lambda server: ModelConnection(server, self),
             retry=0.0,
         )
         self.region = Region(RegionOptions("model", "none", lease=lease), store)
@@ -586,7 +583,7 @@ def test_no_value_is_stale_while_servers_fail(layout: str, monkeypatch: pytest.M
 def test_the_model_finds_a_failed_server_that_is_invalidated_too_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memcached_generations, "_keep_again", lambda failing: None)
+    monkeypatch.setattr(server_generations, "_keep_again", lambda failing: None)
     with pytest.raises(AssertionError):
         list(map(partial(_play_while_servers_fail, "cbac", monkeypatch=monkeypatch), range(40)))
 
@@ -594,7 +591,7 @@ def test_the_model_finds_a_failed_server_that_is_invalidated_too_soon(
 def _others(run: Run, chance: random.Random) -> list[Callable[[], object]]:
     """Return the possible disturbances. There are fewer of them, except calls, than make a writer
     give up."""
-    left = chance.randrange(memcached_generations.TRIES - 1)
+    left = chance.randrange(server_generations.TRIES - 1)
 
     def at_most(action: Callable[[], object]) -> Callable[[], None]:
         def act() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.errors import ConfigurationError
-from beaker_regions.stores.memcached import name_lookup
+from beaker_regions.stores.servers import name_lookup
 from tests.servers import SEARCH_PATH, Memcached, free_port
 
 if TYPE_CHECKING:

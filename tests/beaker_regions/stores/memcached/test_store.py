@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from beaker_regions.stores.memcached.rendezvous import choose
+from beaker_regions.stores.servers.rendezvous import choose
 from tests.beaker_regions.conftest import Calls, Manager
 from tests.beaker_regions.stores.proxies import Proxy, SlowNetwork
 from tests.servers import Memcached

@@ -1,13 +1,13 @@
-"""Entries on memcached servers.
+"""Entries on servers: what memcached and Redis have in common.
 
 An entry is on one server, with every generation that it depends on: its own, and copies of those of
 its function, tags and region, which every server has. So a hit is one request to one server. A
 server that is away affects only its own entries, and no server has a generation that all requests
 need. Invalidating a function, a tag or a region takes two messages to each server, sent to all at
 once, however many entries it covers. It takes effect on all servers at one moment
-(`beaker_regions.stores.memcached.generations`). An entry's own generation is also changed on the
+(`beaker_regions.stores.servers.generations`). An entry's own generation is also changed on the
 servers that hosts with one server more or less on their list would use
-(`beaker_regions.stores.memcached.rendezvous.places`). So servers can be added and removed while
+(`beaker_regions.stores.servers.rendezvous.places`). So servers can be added and removed while
 they are in use.
 """
 
@@ -22,51 +22,45 @@ from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
-    Codec,
     OtherFormatError,
     Record,
     RecordRefusedError,
     Signer,
     deflated,
-    load_value,
 )
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
-from beaker_regions.stores.memcached.connection import at_once, exptime_of
-from beaker_regions.stores.memcached.counters import MemcachedCounters
-from beaker_regions.stores.memcached.generations import change, complete
-from beaker_regions.stores.memcached.locks import MemcachedLeases
-from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
-from beaker_regions.stores.memcached.python_memcached import PythonMemcached
-from beaker_regions.stores.memcached.rendezvous import choose, places
-from beaker_regions.stores.memcached.server import Server, stem_of
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
+from beaker_regions.stores.servers.connection import at_once
+from beaker_regions.stores.servers.counters import ServerCounters
+from beaker_regions.stores.servers.generations import change, complete
+from beaker_regions.stores.servers.leases import ServerLeases
+from beaker_regions.stores.servers.rendezvous import choose, places
+from beaker_regions.stores.servers.server import Server, stem_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from beaker_regions.stores.memcached.connection import Connection, Halves, Item
+    from beaker_regions.stores.servers.connection import Connection, Halves, Item
 
 
-class MemcachedStore(Store):
+class ServerStore(Store):
     """A region's entries on one or more servers, each with its weight. A server of weight 0 has no
     entries, but receives invalidations: it is being added or removed, and other hosts may use it.
 
-    ``folder``: the pending invalidations of this host's processes; without it each process has its
-    own. Items under another ``prefix`` belong to another site: they are neither read nor
-    invalidated. Times in seconds.
+    ``kind`` names the servers in messages. ``connect`` makes a connection to one. After a failure,
+    a server is not asked for ``retry`` seconds. ``folder``: the pending invalidations of this
+    host's processes; without it each process has its own. Items under another ``prefix`` belong to
+    another site: they are neither read nor invalidated.
     """
 
     def __init__(
         self,
         servers: Sequence[tuple[str, float]],
         signer: Signer,
+        kind: str,
+        connect: Callable[[str], Connection],
         *,
-        memcache_module: str = "memcache",
-        username: str | None = None,
-        password: str | None = None,
-        timeout: float = 0.05,
         retry: float = 1.0,
         folder: Path | None = None,
         prefix: str = "",
@@ -78,8 +72,8 @@ class MemcachedStore(Store):
         self._weights = dict(servers)
         self._servers = {
             server: Server(
-                server,
-                _connector(server, memcache_module, timeout, username, password),
+                f"{kind} {server}",
+                partial(connect, server),
                 retry,
                 PersistentQueue(folder / quote(site + server, safe=""))
                 if folder
@@ -88,8 +82,8 @@ class MemcachedStore(Store):
             )
             for server in self._weights
         }
-        self.counters = MemcachedCounters(self._server)
-        self.leases = MemcachedLeases(self._server_of)
+        self.counters = ServerCounters(self._server)
+        self.leases = ServerLeases(self._server_of)
 
     def _server(self, address: bytes) -> Server:
         return self._servers[choose(self._weights, address)]
@@ -101,7 +95,7 @@ class MemcachedStore(Store):
 
     def read(self, entry: Entry) -> Lookup:
         record, *generations = wanted = self._keys(entry)
-        found = self._server_of(entry).ask(_fetching(wanted))
+        found = self._server_of(entry).ask(fetching(wanted))
         return self._lookup(entry, found.get(record), map(found.get, generations))
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
@@ -159,26 +153,21 @@ class MemcachedStore(Store):
             raise StoreUnavailableError(
                 "content", "files and streams belong in a region of type 'file'"
             )
-        items, exptime = self._items(entry, value, record), exptime_of(ttl)
+        items = self._items(entry, value, record)
 
         def store(connection: Connection) -> bool:
-            return all(connection.set(key, item, exptime) for key, item in items.items())
+            return all(connection.set(key, item, ttl) for key, item in items.items())
 
         if not self._server_of(entry).ask(store):
-            raise _not_taken(items)
+            raise not_taken(items)
         return value
 
     def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
-        """Return the items to store for a value, by key; the sealed record is the last."""
+        """Return the items to store for a value, by key; the sealed record is the last. Raises
+        NotTakenError."""
         codec, payload = deflated(*dump(value))
-        parts: dict[str, bytes] = {}
-        if len(payload) > PART_SIZE:
-            codec, (payload, parts) = Codec.PARTS, split(self._stem, entry, codec, payload)
         record = record._replace(codec=codec, payload=payload)
-        items = {**parts, self._record_key(entry): self._signer.seal(entry.address, record)}
-        if len(parts) > MOST_PARTS:
-            raise _not_taken(items)
-        return items
+        return {self._record_key(entry): self._signer.seal(entry.address, record)}
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
         record, *generations = self._keys(entry)
@@ -199,17 +188,17 @@ class MemcachedStore(Store):
             self.write(entry, value, record, ttl)
             self._forget_elsewhere(entry)
             return True
-        items, exptime = self._items(entry, value, record), exptime_of(ttl)
+        items = self._items(entry, value, record)
         *parts, (key, sealed) = items.items()
 
         def store(connection: Connection) -> bool | None:
-            if not all(connection.set(*part, exptime) for part in parts):
+            if not all(connection.set(*part, ttl) for part in parts):
                 return None
-            return connection.cas(key, sealed, exptime, seen.token)
+            return connection.cas(key, sealed, ttl, seen.token)
 
         stored = self._server_of(entry).ask(store)
         if stored is None:
-            raise _not_taken(items)
+            raise not_taken(items)
         if stored:
             self._forget_elsewhere(entry)
         return stored
@@ -225,13 +214,6 @@ class MemcachedStore(Store):
                 server.ask(partial(_deleting, server.key_of(own)))
             except StoreUnavailableError:
                 self._servers[name].keep_pending([own])
-
-    def value(self, entry: Entry, record: Record) -> Any:
-        if record.codec is Codec.PARTS:
-            wanted = keys(self._stem, entry, record.payload)
-            found = self._server_of(entry).ask(_fetching(wanted))
-            record = joined(wanted, record, found)
-        return load_value(record)
 
     def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
@@ -280,21 +262,12 @@ class MemcachedStore(Store):
         self.leases.release(entry, lease)
 
 
-def _connector(
-    server: str, module: str, timeout: float, username: str | None, password: str | None
-) -> Callable[[], Connection]:
-    """Return a function that connects to ``server`` with the client library ``module``."""
-    if module == "pylibmc":
-        return lambda: Pylibmc(server, timeout, username, password)
-    return lambda: PythonMemcached(server, timeout)
-
-
-def _not_taken(items: Mapping[str, bytes]) -> NotTakenError:
+def not_taken(items: Mapping[str, bytes]) -> NotTakenError:
     size = sum(map(len, items.values()))
     return NotTakenError(f"the server does not take {size} bytes")
 
 
-def _fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
+def fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
     return lambda connection: connection.get(keys)
 
 

@@ -1,4 +1,4 @@
-"""Generations on memcached servers: missing ones are made, and an invalidation changes all at once.
+"""Generations on servers: missing ones are made, and an invalidation changes all at once.
 
 A value may be made of other values on other servers: a page of fragments, and these of the results
 of functions. If servers were invalidated one by one, a page could be built from a value on a server
@@ -31,6 +31,7 @@ numbers let a compare-and-set in the second round detect a lost tombstone.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from functools import partial
@@ -40,13 +41,13 @@ from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.entry import is_entry_scope
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.memcached.connection import at_once, exptime_of
+from beaker_regions.stores.servers.connection import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from beaker_regions.stores.memcached.connection import Connection, Halves, Item
-    from beaker_regions.stores.memcached.server import Server
+    from beaker_regions.stores.servers.connection import Connection, Halves, Item
+    from beaker_regions.stores.servers.server import Server
 
 T = TypeVar("T")
 
@@ -68,8 +69,8 @@ class Tombstone(NamedTuple):
     """The item in the place of a generation between the two rounds; random each time."""
 
     value: bytes
-    exptime: int
-    """Time to live in memcached's form."""
+    seconds: float
+    """Its time to live."""
 
 
 def change(
@@ -84,8 +85,8 @@ def change(
     seconds = TOMBSTONE_SECONDS + FOR_EACH * sum(map(len, spread.values()))
     took = 0.0
     for _ in range(TRIES):
-        exptime = exptime_of(seconds + SLOWER * took)
-        tombstone = Tombstone(_SIGN + os.urandom(GENERATION_SIZE), exptime)
+        value = _SIGN + os.urandom(GENERATION_SIZE)
+        tombstone = Tombstone(value, seconds + SLOWER * took)
         started = time.monotonic()
         failed, placed = _run(spread, partial(_put_tombstone, tombstone))
         failures |= failed
@@ -195,7 +196,7 @@ def _end(
             connection.delete(key)
             stayed = False
         elif found.value == tombstone.value:
-            connection.cas(key, os.urandom(GENERATION_SIZE), 0, found)
+            connection.cas(key, os.urandom(GENERATION_SIZE), math.inf, found)
     return stayed
 
 
@@ -208,7 +209,7 @@ def complete(
         for key in generations:
             if key not in found:
                 generation = os.urandom(GENERATION_SIZE)
-                if connection.add(key, generation, 0):
+                if connection.add(key, generation, math.inf):
                     found[key] = generation
         changed = [key for key in generations if len(found.get(key, b"")) == _TOMBSTONE_SIZE]
         # If several callers made one, one of them was first: fetch it.

@@ -1,4 +1,4 @@
-"""One memcached server as this process knows it: its connections, failures and pending
+"""One server as this process knows it: its connections, failures and pending
 invalidations."""
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from beaker_regions.errors import ApplyingError, NotTakenError, StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.stores.memcached.connection import whole
+from beaker_regions.stores.servers.connection import whole
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from beaker_regions.stores.memcached.connection import Connection, Halves
     from beaker_regions.stores.pending import PendingInvalidations
+    from beaker_regions.stores.servers.connection import Connection, Halves
 
 T = TypeVar("T")
 
@@ -61,6 +61,7 @@ class Server:
         stem: str,
     ) -> None:
         self.name = name
+        """For messages, such as "memcached 127.0.0.1:11211"."""
         self._stem = stem
         self._connections = Connections(connect)
         self._retry = retry
@@ -123,20 +124,18 @@ class Server:
         if isinstance(error, NotTakenError):
             # It answers, so it can be asked for other items.
             self._failed = False
-            return NotTakenError(f"memcached {self.name}: {error}")
+            return NotTakenError(f"{self.name}: {error}")
         # The caller that applies them has reached the server, so there is no need to wait.
         reached = isinstance(error, ApplyingError)
         self._next_try = time.monotonic() + (0.0 if reached else self._retry)
         self._failed = self._failed or not reached
-        return StoreUnavailableError("server", f"memcached {self.name}: {error}")
+        return StoreUnavailableError("server", f"{self.name}: {error}")
 
     def _take_turn(self) -> None:
         with self._lock:
             now = time.monotonic()
             if now < self._next_try:
-                raise StoreUnavailableError(
-                    "away", f"memcached {self.name} is left alone for a while"
-                )
+                raise StoreUnavailableError("away", f"{self.name} is left alone for a while")
             self._next_try = now + self._retry
 
     @property

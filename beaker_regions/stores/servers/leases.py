@@ -1,4 +1,4 @@
-"""Leases on memcached servers: an item that one caller adds, and that expires by itself."""
+"""Leases on servers: an item that one caller adds, and that expires by itself."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
 from beaker_regions.errors import NotTakenError
-from beaker_regions.stores.memcached.connection import exptime_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from beaker_regions.entries.entry import Entry
-    from beaker_regions.stores.memcached.connection import Connection
-    from beaker_regions.stores.memcached.server import Server
+    from beaker_regions.stores.servers.connection import Connection
+    from beaker_regions.stores.servers.server import Server
 
 _VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
 """A lease: its turn, its level, and whether its content is arriving."""
 
 
-class MemcachedLeases:
+class ServerLeases:
     """At most one lease for each entry, on the server that ``server_of`` returns. Times in seconds;
     every method may raise StoreUnavailableError."""
 
@@ -56,7 +55,7 @@ class MemcachedLeases:
             if found is None or _lease(found.value).turn != lease.turn:
                 return False
             # Never overwrite another caller's lease: a turn that was taken over does not come back.
-            return bool(connection.cas(key, value, exptime_of(seconds * 2**lease.level), found))
+            return bool(connection.cas(key, value, seconds * 2**lease.level, found))
 
         if server.ask(renew):
             return lease._replace(ends=ends)
@@ -79,7 +78,7 @@ class MemcachedLeases:
 
 def _take(connection: Connection, key: str, seconds: float, over: bytes) -> Lease:
     mine = _own(seconds, 0)
-    if connection.add(key, _value(mine), exptime_of(seconds)):
+    if connection.add(key, _value(mine), seconds):
         return mine
     found = connection.gets(key)
     if found is None:
@@ -88,7 +87,7 @@ def _take(connection: Connection, key: str, seconds: float, over: bytes) -> Leas
     if not over or others.turn != over:
         return others
     mine = _own(seconds, min(others.level + 1, MOST_LEVEL))
-    if connection.cas(key, _value(mine), exptime_of(seconds * 2**mine.level), found):
+    if connection.cas(key, _value(mine), seconds * 2**mine.level, found):
         return mine
     return _lease(connection.get([key]).get(key, b""))
 

@@ -1,4 +1,4 @@
-"""Counters on memcached servers: decimal numbers, which the server itself adds to.
+"""Counters on servers: decimal numbers, which the server itself adds to.
 
 A number that the server changes cannot be sealed, so any program that can write to the server can
 set it. Whatever is stored in its place, here it is only read as a number.
@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 
 from beaker_regions.engine.store import Counters
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.memcached.connection import NotANumberError, exptime_of
+from beaker_regions.stores.servers.connection import NotANumberError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from beaker_regions.stores.memcached.connection import Connection
-    from beaker_regions.stores.memcached.server import Server
+    from beaker_regions.stores.servers.connection import Connection
+    from beaker_regions.stores.servers.server import Server
 
 _NUMBER = re.compile(rb"\d{1,20}")
 _TRIES = 10
 """A number may be evicted between two requests, but hardly again and again."""
 
 
-class MemcachedCounters(Counters):
+class ServerCounters(Counters):
     """Each number on the server that ``server_of`` its address names."""
 
     def __init__(self, server_of: Callable[[bytes], Server]) -> None:
         self._server_of = server_of
 
     def add(self, address: bytes, amount: int, seconds: float) -> int:
-        server, exptime = self._server_of(address), exptime_of(seconds)
+        server = self._server_of(address)
         key = server.key_of(_name(address))
 
         def count(connection: Connection) -> int | None:
@@ -44,7 +44,7 @@ class MemcachedCounters(Counters):
                     return None
                 if number is not None:
                     return number
-                if connection.add(key, b"%d" % amount, exptime):
+                if connection.add(key, b"%d" % amount, seconds):
                     return amount
             return None
 

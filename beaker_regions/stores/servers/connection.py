@@ -1,4 +1,5 @@
-"""A connection to one memcached server, with the same methods for every client library.
+"""A connection to one server, with the same methods for memcached and Redis, and for every client
+library.
 
 The libraries report a failure as a miss, choose servers and pickle values by themselves. Here a
 connection has one server, values are only bytes, and a failure is an error. A connection belongs to
@@ -8,10 +9,9 @@ one thread of one process: no library lets two callers share one.
 from __future__ import annotations
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from beaker_regions.errors import StoreUnavailableError
 
@@ -25,23 +25,6 @@ Halves = Generator[None, None, T]
 """A request in two halves: it is sent, and after the ``yield`` its answer is read. So other servers
 can be asked in between. A large request has several such pairs."""
 
-_MONTH = 30 * 24 * 60 * 60
-"""Seconds; memcached reads a longer time to live as a date (protocol.txt, "Expiration times")."""
-_LAST_DATE = 2**31 - 1
-"""The last date that memcached understands; an item with a longer life never expires."""
-
-
-def exptime_of(seconds: float) -> int:
-    """Return memcached's form of a time to live. The server counts whole seconds, and an item may
-    expire up to one second early."""
-    if math.isinf(seconds):
-        return 0
-    whole = math.ceil(seconds) + 1
-    if whole <= _MONTH:
-        return whole
-    date = int(time.time()) + whole
-    return date if date <= _LAST_DATE else 0
-
 
 class NotANumberError(ValueError):
     """The value under a key is not a number."""
@@ -51,14 +34,13 @@ class Item(NamedTuple):
     """The value under a key, and a token that distinguishes it from every later value there."""
 
     value: bytes
-    token: tuple[int, object]
-    """The server's number of this item ("cas unique"), and the connection that fetched it. A
-    server that restarts closes its connections and counts from 1 again, so the number is valid
-    only on that connection."""
+    token: Any
+    """Only the connection understands it."""
 
 
 class Connection(ABC):
-    """One thread's connection to one server. All times in seconds.
+    """One thread's connection to one server. All times in seconds; an item may live for longer than
+    its ``seconds``, and infinity is for ever.
 
     Every method raises StoreUnavailableError if the server fails: it refuses, does not answer in
     time, closes, or answers nonsense. It raises NotTakenError if the server works, but has no
@@ -70,11 +52,11 @@ class Connection(ABC):
         """Fetch those of ``keys`` that exist, in one round trip."""
 
     @abstractmethod
-    def add(self, key: str, value: bytes, exptime: int) -> bool:
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
         """Store if there is nothing under ``key``; return whether it was stored."""
 
     @abstractmethod
-    def set(self, key: str, value: bytes, exptime: int) -> bool:
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
         """Store; False if the server does not take it (too large, out of memory)."""
 
     @abstractmethod
@@ -94,7 +76,7 @@ class Connection(ABC):
         """Fetch one key, to replace it with `cas`."""
 
     @abstractmethod
-    def cas(self, key: str, value: bytes, exptime: int, seen: Item | None) -> bool | None:
+    def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
         """Store if the item under ``key`` is still ``seen``; ``seen`` None: if there is still none.
 
         Returns False if it is another one, None if the server does not take the value.
@@ -108,13 +90,13 @@ class Connection(ABC):
         yield
         return self.get(keys)
 
-    def setting(self, keys: Sequence[str], value: bytes, exptime: int) -> Halves[dict[str, Item]]:
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         """Store ``value`` under each of ``keys``, or delete the key if the server does not take it.
         Returns the items that are there then."""
         yield
         found = {}
         for key in keys:
-            if not self.set(key, value, exptime):
+            if not self.set(key, value, seconds):
                 self.delete(key)
             elif (item := self.gets(key)) is not None:
                 found[key] = item
@@ -124,7 +106,9 @@ class Connection(ABC):
         """Store each of ``values``, without expiry, if the item under its key is still the one in
         ``seen``; return the keys with another item."""
         yield
-        return [key for key, value in values.items() if not self.cas(key, value, 0, seen[key])]
+        return [
+            key for key, value in values.items() if not self.cas(key, value, math.inf, seen[key])
+        ]
 
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
         """Remove each of ``keys`` that is there."""

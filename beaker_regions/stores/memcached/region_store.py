@@ -1,0 +1,60 @@
+"""Entries on memcached servers. Values that are larger than an item lie in chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beaker_regions.engine.store import dump
+from beaker_regions.entries.records import Codec, deflated, load_value
+from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
+from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
+from beaker_regions.stores.memcached.python_memcached import PythonMemcached
+from beaker_regions.stores.servers.store import ServerStore, fetching, not_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beaker_regions.entries.entry import Entry
+    from beaker_regions.entries.records import Record, Signer
+    from beaker_regions.stores.servers.connection import Connection
+
+
+class MemcachedStore(ServerStore):
+    """A region's entries on memcached servers, through the client library ``memcache_module``. It
+    waits ``timeout`` seconds for an answer; further options are those of `ServerStore`."""
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, float]],
+        signer: Signer,
+        *,
+        memcache_module: str = "memcache",
+        username: str | None = None,
+        password: str | None = None,
+        timeout: float = 0.05,
+        **options: Any,
+    ) -> None:
+        def connect(server: str) -> Connection:
+            if memcache_module == "pylibmc":
+                return Pylibmc(server, timeout, username, password)
+            return PythonMemcached(server, timeout)
+
+        super().__init__(servers, signer, "memcached", connect, **options)
+
+    def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
+        codec, payload = deflated(*dump(value))
+        parts: dict[str, bytes] = {}
+        if len(payload) > PART_SIZE:
+            codec, (payload, parts) = Codec.PARTS, split(self._stem, entry, codec, payload)
+        record = record._replace(codec=codec, payload=payload)
+        items = {**parts, self._record_key(entry): self._signer.seal(entry.address, record)}
+        if len(parts) > MOST_PARTS:
+            raise not_taken(items)
+        return items
+
+    def value(self, entry: Entry, record: Record) -> Any:
+        if record.codec is Codec.PARTS:
+            wanted = keys(self._stem, entry, record.payload)
+            found = self._server_of(entry).ask(fetching(wanted))
+            record = joined(wanted, record, found)
+        return load_value(record)

@@ -1,0 +1,1 @@
+"""What stores on servers have in common: memcached, and Redis or Valkey."""
