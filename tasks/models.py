@@ -112,7 +112,7 @@ class ImportedFile(models.Model):
     """SHA-256 of the path's UTF-8, in hex: its identity. Some databases compare text without
     regard to case, and none keeps an index of long ones."""
     path = models.TextField()
-    """Below the source that was imported, "/" between its parts."""
+    """On the site: below `into`, as it is below its source, with "/" between its parts."""
     size = models.BigIntegerField()
     """Bytes."""
     media_type = models.CharField(max_length=255)
@@ -124,6 +124,9 @@ class ImportedFile(models.Model):
     """Which content the source had when it was read, as the source tells versions apart."""
     root = models.TextField(default="")
     """What it was imported with: the absolute name of a folder or an archive, or a URL."""
+    into = models.TextField(default="", editable=False)
+    """The folder of the site into which its source was imported; "" for the top. With the root, it
+    is what no other source's file replaces unasked."""
     imported_at = models.DateTimeField()
     folder = models.CharField(max_length=64, default="", editable=False)
     """`path_digest` of the path of the folder it lies in, "" for the one that holds all."""

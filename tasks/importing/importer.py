@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from tasks.importing.index import (
     BATCH,
     IndexWriter,
     forget,
+    is_of_another_source,
     is_stored,
     rows_from,
     rows_of,
@@ -32,7 +33,7 @@ from tasks.importing.jobs import map_as_completed
 from tasks.importing.media_types import media_type
 from tasks.importing.progress import LockedReporter, Summary
 from tasks.importing.selection import Selection
-from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo
+from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo, path_in
 from tasks.models import ImportedFile
 from tasks.sources.progress import Progress
 
@@ -66,6 +67,10 @@ class ImportOptions:
     """Forget selected files that were imported from the source and are no longer in it."""
     dry_run: bool = False
     """Report what the run would do, and change nothing."""
+    into: str = ""
+    """The folder of the site that the files go into, as a path of the index; "" for the top."""
+    replace: bool = False
+    """Take over names that files of other sources have."""
     jobs: int | None = None
     """The number of files that are read at the same time. None: the source's default."""
 
@@ -81,7 +86,7 @@ class Importer:
         self._options = options or ImportOptions()
         self._jobs = self._options.jobs or source.default_jobs
         self._report = LockedReporter(self.summary, reporter)
-        self._index = IndexWriter()
+        self._index = IndexWriter(None if self._options.replace else self._taken)
         self._seen: set[str] = set()
         self._unreadable: set[str] = set()
         """Path prefixes of the folders that could not be read. Their files may still exist."""
@@ -114,11 +119,17 @@ class Importer:
         for found in self._source.walk():
             if isinstance(found, Skipped) and found.hides_files:
                 # Selected files may be in it.
-                self._unreadable.add(f"{found.path}/" if found.path else "")
+                hidden = path_in(self._options.into, found.path)
+                self._unreadable.add(f"{hidden}/" if hidden else "")
                 if not self._options.selection.excludes(found.path):
-                    yield found
+                    yield self._placed(found)
             elif found.path in self._options.selection:
-                yield found
+                yield self._placed(found)
+
+    def _placed(self, found: SourceFileInfo | Skipped) -> SourceFileInfo | Skipped:
+        """Return a file with its path on the site."""
+        into = self._options.into
+        return replace(found, path=path_in(into, found.path)) if into else found
 
     def _count(self) -> None:
         files = size = refused = 0
@@ -147,6 +158,8 @@ class Importer:
                 if not self._options.force and row is not None and self._is_unchanged(found, row):
                     self.summary.unchanged += 1
                     self._report.done(found.size or 0)
+                elif row is not None and self._is_taken(found, row):
+                    self._fail(found.path, _taken_by(row), found.size or 0)
                 elif self._options.dry_run:
                     self.summary.imported += 1
                     self._report.planned("import", found.path)
@@ -182,11 +195,26 @@ class Importer:
             return
         if not result.stored:
             raise RegionFullError("its disk may be full; the log line above gives the error")
-        self._index.add(_row(self._source.root, found, result))
+        self._index.add(self._row(found, result))
         # The rows are kept for a batch. Their files must not stay open for as long.
         result.close()
         self.summary.imported += 1
         self._report.done(progress.left)
+
+    def _row(self, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
+        return ImportedFile(
+            path_digest=path_digest(found.path),
+            path=found.path,
+            size=content.size,
+            media_type=media_type(found.path, content),
+            digest=content.digest,
+            source=path_of(found.source),
+            version=found.version,
+            root=self._source.root,
+            into=self._options.into,
+            imported_at=timezone.now(),
+            **placing(found.path),
+        )
 
     def _is_unchanged(self, found: SourceFileInfo, row: ImportedFile) -> bool:
         """Whether the row describes the file's present version, and its content is stored."""
@@ -195,20 +223,35 @@ class Importer:
             return False
         if not is_stored(row):
             return False
-        if row.root != self._source.root and not self._options.dry_run:
+        source = self._source.root, self._options.into
+        if (row.root, row.into) != source and not self._options.dry_run:
             # It was imported with another source, and now belongs to this one.
-            row.root = self._source.root
+            row.root, row.into = source
             self._index.add(row)
         return True
 
+    def _is_taken(self, found: SourceFileInfo, row: ImportedFile) -> bool:
+        """Whether the row of this path is another source's, and has to be left alone."""
+        mine = ImportedFile(
+            root=self._source.root, into=self._options.into, source=path_of(found.source)
+        )
+        return not self._options.replace and is_of_another_source(row, mine)
+
+    def _taken(self, row: ImportedFile, other: ImportedFile) -> None:
+        """Another run has added a row of this path since this one asked."""
+        self.summary.imported -= 1
+        self._fail(row.path, _taken_by(other))
+
     def _prune(self) -> None:
         unreadable = tuple(self._unreadable)
+        into = self._options.into
+        below = f"{into}/" if into else ""
         gone = [
             row
-            for row in rows_from(self._source.root)
+            for row in rows_from(self._source.root, into)
             if row.path_digest not in self._seen
-            and row.path in self._options.selection
-            and self._source.covers(row.path)
+            and (path := row.path[len(below) :]) in self._options.selection
+            and self._source.covers(path)
             and not row.path.startswith(unreadable)
         ]
         if self._options.dry_run:
@@ -223,18 +266,10 @@ class Importer:
         self._report.failed(path or self._source.root, reason, left)
 
 
-def _row(root: str, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
-    return ImportedFile(
-        path_digest=path_digest(found.path),
-        path=found.path,
-        size=content.size,
-        media_type=media_type(found.path, content),
-        digest=content.digest,
-        source=path_of(found.source),
-        version=found.version,
-        root=root,
-        imported_at=timezone.now(),
-        **placing(found.path),
+def _taken_by(row: ImportedFile) -> str:
+    return (
+        f"has the name of a file from {row.root or row.source!r}; give --into FOLDER to keep both, "
+        "or --replace to put this one in its place"
     )
 
 

@@ -7,13 +7,13 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 
 from tasks.files.content import name_of, path_digest, read_file
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from tasks.importing.sources import SourceFileInfo
 
@@ -28,10 +28,16 @@ LONGEST_PAUSE = 0.2
 
 
 class IndexWriter:
-    """Writes rows in batches; `flush` writes the last ones."""
+    """Writes rows in batches; `flush` writes the last ones.
 
-    def __init__(self) -> None:
+    A row of another source is not replaced, even if another run has added it at this moment.
+    """
+
+    def __init__(self, taken: Callable[[ImportedFile, ImportedFile], None] | None) -> None:
+        """``taken`` is called with a row that was not written, and with the other source's row of
+        this path. None: rows of other sources are replaced."""
         self._rows: list[ImportedFile] = []
+        self._taken = taken
         self._flushed = time.monotonic()
 
     def add(self, row: ImportedFile) -> None:
@@ -45,8 +51,8 @@ class IndexWriter:
         if self._rows:
             for left in reversed(range(TRIES)):
                 try:
-                    self._write()
-                except OperationalError:
+                    refused = self._write()
+                except (OperationalError, IntegrityError):
                     if not left:
                         raise
                     # Another run writes the same rows, and the database has ended a deadlock.
@@ -54,17 +60,42 @@ class IndexWriter:
                 else:
                     break
             self._rows.clear()
+            if self._taken is not None:
+                for row, other in refused:
+                    self._taken(row, other)
         self._flushed = time.monotonic()
 
-    def _write(self) -> None:
-        # MariaDB's upsert is always for all unique columns, and accepts no names of columns.
-        accepts_names = connection.features.supports_update_conflicts_with_target
-        ImportedFile.objects.bulk_create(
-            self._rows,
-            update_conflicts=True,
-            unique_fields=["path_digest"] if accepts_names else None,
-            update_fields=_UPDATED,
-        )
+    def _write(self) -> list[tuple[ImportedFile, ImportedFile]]:
+        """Write the rows; return those whose path another source has, with that one's rows."""
+        with transaction.atomic():
+            digests = [row.path_digest for row in self._rows]
+            # The lock keeps other runs from changing these rows until this transaction ends.
+            present = {
+                row.path_digest: row
+                for row in ImportedFile.objects.filter(path_digest__in=digests)
+                .select_for_update()
+                .only("path_digest", "root", "into", "source")
+            }
+            new, changed, refused = [], [], []
+            for row in self._rows:
+                former = present.get(row.path_digest)
+                if former is None:
+                    new.append(row)
+                elif self._taken is not None and is_of_another_source(former, row):
+                    refused.append((row, former))
+                else:
+                    changed.append(row)
+            # Not an upsert: if another run has added one of them by now, this one looks again.
+            ImportedFile.objects.bulk_create(new)
+            # MariaDB's upsert is always for all unique columns, and accepts no names of columns.
+            accepts_names = connection.features.supports_update_conflicts_with_target
+            ImportedFile.objects.bulk_create(
+                changed,
+                update_conflicts=True,
+                unique_fields=["path_digest"] if accepts_names else None,
+                update_fields=_UPDATED,
+            )
+        return refused
 
 
 _UPDATED = [
@@ -75,8 +106,15 @@ _UPDATED = [
     "source",
     "version",
     "root",
+    "into",
     "imported_at",
 ]
+
+
+def is_of_another_source(row: ImportedFile, other: ImportedFile) -> bool:
+    """Whether two rows of one path are of two sources. A file that is found with two sources (in a
+    folder, and alone) is of both."""
+    return (row.root, row.into) != (other.root, other.into) and row.source != other.source
 
 
 def rows_of(files: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
@@ -86,11 +124,12 @@ def rows_of(files: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
     return {row.path_digest: row for row in rows}
 
 
-def rows_from(root: str) -> Iterator[ImportedFile]:
-    """Yield the rows of the files that were imported from the source with this root."""
+def rows_from(root: str, into: str) -> Iterator[ImportedFile]:
+    """Yield the rows of the files that were imported from the source with this root, into this
+    folder of the site."""
     # Some databases ignore case when they compare text, so compare again.
-    for row in ImportedFile.objects.filter(root=root).iterator(BATCH):
-        if row.root == root:
+    for row in ImportedFile.objects.filter(root=root, into=into).iterator(BATCH):
+        if (row.root, row.into) == (root, into):
             yield row
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from tasks.importing.sources import Source
 
 
-def source_at(name: str) -> Source:
-    """Return the source at ``name``, a path or a URL. Raises SourceError."""
+def source_at(name: str, into: str = "") -> Source:
+    """Return the source at ``name``, a path or a URL, for an import into the folder ``into`` of the
+    site. Raises SourceError."""
     if has_scheme(name):
-        return source_at_url(name)
+        return source_at_url(name, into)
     try:
         real = os.path.realpath(name, strict=True)
         mode = os.stat(real).st_mode

@@ -15,6 +15,11 @@ MAX_JOBS = 64
 """More files at the same time are no faster, and servers begin to refuse requests."""
 
 
+def path_in(into: str, path: str) -> str:
+    """Return the path on the site of a file that is imported into a folder of the site."""
+    return f"{into}/{path}" if into and path else into or path
+
+
 class SourceError(Exception):
     """A source that cannot be imported at all."""
 
@@ -24,7 +29,7 @@ class SourceFileInfo:
     """A file that may be imported."""
 
     path: str
-    """In the index: relative to the source, with "/" between folders, as `path_of` writes it."""
+    """Relative to the source, with "/" between folders, as `path_of` writes it."""
     source: str
     """Its absolute name, without links, or its URL (`tasks.sources.open_source`)."""
     size: int | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
 from tasks.importing.manifests import BadManifestError, entries_at, is_manifest_name
-from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
+from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo, path_in
 from tasks.models import ImportedFile
 from tasks.sources.fetching import client, versions
 from tasks.sources.fetching.downloads import TRIES, Download
@@ -28,15 +28,15 @@ _JOBS = 4
 """Downloads at the same time: a server needs more time to answer than a disk."""
 
 
-def source_at_url(name: str) -> Source:
-    """Return the source at a URL. Raises SourceError."""
+def source_at_url(name: str, into: str = "") -> Source:
+    """Return the source at a URL, for an import into a folder of the site. Raises SourceError."""
     try:
         url = checked(name)
         file = name_in(url)
         entries = entries_at(url) if is_manifest_name(file) else None
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
-    return UrlSource(url) if entries is None else ManifestSource(url, entries)
+    return UrlSource(url, into) if entries is None else ManifestSource(url, entries)
 
 
 def _download(
@@ -55,12 +55,13 @@ class UrlSource:
     default_jobs = _JOBS
     max_jobs = MAX_JOBS
 
-    def __init__(self, url: str) -> None:
-        """Request the file. Raises SourceError if the server does not send it."""
+    def __init__(self, url: str, into: str) -> None:
+        """Request the file, for an import into a folder of the site; if it is there already, only
+        its changes. Raises SourceError if the server does not send it."""
         self.root = path_of(url)
         self._response: BaseHTTPResponse | None = None
         path = path_of(name_in(url))
-        row = ImportedFile.objects.filter(path_digest=path_digest(path)).first()
+        row = ImportedFile.objects.filter(path_digest=path_digest(path_in(into, path))).first()
         if row is not None and (row.source != self.root or not is_stored(row)):
             row = None
         conditions = {} if row is None else versions.conditions(row.version)

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from tasks.files.content import path_of
 from tasks.importing.importer import Importer, ImportOptions, RegionFullError
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
@@ -51,6 +52,19 @@ class Command(BaseCommand):
             help="do not import matching files, even if they are included; may be repeated",
         )
         parser.add_argument(
+            "--into",
+            metavar="FOLDER",
+            type=_folder,
+            help="put the files into this folder of the site, such as manuals/2024, so that files "
+            "of several sources may have the same names",
+        )
+        parser.add_argument(
+            "--replace",
+            action="store_true",
+            help="put files in the place of those that other sources have under the same names; "
+            "without it these are refused",
+        )
+        parser.add_argument(
             "--dry-run",
             action="store_true",
             help="name the files that would be imported and forgotten, and change nothing",
@@ -77,6 +91,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         import_options = ImportOptions(
             Selection(tuple(options["include"]), tuple(options["exclude"])),
+            into=options["into"] or "",
+            replace=options["replace"],
             force=options["force"],
             prune=options["prune"],
             dry_run=options["dry_run"],
@@ -90,7 +106,9 @@ class Command(BaseCommand):
             reporter = LineReporter(say, self.stderr.write)
         summary, error = Summary(), None
         try:
-            importer = Importer(source_at(options["source"]), reporter, import_options)
+            importer = Importer(
+                source_at(options["source"], import_options.into), reporter, import_options
+            )
             summary = importer.summary
             importer.run()
         except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
@@ -109,6 +127,15 @@ class Command(BaseCommand):
     def _say_aside(self, line: str) -> None:
         # Progress is not an error, so it does not get the style of one.
         self.stderr.write(line, lambda text: text)
+
+
+def _folder(value: str) -> str:
+    folder = value.removesuffix("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in folder.split("/")):
+        raise ArgumentTypeError(
+            f"{printable(repr(value))} is not a folder of the site; give one such as manuals/2024"
+        )
+    return path_of(folder)
 
 
 def _jobs(value: str) -> int:

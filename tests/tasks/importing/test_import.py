@@ -99,7 +99,7 @@ def test_a_file_that_was_deleted_at_its_source_is_kept(source: Path) -> None:
 def test_a_moved_source_is_indexed_again(source: Path) -> None:
     import_data(source)
     source.rename(source.parent / "moved")
-    import_data(source.parent / "moved")
+    import_data(source.parent / "moved", "--replace")
     cache.invalidate_region("files")
     assert len(contents()) == 3
 

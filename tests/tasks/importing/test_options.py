@@ -109,7 +109,7 @@ def test_prune_keeps_files_of_other_sources_and_unselected_files(source: Path) -
     import_data(other)
     import_data(other / "deep")
     import_data(source.parent / "source-beside")
-    import_data(source)
+    import_data(source, "--replace")
     for file in (other / "deep" / "d.txt", source / "b.png", source / "in" / "a.txt"):
         file.unlink()
     import_data(source, "--prune", "--include=in/*")
@@ -118,7 +118,7 @@ def test_prune_keeps_files_of_other_sources_and_unselected_files(source: Path) -
     import_data(source / "a.txt", "--prune")
     assert "b.png" in contents()
     # The row "d.txt" came from a folder in it, and describes the same content as "deep/d.txt".
-    import_data(other, "--prune")
+    import_data(other, "--prune", "--replace")
     assert contents() == {
         "a.txt": b"other",
         "b.png": b"b.png",
