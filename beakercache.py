@@ -18,6 +18,7 @@ from beaker_regions import (
     other_secret_keys,
     parse_cache_config_options,
     secret_key,
+    size_limit_options,
 )
 
 VAR = Path(__file__).parent / "var"
@@ -43,6 +44,9 @@ cache_opts = {
     **memcached_options("functions"),
     # REGIONS_FUNCTIONS_EXPIRE and REGIONS_FILES_EXPIRE (seconds, or none) override the expiry.
     **expiry_options("functions", "files"),
+    # REGIONS_FUNCTIONS_SIZE_LIMIT and REGIONS_FILES_SIZE_LIMIT (such as 40G, or none) override the
+    # limit.
+    **size_limit_options("functions", "files"),
 }
 
 cache = CacheManager(**parse_cache_config_options(cache_opts))

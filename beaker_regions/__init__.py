@@ -8,7 +8,11 @@ from beaker_regions.api.counters import Counter
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.values import Values
 from beaker_regions.beaker_api.registry import patch_beaker
-from beaker_regions.config.environment import expiry_options, memcached_options
+from beaker_regions.config.environment import (
+    expiry_options,
+    memcached_options,
+    size_limit_options,
+)
 from beaker_regions.config.parsing import parse_cache_config_options
 from beaker_regions.config.secrets import other_secret_keys, secret_key
 from beaker_regions.engine.invalidation import NoTransactions, set_transactions
@@ -50,4 +54,5 @@ __all__ = [
     "register_key",
     "secret_key",
     "set_transactions",
+    "size_limit_options",
 ]

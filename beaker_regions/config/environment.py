@@ -1,4 +1,4 @@
-"""Options from environment variables: memcached servers, and the expiry of a region."""
+"""Options from environment variables: memcached servers, expiry and size limit of a region."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from beaker_regions.config.options import lifetime
 from beaker_regions.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -75,24 +75,69 @@ def expiry_options(*regions: str, environ: Mapping[str, str] = os.environ) -> di
         >>> expiry_options("files", environ={"REGIONS_FILES_EXPIRE": "3600"})
         {'cache.files.expire': 3600.0}
     """
-    variables = {f"REGIONS_{name.upper().replace('-', '_')}_EXPIRE": name for name in regions}
     options: dict[str, Any] = {}
-    for variable, value in environ.items():
-        if not re.fullmatch("REGIONS_.+_EXPIRE", variable) or not value.strip():
-            continue
-        if variable not in variables:
-            raise ConfigurationError(
-                f"{variable} = {value!r}: there is no such region; {nearest(variable, variables)}"
-            )
+    for region, variable, value in _given("EXPIRE", regions, environ):
         try:
-            expire = lifetime(None if value.strip().lower() == "none" else value)
+            expire = lifetime(None if value.lower() == "none" else value)
         except ValueError as error:
             raise ConfigurationError(
                 f"{variable} = {value!r}: give a number of seconds above 0, such as 3600, or none "
                 "for ever"
             ) from error
-        options[f"cache.{variables[variable]}.expire"] = None if math.isinf(expire) else expire
+        options[f"cache.{region}.expire"] = None if math.isinf(expire) else expire
     return options
+
+
+def size_limit_options(*regions: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return the options that give regions of files the size limit that the environment names.
+
+    The variable of the region "files" is ``REGIONS_FILES_SIZE_LIMIT``: bytes, also as ``500M``,
+    ``40G`` or ``2T`` (powers of 1024), or ``none`` for no limit. The name is in capitals, with _
+    for -. An empty variable is ignored.
+
+    Args:
+        *regions: The names of the regions.
+        environ: The environment variables.
+
+    Returns:
+        Options for `parse_cache_config_options`.
+
+    Raises:
+        ConfigurationError: A value is not a size, or a variable names a region that is not given.
+
+    Example:
+        >>> size_limit_options("files", environ={"REGIONS_FILES_SIZE_LIMIT": "40G"})
+        {'cache.files.size_limit': 42949672960}
+    """
+    options: dict[str, Any] = {}
+    for region, variable, value in _given("SIZE_LIMIT", regions, environ):
+        match = re.fullmatch(r"([1-9][0-9]{0,17}) ?([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+        if match is None and value.lower() != "none":
+            raise ConfigurationError(
+                f"{variable} = {value!r}: give a number of bytes, such as 40G, or none for no limit"
+            )
+        size = match and int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+        options[f"cache.{region}.size_limit"] = size
+    return options
+
+
+def _given(
+    option: str, regions: Iterable[str], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield region, variable and value for each variable of an option.
+
+    Raises:
+        ConfigurationError: A variable names a region that is not among ``regions``.
+    """
+    variables = {f"REGIONS_{name.upper().replace('-', '_')}_{option}": name for name in regions}
+    for variable, value in environ.items():
+        if not re.fullmatch(f"REGIONS_.+_{option}", variable) or not value.strip():
+            continue
+        if variable not in variables:
+            raise ConfigurationError(
+                f"{variable} = {value!r}: there is no such region; {nearest(variable, variables)}"
+            )
+        yield variables[variable], variable, value.strip()
 
 
 def _required(variable: str, because: str, environ: Mapping[str, str]) -> str:

@@ -165,7 +165,8 @@ def _room(region: Region) -> list[tuple[str, str, str]]:
     if used > NEARLY_FULL * limit.bytes:
         message = (
             f"{used / limit.bytes:.0%} of {most} is in use: entries are removed before they "
-            f"expire; raise size_limit if there are too many loads"
+            f"expire; raise size_limit if there are too many loads, or if the source of imported "
+            f"files may go away"
         )
         return [("size_limit", "warning", message)]
     return [("size_limit", "ok", f"{used / limit.bytes:.0%} of {most} is in use")]

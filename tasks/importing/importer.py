@@ -32,6 +32,7 @@ from tasks.importing.index import (
 from tasks.importing.jobs import map_as_completed
 from tasks.importing.media_types import media_type
 from tasks.importing.progress import LockedReporter, Summary
+from tasks.importing.room import RegionFullError, Room
 from tasks.importing.selection import Selection
 from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo, path_in
 from tasks.models import ImportedFile
@@ -49,10 +50,6 @@ _FileToRead = tuple[SourceFileInfo, Progress]
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """The system's errors for a disk that takes no more. Reading a file never raises them."""
-
-
-class RegionFullError(Exception):
-    """The files region cannot store content, most likely because its disk is full. The run ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,7 @@ class Importer:
         self._jobs = self._options.jobs or source.default_jobs
         self._report = LockedReporter(self.summary, reporter)
         self._index = IndexWriter(None if self._options.replace else self._taken)
+        self._room = Room()
         self._seen: set[str] = set()
         self._unreadable: set[str] = set()
         """Path prefixes of the folders that could not be read. Their files may still exist."""
@@ -101,15 +99,20 @@ class Importer:
                     f"{self._source.root!r} is read from start to end, by one job; leave out --jobs"
                 )
             self._count()
+            self._room.begin()
             with closing(
                 map_as_completed(self._jobs, self._read, self._files_to_read())
             ) as results:
                 for file, result in results:
                     self._finish(file, result)
+                    self._room.check()
+            self._room.check(now=True)
             if self._options.prune:
                 self._prune()
         finally:
             self._report.over = True
+            self._room.end()
+            self.summary.evicted = self._room.evicted
             self._source.close()
             self._index.flush()
             self.summary.seconds = time.monotonic() - started
@@ -143,6 +146,7 @@ class Importer:
             included = "" if self._options.selection == Selection() else " that are included"
             raise SourceError(f"{self._source.root!r} holds no files{included}")
         self._report.begin(files + refused, size)
+        self._room.require(size)
 
     def _files_to_read(self) -> Iterator[_FileToRead]:
         """Yield the files that have to be read. Count and report all others."""

@@ -40,6 +40,8 @@ class Summary:
     failed: int = 0
     forgotten: int = 0
     """Files of the index that are no longer in the source."""
+    evicted: int = 0
+    """Entries of the region that were removed to make room, and had not expired."""
     size: int = 0
     """Bytes read."""
     seconds: float = 0.0

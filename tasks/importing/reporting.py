@@ -158,10 +158,11 @@ def plan(action: str, path: str) -> str:
 def result(summary: Summary, options: ImportOptions) -> str:
     """Return the last line of a run."""
     forgotten = f", {summary.forgotten} forgotten" if options.prune else ""
+    evicted = f", {summary.evicted} evicted" if summary.evicted else ""
     return (
         f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
         f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed"
-        f"{forgotten}; {human(summary.size)} read in {summary.seconds:.1f} s"
+        f"{forgotten}{evicted}; {human(summary.size)} read in {summary.seconds:.1f} s"
     )
 
 
@@ -174,6 +175,7 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
             "unchanged": summary.unchanged,
             "failed": summary.failed,
             "forgotten": summary.forgotten,
+            "evicted": summary.evicted,
             "bytes": summary.size,
             "seconds": round(summary.seconds, 3),
             "dry_run": options.dry_run,

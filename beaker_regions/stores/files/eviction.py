@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import random
 import struct
@@ -66,6 +67,16 @@ class SizeLimit:
         self.counter = store.folder / "usage"
         self.evicted: Callable[[int], None] = lambda _: None
         """Called with the number of evicted entries that had not expired."""
+        self.evictions = 0
+        """Number of these, by this process."""
+        self._kept_since = math.inf
+
+    def keep_since(self, moment: float | None) -> None:
+        """Evict nothing in this process that is stored or used after ``moment``, in seconds since
+        the epoch, except if it can never be served again. The region may then exceed its limit.
+        None: evict again as usual."""
+        # A use within the last minute was not noted.
+        self._kept_since = math.inf if moment is None else moment - USED_AGAIN
 
     def used(self, record: str | int, found: os.stat_result) -> None:
         """Record that an entry is used, as the modification time of its record. ``record``: its
@@ -144,6 +155,8 @@ class SizeLimit:
                 continue
             if found.is_over(time.time()):
                 going = [found]
+            elif found.last_use >= self._kept_since:
+                continue
             else:
                 sample.append(found)
                 going = _least_recently_used(sample) if len(sample) >= SAMPLE else []
@@ -153,7 +166,7 @@ class SizeLimit:
         while sample:
             if self._remove(_least_recently_used(sample)) <= self.bytes * ROOM:
                 return
-        self.recount()  # There is nothing left: the count was wrong.
+        self.recount()  # Nothing is left that may go: the count was wrong, or all is kept.
 
     def _at_random(self) -> Iterator[str]:
         """Yield the paths of records, folder by folder."""
@@ -171,6 +184,7 @@ class SizeLimit:
         """Remove entries; return the bytes in use afterwards."""
         now = time.time()
         if evicted := sum(not found.is_over(now) for found in entries):
+            self.evictions += evicted
             self.evicted(evicted)
         return self._count(-sum(layout.remove(self._store, found) for found in entries))
 

@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from tasks.files.content import path_of
-from tasks.importing.importer import Importer, ImportOptions, RegionFullError
+from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
+from tasks.importing.room import RegionFullError
 from tasks.importing.selection import Selection
 from tasks.importing.sources import MAX_JOBS, SourceError
 from tasks.sources.archives.formats import SUFFIXES
@@ -123,6 +124,12 @@ class Command(BaseCommand):
             raise error
         if summary.failed:
             raise CommandError(f"{summary.failed} of {summary.files} files were not imported")
+        if summary.evicted:
+            raise CommandError(
+                f"{summary.evicted} files and other entries that had not expired were removed from "
+                "the files region to make room; set REGIONS_FILES_SIZE_LIMIT to more, and import "
+                "their sources again"
+            )
 
     def _say_aside(self, line: str) -> None:
         # Progress is not an error, so it does not get the style of one.

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from beaker_regions import ConfigurationError, parse_cache_config_options
-from beaker_regions.config.environment import expiry_options
+from beaker_regions.config.environment import expiry_options, size_limit_options
 from beaker_regions.config.options import check
 from tests.beaker_regions.conftest import Calls, Manager
 
@@ -101,3 +101,18 @@ def test_an_error_names_an_invalid_variable(variable: str, value: str, said: str
     with pytest.raises(ConfigurationError) as refused:
         expiry_options("files", environ={variable: value})
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [("5", 5), (" 40G ", 40 * 1024**3), ("2 TiB", 2 * 1024**4), ("1k", 1024), ("None", None)],
+)
+def test_the_environment_sets_a_size_limit(value: str, limit: int | None) -> None:
+    given = size_limit_options("big-files", environ={"REGIONS_BIG_FILES_SIZE_LIMIT": value})
+    assert given == {"cache.big-files.size_limit": limit}
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5G", "1P"])
+def test_an_error_names_an_invalid_size_limit(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"REGIONS_FILES_SIZE_LIMIT = '{value}': give a"):
+        size_limit_options("files", environ={"REGIONS_FILES_SIZE_LIMIT": value})
