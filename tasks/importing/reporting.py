@@ -7,8 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from django.template.defaultfilters import filesizeformat
 from tqdm import tqdm
+
+from tasks.importing.texts import human, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,16 +182,4 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
             "dry_run": options.dry_run,
             "error": error,
         }
-    )
-
-
-def human(size: float) -> str:
-    """Return a number of bytes as text for people."""
-    return filesizeformat(size).replace("\xa0", " ")
-
-
-def printable(path: str) -> str:
-    """Return a path as one line, without characters that a terminal acts on."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in path
     )

@@ -6,7 +6,7 @@ import time
 from typing import Protocol
 
 from beakercache import cache
-from tasks.importing.reporting import human
+from tasks.importing.texts import human
 
 EVERY = 0.2
 """Seconds between two looks at the bytes in use."""

@@ -13,10 +13,11 @@ from tasks.files.content import path_of
 from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
-from tasks.importing.reporting import BarReporter, LineReporter, printable, result, result_json
+from tasks.importing.reporting import BarReporter, LineReporter, result, result_json
 from tasks.importing.room import RegionFullError
 from tasks.importing.selection import Selection
 from tasks.importing.sources import MAX_JOBS, SourceError
+from tasks.importing.texts import printable
 from tasks.sources.archives.formats import SUFFIXES
 
 _KEPT = "Imported files are kept; run the command again for the rest."
