@@ -24,7 +24,7 @@ from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Lease
+    from beaker_regions.engine.store import Lease, Stored
     from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
 
@@ -133,8 +133,7 @@ class _Loading:
         """Load now and store. Loads that began earlier cannot be stored over it."""
         yield functools.partial(self._region.invalidate, self._entry.own_scope)
         if (yield invalidation.transactions.active):
-            value, _ = yield from self._timed_load()
-            return (yield from self._not_stored(value))
+            return (yield from self._load_unstored())
         lookup = yield self._begin()
         return (yield from self._load_and_store(lookup))
 
@@ -175,56 +174,71 @@ class _Loading:
 
     def _load_alone(self) -> LoadFlow:
         self._stats.count("misses")
-        value, _ = yield from self._timed_load()
-        return (yield from self._not_stored(value))
+        return (yield from self._load_unstored())
+
+    def _load_unstored(self) -> LoadFlow:
+        started = time.monotonic()
+        value = yield from self._called()
+        return (yield from self._not_stored(value, started))
 
     def _load_and_store(self, lookup: Lookup | None, turn: bytes = NO_TURN) -> LoadFlow:
         region, policy = self._region, self._policy
         generations = () if lookup is None else lookup.generations
-        value, seconds = yield from self._timed_load()
+        started = time.monotonic()
+        value = yield from self._called()
         complete = lookup is not None and None not in generations
         if not complete or not self._is_worth_storing(value):
             region.not_stored.add(self._entry.address, region.lease)
-            return (yield from self._not_stored(value))
+            return (yield from self._not_stored(value, started))
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
             stored_at=time.time(),
             expire=policy.expire,
-            load_seconds=seconds,
+            load_seconds=time.monotonic() - started,
             codec=Codec.PICKLE,
             payload=b"",
             turn=turn,
         )
         write = region.step(self._entry, self._write, value, record)
-        stored = yield ReadContent(write) if is_content(value) else write
+        with self._counting_errors():
+            stored: Stored | None = yield ReadContent(write) if is_content(value) else write
         if stored is not None:
             region.not_stored.discard(self._entry.address)
-            self._stats.stored(stored[0])
-            return stored[0]
+            self._stats.loaded(stored.load_seconds)
+            self._stats.stored(stored.value)
+            return stored.value
         region.not_stored.add(self._entry.address, region.lease)
         if is_spent(value):
-            value, _ = yield from self._timed_load()
-        return (yield from self._not_stored(value))
+            self._stats.loaded(time.monotonic() - started)
+            return (yield from self._load_unstored())
+        return (yield from self._not_stored(value, started))
 
-    def _timed_load(self) -> Generator[Step, Any, tuple[Any, float]]:
-        started = time.monotonic()
+    def _called(self) -> Generator[Step, Any, Any]:
+        """Call the function. What it returns may be content, or a query set, that runs on while it
+        is read."""
+        with self._counting_errors():
+            return (yield Load(self._observed()))
+
+    @contextlib.contextmanager
+    def _counting_errors(self) -> Iterator[None]:
         try:
-            value = yield Load(self._observed())
+            yield
         except Exception:
             self._stats.count("load_errors")
             raise
-        seconds = time.monotonic() - started
-        self._stats.loaded(seconds)
-        return value, seconds
 
-    def _write(self, value: Any, record: Record) -> tuple[Any]:
+    def _write(self, value: Any, record: Record) -> Stored:
         ttl = self._policy.expire + self._policy.grace
         # A query set, or an iterator, reads the database when it is written.
         with self._observed(), self._named():
-            return (self._store.write(self._entry, value, record, ttl),)
+            return self._store.write(self._entry, value, record, ttl)
 
-    def _not_stored(self, value: Any) -> LoadFlow:
-        return (yield ReadContent(self._passed_through, value)) if is_content(value) else value
+    def _not_stored(self, value: Any, started: float) -> LoadFlow:
+        if is_content(value):
+            with self._counting_errors():
+                value = yield ReadContent(self._passed_through, value)
+        self._stats.loaded(time.monotonic() - started)
+        return value
 
     def _passed_through(self, content: Any) -> Any:
         with self._observed(), self._named():

@@ -34,6 +34,15 @@ SETTLING = 0.0005, 0.001, 0.002, 0.004
 """Seconds between reads of generations that are being changed."""
 
 
+class Stored(NamedTuple):
+    """What became of a written value."""
+
+    value: Any
+    """The value to hand out: the same value, or the file of stored content."""
+    load_seconds: float
+    """How long its load took, until all of its content was read."""
+
+
 class LookupForUpdate(NamedTuple):
     """A lookup, and what tells whether its record is still there."""
 
@@ -151,12 +160,13 @@ class Store(ABC):
         still being changed after a moment is None: the loaded value must not be stored."""
 
     @abstractmethod
-    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         """Store ``value`` under the record's generations and dates, for ``ttl`` seconds at least
-        (infinity: for ever). The store fills in the record's codec and payload.
+        (infinity: for ever). The store fills in the record's codec and payload
+        (`Record.with_payload`).
 
-        Returns the value to hand out: the same value, or the file of stored content. An error of
-        reading the content is raised as it is: it is a failure of the function, not of the store.
+        An error of reading the content is raised as it is: it is a failure of the function, not of
+        the store.
         """
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:

@@ -30,6 +30,7 @@ import hashlib
 import hmac
 import pickle
 import struct
+import time
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,6 +106,12 @@ class Record(NamedTuple):
     """The scopes of the generations, for a store's maintenance, which knows no functions."""
     turn: bytes = NO_TURN
     """The turn of the lease under which it was loaded (`beaker_regions.engine.waiting`)."""
+
+    def with_payload(self, codec: Codec, payload: bytes) -> Record:
+        """Return the record with its value, now that the value is all there. A stream, or a query
+        set, is loaded while its payload is made, so that time is a part of the load."""
+        reading = max(0.0, time.time() - self.stored_at)
+        return self._replace(codec=codec, payload=payload, load_seconds=self.load_seconds + reading)
 
 
 def dump_value(value: Any) -> tuple[Codec, bytes]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
 
-from beaker_regions.engine.store import EVERYBODY, MOST_LEVEL, Lease, Store, dump
+from beaker_regions.engine.store import EVERYBODY, MOST_LEVEL, Lease, Store, Stored, dump
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, address_of
 from beaker_regions.entries.records import (
@@ -98,17 +98,17 @@ class BeakerStore(Store):
         self._change(missing)
         return self.read(entry)
 
-    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         if is_content(value):
             raise StoreUnavailableError(
                 "content", "files and streams belong in a region of type 'file'"
             )
-        codec, payload = dump(value)
-        sealed = self._signer.seal(entry.address, record._replace(codec=codec, payload=payload))
+        record = record.with_payload(*dump(value))
+        sealed = self._signer.seal(entry.address, record)
         with self._writing() as namespace:
             expires = None if math.isinf(ttl) else math.ceil(ttl)
             namespace.set_value(entry.address.hex(), sealed, expiretime=expires)
-        return value
+        return Stored(value, record.load_seconds)
 
     def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value

@@ -29,7 +29,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, dump
+from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, Stored, dump
 from beaker_regions.entries.content import (
     CachedFile,
     Resumable,
@@ -199,22 +199,23 @@ class FileStore(Store):
         except OSError:
             return True
 
-    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         if is_content(value):
             content = value if isinstance(value, Resumable) else content_chunks(value)
             return self._write_content(entry, Codec.FILE, content, record)
         codec, payload = dump(value)
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
-            self._write_content(entry, codec, [payload], record)
-        else:
-            self._replace(entry, record._replace(codec=codec, payload=payload), None)
-        return value
+            stored = self._write_content(entry, codec, [payload], record)
+            return stored._replace(value=value)
+        record = record.with_payload(codec, payload)
+        self._replace(entry, record, None)
+        return Stored(value, record.load_seconds)
 
     def _write_content(
         self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
-    ) -> Any:
+    ) -> Stored:
         content = self.content.store(entry.address, codec, chunks)
-        record = record._replace(codec=Codec.FILE, payload=content.pack())
+        record = record.with_payload(Codec.FILE, content.pack())
         try:
             with reported("write"):
                 # Open it before eviction can remove it.
@@ -223,7 +224,7 @@ class FileStore(Store):
         except StoreUnavailableError:
             self.content.remove(entry.address, content)
             raise
-        return opened
+        return Stored(opened, record.load_seconds)
 
     def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
         """Publish a record and its content in place of the entry's former ones."""

@@ -41,16 +41,16 @@ class MemcachedStore(ServerStore):
 
         super().__init__(servers, signer, "memcached", connect, **options)
 
-    def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
+    def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
         codec, payload = deflated(*dump(value))
         parts: dict[str, bytes] = {}
         if len(payload) > PART_SIZE:
             codec, (payload, parts) = Codec.PARTS, split(self._stem, entry, codec, payload)
-        record = record._replace(codec=codec, payload=payload)
+        record = record.with_payload(codec, payload)
         items = {**parts, self._record_key(entry): self._signer.seal(entry.address, record)}
         if len(parts) > MOST_PARTS:
             raise not_taken(items)
-        return items
+        return items, record.load_seconds
 
     def value(self, entry: Entry, record: Record) -> Any:
         if record.codec is Codec.PARTS:

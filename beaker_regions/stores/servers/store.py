@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beaker_regions.engine.store import Lease, LookupForUpdate, Store, dump
+from beaker_regions.engine.store import Lease, LookupForUpdate, Store, Stored, dump
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.records import (
@@ -148,26 +148,27 @@ class ServerStore(Store):
         except RecordRefusedError as error:
             return Lookup(None, tuple(generations), refused=not isinstance(error, OtherFormatError))
 
-    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Any:
+    def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         if is_content(value):
             raise StoreUnavailableError(
                 "content", "files and streams belong in a region of type 'file'"
             )
-        items = self._items(entry, value, record)
+        items, load_seconds = self._items(entry, value, record)
 
         def store(connection: Connection) -> bool:
             return all(connection.set(key, item, ttl) for key, item in items.items())
 
         if not self._server_of(entry).ask(store):
             raise not_taken(items)
-        return value
+        return Stored(value, load_seconds)
 
-    def _items(self, entry: Entry, value: Any, record: Record) -> dict[str, bytes]:
-        """Return the items to store for a value, by key; the sealed record is the last. Raises
-        NotTakenError."""
+    def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
+        """Return the items to store for a value, by key, and the seconds that its load took. The
+        sealed record is the last item. Raises NotTakenError."""
         codec, payload = deflated(*dump(value))
-        record = record._replace(codec=codec, payload=payload)
-        return {self._record_key(entry): self._signer.seal(entry.address, record)}
+        record = record.with_payload(codec, payload)
+        items = {self._record_key(entry): self._signer.seal(entry.address, record)}
+        return items, record.load_seconds
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
         record, *generations = self._keys(entry)
@@ -188,7 +189,7 @@ class ServerStore(Store):
             self.write(entry, value, record, ttl)
             self._forget_elsewhere(entry)
             return True
-        items = self._items(entry, value, record)
+        items, _ = self._items(entry, value, record)
         *parts, (key, sealed) = items.items()
 
         def store(connection: Connection) -> bool | None:

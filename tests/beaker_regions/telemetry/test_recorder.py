@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,48 @@ def test_the_lists_of_slowest_largest_and_invalidated_calls(tmp_path: Path) -> N
         "tags: shelf:5",
         f"one call of {slow.name}",
     ]
+
+
+class Lazy:
+    """A value that is read when it is stored, as a query set is."""
+
+    def __reduce__(self) -> Any:
+        time.sleep(0.02)
+        return (Lazy, ())
+
+
+def test_a_load_takes_until_all_of_its_content_is_stored(file_manager: Manager) -> None:
+    cache = file_manager()
+
+    @cache.region("functions")
+    def streamed(ends_well: bool) -> Any:
+        time.sleep(0.02)
+        return chunks(ends_well)
+
+    def chunks(ends_well: bool) -> Iterator[bytes]:
+        yield b"begun"
+        time.sleep(0.03)
+        if not ends_well:
+            raise ConnectionError("the origin is away")
+        yield b"ended"
+
+    @cache.region("functions")
+    def lazy() -> Lazy:
+        return Lazy()
+
+    streamed(True)
+    lazy()
+    with pytest.raises(ConnectionError):
+        streamed(False)
+    of_lazy, of_stream = sorted(counted(cache), key=lambda each: "streamed" in each.function)
+    assert (of_stream.loads, of_stream.load_errors) == (1, 1)
+    assert of_stream.load_seconds >= 0.05
+    assert of_lazy.load_seconds >= 0.02
+    region, entry = cache["functions"], streamed.entry(True)
+    lookup = region.read(entry, region.store.read)
+    assert lookup is not None
+    assert lookup.record is not None
+    assert lookup.record.load_seconds >= 0.05, "early= needs it too"
 
 
 def test_evictions_are_counted(tmp_path: Path) -> None:
