@@ -20,6 +20,7 @@ from beaker_regions.telemetry import (
     recorder,
     sampling,
 )
+from beaker_regions.telemetry.aggregate import start_of
 from beaker_regions.telemetry.event_log import LoggedEvent
 from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, Point
 from beaker_regions.telemetry.shared_counters import Name
@@ -44,6 +45,7 @@ __all__ = [
     "invalidations",
     "largest_values",
     "slowest_loads",
+    "start_of",
 ]
 
 
@@ -101,15 +103,15 @@ class Activity(NamedTuple):
         return (self.hits + self.stale) * self.load_average
 
 
-def collect(folder: Path) -> list[Activity]:
+def collect(folder: Path, since: float | None = None) -> list[Activity]:
     """Return the activities of all processes of this host, including ended ones, by region and
-    function. Raises OSError."""
-    return activities(counts(folder))
+    function: of all time, or from a `start_of` on. Raises OSError."""
+    return activities(counts(folder, since))
 
 
-def counts(folder: Path) -> Counter[Name]:
+def counts(folder: Path, since: float | None = None) -> Counter[Name]:
     """Return the single counts behind `collect`. Raises OSError."""
-    return aggregate.read(folder)
+    return aggregate.read(folder, since)
 
 
 def all_counts() -> Counter[Name]:

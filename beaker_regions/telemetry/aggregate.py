@@ -1,14 +1,16 @@
-"""The sum of the counts of all processes of a host, ended ones included.
+"""The sums of the counts of all processes of a host, ended ones included: of all time, and of the
+last hour and day.
 
 In the folder ``metrics`` of a data_dir::
 
     PID-….counts    the counts of one process (`beaker_regions.telemetry.shared_counters`)
-    totals          the added counts of ended processes
+    totals          the added counts of ended processes and periods
     lock            shared by readers and appenders; exclusive while files are folded into totals
 
-The counts of an ended process are added to the totals. The new totals replace the old ones at once
-and name the files that they contain, so a file that could not be removed is not counted twice. No
-write waits for the disk: a power cut may lose the counts, and nothing else.
+The counts of an ended process, or of a period that a process has ended, are added to the totals.
+The new totals replace the old ones at once and name the files that they contain, so a file that
+could not be removed is not counted twice. No write waits for the disk: a power cut may lose the
+counts, and nothing else.
 """
 
 from __future__ import annotations
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Totals = Counter[Name]
+Counts = Counter[Name]
 LONGEST = 10.0
 """Seconds to wait for the lock. Its holder may be simulating an hour of samples."""
 ABANDONED = 60 * 60
 """Seconds after which an unfinished file is taken to be a killed process's."""
+HOUR = 60 * 60
+KEPT = 26 * HOUR
+"""Seconds for which periods are kept."""
 
 
 @contextlib.contextmanager
@@ -57,28 +62,68 @@ def locked(folder: Path, how: int) -> Iterator[None]:
         yield
 
 
-def read(folder: Path) -> Totals:
-    """Add up what all processes have counted. Raises OSError."""
+class Totals:
+    """The counts of all time, and of some periods."""
+
+    def __init__(self) -> None:
+        self.all: Counts = Counts()
+        self.periods: dict[int, Counts] = {}
+        """By the start of the period, in seconds since the epoch."""
+        self.contained: set[str] = set()
+        """The names of the files that were added."""
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add the counts of a file, by its name."""
+        period = shared_counters.period_of(name)
+        added = [self.all]
+        if period is not None:
+            added.append(self.periods.setdefault(period, Counts()))
+        for counted, number in shared_counters.read(content):
+            for counts in added:
+                counts[counted] += number
+
+    def since(self, start: float) -> Counts:
+        """Return the counts of the periods that began at ``start`` or later."""
+        found = Counts()
+        for period, counts in self.periods.items():
+            if period >= start:
+                found.update(counts)
+        return found
+
+    def thin_out(self, now: float) -> None:
+        """Make hours of the older periods, and drop the oldest."""
+        kept: dict[int, Counts] = {}
+        for period, counts in self.periods.items():
+            if period >= now - KEPT:
+                start = period if period >= now - 2 * HOUR else period // HOUR * HOUR
+                kept.setdefault(start, Counts()).update(counts)
+        self.periods = kept
+
+
+def read(folder: Path, since: float | None = None) -> Counts:
+    """Add up what all processes have counted: in all time, or from a `start_of` on. Raises
+    OSError."""
     if not folder.is_dir():
-        return Totals()
+        return Counts()
     with locked(folder, fcntl.LOCK_SH):
-        return added_up(folder)
+        totals = _stored(folder)
+        for path in _files(folder):
+            if path.name not in totals.contained:
+                with contextlib.suppress(FileNotFoundError):
+                    totals.add(path.name, read_file(path))
+    return totals.all if since is None else totals.since(since)
 
 
-def added_up(folder: Path) -> Totals:
-    """Return the same as `read`. The caller holds the lock."""
-    totals, contained = _totals(folder)
-    for path in _files(folder):
-        if path.name not in contained:
-            with contextlib.suppress(FileNotFoundError):
-                _add(totals, read_file(path))
-    return totals
+def start_of(seconds: float, now: float) -> float:
+    """Return the start of the counted periods that cover the last ``seconds``, at most a day."""
+    size = shared_counters.PERIOD if seconds <= HOUR else HOUR
+    return (now - seconds) // size * size
 
 
 def fold(folder: Path) -> None:
-    """Add the counts of ended processes to the totals, and remove their files. The caller holds
-    the lock. Raises OSError."""
-    totals, contained = _totals(folder)
+    """Add the counts of ended processes and periods to the totals, and remove their files. The
+    caller holds the lock. Raises OSError."""
+    totals = _stored(folder)
     dead = []
     for path in _files(folder):
         with (
@@ -87,14 +132,16 @@ def fold(folder: Path) -> None:
         ):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             dead.append(path)
-            if path.name not in contained:
-                _add(totals, file.read())
+            if path.name not in totals.contained:
+                totals.add(path.name, file.read())
     if dead:
+        totals.thin_out(time.time())
         replace_json(
             folder / "totals",
             {
                 "contained": [path.name for path in dead],
-                "totals": [[*name, number] for name, number in totals.items()],
+                "totals": [[*name, number] for name, number in totals.all.items()],
+                "periods": _packed(totals),
             },
         )
         for path in dead:
@@ -110,21 +157,30 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in found if not path.is_symlink()]
 
 
-def _add(totals: Totals, content: bytes) -> None:
-    for name, number in shared_counters.read(content):
-        totals[name] += number
-
-
-def _totals(folder: Path) -> tuple[Totals, set[str]]:
-    """Return the totals, and the names of the files they contain."""
+def _stored(folder: Path) -> Totals:
+    """Return the totals that were stored last; none if they are damaged."""
     totals = Totals()
     found = read_json(folder / "totals")
     try:
         for *name, number in found["totals"]:
-            totals[Name(*map(str, name))] += int(number)
-        return totals, set(found["contained"])
-    except (KeyError, OverflowError, TypeError, ValueError):
-        return Totals(), set()
+            totals.all[Name(*map(str, name))] += int(number)
+        totals.contained = set(found["contained"])
+        names = list(totals.all)
+        # An earlier release stored no periods.
+        for period, numbers in found.get("periods", ()):
+            totals.periods[int(period)] = Counts({names[at]: int(n) for at, n in numbers})
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
+        return Totals()
+    return totals
+
+
+def _packed(totals: Totals) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return the periods with a number for each name, which is long: its place among all names."""
+    places = {name: place for place, name in enumerate(totals.all)}
+    return [
+        (period, [(places[name], number) for name, number in counts.items() if number])
+        for period, counts in totals.periods.items()
+    ]
 
 
 def replace_json(path: Path, value: Any) -> None:

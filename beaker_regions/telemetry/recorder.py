@@ -58,7 +58,7 @@ def size_of(value: Any) -> int:
 class FunctionStats:
     """The counts of one function in this process; with an empty name, of the region as a whole."""
 
-    __slots__ = ("_at", "_hot", "_largest", "_lock", "_sampler", "_stats", "name")
+    __slots__ = ("_at", "_before", "_hot", "_largest", "_lock", "_sampler", "_stats", "name")
 
     def __init__(self, stats: Stats, function: str) -> None:
         self._stats = stats
@@ -70,12 +70,15 @@ class FunctionStats:
         self._lock = threading.RLock()  # a signal handler may call a cached function too
         self._at: dict[str, tuple[memoryview, int]] = {}
         self._hot: tuple[memoryview, int, int] | None = None
+        self._before: Counter[str] = Counter()
+        """The counts of this process in earlier periods."""
         self._sampler = FunctionSampler(self._stats.region, self.name)
         self._largest = 0
 
     def count(self, event: str, number: int = 1) -> None:
         if tracing.watchers:
             tracing.count(event, self.name, number)
+        self._stats.begin_period(time.time())
         with self._lock:
             numbers, at = self._at.get(event) or self._allocate(event)
             try:
@@ -84,7 +87,10 @@ class FunctionStats:
                 numbers[at] = number
 
     def hit(self, entry: Entry, lookup: Lookup, record: Record, value: Any) -> None:
-        """Count a hit, and sample it."""
+        """Sample a hit, and count it."""
+        address, sampler = entry.address, self._sampler
+        if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
+            self._sample(address, lookup)
         size = len(record.payload) if record.codec not in _ELSEWHERE else size_of(value)
         with self._lock:
             numbers, hits, bytes_out = self._hot or self._allocate_hot()
@@ -93,9 +99,6 @@ class FunctionStats:
                 numbers[bytes_out] += size
             except ValueError:  # too large: the file is damaged
                 numbers[hits], numbers[bytes_out] = 1, size
-        address, sampler = entry.address, self._sampler
-        if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
-            self._sample(address, lookup)
         if size > self._largest:
             self._log_size(size)
 
@@ -116,13 +119,14 @@ class FunctionStats:
         self._stats.event_log.value(self.name, size)
 
     def sample(self, entry: Entry, lookup: Lookup) -> None:
-        """Sample a call, if its key is sampled."""
+        """Sample a call, if its key is sampled. It is counted afterwards."""
         address, sampler = entry.address, self._sampler
         if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
             self._sample(address, lookup)
 
     def _sample(self, address: bytes, lookup: Lookup) -> None:
         now, sampler = time.time(), self._sampler
+        self._stats.begin_period(now)
         with self._lock:
             run = sampler.runs.get(address)
             if run and int(now) == sampler.second and run.generations == lookup.generations:
@@ -157,10 +161,16 @@ class FunctionStats:
 
     def __getitem__(self, event: str) -> int:
         numbers, at = self._at.get(event, (_NOTHING, 0))
-        return numbers[at]
+        return self._before[event] + numbers[at]
 
     def snapshot(self) -> dict[str, int]:
-        return {event: numbers[at] for event, (numbers, at) in dict(self._at).items()}
+        return {event: self[event] for event in {*self._before, *self._at}}
+
+    def end_period(self) -> None:
+        """Count in new files from now on."""
+        with self._lock:
+            self._before = Counter(self.snapshot())
+            self._at, self._hot = {}, None
 
     def _allocate(self, event: str) -> tuple[memoryview, int]:
         # The two counts of a hit lie together, so that one lookup finds both.
@@ -210,6 +220,15 @@ class Stats:
             with self._lock:
                 found = self._functions.setdefault(function, FunctionStats(self, function))
         return found
+
+    def begin_period(self, now: float) -> None:
+        """Let all that this process counts in this folder go to new files, if it is time."""
+        counters = self.counters
+        if not counters.begins <= now < counters.ends and counters.begin_period(now):
+            for stats in list(_all):
+                if stats.counters is counters:
+                    for each in list(stats._functions.values()):
+                        each.end_period()
 
     def count(self, event: str, function: str = "", number: int = 1) -> None:
         self.of(function).count(event, number)

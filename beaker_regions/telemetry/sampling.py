@@ -97,7 +97,10 @@ class FunctionSampler:
     """The sample of one function's calls in this process. The caller lets one thread at a time use
     it."""
 
-    __slots__ = ("_calls", "_done", "_function", "below", "hot", "runs", "second", "threshold")
+    __slots__ = (
+        *("_before", "_calls", "_done", "_function"),
+        *("below", "hot", "runs", "second", "threshold"),
+    )
 
     def __init__(self, region: str, function: str) -> None:
         self._function = function_id(region, function)
@@ -106,6 +109,8 @@ class FunctionSampler:
         self._done: list[tuple[bytes, Run]] = []
         self.second = 0
         """The second in which they began."""
+        self._before = 0
+        """The second of the runs before them: 0 if there were none."""
         self._calls = 0
         """The number of calls at the last `take`."""
         self.threshold = ALL
@@ -120,7 +125,7 @@ class FunctionSampler:
         if due:
             self._done += self.runs.items()
             self.runs.clear()
-            self.second = int(now)
+            self._before, self.second = self.second, int(now)
         elif run is not None:
             self._done.append((address, run))
         self.runs[address] = Run(now, lookup)
@@ -136,7 +141,8 @@ class FunctionSampler:
 
     def take(self, now: float, calls: int, *, all_of_it: bool = False) -> bytes:
         """Return the records of the ended runs. ``calls`` is the number of the function's calls in
-        this process, sampled or not."""
+        this process before the running one, sampled or not. Those that are new belong to the time
+        of the ended runs: there may have been none since."""
         if all_of_it:
             self._done += self.runs.items()
             self.runs.clear()
@@ -157,7 +163,8 @@ class FunctionSampler:
         self._done.clear()
         # A file of counts may be damaged.
         new, self._calls = max(0, min(_MOST_CALLS, calls - self._calls)), calls
-        samples.append(Sample(now, self._function, 0, 0, new, 0, self.threshold - 1, 0))
+        at = float((self.second if all_of_it else self._before) or now)
+        samples.append(Sample(at, self._function, 0, 0, new, 0, self.threshold - 1, 0))
         return b"".join([pack(sample) for sample in samples])
 
 

@@ -3,7 +3,9 @@
 Each process has its own files, mapped into memory. A file holds pairs of a name and a 64-bit
 number. A count is in the file at once, so a killed process loses nothing. A process holds a lock on
 its file as long as it lives. If a file can be locked, its process has ended
-(`beaker_regions.telemetry.aggregate`); this also holds between hosts and containers.
+(`beaker_regions.telemetry.aggregate`); this also holds between hosts and containers. After
+`PERIOD` seconds a process begins new files, and lets the old ones go. A file's name says its
+period, so every count belongs to one, also those of a process that has counted nothing since.
 
 prometheus_client's multi-process mode maps files too. There a full disk kills the process when it
 first writes to a page; here the space is allocated when the file is made. Only its owner writes to
@@ -16,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import mmap
 import os
 import struct
@@ -31,6 +34,8 @@ logger = logging.getLogger("beaker_regions")
 SIZE = 1 << 16
 """Bytes of a file, enough for some 700 numbers. A process with more has several files."""
 SUFFIX = ".counts"
+PERIOD = 5 * 60
+"""Seconds of the counts in one file."""
 _MAGIC = b"regions1"
 _HEADER = struct.Struct("<8sq")
 """The magic, and the bytes in use."""
@@ -58,11 +63,11 @@ class Slots(NamedTuple):
 class _File:
     """A file of numbers that this process writes; without a folder, memory only."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, period: int) -> None:
         memory: mmap.mmap | bytearray = bytearray(SIZE)
         if folder is not None:
             try:
-                memory = self._make(folder)
+                memory = self._make(folder, period)
             except OSError as error:
                 logger.warning("the counts of this process cannot be shared: %s", error)
         self._bytes = memoryview(memory)
@@ -71,9 +76,9 @@ class _File:
         self._used = _HEADER.size
         """A copy of the number in the file, since another program may damage that."""
 
-    def _make(self, folder: Path) -> mmap.mmap:
+    def _make(self, folder: Path, period: int) -> mmap.mmap:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{os.getpid()}-{os.urandom(8).hex()}"
+        name = f"{os.getpid()}-{os.urandom(8).hex()}-{period}"
         # It gets its name after it is locked. Before, it would look like an ended process's file.
         hidden = folder / f".{name}"
         descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
@@ -116,8 +121,21 @@ class SharedCounters:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._files: list[_File] = []
-        """All stay mapped and locked while this process lives. New names go to the last."""
-        self._lock = threading.Lock()
+        """Those of this period. They stay mapped and locked as long as anything counts in them. New
+        names go to the last."""
+        self._lock = threading.RLock()  # a signal handler may call a cached function too
+        self.begins, self.ends = (-math.inf, math.inf) if folder is None else (0.0, 0.0)
+        """The period, in seconds since the epoch."""
+
+    def begin_period(self, now: float) -> bool:
+        """Begin new files if the period is over. Returns whether it was."""
+        with self._lock:
+            if self.begins <= now < self.ends:
+                return False
+            self.begins = now // PERIOD * PERIOD
+            self.ends = self.begins + PERIOD
+            self._files = []
+            return True
 
     def allocate(self, names: Sequence[Name]) -> Slots:
         """Return new numbers for ``names``. Readers add up several numbers of one name."""
@@ -125,14 +143,22 @@ class SharedCounters:
             for _ in range(2):
                 if self._files and (slots := self._files[-1].add(names)):
                     return slots
-                self._files.append(_File(self.folder))
+                period = 0 if self.folder is None else int(self.begins)
+                self._files.append(_File(self.folder, period))
             raise ValueError(f"names too long to count: {names[0]}")
 
     def after_fork(self) -> None:
         """Start new files in the child of a fork. The copied mappings and locks are the parent's,
         so the child must not keep them."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._files = []
+
+
+def period_of(name: str) -> int | None:
+    """Return the start of a file's period, in seconds since the epoch; None if its name says
+    none: an earlier release made it."""
+    parts = name.removesuffix(SUFFIX).split("-")
+    return int(parts[2]) if len(parts) == 3 and parts[2].isdecimal() else None
 
 
 def read(content: bytes) -> Iterator[tuple[Name, int]]:

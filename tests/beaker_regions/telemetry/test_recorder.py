@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from beaker_regions import CacheManager
 from beaker_regions.reports import metrics
 from beaker_regions.reports.metrics import Activity
 from beaker_regions.telemetry import maintenance
+from beaker_regions.telemetry.sampling import function_id
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Manager, make_manager
 
@@ -255,6 +256,51 @@ def test_a_load_takes_until_all_of_its_content_is_stored(file_manager: Manager) 
     assert lookup is not None
     assert lookup.record is not None
     assert lookup.record.load_seconds >= 0.05, "early= needs it too"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the time, in seconds since the epoch."""
+    return lambda now: monkeypatch.setattr(time, "time", lambda: now)
+
+
+def test_every_count_belongs_to_its_period(
+    file_manager: Manager, clock: Callable[[float], None]
+) -> None:
+    hour, minute = 60 * 60, 60
+    noon = 500_000 * hour
+    clock(noon - 30 * minute)
+    cache = file_manager(expire=86400)
+    square = decorated(cache)
+    folder = cache["functions"].metrics
+    assert folder is not None
+
+    def calls_since(seconds: float, now: float) -> int:
+        found = metrics.collect(folder, metrics.start_of(seconds, now))
+        return metrics.activity(found, "functions", square.name).calls
+
+    for _ in range(100):
+        square(1)
+    # Nothing is called for a while, and no process tells how much it has counted.
+    now = noon + hour
+    assert calls_since(hour, now) == 0
+    assert calls_since(24 * hour, now) == 100
+    clock(now)
+    for _ in range(10):
+        square(1)
+    metrics.bring_up_to_date(folder)  # the old counts are folded into the totals
+    assert calls_since(hour, now) == 10
+    assert calls_since(24 * hour, now) == 110
+    simulated = maintenance.simulation_of(folder, function_id("functions", square.name))
+    assert {at: of_hour.calls for at, of_hour in simulated.hours.items()} == {
+        noon // hour - 1: 100,
+        noon // hour + 1: 10,
+    }
+    clock(now + 30 * hour)
+    square(1)
+    metrics.bring_up_to_date(folder)
+    assert calls_since(24 * hour, now + 30 * hour) == 1
+    assert counted(cache)[0].calls == cache["functions"].stats.of(square.name).calls() == 111
 
 
 def test_evictions_are_counted(tmp_path: Path) -> None:
