@@ -97,7 +97,9 @@ class Cached(Generic[P]):
         # The first parameter of a class method is called "cls" (PEP 8).
         first = next(iter(self._binder.signature.parameters), "")
         self._takes_class = first == "cls" and self._is_method()
-        self._tags = TagMaker(name, options.tags, self._binder.signature.parameters)
+        self._tags = TagMaker(
+            name, options.tags, self._binder.signature.parameters, region.stats.tag_users
+        )
         self._key = options.key
         self._policy = options.policy(name, default)
         self._dependents = (

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         InvalidationLog,
         Transactions,
     )
+    from beaker_regions.telemetry.recorder import Stats
 
 
 # -- transactions --------------------------------------------------------------------------------
@@ -138,10 +139,18 @@ def invalidate_tags(
     scopes = frozenset((*map(tag_scope, tags), *map(family_scope, families)))
     if not scopes:
         return
+    regions = list(regions)
     # Regions that share a store share its generations.
     by_store = {region.store.generation_store: region for region in regions}
     what = f"tags: {', '.join((*tags, *(f'{family}*' for family in families)))}"
-    invalidate([Invalidation(region, scopes, what) for region in by_store.values()])
+    users = frozenset(
+        (region.stats, function)
+        for region in regions
+        for function in region.stats.tag_users.of(tags, families)
+    )
+    # The functions of all regions are counted once, with one of the stores.
+    due = [Invalidation(region, scopes, what) for region in by_store.values()]
+    invalidate([due[0]._replace(users=users), *due[1:]] if due else [])
 
 
 def invalidate_all(regions: Iterable[InvalidatedRegion]) -> None:
@@ -181,8 +190,10 @@ def _keep_pending(invalidations: Iterable[Invalidation]) -> None:
 
 def _apply(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     scopes_by_store: dict[Store, set[str]] = {}
-    for region, scopes, what, function in invalidations:
+    for region, scopes, what, function, users in invalidations:
         region.stats.count("invalidations", function)
+        for stats, user in users:
+            stats.count("tag_invalidations", user)
         if what:
             region.stats.event_log.invalidation(what)
         # Regions that share a store share its generations.
@@ -244,6 +255,7 @@ class BulkChange:
 
     def _begin(self, *, is_open: bool) -> None:
         self._scopes: dict[InvalidatedRegion, set[str]] = {}
+        self._users: dict[InvalidatedRegion, set[tuple[Stats, str]]] = {}
         self._lock = threading.RLock()  # a signal handler may invalidate too
         self.is_open = is_open
         """Whether this process has not yet come to the end of the block, and will."""
@@ -259,6 +271,7 @@ class BulkChange:
                 self._log.keep(invalidations)
             for each in invalidations:
                 self._scopes.setdefault(each.region, set()).update(each.scopes)
+                self._users.setdefault(each.region, set()).update(each.users)
         return True
 
     def pending(self) -> frozenset[str]:
@@ -276,7 +289,12 @@ class BulkChange:
         with self._lock:
             self.is_open = False
         due = [
-            Invalidation(region, frozenset(scopes), f"a bulk change, {len(scopes)} at once")
+            Invalidation(
+                region,
+                frozenset(scopes),
+                f"a bulk change, {len(scopes)} at once",
+                users=frozenset(self._users[region]),
+            )
             for region, scopes in self._scopes.items()
         ]
         try:

@@ -21,6 +21,7 @@ from beaker_regions.entries.records import NO_TURN, Codec, Record
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotContentError
 from beaker_regions.runtime.interruptions import is_interruption
+from beaker_regions.telemetry import miss_reasons
 
 if TYPE_CHECKING:
     from beaker_regions.engine.region import Region
@@ -82,10 +83,14 @@ class _Loading:
         self._policy = policy
         self._holds = holds
         self._stats = region.stats.of(entry.function)
+        self._reason = miss_reasons.UNKNOWN
 
     def load(self, lookup: Lookup | None) -> LoadFlow:
         """After a lookup without a fresh value: load, or wait for another caller's load."""
         region, store, entry, stats = self._region, self._store, self._entry, self._stats
+        self._reason = miss_reasons.reason(
+            region.stats.loads, entry, lookup, self._policy, depends=self._holds is not None
+        )
         if lookup is not None:
             stats.sample(entry, lookup)
         if lookup is None or (yield invalidation.transactions.active):
@@ -126,7 +131,7 @@ class _Loading:
                 # A lease lasts while content arrives, so that a gigabyte is not fetched twice.
                 waiter.renew()
         lookup = yield self._begin()
-        stats.count("misses")
+        stats.missed(self._reason)
         return (yield from self._load_and_store(lookup))
 
     def refresh(self) -> LoadFlow:
@@ -156,13 +161,13 @@ class _Loading:
                 # Stale-if-error (RFC 5861): within its grace the old value is served.
                 old = yield self._old(lookup)
                 if old is MISSING:
-                    stats.count("misses")
+                    stats.missed(self._reason)
                     raise
                 self._put_off(time.monotonic() - started)
                 region.fault(entry, "load", repr(error))
                 stats.count("stale")
                 return old
-            stats.count("misses")
+            stats.missed(self._reason)
             return value
         finally:
             yield region.step(entry, self._store.release, entry, lease)
@@ -173,7 +178,7 @@ class _Loading:
             self._region.failed.add(self._entry.address, PATIENCE * seconds)
 
     def _load_alone(self) -> LoadFlow:
-        self._stats.count("misses")
+        self._stats.missed(self._reason)
         return (yield from self._load_unstored())
 
     def _load_unstored(self) -> LoadFlow:
@@ -188,7 +193,7 @@ class _Loading:
         value = yield from self._called()
         complete = lookup is not None and None not in generations
         if not complete or not self._is_worth_storing(value):
-            region.not_stored.add(self._entry.address, region.lease)
+            self._note_not_stored()
             return (yield from self._not_stored(value, started))
         record = Record(
             generations=tuple(generation for generation in generations if generation is not None),
@@ -204,14 +209,19 @@ class _Loading:
             stored: Stored | None = yield ReadContent(write) if is_content(value) else write
         if stored is not None:
             region.not_stored.discard(self._entry.address)
+            region.stats.loads.note(self._entry.address, record.generations, stored=True)
             self._stats.loaded(stored.load_seconds)
             self._stats.stored(stored.value)
             return stored.value
-        region.not_stored.add(self._entry.address, region.lease)
+        self._note_not_stored()
         if is_spent(value):
             self._stats.loaded(time.monotonic() - started)
             return (yield from self._load_unstored())
         return (yield from self._not_stored(value, started))
+
+    def _note_not_stored(self) -> None:
+        self._region.not_stored.add(self._entry.address, self._region.lease)
+        self._region.stats.loads.note(self._entry.address, (), stored=False)
 
     def _called(self) -> Generator[Step, Any, Any]:
         """Call the function. What it returns may be content, or a query set, that runs on while it

@@ -32,6 +32,8 @@ class Invalidation(NamedTuple):
     """A description for the event log; empty: it is not logged."""
     function: str = ""
     """The function whose counters count it; empty: the region's own counters."""
+    users: frozenset[tuple[Stats, str]] = frozenset()
+    """The functions that have one of the invalidated tags, with the counters of their regions."""
 
 
 class InvalidationLog(Protocol):

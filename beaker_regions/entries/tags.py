@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import string
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beaker_regions.entries.families import clear_at_change, scopes_of_tags
 from beaker_regions.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from beaker_regions.entries.tag_users import TagUsers
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 
@@ -24,8 +27,11 @@ class TagMaker:
     Raises ConfigurationError, naming the function, for a template that cannot be filled.
     """
 
-    def __init__(self, function: str, tags: Tags, parameters: Iterable[str]) -> None:
+    def __init__(
+        self, function: str, tags: Tags, parameters: Iterable[str], users: TagUsers
+    ) -> None:
         self._name = function
+        self._users = users
         self._function: Callable[..., Iterable[str]] | None = None
         self._fixed: tuple[str, ...] = ()
         self._templates: tuple[str, ...] = ()
@@ -41,6 +47,7 @@ class TagMaker:
         names = tuple(parameters)
         varying = [tag for tag in templates if _fields(function, tag, names)]
         self._templates = tuple(varying)
+        users.add(function, templates)
         self._fixed = tuple(tag.format() for tag in templates if tag not in varying)
 
     def __bool__(self) -> bool:
@@ -56,6 +63,8 @@ class TagMaker:
                 raise ConfigurationError(
                     f"{self._name}: tags= returned one string, {tags!r}; return a list"
                 )
+            tags = tuple(tags)
+            self._users.learn(self._name, tags)
             return scopes_of_tags(tags)
         fixed = _scopes_of_fixed(self._fixed) if self._fixed else ()
         if not self._templates:

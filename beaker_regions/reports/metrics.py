@@ -17,6 +17,7 @@ from beaker_regions.telemetry import (
     event_log,
     expiry_advice,
     maintenance,
+    miss_reasons,
     recorder,
     sampling,
 )
@@ -70,6 +71,9 @@ class Activity(NamedTuple):
     invalidations: int = 0
     """Invalidations of the function or of one of its calls. Those of tags and regions are counted
     for the region."""
+    tag_invalidations: int = 0
+    """Invalidations of tags that calls of the function have. They are also counted for the
+    region."""
     refused: int = 0
     """Records that another application wrote, or that were altered."""
     bypassed: int = 0
@@ -82,6 +86,8 @@ class Activity(NamedTuple):
     """Size of the records that were hits, in their stored form."""
     failures: tuple[tuple[str, int], ...] = ()
     """Numbers by kind, including refused records."""
+    missed: tuple[tuple[str, int], ...] = ()
+    """Numbers of misses by their reason (`beaker_regions.telemetry.miss_reasons`)."""
 
     @property
     def calls(self) -> int:
@@ -157,6 +163,11 @@ def _activity(region: str, function: str, events: dict[str, int]) -> Activity:
         load_seconds=events.get("load_nanoseconds", 0) / 1e9,
         refused=failures.get("refused", 0),
         failures=tuple(failures.items()),
+        missed=tuple(
+            (reason, number)
+            for reason in miss_reasons.REASONS
+            if (number := events.get(f"{miss_reasons.EVENT}{reason}", 0))
+        ),
     )
 
 

@@ -33,6 +33,7 @@ _COUNTERS = {
     "load_seconds": ("load_seconds", "Seconds that loads took"),
     "waits": ("waits", "Lookups by callers that waited for another caller's load"),
     "invalidations": ("invalidations", "Invalidations; those of tags are the region's"),
+    "tag_invalidations": ("tag_invalidations", "Invalidations of tags that the function has"),
     "bypassed": ("bypassed", "Calls that looked nothing up, such as within a transaction"),
     "evictions": ("evictions", "Entries removed for lack of room"),
     "bytes_in": ("stored_bytes", "Bytes of contents and texts that were stored"),
@@ -59,6 +60,9 @@ class RegionCollector(Collector):
         calls = CounterMetricFamily(
             "regions_calls", "Calls by outcome", labels=("region", "function", "outcome")
         )
+        misses = CounterMetricFamily(
+            "regions_misses", "Misses by reason", labels=("region", "function", "reason")
+        )
         failures = CounterMetricFamily(
             "regions_failures", "Failures by kind", labels=("region", "function", "kind")
         )
@@ -67,9 +71,12 @@ class RegionCollector(Collector):
             if each.function:
                 for outcome in ("hits", "stale", "misses"):
                     calls.add_metric([*labels, outcome], getattr(each, outcome))
+            for reason, number in each.missed:
+                misses.add_metric([*labels, reason], number)
             for kind, number in each.failures:
                 failures.add_metric([*labels, kind], number)
         yield calls
+        yield misses
         yield failures
         for field, (name, description) in _COUNTERS.items():
             family = CounterMetricFamily(

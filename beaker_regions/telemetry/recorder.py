@@ -18,7 +18,9 @@ from weakref import WeakSet, WeakValueDictionary
 
 from beaker_regions.entries.content import CachedFile
 from beaker_regions.entries.records import Codec
-from beaker_regions.telemetry import event_log, maintenance, sampling, tracing
+from beaker_regions.entries.tag_users import TagUsers
+from beaker_regions.telemetry import event_log, maintenance, miss_reasons, sampling, tracing
+from beaker_regions.telemetry.load_memory import load_memory
 from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, function_id
 from beaker_regions.telemetry.shared_counters import Name, SharedCounters
 
@@ -101,6 +103,11 @@ class FunctionStats:
                 numbers[hits], numbers[bytes_out] = 1, size
         if size > self._largest:
             self._log_size(size)
+
+    def missed(self, reason: str) -> None:
+        """Count a miss, and its reason (`beaker_regions.telemetry.miss_reasons`)."""
+        self.count("misses")
+        self.count(f"{miss_reasons.EVENT}{reason}")
 
     def loaded(self, seconds: float) -> None:
         self.count("loads")
@@ -209,6 +216,8 @@ class Stats:
         self._unwritten = b""
         self._lock = threading.RLock()
         self.event_log = event_log.EventLog(region, folder)
+        self.loads = load_memory(folder)
+        self.tag_users = TagUsers()
         self.tidy: Callable[[], None] = lambda: None
         """Called about once a minute, in a thread, for the regular work of a region's store."""
         _all.add(self)

@@ -151,7 +151,7 @@ class FunctionSampler:
                 run.at,
                 self._function,
                 int.from_bytes(address[:KEY_SIZE]),
-                _fingerprint(run.generations),
+                fingerprint(run.generations),
                 run.calls,
                 # The clock may have been set back.
                 max(0, min(65535, round((run.last - run.at) * 1000))),
@@ -168,7 +168,8 @@ class FunctionSampler:
         return b"".join([pack(sample) for sample in samples])
 
 
-def _fingerprint(generations: tuple[bytes | None, ...]) -> int:
+def fingerprint(generations: tuple[bytes | None, ...]) -> int:
+    """Return a hash of generations; 0 if one is missing."""
     known = [generation for generation in generations if generation]
     return 0 if len(known) < len(generations) else zlib.crc32(b"".join(known)) | 1
 

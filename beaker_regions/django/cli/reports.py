@@ -151,13 +151,14 @@ def _function(done: Activity, policy: Policy | None) -> Report:
 
 
 def _numbers(done: Activity) -> Report:
-    given = {field: value for field, value in done._asdict().items() if field != "failures"}
+    given = done._asdict()
     return given | {
         "calls": done.calls,
         "hit_ratio": done.hit_ratio,
         "load_average": done.load_average if done.loads else None,
         "seconds_saved": done.seconds_saved,
         "failures": dict(done.failures),
+        "missed": dict(done.missed),
     }
 
 

@@ -20,6 +20,7 @@ from beaker_regions.django.cli.calls import Options, Output, function_of, get, i
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health, metrics
+from beaker_regions.telemetry.miss_reasons import REASONS
 from beaker_regions.telemetry.units import duration, percent, size, took
 
 if TYPE_CHECKING:
@@ -87,8 +88,13 @@ _FORMS: dict[str, Callable[[Any], str]] = _COLUMNS | {
     "load_seconds": "{:,.1f}".format,
     "bytes_in": size,
     "bytes_out": size,
-    "failures": lambda kinds: ", ".join(f"{kind} {number:,}" for kind, number in kinds.items()),
+    "failures": lambda kinds: _listed(kinds),
+    "missed": lambda reasons: _listed({REASONS[name]: times for name, times in reasons.items()}),
 }
+
+
+def _listed(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in numbers.items())
 
 
 _NONE = "No cached function was found: not in the pages' modules, and not in any module cached.py."

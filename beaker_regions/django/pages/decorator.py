@@ -248,7 +248,7 @@ class Pages:
         outcome = rendering.outcome(self._max_age)
         if outcome is None:
             outcome = Uncacheable(call_in_transaction(visit)[0], reason=HIDDEN)
-        return self._counted(visit, outcome)
+        return self._counted(visit, key, outcome)
 
     async def _aload(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
         with Rendering(visit.request, self._vary_by, is_shared=key.is_shared) as rendering:
@@ -256,9 +256,12 @@ class Pages:
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
             outcome = Uncacheable(await visit.call(), reason=HIDDEN)
-        return self._counted(visit, outcome)
+        return self._counted(visit, key, outcome)
 
-    def _counted(self, visit: Visit, outcome: Page | Uncacheable) -> Page | Uncacheable:
+    def _counted(
+        self, visit: Visit, key: PageKey, outcome: Page | Uncacheable
+    ) -> Page | Uncacheable:
+        self.region.stats.tag_users.learn(visit.name, key.tags)
         if isinstance(outcome, Uncacheable):
             self.region.stats.count("not_kept", visit.name)
             logger.info(

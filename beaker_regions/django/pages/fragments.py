@@ -128,8 +128,8 @@ class Block:
         scopes = (function_scope(region.name, self.name), region_scope(region.name))
         return BlockKey(self._identity + keys.encode(parts), scopes)
 
-    def entry(self, block_key: BlockKey, context: Context) -> Entry:
-        """Return the entry of one fragment. Raises UnkeyableArgumentError."""
+    def part(self, block_key: BlockKey, context: Context, pushed: dict[str, Any]) -> Part:
+        """Return one fragment. Raises UnkeyableArgumentError."""
         arguments = self._arguments
         given = [self._resolve(each, context) for each in arguments.keys]
         named = {name: self._resolve(each, context) for name, each in arguments.named.items()}
@@ -138,8 +138,9 @@ class Block:
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(f"{self.title}: a key: {error}") from error
         address = address_of(block_key.identity, key)
-        tags = scopes_of_tags(self._tags(context, named))
-        return Entry(self.name, address, (entry_scope(address), *block_key.scopes, *tags))
+        tags = self._tags(context, named)
+        scopes = (entry_scope(address), *block_key.scopes, *scopes_of_tags(tags))
+        return Part(pushed, Entry(self.name, address, scopes), tags)
 
     def _tags(self, context: Context, named: Mapping[str, Any]) -> list[str]:
         if self._arguments.tags is None:
@@ -179,10 +180,11 @@ def _block_templates(context: Context) -> Any:
 
 
 class Part(NamedTuple):
-    """One fragment to return: the variables that are pushed for it, and its entry."""
+    """One fragment to return: the variables that are pushed for it, its entry and its tags."""
 
     variables: dict[str, Any]
     entry: Entry
+    tags: list[str]
 
 
 def fragment_texts(
@@ -195,7 +197,7 @@ def fragment_texts(
     policy, block_key = block.policy(region, context), block.key(region, context)
     for pushed in variables:
         with context.push(**pushed):
-            parts.append(Part(pushed, block.entry(block_key, context)))
+            parts.append(block.part(block_key, context, pushed))
     recorder = current_recorder()
     if not region.enabled:
         if recorder is not None:
@@ -236,6 +238,7 @@ def _text(
         dependency = dependency_on(region, part.entry, policy, found)
 
     def load() -> Fragment:
+        region.stats.tag_users.learn(part.entry.function, part.tags)
         return _rendered(block, nodes, context, part.variables)
 
     fragment: Fragment = run(fetch(region, part.entry, policy, found), load)

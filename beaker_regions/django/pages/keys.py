@@ -54,6 +54,7 @@ class PageKey(NamedTuple):
     prefetch: Prefetch
     is_shared: bool
     """Whether all visitors get the page, so that it must not depend on the visitor."""
+    tags: tuple[str, ...]
 
 
 class PageKeys:
@@ -97,13 +98,14 @@ class PageKeys:
                 f"of a key: {error}"
             ) from error
         identity, *scopes_of_view = self._of_view(name)
-        scopes = (*scopes_of_view, *scopes_of_tags(self._tags_of(visit, value)))
+        tags = tuple(self._tags_of(visit, value))
+        scopes = (*scopes_of_view, *scopes_of_tags(tags))
 
         def entry_of(fields: Fields) -> Entry:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return PageKey(entry_of, prefetch, value is None)
+        return PageKey(entry_of, prefetch, value is None, tags)
 
     def _has_identity(self, request: HttpRequest) -> bool:
         """Whether the request names its visitor although ``vary_by`` returned None."""
