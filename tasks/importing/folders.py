@@ -53,7 +53,7 @@ class FolderSource:
         A link to a file within the source is that file under another name. A link to a folder
         within it is left out, since the folder's files have their own names.
         """
-        if any(_is_within(self.folder, folder) for folder in self.without):
+        if any(is_within(self.folder, folder) for folder in self.without):
             raise SourceError(f"{self.root!r} is where the regions keep their entries")
         prefix = os.path.join(self.folder, "")
         if self.only is not None:
@@ -89,14 +89,14 @@ class FolderSource:
             real = os.path.realpath(link, strict=True)
         except OSError as error:
             return Skipped(path, error.strerror or str(error))
-        if not _is_within(real, self.folder):
+        if not is_within(real, self.folder):
             return Skipped(path, "is a link out of the source")
-        if any(_is_within(real, folder) for folder in self.without):
+        if any(is_within(real, folder) for folder in self.without):
             return Skipped(path, "is a link to where the regions keep their entries")
         return None if os.path.isdir(real) else _found(path, real)
 
 
-def _is_within(real: str, folder: str) -> bool:
+def is_within(real: str, folder: str) -> bool:
     """Whether a name without links is ``folder`` or lies in it."""
     return os.path.commonpath((real, folder)) == folder
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from tasks.files.content import path_of
 from tasks.importing.archives import ArchiveSource
 from tasks.importing.folders import FolderSource
-from tasks.importing.sources import SourceError
+from tasks.importing.local_manifests import LocalManifestSource
+from tasks.importing.manifests import is_manifest_name
+from tasks.importing.sources import SourceError, SourceOptions
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching.urls import has_scheme
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from tasks.importing.sources import Source
 
 
-def source_at(name: str, into: str = "") -> Source:
-    """Return the source at ``name``, a path or a URL, for an import into the folder ``into`` of the
-    site. Raises SourceError."""
+def source_at(name: str, options: SourceOptions | None = None) -> Source:
+    """Return the source at ``name``, a path or a URL. Raises SourceError."""
+    options = options or SourceOptions()
     if has_scheme(name):
-        return source_at_url(name, into)
+        return source_at_url(name, options)
     try:
         real = os.path.realpath(name, strict=True)
         mode = os.stat(real).st_mode
@@ -32,8 +34,11 @@ def source_at(name: str, into: str = "") -> Source:
         raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
     if stat.S_ISDIR(mode):
         return FolderSource(real)
-    if stat.S_ISREG(mode) and is_archive(real):
-        return ArchiveSource(real)
+    if stat.S_ISREG(mode) and not options.as_file:
+        if is_archive(real):
+            return ArchiveSource(real)
+        if is_manifest_name(os.path.basename(real)):
+            return LocalManifestSource(real)
     if stat.S_ISREG(mode):
         return FolderSource(os.path.dirname(real), os.path.basename(real))
     raise SourceError(f"{path_of(name)!r} is {kind_of(mode)}, neither a folder nor a file")

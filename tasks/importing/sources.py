@@ -25,6 +25,16 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """The operator's options for a source."""
+
+    into: str = ""
+    """The folder of the site that the files go into, as a path of the index; "" for the top."""
+    as_file: bool = False
+    """Take an archive or a manifest for one file."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFileInfo:
     """A file that may be imported."""
 

@@ -7,10 +7,23 @@ from typing import TYPE_CHECKING
 
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_stored
-from tasks.importing.manifests import BadManifestError, entries_at, is_manifest_name
-from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo, path_in
+from tasks.importing.manifests import (
+    BadManifestError,
+    entries_at,
+    is_manifest_name,
+    without_repeated,
+)
+from tasks.importing.sources import (
+    MAX_JOBS,
+    Skipped,
+    SourceError,
+    SourceFileInfo,
+    SourceOptions,
+    path_in,
+)
 from tasks.models import ImportedFile
-from tasks.sources.fetching import client, versions
+from tasks.sources import versions
+from tasks.sources.fetching import client
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import BadUrlError, beside, checked, name_in, shown
@@ -28,15 +41,16 @@ _JOBS = 4
 """Downloads at the same time: a server needs more time to answer than a disk."""
 
 
-def source_at_url(name: str, into: str = "") -> Source:
-    """Return the source at a URL, for an import into a folder of the site. Raises SourceError."""
+def source_at_url(name: str, options: SourceOptions) -> Source:
+    """Return the source at a URL. Raises SourceError."""
     try:
         url = checked(name)
         file = name_in(url)
-        entries = entries_at(url) if is_manifest_name(file) else None
+        is_manifest = is_manifest_name(file) and not options.as_file
+        entries = entries_at(url, file) if is_manifest else None
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
-    return UrlSource(url, into) if entries is None else ManifestSource(url, entries)
+    return UrlSource(url, options.into) if entries is None else ManifestSource(url, entries)
 
 
 def _download(
@@ -110,23 +124,18 @@ class ManifestSource:
         return True
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
-        """Yield the files in the manifest's order. If a name occurs twice, the first is taken."""
-        named = set()
-        for entry in self._entries:
+        """Yield the files in the manifest's order."""
+        for entry in without_repeated(self._entries):
+            if isinstance(entry, Skipped):
+                yield entry
+                continue
             path = path_of(entry.name)
-            if entry.refusal:
-                yield Skipped(path, entry.refusal)
-                continue
-            if path in named:
-                yield Skipped(path, "is in the manifest more than once; the first is taken")
-                continue
-            named.add(path)
             try:
                 url = beside(self._url, entry.name)
             except BadUrlError as error:
                 yield Skipped(path, str(error))
                 continue
-            version = versions.of_digest(entry.digest)
+            version = versions.of_digest(entry.digest, entry.kind)
             yield SourceFileInfo(path, url, None, version, partial(_download, None))
 
     def close(self) -> None:

@@ -6,7 +6,9 @@ import os
 import stat
 from io import FileIO
 
+from tasks.sources.checks import Check
 from tasks.sources.progress import Progress
+from tasks.sources.versions import digest_of
 
 
 class SourceChangedError(OSError):
@@ -20,19 +22,23 @@ class SourceFile(FileIO):
         self, name: str, size: int | None, version: str, progress: Progress | None = None
     ) -> None:
         """Open the file ``name``, absolute and without links, of ``size`` bytes (None: any),
-        in this version (`file_version`); ``progress`` counts the bytes that are read.
+        in this version (`file_version`, or the digest of a manifest); ``progress`` counts the bytes
+        that are read.
 
         Raises SourceChangedError if the file is another one, OSError if it cannot be opened.
         """
         super().__init__(name, opener=_open)
         self._progress = progress
         self._opened = os.fstat(self.fileno())
+        expected = digest_of(version)
+        self._check = None if expected is None else Check(*expected)
         try:
             if not stat.S_ISREG(self._opened.st_mode):
                 raise SourceChangedError("is no regular file any more")
             if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
                 raise SourceChangedError("is reached over a link by now, or gone")
-            if file_version(self._opened) != version or size not in (None, self.size):
+            changed = expected is None and file_version(self._opened) != version
+            if changed or size not in (None, self.size):
                 raise SourceChangedError("has changed")
         except BaseException:
             self.close()
@@ -42,8 +48,12 @@ class SourceFile(FileIO):
         """Read up to ``size`` bytes. At the end, raises SourceChangedError if the file has changed
         since it was opened."""
         chunk = super().read(-1 if size is None else size)
+        if self._check is not None:
+            self._check.update(chunk)
         if not chunk:
             self.verify()
+            if self._check is not None:
+                self._check.verify()
         elif self._progress is not None:
             self._progress.advance(len(chunk))
         return chunk

@@ -16,7 +16,7 @@ from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, result, result_json
 from tasks.importing.room import RegionFullError
 from tasks.importing.selection import Selection
-from tasks.importing.sources import MAX_JOBS, SourceError
+from tasks.importing.sources import MAX_JOBS, SourceError, SourceOptions
 from tasks.importing.texts import printable
 from tasks.sources.archives.formats import SUFFIXES
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             "source",
             metavar="SOURCE",
             help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or the http(s) URL of a "
-            "file, or of a manifest such as SHA256SUMS with its files beside it",
+            "file; or a manifest such as SHA256SUMS, on disk or at a URL, with its files beside it",
         )
         pattern = "a pattern of paths below SOURCE, where * matches any text, '/' included"
         parser.add_argument(
@@ -65,6 +65,11 @@ class Command(BaseCommand):
             action="store_true",
             help="put files in the place of those that other sources have under the same names; "
             "without it these are refused",
+        )
+        parser.add_argument(
+            "--as-file",
+            action="store_true",
+            help="import an archive or a manifest as the one file that it is",
         )
         parser.add_argument(
             "--dry-run",
@@ -108,9 +113,10 @@ class Command(BaseCommand):
             reporter = LineReporter(say, self.stderr.write)
         summary, error = Summary(), None
         try:
-            importer = Importer(
-                source_at(options["source"], import_options.into), reporter, import_options
+            source = source_at(
+                options["source"], SourceOptions(import_options.into, as_file=options["as_file"])
             )
+            importer = Importer(source, reporter, import_options)
             summary = importer.summary
             importer.run()
         except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:

@@ -7,7 +7,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions import Resumable
-from tasks.sources.fetching import client, versions
+from tasks.sources import versions
+from tasks.sources.checks import Check, check_of, mismatch
+from tasks.sources.fetching import client
 from tasks.sources.fetching.client import FetchError, TemporaryError
 from tasks.sources.fetching.trying import Tries, until_done
 from tasks.sources.progress import Progress
@@ -59,8 +61,13 @@ class Download(Resumable):
         self._response = response
         # A file of a manifest has no tag before the first answer; its digest is checked at its end.
         self._tag = versions.strong_tag({"ETag": version})
+        self._expected = versions.digest_of(version)
+        self._check: Check | None = None
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        self._check = check_of(self._expected)
+        if self._check is not None:
+            have = 0  # Of the bytes of a former run only the SHA-256 is known.
         position, furthest = have, have
         tries = Tries(self._tries)
         while position != self._size or not position:
@@ -69,11 +76,14 @@ class Download(Resumable):
                 with closing(answer.response):
                     if answer.start != position:
                         position = 0
+                        self._check = check_of(self._expected)
                         yield 0, b""
                     for chunk in client.body(answer.response):
                         if answer.size is not None and position + len(chunk) > answer.size:
                             raise FetchError(f"is longer than the {answer.size} bytes it should be")
                         self._progress.advance(len(chunk))
+                        if self._check is not None:
+                            self._check.update(chunk)
                         yield position, chunk
                         position += len(chunk)
                 if position < (answer.size or 0):
@@ -85,9 +95,10 @@ class Download(Resumable):
                 tries.pause(error, self._progress)
 
     def verify(self, size: int, digest: str) -> None:
-        expected = versions.digest_of(self._version)
-        if expected is not None and digest != expected:
-            raise FetchError(f"has the SHA-256 {digest}, and should have {expected}")
+        if self._check is not None:
+            self._check.verify()
+        elif self._expected is not None and digest != self._expected[1]:
+            raise mismatch("sha256", digest, self._expected[1])
         if self._size not in (None, size):
             raise FetchError(f"is {size} bytes long, and should be {self._size}")
 
@@ -105,7 +116,7 @@ class Download(Resumable):
 
     def _can_continue(self) -> bool:
         """Whether a tag or a digest proves that the received bytes belong to the next ones."""
-        return self._tag is not None or versions.digest_of(self._version) is not None
+        return self._tag is not None or self._expected is not None
 
     def _answer(self, position: int) -> _Answer | None:
         response, self._response = self._response, None
@@ -143,7 +154,7 @@ class Download(Resumable):
             return None
         if self._size is not None and size not in (None, self._size):
             raise FetchError(f"is {size} bytes long, and should be {self._size}")
-        if versions.digest_of(self._version) is not None:
+        if self._expected is not None:
             self._tag = tag
         if self._size is None and size is not None:
             self._progress.expect(size)

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from beakercache import cache
 from tasks.importing import manifests
 from tasks.models import ImportedFile
-from tasks.sources.fetching import trying, versions
+from tasks.sources import versions
+from tasks.sources.fetching import trying
 from tasks.sources.fetching.downloads import Download
 from tasks.sources.fetching.urls import redirected
 from tasks.sources.progress import Progress
@@ -252,7 +253,7 @@ def test_all_forms_of_manifests_are_read(origin: Origin, text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"0123  a.txt\n", b"f" * 64 + b"\n", b"<html>", b"\xff\xfe1", b"\xff\xfe\0\xd8"]
+    "text", [b"", b"0123  a.txt\n", b"f" * 65 + b"\n", b"<html>", b"\xff\xfe1", b"\xff\xfe\0\xd8"]
 )
 def test_a_file_that_is_a_manifest_only_by_name_is_an_error(origin: Origin, text: bytes) -> None:
     origin.files["x.sha256"] = text

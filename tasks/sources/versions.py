@@ -1,15 +1,16 @@
 """Versions of a URL's content, as text for a row of the index.
 
-There are four kinds: the SHA-256 of a manifest (``sha256:…``), an entity tag, a date of
+There are four kinds: a digest of a manifest (``sha256:…``, ``md5:…``), an entity tag, a date of
 modification, and, if a server sends none of these, the time of fetching (``fetched:…``).
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 
-_DIGEST = "sha256:"
+_DIGEST = re.compile(r"(sha\d+|md5|blake2b):[0-9a-f]+")
 _MOMENT = "fetched:"
 _LONGEST = 255
 """The most characters of a version in the index."""
@@ -17,9 +18,10 @@ _LONGEST = 255
 Headers = Mapping[str, str]
 
 
-def of_digest(digest: str) -> str:
-    """Return the version of a SHA-256 in hexadecimal, as a manifest has it."""
-    return _DIGEST + digest.lower()
+def of_digest(digest: str, kind: str = "sha256") -> str:
+    """Return the version of a digest in hexadecimal, as a manifest has it. ``kind``: its name in
+    `hashlib`."""
+    return f"{kind}:{digest.lower()}"
 
 
 def of_answer(headers: Headers) -> str:
@@ -27,19 +29,22 @@ def of_answer(headers: Headers) -> str:
     return _validator(headers) or f"{_MOMENT}{time.time_ns()}"
 
 
-def digest_of(version: str) -> str | None:
-    """Return the SHA-256 of a version's content; None if it is not known."""
-    return version.removeprefix(_DIGEST) if version.startswith(_DIGEST) else None
+def digest_of(version: str) -> tuple[str, str] | None:
+    """Return the kind and the hexadecimal digest of a version's content; None if it is not
+    known."""
+    kind, _, digest = version.partition(":")
+    return (kind, digest) if _DIGEST.fullmatch(version) else None
 
 
 def is_of(version: str, headers: Headers) -> bool:
     """Whether an answer may be of this version. A digest can be compared only at the end."""
-    return version.startswith((_DIGEST, _MOMENT)) or version == _validator(headers)
+    known = digest_of(version) is not None or version.startswith(_MOMENT)
+    return known or version == _validator(headers)
 
 
 def conditions(version: str) -> dict[str, str]:
     """Return the headers that ask for the content only if it has another version."""
-    if version.startswith((_DIGEST, _MOMENT)):
+    if digest_of(version) is not None or version.startswith(_MOMENT):
         return {}
     if _is_tag(version):
         return {"If-None-Match": version}
