@@ -75,7 +75,7 @@ def test_nginx_sends_static_files_compressed_and_immutable(nginx: Nginx) -> None
 
 
 def test_a_request_without_tls_is_redirected_to_it(nginx: Nginx) -> None:
-    connection = http.client.HTTPConnection("localhost", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("localhost", nginx.port, timeout=60)
     connection.request("GET", "/files/?q=a", headers={"Host": "localhost"})
     answer = connection.getresponse()
     connection.close()

@@ -85,7 +85,7 @@ class Browser:
 
     def _open(self, url: str, data: bytes | None) -> str:
         try:
-            answer = self._opener.open(url, data, timeout=30)
+            answer = self._opener.open(url, data, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
