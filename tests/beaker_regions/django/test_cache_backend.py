@@ -133,7 +133,7 @@ def test_an_unavailable_store_behaves_like_an_empty_one(
         with pytest.raises(ValueError, match="not found"):
             api.incr("old")
         own_memcached.resume()
-        until(lambda: api.add("works again", 1))
+        until(lambda: api.add("works-again", 1))
         assert api.get("old") is None
 
 
