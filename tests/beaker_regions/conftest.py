@@ -86,7 +86,14 @@ def files_manager(request: pytest.FixtureRequest) -> Manager:
     return made
 
 
-@pytest.fixture(params=["file_manager", "cluster_manager", "memcached_manager", "pylibmc_manager"])
+@pytest.fixture(
+    params=[
+        "file_manager",
+        "cluster_manager",
+        "memcached_manager",
+        pytest.param("pylibmc_manager", marks=pytest.mark.slow),
+    ]
+)
 def manager(request: pytest.FixtureRequest) -> Manager:
     made: Manager = request.getfixturevalue(request.param)
     return made

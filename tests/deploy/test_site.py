@@ -102,7 +102,11 @@ def test_a_body_larger_than_any_form_is_refused(nginx: Nginx) -> None:
 
 @pytest.mark.parametrize(
     ("program", "number"),
-    [("gunicorn", signal.SIGTERM), ("uwsgi", signal.SIGTERM), ("uwsgi", signal.SIGKILL)],
+    [
+        ("gunicorn", signal.SIGTERM),
+        pytest.param("uwsgi", signal.SIGTERM, marks=pytest.mark.slow),
+        ("uwsgi", signal.SIGKILL),
+    ],
 )
 def test_visitors_do_not_notice_a_server_that_stops(
     stack: Stack, program: str, number: signal.Signals

@@ -46,7 +46,7 @@ class Sites(NamedTuple):
     database: Path
 
 
-@pytest.fixture(scope="module", params=["files", "memcached"])
+@pytest.fixture(scope="module", params=["files", pytest.param("memcached", marks=pytest.mark.slow)])
 def sites(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sites]:

@@ -186,7 +186,11 @@ def change_and_read(
 
 
 @pytest.mark.parametrize(
-    "processes", [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")]
+    "processes",
+    [
+        multiprocessing.get_context("fork"),
+        pytest.param(multiprocessing.get_context("spawn"), marks=pytest.mark.slow),
+    ],
 )
 @between_processes
 def test_processes_that_invalidate_at_once_lose_none_of_it(
