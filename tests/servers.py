@@ -129,7 +129,7 @@ class Memcached(Server):
 
     def ask(self, line: str) -> bytes:
         """Send one line of the text protocol, and return the answer up to its last line."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(line.encode() + b"\r\n")
             answer = b""
             while not answer.endswith(_LAST_LINES):

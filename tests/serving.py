@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a server may take to start or to end."""
 
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from beaker_regions.entries.content import Resumable
 from tests.beaker_regions.conftest import make_manager
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-
-PATIENCE = 30
-"""Seconds for an answer."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([__name__])
@@ -99,10 +97,17 @@ def _serve(connection: Connection, truth: Truth, options: dict[str, Any]) -> Non
         assert hashlib.sha256(read[-whole:]).digest() == hashlib.sha256(CHUNK * CHUNKS).digest()
         return int(read[:-whole])
 
+    def is_stored(way: str, pause: float = 0.0) -> bool:
+        found = streams[way].peek(pause)
+        if found is not None:
+            found.close()
+        return found is not None
+
     tasks: dict[str, Callable[..., Any]] = {
         "number": lambda pause=0.0: number(pause),
         "many": lambda: number.many([0.0, 1e-9]),
         "content": content,
+        "is stored": is_stored,
         "entry": lambda: [function.invalidate(0.0) for function in (number, stream, download)],
         "function": lambda: [f.invalidate_all() for f in (number, stream, download)],
         "tag": lambda: cache.invalidate_tags("tag"),

@@ -47,9 +47,12 @@ FEWEST = {
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All at once: most of the time they sleep, until something has expired."""
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All selected ones at once: most of the time they sleep, until something has expired."""
     subprocess.run(["scripts/install-upstream-tests.sh"], cwd=ROOT, check=True)
+    selected = {item.name for item in request.session.items}
     server = Memcached()
     server.start()
     started = {}
@@ -59,6 +62,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
         if suite in OURS_OF:
             files.append(str(OURS / OURS_OF[suite]))
         for store in STORES:
+            if f"test_the_tests_of_others_pass[{suite}-{store}]" not in selected:
+                continue
             folder = tmp_path_factory.mktemp("upstream")
             options: dict[str, object] = {"type": store, "secret": "of the tests"}
             if store == "file":
@@ -90,7 +95,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
     server.stop()
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(
+    "store",
+    [pytest.param(name, marks=pytest.mark.slow if name == "file" else ()) for name in STORES],
+)
 @pytest.mark.parametrize("suite", SUITES)
 def test_the_tests_of_others_pass(
     runs: dict[str, subprocess.Popen[str]], suite: str, store: str

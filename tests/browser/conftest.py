@@ -71,7 +71,7 @@ def visit(
 
     def open_page(**settings: Any) -> Page:
         context = chromium.new_context(base_url=server.address, **settings)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(60_000)
         contexts.append(context)
         context.on("response", check)
         context.on("requestfailed", fail)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def told_nginx(server: Application, where: str, **headers: str) -> tuple[Message, bytes]:
     """Return the application server's own answer, headers and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     sent |= {"Host": "localhost", "X-Forwarded-Proto": "https"}
     connection.request("GET", where, headers=sent)

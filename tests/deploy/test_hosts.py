@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_the_plain_port_redirects_the_sites_name_to_tls(nginx: Nginx) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
     connection.request("GET", "/x", headers={"Host": "localhost"})
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Location"]) == (301, "https://localhost/x")
@@ -25,7 +25,7 @@ def test_the_plain_port_redirects_the_sites_name_to_tls(nginx: Nginx) -> None:
 
 @pytest.mark.parametrize("host", ["other.example.org", "127.0.0.1", "localhost.other.test"])
 def test_the_plain_port_does_not_answer_other_names(nginx: Nginx, host: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=60)
     connection.request("GET", "/", headers={"Host": host})
     with pytest.raises((http.client.RemoteDisconnected, http.client.BadStatusLine)):
         connection.getresponse()
@@ -37,7 +37,7 @@ def test_tls_shows_no_certificate_to_other_names(nginx: Nginx, name: str | None)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", nginx.tls_port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", nginx.tls_port), timeout=60) as plain,
         pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"),
     ):
         context.wrap_socket(plain, server_hostname=name)

@@ -75,7 +75,7 @@ def test_nginx_sends_static_files_compressed_and_immutable(nginx: Nginx) -> None
 
 
 def test_a_request_without_tls_is_redirected_to_it(nginx: Nginx) -> None:
-    connection = http.client.HTTPConnection("localhost", nginx.port, timeout=10)
+    connection = http.client.HTTPConnection("localhost", nginx.port, timeout=60)
     connection.request("GET", "/files/?q=a", headers={"Host": "localhost"})
     answer = connection.getresponse()
     connection.close()
@@ -102,7 +102,11 @@ def test_a_body_larger_than_any_form_is_refused(nginx: Nginx) -> None:
 
 @pytest.mark.parametrize(
     ("program", "number"),
-    [("gunicorn", signal.SIGTERM), ("uwsgi", signal.SIGTERM), ("uwsgi", signal.SIGKILL)],
+    [
+        ("gunicorn", signal.SIGTERM),
+        pytest.param("uwsgi", signal.SIGTERM, marks=pytest.mark.slow),
+        ("uwsgi", signal.SIGKILL),
+    ],
 )
 def test_visitors_do_not_notice_a_server_that_stops(
     stack: Stack, program: str, number: signal.Signals

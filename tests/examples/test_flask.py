@@ -46,7 +46,7 @@ class Sites(NamedTuple):
     database: Path
 
 
-@pytest.fixture(scope="module", params=["files", "memcached"])
+@pytest.fixture(scope="module", params=["files", pytest.param("memcached", marks=pytest.mark.slow)])
 def sites(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Sites]:
@@ -85,7 +85,7 @@ class Browser:
 
     def _open(self, url: str, data: bytes | None) -> str:
         try:
-            answer = self._opener.open(url, data, timeout=30)
+            answer = self._opener.open(url, data, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:

@@ -127,7 +127,7 @@ def put_on_memcached(server: Memcached, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cache["functions"], "store", manager["functions"].store)
 
 
-@pytest.fixture(params=["files", "memcached"])
+@pytest.fixture(params=[pytest.param("files", marks=pytest.mark.slow), "memcached"])
 def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "memcached":
         put_on_memcached(request.getfixturevalue("memcached"), monkeypatch)

@@ -33,7 +33,7 @@ def test_thousands_of_calls(cache: CacheManager, calls: Calls) -> None:
         calls()
         return number
 
-    numbers = list(range(3000))
+    numbers = list(range(1500))
     assert load.many(numbers) == numbers
     assert load.many(reversed(numbers)) == numbers[::-1]
     assert calls.count == len(numbers)

@@ -16,6 +16,7 @@ from beaker_regions.entries import keys
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.beaker_regions.stores.proxies import Proxy
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,14 +224,14 @@ def test_a_server_that_hangs_for_a_moment_is_waited_for(
     own_memcached: Memcached, while_loading: bool
 ) -> None:
     cache = make_manager(
-        type="ext:memcached", url=own_memcached.address, secret="s", timeout=0.2, retry=0.4
+        type="ext:memcached", url=own_memcached.address, secret="s", timeout=1, retry=1
     )
     hung: list[threading.Timer] = []
 
     def hang(number: int) -> None:
         if number == AT_ONCE and not hung:
             own_memcached.pause()
-            hung.append(threading.Timer(0.3, own_memcached.resume))
+            hung.append(threading.Timer(1.5, own_memcached.resume))
             hung[0].start()
 
     def calls() -> Iterator[int]:
@@ -246,7 +247,8 @@ def test_a_server_that_hangs_for_a_moment_is_waited_for(
 
     done = warmed(load)
     assert (done.calls, done.failed, done.error) == (2 * AT_ONCE, 0, None)
-    assert [load.peek(number) for number in range(2 * AT_ONCE)] == list(range(2 * AT_ONCE))
+    numbers = list(range(2 * AT_ONCE))
+    until(lambda: [load.peek(number) for number in numbers] == numbers)
 
 
 def test_a_region_that_is_off(manager: Manager) -> None:

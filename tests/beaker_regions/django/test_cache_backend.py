@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +17,13 @@ from tests.beaker_regions.api.test_counters import memcached_manager  # noqa: F4
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from beaker_regions import CacheManager
-    from tests.beaker_regions.conftest import Calls
+    from tests.beaker_regions.conftest import Calls, Later
     from tests.servers import Memcached
 
 BACKEND = "beaker_regions.django.cache_backend.RegionCache"
@@ -68,10 +68,10 @@ def test_no_asynchronous_count_is_lost(api: BaseCache) -> None:
     assert api.get("hits") == 80
 
 
-def test_counting_keeps_the_expiry(api: BaseCache) -> None:
-    api.set("hits", 1, timeout=0.3)
+def test_counting_keeps_the_expiry(api: BaseCache, later: Later) -> None:
+    api.set("hits", 1, timeout=60)
     api.incr("hits")
-    time.sleep(0.35)
+    later(90)
     with pytest.raises(ValueError, match="'hits' not found"):
         api.incr("hits")
 
@@ -112,7 +112,11 @@ def test_an_unavailable_store_behaves_like_an_empty_one(
     own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager = make_manager(
-        type="ext:memcached", url=own_memcached.address, secret="of the tests", retry=0.01
+        type="ext:memcached",
+        url=own_memcached.address,
+        secret="of the tests",
+        timeout=0.5,
+        retry=0.01,
     )
     monkeypatch.setattr("beaker_regions.django.manager._manager", manager)
     with of("functions"):
@@ -129,7 +133,7 @@ def test_an_unavailable_store_behaves_like_an_empty_one(
         with pytest.raises(ValueError, match="not found"):
             api.incr("old")
         own_memcached.resume()
-        time.sleep(0.05)
+        until(lambda: api.add("works-again", 1))
         assert api.get("old") is None
 
 

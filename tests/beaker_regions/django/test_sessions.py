@@ -6,8 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 
 from beaker_regions.django.checks import check_sessions
 from beaker_regions.django.sessions import SessionStore
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
 
     from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Later
 
 
 CACHE_ENGINE = "django.contrib.sessions.backends.cache"
@@ -247,14 +248,17 @@ def test_a_key_in_another_case_is_no_session() -> None:
     assert seen(f"{key} ") == {}
 
 
-def test_an_expired_session_is_not_read_and_is_deleted() -> None:
+def test_an_expired_session_is_not_read_and_is_deleted(
+    later: Later, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = SessionStore(stored(name="one"))
-    session.set_expiry(timedelta(seconds=0.5))
+    session.set_expiry(timedelta(seconds=60))
     session.save()
     assert session.session_key
     assert seen(session.session_key)["name"] == "one"
     lasting = stored(name="two")
-    time.sleep(0.6)
+    later(90)
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(seconds=90))
     assert seen(session.session_key) == {}
     SessionStore.clear_expired()
     assert [row.session_key for row in Session.objects.all()] == [lasting]

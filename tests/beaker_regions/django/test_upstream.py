@@ -67,7 +67,7 @@ def runs(
 
 @pytest.mark.parametrize(
     "store",
-    [pytest.param(name, marks=pytest.mark.slow if name == "pylibmc" else ()) for name in STORES],
+    [pytest.param(name, marks=() if name == "memcache" else pytest.mark.slow) for name in STORES],
 )
 def test_djangos_own_tests_pass(runs: dict[str, subprocess.Popen[str]], store: str) -> None:
     _, told = runs[store].communicate()

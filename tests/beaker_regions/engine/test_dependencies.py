@@ -180,7 +180,7 @@ def test_callers_that_wait_for_a_load_get_its_value(
     def rows() -> int:
         read = database.read("a")
         begun.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
         return read
 
     @dependent(cache)
@@ -190,7 +190,7 @@ def test_callers_that_wait_for_a_load_get_its_value(
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(rows()))]
     threads[0].start()
-    begun.wait(10)
+    begun.wait(60)
     threads.append(threading.Thread(target=lambda: found.append(around())))
     threads[1].start()
     threading.Timer(0.2, goes_on.set).start()

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from beaker_regions import ConfigurationError, parse_cache_config_options
 from beaker_regions.config.environment import expiry_options, size_limit_options
 from beaker_regions.config.options import check
-from tests.beaker_regions.conftest import Calls, Manager
+from tests.beaker_regions.conftest import Calls, Later, Manager
 
-SHORT = 0.15
-"""Seconds."""
-LONG = 60.0
+SHORT = 60.0
+"""Seconds, which pass by the clock alone."""
+LONG = 600.0
 
 
-def test_a_shorter_expiry_applies_to_stored_values(manager: Manager, calls: Calls) -> None:
+def test_a_shorter_expiry_applies_to_stored_values(
+    manager: Manager, calls: Calls, later: Later
+) -> None:
     def load() -> int:
         return calls()
 
     assert manager(expire=LONG).region("functions")(load)() == 1
-    time.sleep(SHORT * 1.5)
+    later(SHORT * 1.5)
     assert manager(expire=SHORT).region("functions")(load)() == 2
 
 
 @pytest.mark.parametrize("where", ["region", "function"])
 def test_a_longer_expiry_applies_to_stored_values(
-    manager: Manager, calls: Calls, where: str
+    manager: Manager, calls: Calls, where: str, later: Later
 ) -> None:
     def load() -> int:
         return calls()
 
     assert manager(expire=SHORT).region("functions")(load)() == 1
-    time.sleep(SHORT * 1.5)
+    later(SHORT * 1.5)
     if where == "region":
         longer = manager(expire=LONG).region("functions")(load)
     else:
@@ -43,14 +43,16 @@ def test_a_longer_expiry_applies_to_stored_values(
     assert longer() == 2, "no expiry makes an invalidated value valid"
 
 
-def test_a_longer_grace_applies_to_stored_values(manager: Manager, calls: Calls) -> None:
+def test_a_longer_grace_applies_to_stored_values(
+    manager: Manager, calls: Calls, later: Later
+) -> None:
     def load() -> int:
         if calls() > 1:
             raise ConnectionError("the database is away")
         return 1
 
     assert manager(expire=SHORT).region("functions")(load)() == 1
-    time.sleep(SHORT * 1.5)
+    later(SHORT * 1.5)
     graceful = manager(expire=SHORT, grace=LONG).region("functions")(load)
     assert graceful() == 1
     assert graceful.policy.grace == LONG

@@ -7,7 +7,6 @@ import re
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable
 
 Answer = Callable[[str], bytes | None]
@@ -98,25 +97,27 @@ class Proxy(Relay):
 
 
 class SlowNetwork(Relay):
-    """Passes on what clients send to a server's port ``seconds`` later, as a network does: what was
-    sent at once arrives at once. ``messages``: how often something arrived."""
+    """Passes on what clients send to a server's port after ``wait``, as a network does after some
+    time: what was sent at once arrives at once. ``messages``: how often something arrived."""
 
-    def __init__(self, port: int, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, port: int, wait: Callable[[], object]) -> None:
+        self.wait = wait
         self.messages = 0
         super().__init__(port)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        back = threading.Thread(target=self._forward, args=(server, client, 0.0), daemon=True)
+        back = threading.Thread(target=self._forward, args=(server, client), daemon=True)
         back.start()
-        self._forward(client, server, self._seconds)
+        self._forward(client, server, delayed=True)
         back.join()
 
-    def _forward(self, source: socket.socket, target: socket.socket, seconds: float) -> None:
+    def _forward(
+        self, source: socket.socket, target: socket.socket, *, delayed: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while received := source.recv(1 << 18):
-                if seconds:
-                    time.sleep(seconds)
+                if delayed:
+                    self.wait()
                     self.messages += 1
                 target.sendall(received)
             target.shutdown(socket.SHUT_WR)

@@ -114,7 +114,7 @@ def test_more_keys_than_the_limit_are_sampled() -> None:
     "events",
     [
         pytest.param(list(steady(20_000, 3_000, 0.9)), id="zipf"),
-        pytest.param(sorted(tidal(20_000, 3_000, 0.8, 0.05)), id="tidal"),
+        pytest.param(sorted(tidal(20_000, 3_000, 0.8, 0.05)), id="tidal", marks=pytest.mark.slow),
     ],
 )
 def test_the_prediction_from_some_keys_holds_for_all(
@@ -145,7 +145,7 @@ def predicted_for(cache: CacheManager, function: Any) -> ExpiryAdvice:
     return metrics.advise(folder, "functions", function.name, function.policy.expire)
 
 
-@pytest.mark.parametrize("backend", ["file_manager", "memcached_manager", "pylibmc_manager"])
+@pytest.mark.parametrize("backend", ["file_manager", "memcached_manager"])
 def test_calls_and_invalidations_of_all_processes_are_sampled(
     request: pytest.FixtureRequest, tmp_path: Path, backend: str
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_busy_function_is_sampled_by_fewer_keys(file_manager: Manager) -> None
     cache = file_manager()
     look_up = looking_up(cache)
     stats = cache["functions"].stats.of(look_up.name)
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while stats.threshold == ALL and time.monotonic() < ends:
         for number in range(500):
             look_up(number)

@@ -70,7 +70,7 @@ def test_every_call_is_a_hit_a_miss_or_stale(sharing: Manager) -> None:
     assert found.function == cached.name
     assert (found.calls, found.hits, found.misses, found.stale) == (6, 2, 3, 1)
     assert (found.loads, found.load_errors) == (2, 2)
-    assert 0.02 <= found.load_seconds < 10
+    assert 0.02 <= found.load_seconds < 60
     assert found.invalidations == 1
     assert dict(found.failures) == {"load": 1}
     assert found.bytes_in == 3
@@ -125,7 +125,7 @@ def test_the_counts_of_live_and_ended_processes_are_added_up(file_manager: Manag
     killed = fork(call_and_stay)
     try:
         assert set(statuses([fork(call) for _ in range(PROCESSES - 1)])) == {0}
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + 60
         while counted(cache)[0].calls < 1 + PROCESSES * CALLS and time.monotonic() < ends:
             time.sleep(0.01)
     finally:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.tasks.files.conftest import Import
 
-SECONDS = 3.0
+SECONDS = 30.0
 """Longer than any of these takes on a busy machine, and shorter than some of them once took."""
 
 
@@ -61,7 +61,7 @@ def test_every_table_is_read_quickly(text: str, partial: bool) -> None:
     assert time.monotonic() - began < SECONDS
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=100, deadline=30_000)
 @given(
     st.lists(st.sampled_from(['"', "'", ",", ";", "\t", "|", "\n", "\r", " ", "a", "1"])),
     st.integers(1, 2000),

@@ -460,7 +460,7 @@ def test_a_file_that_is_an_archive_only_by_name_is_reported(
     assert said.startswith(f"'{tmp_path}/a.{suffix}' cannot be imported: is ")
 
 
-@pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
+@pytest.mark.parametrize("suffix", [pytest.param("zip", marks=pytest.mark.slow), "tar.gz"])
 def test_an_import_that_is_killed_at_any_moment_is_finished_by_the_next(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,7 +167,7 @@ def _row(number: int) -> Any:
     return file_row(ImportedFile.objects.order_by("path")[number - 1].pk)
 
 
-@pytest.mark.parametrize("stored", [1, 50])
+@pytest.mark.parametrize("stored", [pytest.param(1, marks=pytest.mark.slow), 50])
 def test_after_a_killed_run_every_row_has_its_content_and_the_next_run_finishes(
     tmp_path: Path, stored: int
 ) -> None:

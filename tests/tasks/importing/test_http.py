@@ -276,7 +276,7 @@ def test_every_manifest_is_read_quickly(pieces: list[str]) -> None:
     with contextlib.suppress(manifests.BadManifestError):
         for line in manifests.parse("".join(pieces).encode()):
             assert line.refusal or line.digest
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_content_with_another_digest_is_reported_and_not_stored(origin: Origin) -> None:

@@ -174,7 +174,7 @@ def test_an_interrupted_run_waits_for_no_server(origin: Origin, gate: threading.
     with start(url, "--json") as process:
         wait_for(lambda: all(origin.asked(f"z{number}") for number in range(4)))
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=45)
     assert process.returncode == 130
     assert "Traceback" not in err
     summary = json.loads(out)

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from tests.beaker_regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:
     from beaker_regions import CacheManager
+    from tests.beaker_regions.conftest import Later
     from tests.servers import Memcached
 
 
@@ -99,13 +99,15 @@ def test_sweep(shelf: str, cache: CacheManager) -> None:
     )
 
 
-def test_sweep_without_a_region_sweeps_all_that_have_files(shelf: str, cache: CacheManager) -> None:
-    @cache.region(shelf, expire=0.01)
+def test_sweep_without_a_region_sweeps_all_that_have_files(
+    shelf: str, cache: CacheManager, later: Later
+) -> None:
+    @cache.region(shelf, expire=60)
     def load() -> int:
         return 1
 
     load()
-    time.sleep(0.05)
+    later(90)
     assert f"Region {shelf}: removed 1 entries, 0 leftovers\n" in regions("sweep")[0]
 
 

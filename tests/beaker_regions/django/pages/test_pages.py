@@ -383,7 +383,7 @@ def together(*calls: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
 
 def test_pages_by_session(

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from beaker_regions import CacheManager
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 from tests.servers import MariaDB, Redis
+from tests.waiting import stored_value, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableSequence
@@ -186,7 +186,11 @@ def change_and_read(
 
 
 @pytest.mark.parametrize(
-    "processes", [multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")]
+    "processes",
+    [
+        multiprocessing.get_context("fork"),
+        pytest.param(multiprocessing.get_context("spawn"), marks=pytest.mark.slow),
+    ],
 )
 @between_processes
 def test_processes_that_invalidate_at_once_lose_none_of_it(
@@ -259,7 +263,7 @@ def test_a_backend_that_fails_is_not_the_callers_failure(tmp_path: Path, calls: 
 def test_a_redis_that_is_away_is_not_the_callers_failure(
     redis: Redis, calls: Calls, fault: str
 ) -> None:
-    cache = make_manager(**redis_options(redis, timeout=0.5), secret="of the tests")
+    cache = make_manager(**redis_options(redis, timeout=2), secret="of the tests")
 
     @cache.region("functions")
     def load() -> int:
@@ -277,7 +281,8 @@ def test_a_redis_that_is_away_is_not_the_callers_failure(
         redis.start()
     else:
         redis.resume()
-    assert (load(), load()) == (3, 3), "the value from before the fault is not read again"
+    assert load() > 2, "the value from before the fault is not read again"
+    assert stored_value(load) > 2
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Beaker's, of redis-py's
@@ -296,10 +301,7 @@ def test_what_has_expired_does_not_stay_in_redis(redis: Redis, calls: Calls) -> 
     for key in range(20):
         load(key)
     stored = keys()
-    ends = time.monotonic() + 10
-    while keys() > stored - 20:
-        assert time.monotonic() < ends, "the entries are still there"
-        time.sleep(0.1)
+    until(lambda: keys() <= stored - 20, "the entries are still there")
 
 
 @pytest.mark.parametrize("fault", ["killed", "hanging"])
@@ -319,15 +321,16 @@ def test_a_database_that_is_away_is_not_the_callers_failure(
     def read_when_mended() -> None:
         assert mended.wait(LONG)
         calls.count = 100
-        assert load() == 101, "the invalidation that another process could not deliver counts"
+        assert load() > 100, "the invalidation that another process could not deliver counts"
+        assert stored_value(load) > 100
 
-    assert (load(), load()) == (1, 1)
+    before = stored_value(load)
     child = fork(read_when_mended)
     if fault == "killed":
         mariadb.kill()
     else:
         mariadb.pause()
-    assert load() == 2
+    assert load() > before
     load.invalidate()
     assert cache["functions"].stats["failed.backend"] > 0
     begun_without = make_manager(**options, table_name=f"begun_when_{fault}")
@@ -336,15 +339,16 @@ def test_a_database_that_is_away_is_not_the_callers_failure(
     def load_other() -> int:
         return calls()
 
-    assert load_other() == 3
+    before = calls.count
+    assert load_other() == before + 1
     if fault == "killed":
         mariadb.start()
     else:
         mariadb.resume()
     mended.set()
     assert statuses([child]) == [0]
-    assert load() == 101
-    assert load_other() == load_other()
+    until(lambda: (load.peek() or 0) > 100, "the child's value is not read")
+    stored_value(load_other)
 
 
 @pytest.mark.parametrize("sql_mode", ["STRICT_TRANS_TABLES", ""])

@@ -14,7 +14,7 @@ from beaker_regions.stores.files import layout, maintenance, sweeping
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import maintenance as observing
 from tests.beaker_regions.children import fork, statuses
-from tests.beaker_regions.conftest import Calls, Manager
+from tests.beaker_regions.conftest import Calls, Later, Manager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,14 +135,14 @@ def test_verify_finds_what_other_content_is_found_by(
 
 
 def test_sweep_removes_what_has_expired_and_keeps_the_rest(
-    cache: CacheManager, store: FileStore, calls: Calls
+    cache: CacheManager, store: FileStore, calls: Calls, later: Later
 ) -> None:
 
-    @cache.region("functions", expire=0.05)
+    @cache.region("functions", expire=60)
     def short(number: int) -> bytes:
         return CONTENT
 
-    @cache.region("functions", expire=60)
+    @cache.region("functions", expire=3600)
     def long(number: int) -> bytes:
         calls()
         return CONTENT
@@ -150,7 +150,7 @@ def test_sweep_removes_what_has_expired_and_keeps_the_rest(
     for number in range(3):
         short(number)
         long(number)
-    time.sleep(0.1)
+    later(90)
     assert maintenance.sweep(store, grace=60) == (0, 0), "it may be served within its grace"
     assert maintenance.sweep(store) == (3, 0)
     assert len(files(store, "entries")) == 3

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.servers import Memcached, Server
+from tests.waiting import PATIENCE, stored_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-PATIENCE = 60
-"""Seconds for an answer, or for the server to be used again: more than a busy machine needs."""
 
 APPLICATION = """
 import os
@@ -68,12 +65,8 @@ class Gunicorn(Server):
         return int(answer)
 
     def hit(self) -> int:
-        """Wait for a stored value, and return it. The server may need some time, and may first do
-        what it was asked while it was stopped."""
-        deadline = time.monotonic() + PATIENCE
-        while (value := self.get("/")) != self.get("/"):
-            assert time.monotonic() < deadline, "nothing is stored"
-        return value
+        """Wait for a stored value, and return it."""
+        return stored_value(lambda: self.get("/"))
 
 
 @pytest.fixture

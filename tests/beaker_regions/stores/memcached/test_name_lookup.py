@@ -13,6 +13,7 @@ import pytest
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.servers import name_lookup
 from tests.servers import SEARCH_PATH, Memcached, free_port
+from tests.waiting import PATIENCE, stored_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         if known is None:
             return ask(host, *args, **options)
         if isinstance(known, threading.Event):
-            known.wait(20)
+            known.wait(PATIENCE)
             known = ["127.0.0.1"]
         return [found for number in known for found in ask(number, *args, **options)]
 
@@ -53,13 +54,10 @@ def test_a_resolver_that_hangs_costs_a_time_out(
     threads = threading.active_count()
     started = time.monotonic()
     assert (load(), load(), load()) == (1, 2, 3)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert threading.active_count() <= threads + 1, "a name is looked up once at a time"
     answered.set()
-    deadline = time.monotonic() + 10
-    while load() != load():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    stored_value(load)
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def ipv6_port() -> Iterator[int]:
     port = free_port()
     command = ["memcached", "-l", "::1", "-p", str(port), "-U", "0", "-u", "nobody"]
     with subprocess.Popen(command, env={"PATH": SEARCH_PATH}) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while process.poll() is None:
             try:
                 socket.create_connection(("::1", port), timeout=1).close()
