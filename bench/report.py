@@ -25,6 +25,8 @@ PACKAGES = (
     "diskcache",
     "django-cachalot",
     "django-cacheops",
+    "aiocache",
+    "aiomcache",
 )
 Row = dict[str, Any]
 

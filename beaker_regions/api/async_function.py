@@ -6,17 +6,27 @@ import asyncio
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 from beaker_regions.api.function import Cached, arguments
 from beaker_regions.engine.drivers import ReadContent, in_thread, run_async
 from beaker_regions.entries.content import is_content
-from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from beaker_regions.engine.store import Reading
     from beaker_regions.entries.entry import Entry, Lookup
 
 P = ParamSpec("P")
@@ -25,11 +35,20 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+class Found(NamedTuple):
+    """What was looked up for a call."""
+
+    lookup: Lookup | None
+    value: Any
+    """MISSING: a call loads."""
+
+
 class AsyncCachedFunction(Cached[P], Generic[P, R]):
     """A coroutine function whose results are stored in a region. `CacheManager.region` makes it.
 
-    It has the methods of `CachedFunction`, as coroutine functions. Requests to the store run in
-    threads, so that the event loop never waits for them.
+    It has the methods of `CachedFunction`, as coroutine functions. The event loop never waits for
+    the store. In a region on memcached a hit takes no thread: the loop has a connection of its own.
+    Everything else is asked in threads.
 
     Example::
 
@@ -66,7 +85,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
-            ((lookup, value),) = await in_thread(functools.partial(self._look_up, [entry]))
+            lookup, value = await self._look_up(entry)
             return await self._value(entry, lookup, value, call, kwargs)
 
     async def many(self, calls: Iterable[Any]) -> list[R]:
@@ -88,7 +107,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             return [await self._unstored(await self._function(*call)) for call in given]
         with tracing.call(self.region.name, self.name, len(given)):
             entries = [self._entry(call, {}) for call in given]
-            found = await in_thread(functools.partial(self._look_up, entries))
+            found = await self._look_up_many(entries)
             return [
                 await self._value(entry, lookup, value, call, {})
                 for entry, (lookup, value), call in zip(entries, found, given, strict=True)
@@ -101,12 +120,45 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             else value
         )
 
-    def _look_up(self, entries: list[Entry]) -> list[tuple[Lookup | None, Any]]:
-        """Look up entries. Returns each lookup, and its value or MISSING."""
+    async def _look_up(self, entry: Entry) -> Found:
+        reading = self._begin_look(entry)
+        if reading is None:
+            (found,) = await in_thread(functools.partial(self._look_up_here, [entry]))
+            return found
+        return await self._found(entry, reading)
+
+    async def _look_up_many(self, entries: list[Entry]) -> list[Found]:
+        begun = [self._begin_look(entry) for entry in entries]
+        readings = [reading for reading in begun if reading is not None]
+        if len(readings) < len(entries):
+            return await in_thread(functools.partial(self._look_up_here, entries))
         return [
-            (lookup, self._value_if_fresh(entry, lookup, self._policy))
+            await self._found(entry, reading)
+            for entry, reading in zip(entries, readings, strict=True)
+        ]
+
+    def _look_up_here(self, entries: list[Entry]) -> list[Found]:
+        """Look up entries, in a thread that may wait."""
+        return [
+            Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
             for entry, lookup in zip(entries, self._look_many(entries), strict=True)
         ]
+
+    async def _found(self, entry: Entry, reading: Reading) -> Found:
+        for answer in reading.answers:
+            await answer
+        if not reading.is_short():
+            return await in_thread(functools.partial(self._read, entry, reading))
+        lookup = self._end_look(entry, reading)
+        value = self._value_in_loop(entry, lookup, self._policy)
+        if value is UNKNOWN:
+            look = functools.partial(self._value_if_fresh, entry, lookup, self._policy)
+            value = await in_thread(look)
+        return Found(lookup, value)
+
+    def _read(self, entry: Entry, reading: Reading) -> Found:
+        lookup = self._end_look(entry, reading)
+        return Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
 
     async def _value(
         self,
@@ -159,7 +211,9 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
         """
-        value = await in_thread(functools.partial(self._peek, args, kwargs))
+        if not self.region.enabled:
+            return None
+        _, value = await self._look_up(self._entry(self._prefix + args, kwargs))
         return None if value is MISSING else value
 
     async def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -109,6 +109,9 @@ class Cached(Generic[P]):
         self._look = (self._dependents or region).look
         self._look_many = (self._dependents or region).look_many
         self._value_if_fresh = (self._dependents or region).value_if_fresh
+        self._begin_look = (self._dependents or region).begin_look
+        self._end_look = region.end_look
+        self._value_in_loop = (self._dependents or region).value_in_loop
         self.warm = options.checked_warm(name)
         """A function that returns the calls to load in advance; None: warm= was not given."""
         # A function with a changed signature is another function: its arguments mean another thing.
@@ -240,12 +243,6 @@ class Cached(Generic[P]):
         if lookup is not None and lookup.record is not None:
             self._stats.hit(entry, lookup, lookup.record, value)
         return value
-
-    def _peek(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self.region.enabled:
-            return MISSING
-        entry = self._entry(self._prefix + args, kwargs)
-        return self._value_if_fresh(entry, self._look(entry), self._policy)
 
     def _load_flow(self, entry: Entry, lookup: Lookup | None) -> LoadFlow:
         if self._dependents is not None:
@@ -420,7 +417,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
             if tasks_of.peek(1) is None: ...
         """
-        value = self._peek(args, kwargs)
+        if not self.region.enabled:
+            return None
+        entry = self._entry(self._prefix + args, kwargs)
+        value = self._value_if_fresh(entry, self._look(entry), self._policy)
         return None if value is MISSING else value
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.engine import loading, reads
 from beaker_regions.engine.reads import Dependency, Reads, current_reads, noting, tables_entry
+from beaker_regions.engine.store import Reading
 from beaker_regions.entries.content import is_content
-from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,6 +52,21 @@ class Dependent(NamedTuple):
     value: Any
     dependencies: tuple[Dependency, ...] | None
     """None: they are unknown. Such a value is not stored."""
+
+
+class _ReadingWithTables(Reading):
+    """What is read of an entry, together with generations of tables."""
+
+    def __init__(self, own: Reading, tables: Entry, seen: Reading) -> None:
+        self._own, self._tables, self._seen = own, tables, seen
+        self.answers = (*own.answers, *seen.answers)
+
+    def is_short(self) -> bool:
+        return self._own.is_short()
+
+    def lookup(self) -> Lookup:
+        tables = reads.generations_of(self._tables, self._seen.lookup())
+        return self._own.lookup()._replace(tables=tables)
 
 
 class QueryDependents:
@@ -92,13 +108,34 @@ class QueryDependents:
             )
         ]
 
+    def begin_look(self, entry: Entry) -> Reading | None:
+        """As `Region.begin_look`, of an entry and the generations of the remembered tables."""
+        own = self._region.begin_look(entry)
+        scopes = tuple(self._tables)
+        if own is None or not scopes:
+            return own
+        tables = tables_entry(entry, scopes)
+        seen = self._region.begin_look(tables)
+        return seen and _ReadingWithTables(own, tables, seen)
+
     def value_if_fresh(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """As `Region.value_if_fresh`, if no dependency of the value was invalidated."""
         made = self._region.value_if_fresh(entry, lookup, policy)
         if made is MISSING or lookup is None:
             return MISSING
-        others = [each for each in made.dependencies if not self._is_seen(each, entry, lookup)]
+        others = self._not_seen(made, entry, lookup)
         return _handed_out(made) if self._are_current(others) else MISSING
+
+    def value_in_loop(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
+        """As `value_if_fresh`; UNKNOWN if an event loop must not wait for it."""
+        made = self._region.value_in_loop(entry, lookup, policy)
+        if made is MISSING or made is UNKNOWN or lookup is None:
+            return made
+        return UNKNOWN if self._not_seen(made, entry, lookup) else _handed_out(made)
+
+    def _not_seen(self, made: Any, entry: Entry, lookup: Lookup) -> list[Dependency]:
+        """Return the dependencies whose generations the lookup has not shown to be current."""
+        return [each for each in made.dependencies if not self._is_seen(each, entry, lookup)]
 
     def _is_seen(self, dependency: Dependency, entry: Entry, lookup: Lookup) -> bool:
         """Whether the lookup has the dependency's generations, and they are the same."""

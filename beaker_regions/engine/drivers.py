@@ -14,11 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from beaker_regions.engine import invalidation
 from beaker_regions.runtime import threads
 from beaker_regions.runtime.threads import Job
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +150,12 @@ def _finish(flow: LoadFlow, job: Job | None) -> None:
         run(flow, load, Closed())
 
 
-async def in_thread(step: Callable[[], Any]) -> Any:
+async def in_thread(step: Callable[[], T]) -> T:
     """Carry out a step in one of the library's threads, as a rule, as part of this coroutine's
     transactions."""
     job, done = _send(step)
     await done
-    return _outcome(job)
+    return _outcome(job)  # type: ignore[no-any-return]
 
 
 def _outcome(job: Job) -> Any:

@@ -61,6 +61,9 @@ class NoTransactions:
     def is_caught_up(self) -> bool:
         return True
 
+    def may_look_in_loop(self) -> bool:
+        return True
+
     def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
         pass
 

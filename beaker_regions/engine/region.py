@@ -36,7 +36,7 @@ from beaker_regions.engine.store import GoneError, NoCounters
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.entries.records import AHEAD
-from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry.recorder import Stats
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from beaker_regions.config.options import RegionOptions
-    from beaker_regions.engine.store import Store
+    from beaker_regions.engine.store import Reading, Store
     from beaker_regions.entries.entry import Entry, Lookup
     from beaker_regions.entries.freshness import Policy
 
@@ -159,6 +159,22 @@ class Region:
                 lookups[entry] = self._checked(entry, found)
         return [lookups.get(entry) for entry in entries]
 
+    def begin_look(self, entry: Entry) -> Reading | None:
+        """Begin `look` for a task of the running event loop, without waiting. Returns None if a
+        thread has to look, because more is to be done than to read."""
+        if (
+            current_reads() is not None
+            or block.get() is not None
+            or not invalidation.transactions.may_look_in_loop()
+            or not invalidation.pending().isdisjoint(entry.scopes)
+        ):
+            return None
+        return self.store.begin_read(entry)
+
+    def end_look(self, entry: Entry, reading: Reading) -> Lookup | None:
+        """Return what `begin_look` has read; as `look`."""
+        return self.read(entry, lambda _: reading.lookup())
+
     def _may_be_read(self) -> bool:
         # `is_caught_up` is called for every store: it also applies what other processes of this
         # host have left pending. Its answer matters only for a store that other hosts use.
@@ -205,6 +221,12 @@ class Region:
         if policy.early and lookup is not None and lookup.record is not None:
             seconds -= policy.head_start(lookup.record)
         return self.value_if_younger(entry, lookup, seconds)
+
+    def value_in_loop(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
+        """As `value_if_fresh`; UNKNOWN if an event loop must not wait for it."""
+        if lookup is not None and lookup.record is not None and not lookup.record.is_short:
+            return UNKNOWN
+        return self.value_if_fresh(entry, lookup, policy)
 
     def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served within its grace, during a load or after a failed

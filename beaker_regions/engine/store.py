@@ -24,7 +24,8 @@ from beaker_regions.errors import StoreUnavailableError, UnpicklableError
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from beaker_regions.entries.entry import Entry, Lookup
@@ -49,6 +50,22 @@ class LookupForUpdate(NamedTuple):
     lookup: Lookup
     token: Any
     """Only the store understands it."""
+
+
+class Reading(ABC):
+    """A read that a store has begun for a task of the running event loop."""
+
+    answers: Sequence[asyncio.Future[Any]]
+    """The task awaits them; no one has an exception."""
+
+    @abstractmethod
+    def is_short(self) -> bool:
+        """Return whether `lookup` takes much less than a millisecond, so that the event loop may
+        wait for it; once the answers are there."""
+
+    @abstractmethod
+    def lookup(self) -> Lookup:
+        """Return what was read, once the answers are there. Raises StoreUnavailableError."""
 
 
 EVERYBODY = "everybody"
@@ -138,6 +155,11 @@ class Store(ABC):
     @abstractmethod
     def read(self, entry: Entry) -> Lookup:
         """Look up an entry's record and generations, in one round trip."""
+
+    def begin_read(self, entry: Entry) -> Reading | None:
+        """Begin `read` for a task of the running event loop, without waiting. Returns None if only
+        a thread can read it now."""
+        return None
 
     def read_uncached(self, entry: Entry) -> Lookup:
         """As `read`, without this process's own copies: another may just have stored a record."""

@@ -72,6 +72,10 @@ class Transactions(Protocol):
         """Whether this process knows all invalidations that others could not apply. If not, it must
         not read a store that other hosts use."""
 
+    def may_look_in_loop(self) -> bool:
+        """Whether `is_caught_up` is true and `pending` complete in this thread, which runs the
+        coroutine's event loop, without waiting for a database or another thread."""
+
     def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
         """Tell other processes of invalidations that a store keeps as pending, and that belong to
         no transaction: others may be able to apply them, and must not read their entries before."""

@@ -63,6 +63,10 @@ class PendingInvalidations:
             # pending, because a load may have begun in between.
             self._pending.update(dict.fromkeys(scopes, object()))
 
+    def are_there_any(self) -> bool:
+        """Return whether `apply` has something to do."""
+        return bool(self._pending)
+
     def apply(self, change: Callable[[Iterable[str]], None]) -> None:
         """Invalidate all pending scopes with ``change``. If that raises, this raises the same, and
         all of them stay pending."""
@@ -145,6 +149,17 @@ class PersistentQueue(PendingInvalidations):
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def are_there_any(self) -> bool:
+        if super().are_there_any():
+            return True
+        try:
+            os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass  # `apply` says what is wrong
+        return True
 
     def apply(self, change: Callable[[Iterable[str]], None]) -> None:
         """As `PendingInvalidations.apply`. Raises ApplyingError while another thread or process

@@ -145,6 +145,15 @@ def count(event: str, function: str, number: int) -> None:
         made.events[event] += number
 
 
+def count_round_trip() -> None:
+    """Count a round trip for the call that is being made."""
+    if made := _running():
+        made.round_trips += 1
+    for collected in _collecting.get():
+        if collected.is_open:
+            collected.round_trips += 1
+
+
 class CountingConnection:
     """Wraps a connection to a server, and counts each call of a method as a round trip."""
 
@@ -152,11 +161,7 @@ class CountingConnection:
         self._connection = connection
 
     def __getattr__(self, method: str) -> Any:
-        if made := _running():
-            made.round_trips += 1
-        for collected in _collecting.get():
-            if collected.is_open:
-                collected.round_trips += 1
+        count_round_trip()
         return getattr(self._connection, method)
 
 

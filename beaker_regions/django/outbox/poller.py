@@ -79,6 +79,11 @@ class OutboxPoller:
         if time.monotonic() >= self._valid_until:
             self._try_to_poll()
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether the last poll is still valid."""
+        return time.monotonic() < self._valid_until
+
     def is_current(self) -> bool:
         """Whether this process knows of all unclaimed rows; polls if the last poll is no longer
         valid. False inside a transaction, which may see an old snapshot."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.store import dump
 from beaker_regions.entries.records import Codec, deflated, load_value
+from beaker_regions.stores.memcached import binary_protocol, text_protocol
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
 from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
 from beaker_regions.stores.memcached.python_memcached import PythonMemcached
+from beaker_regions.stores.memcached.wire import Host
+from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore, fetching, not_taken
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record, Signer
     from beaker_regions.stores.servers.connection import Connection
+    from beaker_regions.stores.servers.loop_connection import GetProtocol
 
 
 class MemcachedStore(ServerStore):
@@ -39,7 +44,14 @@ class MemcachedStore(ServerStore):
                 return Pylibmc(server, timeout, username, password)
             return PythonMemcached(server, timeout)
 
-        super().__init__(servers, signer, "memcached", connect, **options)
+        def loops(server: str) -> LoopConnections:
+            def connect_loop() -> socket.socket:
+                return _connected(Host(server, timeout), username, password)
+
+            protocol: GetProtocol = text_protocol if username is None else binary_protocol
+            return LoopConnections(connect_loop, protocol, timeout)
+
+        super().__init__(servers, signer, "memcached", connect, loops=loops, **options)
 
     def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
         codec, payload = deflated(*dump(value))
@@ -58,3 +70,15 @@ class MemcachedStore(ServerStore):
             found = self._server_of(entry).ask(fetching(wanted))
             record = joined(wanted, record, found)
         return load_value(record)
+
+
+def _connected(host: Host, username: str | None, password: str | None) -> socket.socket:
+    """Return a socket for an event loop. Raises OSError or StoreUnavailableError."""
+    made = host.connected()
+    if username is not None:
+        binary_protocol.sign_in(made, username, password or "")
+    if made.family != socket.AF_UNIX:
+        # A request is sent while the last one is not answered yet.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setblocking(False)
+    return made

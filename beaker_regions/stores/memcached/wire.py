@@ -19,7 +19,7 @@ _PLAIN = issubclass(socket.socket, _socket.socket)
 itself."""
 
 
-class _Socket(socket.socket):
+class Socket(socket.socket):
     """A socket with the system's time-outs, which raise BlockingIOError. With Python's own, each
     call makes two system calls, and releases the interpreter's lock in each."""
 
@@ -43,7 +43,7 @@ class _Socket(socket.socket):
 class Host(memcache._Host):  # type: ignore[misc]
     """A server of python-memcached, with one connection. Raises OSError if that fails."""
 
-    socket: _Socket | None
+    socket: Socket | None
 
     def __init__(self, server: str, timeout: float) -> None:
         # The library's own notation for IPv6.
@@ -52,7 +52,7 @@ class Host(memcache._Host):  # type: ignore[misc]
 
     def connect_again(self) -> None:
         """Connect; there is no connection."""
-        self.socket, self.buffer = self._connected(), b""
+        self.socket, self.buffer = self.connected(), b""
 
     def has_ended(self) -> bool:
         """Return whether the server has closed the connection, or sends without a request. Closes
@@ -66,12 +66,13 @@ class Host(memcache._Host):  # type: ignore[misc]
             self.close_socket()
         return ended
 
-    def _connected(self) -> _Socket:
+    def connected(self) -> Socket:
+        """Return a new connection."""
         seconds = self.socket_timeout
         if self.family != socket.AF_UNIX:
-            fresh = connect(self.ip, self.port, seconds, _Socket)
+            fresh = connect(self.ip, self.port, seconds, Socket)
         else:
-            fresh = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            fresh = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
             fresh.settimeout(seconds)
             fresh.connect(self.address)
         fresh.limit(seconds)

@@ -14,10 +14,13 @@ from beaker_regions.stores.servers.connection import whole
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import asyncio
+    from collections.abc import Callable, Iterable, Sequence
 
     from beaker_regions.stores.pending import PendingInvalidations
     from beaker_regions.stores.servers.connection import Connection, Halves
+    from beaker_regions.stores.servers.event_loops import LoopConnections
+    from beaker_regions.stores.servers.loop_connection import Answer
 
 T = TypeVar("T")
 
@@ -59,11 +62,13 @@ class Server:
         retry: float,
         pending: PendingInvalidations,
         stem: str,
+        loops: LoopConnections | None,
     ) -> None:
         self.name = name
         """For messages, such as "memcached 127.0.0.1:11211"."""
         self._stem = stem
         self._connections = Connections(connect)
+        self._loops = loops
         self._retry = retry
         self._pending = pending
         self._failed = False
@@ -95,11 +100,21 @@ class Server:
             self._take_turn()
         return (yield from self._doing(command))
 
+    def begin_get(self, keys: Sequence[str]) -> asyncio.Future[Answer] | None:
+        """Begin to fetch items, for a task of the running event loop. Returns None if it must ask
+        in a thread: the server has failed, or has pending invalidations, or has no connections of
+        event loops."""
+        if self._loops is None or self._failed or self._pending.are_there_any():
+            return None
+        if tracing.watchers:
+            tracing.count_round_trip()
+        return self._loops.get(keys, self)
+
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:
             answer = command(self._ready())
         except StoreUnavailableError as error:
-            raise self._failure(error) from error
+            raise self.has_failed(error) from error
         self._failed = False
         return answer
 
@@ -107,7 +122,7 @@ class Server:
         try:
             answer = yield from command(self._ready())
         except StoreUnavailableError as error:
-            raise self._failure(error) from error
+            raise self.has_failed(error) from error
         self._failed = False
         return answer
 
@@ -119,7 +134,11 @@ class Server:
         self._pending.apply(lambda names: self._delete(connection, names))
         return connection
 
-    def _failure(self, error: StoreUnavailableError) -> StoreUnavailableError:
+    def has_answered(self) -> None:
+        """Update the server's state after an answer."""
+        self._failed = False
+
+    def has_failed(self, error: StoreUnavailableError) -> StoreUnavailableError:
         """Update the server's state after a failure; return the error to raise."""
         if isinstance(error, NotTakenError):
             # It answers, so it can be asked for other items.

@@ -17,11 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beaker_regions.engine.store import Lease, LookupForUpdate, Store, Stored, dump
+from beaker_regions.engine.store import Lease, LookupForUpdate, Reading, Store, Stored, dump
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
+    SHORT,
     OtherFormatError,
     Record,
     RecordRefusedError,
@@ -38,17 +39,21 @@ from beaker_regions.stores.servers.rendezvous import choose, places
 from beaker_regions.stores.servers.server import Server, stem_of
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from beaker_regions.stores.servers.connection import Connection, Halves, Item
+    from beaker_regions.stores.servers.event_loops import LoopConnections
+    from beaker_regions.stores.servers.loop_connection import Answer
 
 
 class ServerStore(Store):
     """A region's entries on one or more servers, each with its weight. A server of weight 0 has no
     entries, but receives invalidations: it is being added or removed, and other hosts may use it.
 
-    ``kind`` names the servers in messages. ``connect`` makes a connection to one. After a failure,
+    ``kind`` names the servers in messages. ``connect`` makes a connection to one. ``loops`` makes
+    the connections of event loops to one; without them, coroutines ask in threads. After a failure,
     a server is not asked for ``retry`` seconds. ``folder``: the pending invalidations of this
     host's processes; without it each process has its own. Items under another ``prefix`` belong to
     another site: they are neither read nor invalidated.
@@ -61,6 +66,7 @@ class ServerStore(Store):
         kind: str,
         connect: Callable[[str], Connection],
         *,
+        loops: Callable[[str], LoopConnections] | None = None,
         retry: float = 1.0,
         folder: Path | None = None,
         prefix: str = "",
@@ -79,6 +85,7 @@ class ServerStore(Store):
                 if folder
                 else PendingInvalidations(),
                 self._stem,
+                loops(server) if loops else None,
             )
             for server in self._weights
         }
@@ -97,6 +104,11 @@ class ServerStore(Store):
         record, *generations = wanted = self._keys(entry)
         found = self._server_of(entry).ask(fetching(wanted))
         return self._lookup(entry, found.get(record), map(found.get, generations))
+
+    def begin_read(self, entry: Entry) -> Reading | None:
+        keys = self._keys(entry)
+        answer = self._server_of(entry).begin_get(keys)
+        return None if answer is None else _Reading(self._lookup, entry, keys, answer)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
@@ -261,6 +273,33 @@ class ServerStore(Store):
 
     def release(self, entry: Entry, lease: Lease) -> None:
         self.leases.release(entry, lease)
+
+
+class _Reading(Reading):
+    """An entry's record and generations, which an event loop fetches."""
+
+    __slots__ = ("_answer", "_entry", "_keys", "_lookup", "answers")
+
+    def __init__(
+        self,
+        lookup: Callable[[Entry, bytes | None, Iterable[bytes | None]], Lookup],
+        entry: Entry,
+        keys: Sequence[str],
+        answer: Future[Answer],
+    ) -> None:
+        self._lookup, self._entry, self._keys, self._answer = lookup, entry, keys, answer
+        self.answers = (answer,)
+
+    def is_short(self) -> bool:
+        answer = self._answer.result()
+        return isinstance(answer, Exception) or len(answer.get(self._keys[0], b"")) <= SHORT
+
+    def lookup(self) -> Lookup:
+        answer = self._answer.result()
+        if isinstance(answer, StoreUnavailableError):
+            raise answer.with_traceback(None)  # other tasks raise the same error
+        record, *generations = self._keys
+        return self._lookup(self._entry, answer.get(record), map(answer.get, generations))
 
 
 def not_taken(items: Mapping[str, bytes]) -> NotTakenError:
