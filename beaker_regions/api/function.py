@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from types import MethodType
 from typing import (
@@ -421,6 +422,35 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return None
         entry = self._entry(self._prefix + args, kwargs)
         value = self._value_if_fresh(entry, self._look(entry), self._policy)
+        return None if value is MISSING else value
+
+    def peek_stale(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the stored value even if it has expired, and never load.
+
+        A function of a region of files may return it: if the origin says that nothing has changed,
+        the content is stored for another period, without a transfer.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value, or None if there is none, or it was invalidated.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            @cache.region("files")
+            def export(month: str) -> Path | CachedFile:
+                kept = export.peek_stale(month)
+                return kept if kept is not None and is_unchanged(month) else write(month)
+        """
+        if not self.region.enabled:
+            return None
+        entry = self._entry(self._prefix + args, kwargs)
+        value = self.region.value_if_younger(entry, self._look(entry), math.inf)
         return None if value is MISSING else value
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:

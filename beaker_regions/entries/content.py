@@ -72,11 +72,6 @@ class Resumable(ABC):
         self.verify(size, digest.hexdigest())
 
 
-Content = Path | BinaryIO | Iterator[bytes] | Resumable
-"""The results of a function that a region of files streams into a file, and returns as a
-`CachedFile`."""
-
-
 class CachedFile(os.PathLike[str]):
     """Content that a region of files returns.
 
@@ -164,6 +159,11 @@ class CachedFile(os.PathLike[str]):
 
     def __repr__(self) -> str:
         return f"<CachedFile {self.size} bytes, at {self.path}>"
+
+
+Content = Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile
+"""The results of a function that a region of files streams into a file, and returns as a
+`CachedFile`."""
 
 
 def hold(descriptor: int) -> None:

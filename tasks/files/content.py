@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from beakercache import cache
 from tasks.sources.fetching.urls import is_url
+from tasks.sources.is_current import is_current
 from tasks.sources.open_source import Opener, open_source
 from tasks.sources.progress import Progress
 
@@ -53,7 +55,7 @@ def read_file(
     source: str,
     size: int | None,
     version: str,
-) -> BinaryIO | Resumable:
+) -> BinaryIO | Resumable | CachedFile:
     """Return the content of one version of a file (`open_source`). ``source`` is its absolute name
     or URL; ``size`` is in bytes, None if it is unknown.
 
@@ -61,7 +63,35 @@ def read_file(
     Raises OSError if the version is not stored and can no longer be read from its source.
     """
     opener, progress = _opening.get()
-    return opener(source, size, version, progress or Progress())
+    progress = progress or Progress()
+    kept = read_file.peek_stale(source, size, version)
+    if kept is not None and _is_valid(kept, source, size, version):
+        progress.renewed = True
+        return kept  # stored for another period, without reading the source
+    return opener(source, size, version, progress)
+
+
+_keeping: ContextVar[bool] = ContextVar("keeping", default=False)
+
+
+@contextmanager
+def kept_without_source() -> Iterator[None]:
+    """Within this block, `read_file` in this thread does not ask the source whether expired content
+    is still valid."""
+    token = _keeping.set(True)
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
+
+
+def _is_valid(kept: CachedFile, source: str, size: int | None, version: str) -> bool:
+    """Whether expired content is intact, and its source has not changed. Raises OSError if the
+    source is away, or has changed."""
+    if not _keeping.get() and not is_current(source, size, version):
+        return False
+    with kept.open() as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == kept.digest
 
 
 def content_of(file: FileRow) -> CachedFile:
@@ -75,6 +105,14 @@ def content_of(file: FileRow) -> CachedFile:
             f"{file.source!r} holds other content than when it was imported"
         )
     return content
+
+
+def lifetime() -> float | None:
+    """Return the seconds for which content stays after it was stored, if it is not renewed. None:
+    for ever."""
+    policy = read_file.policy
+    seconds = policy.expire + policy.grace
+    return None if math.isinf(seconds) else seconds
 
 
 def old_copy_of(content: CachedFile) -> datetime | None:

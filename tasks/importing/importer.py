@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from tasks.files.content import opened_by, path_digest, path_of, read_file
+from tasks.files.content import lifetime, opened_by, path_digest, path_of, read_file
 from tasks.files.folders import placing
 from tasks.importing.index import (
     BATCH,
@@ -25,6 +25,8 @@ from tasks.importing.index import (
     forget,
     is_of_another_source,
     is_stored,
+    keep,
+    number_from,
     rows_from,
     rows_of,
     version_of,
@@ -62,6 +64,8 @@ class ImportOptions:
     """Read unchanged files again too."""
     prune: bool = False
     """Forget selected files that were imported from the source and are no longer in it."""
+    keep: bool = False
+    """Keep the content of such files before it expires."""
     dry_run: bool = False
     """Report what the run would do, and change nothing."""
     into: str = ""
@@ -86,6 +90,9 @@ class Importer:
         self._index = IndexWriter(None if self._options.replace else self._taken)
         self._room = Room()
         self._seen: set[str] = set()
+        self._mine = source.root, self._options.into
+        self._present = 0
+        """Files of the source that had a row of it already."""
         self._unreadable: set[str] = set()
         """Path prefixes of the folders that could not be read. Their files may still exist."""
 
@@ -99,6 +106,7 @@ class Importer:
                     f"{self._source.root!r} is read from start to end, by one job; leave out --jobs"
                 )
             self._count()
+            before = number_from(*self._mine)
             self._room.begin()
             with closing(
                 map_as_completed(self._jobs, self._read, self._files_to_read())
@@ -109,6 +117,10 @@ class Importer:
             self._room.check(now=True)
             if self._options.prune:
                 self._prune()
+            elif self._options.keep:
+                self._keep()
+            else:
+                self._warn_of_gone(before - self._present)
         finally:
             self._report.over = True
             self._room.end()
@@ -142,7 +154,7 @@ class Importer:
                 size += found.size or 0
             else:
                 refused += 1
-        if not files and not refused:
+        if not files and not refused and not self._options.keep:
             included = "" if self._options.selection == Selection() else " that are included"
             raise SourceError(f"{self._source.root!r} holds no files{included}")
         self._report.begin(files + refused, size)
@@ -153,12 +165,14 @@ class Importer:
         for batch in _batches(self._walk()):
             known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
             for found in batch:
-                if self._options.prune:
+                if self._options.prune or self._options.keep:
                     self._seen.add(path_digest(found.path))
                 if isinstance(found, Skipped):
                     self._fail(found.path, found.reason)
                     continue
                 row = known.get(path_digest(found.path))
+                if row is not None and (row.root, row.into) == self._mine:
+                    self._present += 1
                 if not self._options.force and row is not None and self._is_unchanged(found, row):
                     self.summary.unchanged += 1
                     self._report.done(found.size or 0)
@@ -202,7 +216,10 @@ class Importer:
         self._index.add(self._row(found, result))
         # The rows are kept for a batch. Their files must not stay open for as long.
         result.close()
-        self.summary.imported += 1
+        if progress.renewed:
+            self.summary.unchanged += 1
+        else:
+            self.summary.imported += 1
         self._report.done(progress.left)
 
     def _row(self, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
@@ -227,10 +244,9 @@ class Importer:
             return False
         if not is_stored(row):
             return False
-        source = self._source.root, self._options.into
-        if (row.root, row.into) != source and not self._options.dry_run:
+        if (row.root, row.into) != self._mine and not self._options.dry_run:
             # It was imported with another source, and now belongs to this one.
-            row.root, row.into = source
+            row.root, row.into = self._mine
             self._index.add(row)
         return True
 
@@ -246,24 +262,49 @@ class Importer:
         self.summary.imported -= 1
         self._fail(row.path, _taken_by(other))
 
-    def _prune(self) -> None:
+    def _gone(self) -> list[ImportedFile]:
+        """Return the rows of selected files that are no longer in the source."""
         unreadable = tuple(self._unreadable)
         into = self._options.into
         below = f"{into}/" if into else ""
-        gone = [
+        return [
             row
-            for row in rows_from(self._source.root, into)
+            for row in rows_from(*self._mine)
             if row.path_digest not in self._seen
             and (path := row.path[len(below) :]) in self._options.selection
             and self._source.covers(path)
             and not row.path.startswith(unreadable)
         ]
+
+    def _prune(self) -> None:
+        gone = self._gone()
         if self._options.dry_run:
             for row in gone:
                 self._report.planned("forget", row.path)
         else:
             forget(gone)
         self.summary.forgotten = len(gone)
+
+    def _warn_of_gone(self, files: int) -> None:
+        # A single file of a folder, or patterns, leave out files that are there.
+        whole = self._options.selection == Selection() and self._source.covers("")
+        seconds = lifetime()
+        if files > 0 and whole and seconds is not None and not self._unreadable:
+            self.summary.notes.append(
+                f"{files} imported files are no longer in the source; their content goes "
+                f"{seconds / 86400:.0f} days after it was stored: --keep keeps it, --prune forgets "
+                "the files"
+            )
+
+    def _keep(self) -> None:
+        """Store the content of files that are gone for another period, if it has expired."""
+        for row in self._gone():
+            if self._options.dry_run:
+                self._report.planned("keep", row.path)
+            elif not keep(row):
+                self._fail(row.path, "is no longer in the source, and its content is lost")
+                continue
+            self.summary.kept += 1
 
     def _fail(self, path: str, reason: str, left: int = 0) -> None:
         self.summary.failed += 1

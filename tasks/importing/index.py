@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 
-from tasks.files.content import name_of, path_digest, read_file
+from tasks.files.content import kept_without_source, name_of, path_digest, read_file
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
@@ -133,10 +134,31 @@ def rows_from(root: str, into: str) -> Iterator[ImportedFile]:
             yield row
 
 
+def number_from(root: str, into: str) -> int:
+    """Return the number of rows of `rows_from`; more if the database ignores case."""
+    return ImportedFile.objects.filter(root=root, into=into).count()
+
+
 def is_stored(row: ImportedFile) -> bool:
     """Whether the content of a row is stored and has not expired."""
     content = read_file.peek(*version_of(row))
     return content is not None and content.digest == row.digest
+
+
+def is_kept(row: ImportedFile) -> bool:
+    """Whether the content of a row is stored, and may have expired."""
+    content = read_file.peek_stale(*version_of(row))
+    return content is not None and content.digest == row.digest
+
+
+def keep(row: ImportedFile) -> bool:
+    """Store the content of a row for another period if it has expired. Returns whether it is
+    stored, whole."""
+    try:
+        with kept_without_source(), closing(read_file(*version_of(row))) as content:
+            return content.stored and content.digest == row.digest
+    except OSError:
+        return False
 
 
 def forget(rows: Collection[ImportedFile]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.files.content import path_of
 from tasks.importing.archives import ArchiveSource
 from tasks.importing.folders import FolderSource
+from tasks.importing.index import number_from
 from tasks.importing.local_manifests import LocalManifestSource
 from tasks.importing.manifests import is_manifest_name
 from tasks.importing.sources import SourceError, SourceOptions
@@ -18,12 +19,43 @@ from tasks.sources.fetching.urls import has_scheme
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
-    from tasks.importing.sources import Source
+    from collections.abc import Iterator
+
+    from tasks.importing.sources import Skipped, Source, SourceFileInfo
+
+
+class GoneSource:
+    """A source that cannot be read any more: it has no files."""
+
+    default_jobs = max_jobs = 1
+
+    def __init__(self, name: str) -> None:
+        self.root = path_of(name)
+
+    def walk(self) -> Iterator[SourceFileInfo | Skipped]:
+        """Yield nothing."""
+        return iter(())
+
+    def covers(self, path: str) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def source_at(name: str, options: SourceOptions | None = None) -> Source:
     """Return the source at ``name``, a path or a URL. Raises SourceError."""
     options = options or SourceOptions()
+    try:
+        return _source_at(name, options)
+    except SourceError:
+        gone = GoneSource(name if has_scheme(name) else os.path.realpath(name))
+        if options.keep and number_from(gone.root, options.into):
+            return gone
+        raise
+
+
+def _source_at(name: str, options: SourceOptions) -> Source:
     if has_scheme(name):
         return source_at_url(name, options)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -40,11 +40,15 @@ class Summary:
     failed: int = 0
     forgotten: int = 0
     """Files of the index that are no longer in the source."""
+    kept: int = 0
+    """Files of the index that are no longer in the source, and whose content stays."""
     evicted: int = 0
     """Entries of the region that were removed to make room, and had not expired."""
     size: int = 0
     """Bytes read."""
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    """What the operator should know, a sentence each."""
 
     @property
     def files(self) -> int:

@@ -159,6 +159,7 @@ def plan(action: str, path: str) -> str:
 def result(summary: Summary, options: ImportOptions) -> str:
     """Return the last line of a run."""
     forgotten = f", {summary.forgotten} forgotten" if options.prune else ""
+    forgotten += f", {summary.kept} kept" if options.keep else ""
     evicted = f", {summary.evicted} evicted" if summary.evicted else ""
     return (
         f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
@@ -176,6 +177,7 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
             "unchanged": summary.unchanged,
             "failed": summary.failed,
             "forgotten": summary.forgotten,
+            "kept": summary.kept,
             "evicted": summary.evicted,
             "bytes": summary.size,
             "seconds": round(summary.seconds, 3),

@@ -32,6 +32,8 @@ class SourceOptions:
     """The folder of the site that the files go into, as a path of the index; "" for the top."""
     as_file: bool = False
     """Take an archive or a manifest for one file."""
+    keep: bool = False
+    """A source that cannot be read has no files, and is no error."""
 
 
 @dataclass(frozen=True, slots=True)

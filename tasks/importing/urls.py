@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.files.content import path_digest, path_of
-from tasks.importing.index import is_stored
+from tasks.importing.index import is_kept
 from tasks.importing.manifests import (
     BadManifestError,
     entries_at,
@@ -76,7 +76,7 @@ class UrlSource:
         self._response: BaseHTTPResponse | None = None
         path = path_of(name_in(url))
         row = ImportedFile.objects.filter(path_digest=path_digest(path_in(into, path))).first()
-        if row is not None and (row.source != self.root or not is_stored(row)):
+        if row is not None and (row.source != self.root or not is_kept(row)):
             row = None
         conditions = {} if row is None else versions.conditions(row.version)
         try:

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from beaker_regions.engine.store import Stored
     from beaker_regions.entries.content import Resumable
+    from beaker_regions.stores.files.content import Description
     from beaker_regions.stores.servers.store import ServerStore
 
 _NAME_SIZE = 1 + ADDRESS_SIZE
@@ -197,12 +199,17 @@ class ClusterFileStore(FileStore):
             return entry._replace(address=address_of(identity_of(self.folder), entry.address))
 
     def _write_content(
-        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
-    ) -> Any:
+        self,
+        entry: Entry,
+        codec: Codec,
+        chunks: Iterable[bytes] | Resumable,
+        record: Record,
+        again: Description | None = None,
+    ) -> Stored:
         held = self._held.get(entry.address)
         if held is not None:
             chunks = held.renewed_by(chunks)
-        return super()._write_content(entry, codec, chunks, record)
+        return super()._write_content(entry, codec, chunks, record, again)
 
 
 @contextlib.contextmanager

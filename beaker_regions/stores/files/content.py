@@ -126,6 +126,20 @@ class ContentFiles:
                 run = DURABLE if self._durable else this_run()
         return Description(codec, size, found.st_mtime_ns, found.st_ino, digest, run, name, shared)
 
+    def store_again(self, address: bytes, digest: bytes) -> Description | None:
+        """Make content that is stored with this digest that of an entry, without copying it; None
+        if there is none, or it is damaged. Raises StoreUnavailableError."""
+        name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
+        path = self.path(address, name)
+        with reported("write"):
+            if not self._share(self.equal_path(digest), path, digest):
+                return None
+            found = os.stat(path)
+        run = DURABLE if self._durable else this_run()
+        return Description(
+            Codec.FILE, found.st_size, found.st_mtime_ns, found.st_ino, digest, run, name, True
+        )
+
     def _share(self, equal: str, path: str, digest: bytes) -> bool:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
         such content, or as many names of it as the file system takes."""

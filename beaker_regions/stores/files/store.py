@@ -202,7 +202,10 @@ class FileStore(Store):
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         if is_content(value):
             content = value if isinstance(value, Resumable) else content_chunks(value)
-            return self._write_content(entry, Codec.FILE, content, record)
+            again = None
+            if isinstance(value, CachedFile) and value.stored:
+                again = self.content.store_again(entry.address, bytes.fromhex(value.digest))
+            return self._write_content(entry, Codec.FILE, content, record, again)
         codec, payload = dump(value)
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
             stored = self._write_content(entry, codec, [payload], record)
@@ -212,9 +215,15 @@ class FileStore(Store):
         return Stored(value, record.load_seconds)
 
     def _write_content(
-        self, entry: Entry, codec: Codec, chunks: Iterable[bytes] | Resumable, record: Record
+        self,
+        entry: Entry,
+        codec: Codec,
+        chunks: Iterable[bytes] | Resumable,
+        record: Record,
+        again: Description | None = None,
     ) -> Stored:
-        content = self.content.store(entry.address, codec, chunks)
+        """Store content that comes in chunks, or that is stored already: ``again``."""
+        content = again or self.content.store(entry.address, codec, chunks)
         record = record.with_payload(Codec.FILE, content.pack())
         try:
             with reported("write"):

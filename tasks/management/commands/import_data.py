@@ -78,6 +78,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--force", action="store_true", help="read unchanged files again, too")
         parser.add_argument(
+            "--keep",
+            action="store_true",
+            help="keep the content of files that are no longer in SOURCE, which otherwise goes "
+            "some time after it has expired",
+        )
+        parser.add_argument(
             "--prune",
             action="store_true",
             help="forget files that were imported from SOURCE and are no longer in it; with "
@@ -102,6 +108,7 @@ class Command(BaseCommand):
             replace=options["replace"],
             force=options["force"],
             prune=options["prune"],
+            keep=options["keep"],
             dry_run=options["dry_run"],
             jobs=options["jobs"],
         )
@@ -114,7 +121,10 @@ class Command(BaseCommand):
         summary, error = Summary(), None
         try:
             source = source_at(
-                options["source"], SourceOptions(import_options.into, as_file=options["as_file"])
+                options["source"],
+                SourceOptions(
+                    import_options.into, as_file=options["as_file"], keep=options["keep"]
+                ),
             )
             importer = Importer(source, reporter, import_options)
             summary = importer.summary
@@ -123,9 +133,11 @@ class Command(BaseCommand):
             error = _failure(raised)
         finally:
             reporter.close()
+        for note in summary.notes:
+            self.stderr.write(f"note: {note}", lambda text: text)
         if options["json"]:
             self.stdout.write(result_json(summary, import_options, str(error) if error else None))
-        elif summary.files:
+        elif summary.files or summary.kept:
             self.stdout.write(result(summary, import_options))
         if error is not None:
             raise error

@@ -1,0 +1,34 @@
+"""Whether a source still has the version of a file that is stored, without reading the file."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from tasks.sources import versions
+from tasks.sources.archives.formats import SEPARATOR, archive_version
+from tasks.sources.fetching import client
+from tasks.sources.fetching.downloads import FEW_TRIES
+from tasks.sources.fetching.trying import until_done
+from tasks.sources.fetching.urls import is_url
+from tasks.sources.progress import Progress
+from tasks.sources.source_file import SourceFile
+
+
+def is_current(name: str, size: int | None, version: str, tries: int = FEW_TRIES) -> bool:
+    """Return whether the source ``name`` (as of `open_source`) is sure to have this version. The
+    digest of a manifest always means the same content. Raises OSError if the source cannot be
+    asked, or has changed."""
+    if versions.digest_of(version) is not None:
+        return True
+    if is_url(name):
+        headers = versions.conditions(version)
+        if not headers:
+            return False
+        response = until_done(partial(client.get, name, headers), tries, Progress())
+        client.discard(response)
+        return response.status == 304
+    if SEPARATOR in name:
+        return archive_version(os.stat(name.partition(SEPARATOR)[0])) == version
+    SourceFile(name, size, version).close()
+    return True
