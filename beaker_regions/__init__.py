@@ -28,6 +28,7 @@ from beaker_regions.errors import (
     UnkeyableArgumentError,
 )
 from beaker_regions.manager import CacheManager
+from beaker_regions.telemetry.recorder import counting_imports
 
 __all__ = [
     "AsyncCachedFunction",
@@ -46,6 +47,7 @@ __all__ = [
     "StoreUnavailableError",
     "UnkeyableArgumentError",
     "Values",
+    "counting_imports",
     "expiry_options",
     "memcached_options",
     "other_secret_keys",

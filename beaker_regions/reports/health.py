@@ -15,10 +15,11 @@ from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.memcached.chunks import PART_SIZE
 from beaker_regions.stores.memcached.server_stats import status
+from beaker_regions.stores.pending import waiting
 from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from beaker_regions.engine.region import Region
     from beaker_regions.stores.files.eviction import SizeLimit
@@ -94,6 +95,7 @@ def check_here(region: Region) -> list[Finding]:
         Finding(region.name, subject, level, message)
         for subject, level, message in [
             *_options(region),
+            *_pending(region),
             *_folders(region),
             *_room(region),
             *_files(region),
@@ -101,10 +103,15 @@ def check_here(region: Region) -> list[Finding]:
     ]
 
 
-def check(regions: Iterable[Region]) -> dict[Region, list[Finding]]:
-    """Do the checks of `check_here` for each region, and check its servers. Never raises."""
+def check(
+    regions: Iterable[Region],
+    answers: Mapping[tuple[Region, str], dict[str, str] | StoreUnavailableError] | None = None,
+) -> dict[Region, list[Finding]]:
+    """Do the checks of `check_here` for each region, and check its servers. ``answers``: their
+    `statuses`, if they are known. Never raises."""
     found = {region: check_here(region) for region in regions}
-    answers = statuses((region, server) for region in found for server in servers_of(region))
+    if answers is None:
+        answers = statuses((region, server) for region in found for server in servers_of(region))
     for (region, server), answer in answers.items():
         found[region] += [Finding(region.name, server, *each) for each in _server(answer)]
     return found
@@ -118,6 +125,23 @@ def _options(region: Region) -> list[tuple[str, str, str]]:
     if not options.secret:
         found.append(("secret", "error", "not set: no process can use another's records; set it"))
     return found or [("options", "ok", "nothing is wrong")]
+
+
+def _pending(region: Region) -> list[tuple[str, str, str]]:
+    """Check for invalidations that a store could not apply yet."""
+    if region.options.data_dir is None:
+        return []
+    own = {region.name, *servers_of(region)}
+    try:
+        found = waiting(region.options.data_dir)
+    except OSError:
+        return []  # `_folders` reports the error
+    wait = "not delivered yet; applied before it is read again"
+    return [
+        (place, "warning", f"{number} invalidation{'' if number == 1 else 's'} {wait}")
+        for place, number in found.items()
+        if any(place.endswith(name) for name in own)
+    ]
 
 
 def _folders(region: Region) -> list[tuple[str, str, str]]:

@@ -40,6 +40,7 @@ __all__ = [
     "activity",
     "advise",
     "all_counts",
+    "apart",
     "bring_up_to_date",
     "collect",
     "counts",
@@ -134,11 +135,22 @@ def all_counts() -> Counter[Name]:
 
 
 def activities(counts: Counter[Name]) -> list[Activity]:
-    """Return counts by region and function."""
-    found: dict[tuple[str, str], dict[str, int]] = {}
+    """Return counts by region and function, those of imports included."""
+    found: dict[tuple[str, str], Counter[str]] = {}
     for (region, function, event), number in counts.items():
-        found.setdefault((region, function), {})[event] = number
+        of_function = found.setdefault((region, function), Counter())
+        of_function[event.removeprefix(recorder.IMPORTS)] += number
     return [_activity(*name, events) for name, events in sorted(found.items())]
+
+
+def apart(counts: Counter[Name]) -> tuple[Counter[Name], Counter[Name]]:
+    """Return what visitors did, and what imports did (`recorder.counting_imports`)."""
+    visitors: Counter[Name] = Counter()
+    imports: Counter[Name] = Counter()
+    for name, number in counts.items():
+        is_import = name.event.startswith(recorder.IMPORTS)
+        (imports if is_import else visitors)[name] = number
+    return visitors, imports
 
 
 def activity(found: list[Activity], region: str, function: str) -> Activity:
@@ -149,7 +161,7 @@ def activity(found: list[Activity], region: str, function: str) -> Activity:
     return Activity(region, function)
 
 
-def _activity(region: str, function: str, events: dict[str, int]) -> Activity:
+def _activity(region: str, function: str, events: Counter[str]) -> Activity:
     failures = {
         event.removeprefix("failed."): number
         for event, number in sorted(events.items())
@@ -193,7 +205,9 @@ def advise(
     """Return the results that other expiries would have had for the calls of the last ``hours`` (at
     most a week). ``today`` is the function's present expiry, in seconds. Raises OSError."""
     done = activity(collect(folder), region, function)
-    simulation = maintenance.simulation_of(folder, sampling.function_id(region, function))
+    simulation = maintenance.simulation_of(
+        folder, sampling.function_id(region, function), with_keys=False
+    )
     return expiry_advice.advise(simulation, today, done.load_average, hours)
 
 

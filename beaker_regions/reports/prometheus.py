@@ -39,6 +39,7 @@ _COUNTERS = {
     "bytes_in": ("stored_bytes", "Bytes of contents and texts that were stored"),
     "bytes_out": ("served_bytes", "Bytes of records that were hits"),
 }
+_LABELS = ("region", "function", "by")
 _SERVER_GAUGES = {
     "curr_items": ("items", "Items on the server"),
     "bytes": ("used_bytes", "Bytes that the items take"),
@@ -56,18 +57,22 @@ class RegionCollector(Collector):
     """The counters of every region of this process's managers, and of their servers."""
 
     def collect(self) -> Iterator[Metric]:
-        activities = metrics.activities(metrics.all_counts())
+        by_origin = zip(("visitors", "imports"), metrics.apart(metrics.all_counts()), strict=True)
+        activities = [
+            (each, [each.region, each.function, origin])
+            for origin, counts in by_origin
+            for each in metrics.activities(counts)
+        ]
         calls = CounterMetricFamily(
-            "regions_calls", "Calls by outcome", labels=("region", "function", "outcome")
+            "regions_calls", "Calls by outcome", labels=(*_LABELS, "outcome")
         )
         misses = CounterMetricFamily(
-            "regions_misses", "Misses by reason", labels=("region", "function", "reason")
+            "regions_misses", "Misses by reason", labels=(*_LABELS, "reason")
         )
         failures = CounterMetricFamily(
-            "regions_failures", "Failures by kind", labels=("region", "function", "kind")
+            "regions_failures", "Failures by kind", labels=(*_LABELS, "kind")
         )
-        for each in activities:
-            labels = [each.region, each.function]
+        for each, labels in activities:
             if each.function:
                 for outcome in ("hits", "stale", "misses"):
                     calls.add_metric([*labels, outcome], getattr(each, outcome))
@@ -79,12 +84,10 @@ class RegionCollector(Collector):
         yield misses
         yield failures
         for field, (name, description) in _COUNTERS.items():
-            family = CounterMetricFamily(
-                f"regions_{name}", description, labels=("region", "function")
-            )
-            for each in activities:
+            family = CounterMetricFamily(f"regions_{name}", description, labels=_LABELS)
+            for each, labels in activities:
                 if number := getattr(each, field):
-                    family.add_metric([each.region, each.function], number)
+                    family.add_metric(labels, number)
             yield family
         yield from _servers()
 

@@ -14,14 +14,16 @@ import re
 import threading
 import time
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
+from beaker_regions.runtime.atomic_write import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 logger = logging.getLogger("beaker_regions")
 
@@ -39,6 +41,23 @@ _NOWHERE = "-"
 """Target of links: only the name of a link counts."""
 _covering: dict[str, set[str]] = {}
 """By a queue's path: the scopes that cover everything that may be pending there."""
+
+
+def waiting(data_dir: Path) -> dict[str, int]:
+    """Return the numbers of scopes that wait in the queues of a data_dir, by the server or other
+    place that they wait for. Raises OSError."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError), os.scandir(data_dir / FOLDER) as queues:
+        for queue in queues:
+            number = 0
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for file in os.scandir(queue.path):
+                    number += (
+                        1 if file.is_symlink() else len(_parsed(read_file(Path(file.path)))[0])
+                    )
+            if number:
+                found[unquote(queue.name)] = number
+    return found
 
 
 class PendingInvalidations:

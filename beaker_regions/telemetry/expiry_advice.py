@@ -89,15 +89,25 @@ def advise(simulation: Simulation, today: float, load_seconds: float, hours: flo
 
 
 def at_expiry(points: Sequence[Point], expire: float) -> float:
-    """Return the hit ratio at any expiry. Between two points it is interpolated on a logarithmic
-    scale of time."""
+    """Return the hit ratio at any expiry."""
+    return _between(points, expire, [point.hit_ratio for point in points])
+
+
+def load_seconds_at(points: Sequence[Point], expire: float) -> float:
+    """Return the seconds of loads an hour at any expiry."""
+    return _between(points, expire, [point.load_seconds_per_hour for point in points])
+
+
+def _between(points: Sequence[Point], expire: float, numbers: Sequence[float]) -> float:
+    """Return the number at any expiry, of ``numbers`` at those of the points. Between two points it
+    is interpolated on a logarithmic scale of time."""
     if expire <= points[0].expire:
-        return points[0].hit_ratio
-    for before, after in itertools.pairwise(points):
+        return numbers[0]
+    for (before, low), (after, high) in itertools.pairwise(zip(points, numbers, strict=True)):
         if expire <= after.expire:
             part = math.log(expire / before.expire) / math.log(after.expire / before.expire)
-            return before.hit_ratio + part * (after.hit_ratio - before.hit_ratio)
-    return points[-1].hit_ratio
+            return low + part * (high - low)
+    return numbers[-1]
 
 
 def _suggestion(

@@ -117,10 +117,11 @@ def choices(folder: Path) -> dict[int, Choice]:
     return found
 
 
-def simulation_of(folder: Path, function: int) -> Simulation:
-    """Return the stored simulation of a function, by its id."""
+def simulation_of(folder: Path, function: int, *, with_keys: bool = True) -> Simulation:
+    """Return the stored simulation of a function, by its id. Without its keys it has the results,
+    and cannot go on."""
     try:
-        return Simulation.unpack(read_file(_path(folder, function)))
+        return Simulation.unpack(read_file(_path(folder, function)), with_keys=with_keys)
     except (FileNotFoundError, ValueError):
         return Simulation()
 

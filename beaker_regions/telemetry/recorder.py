@@ -25,7 +25,7 @@ from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, functio
 from beaker_regions.telemetry.shared_counters import Name, SharedCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from beaker_regions.entries.entry import Entry, Lookup
@@ -44,6 +44,10 @@ SUMS = ("load_nanoseconds", "bytes_in", "bytes_out")
 
 _ELSEWHERE = (Codec.FILE, Codec.PARTS)
 """Records whose payload is only the location of the value."""
+
+IMPORTS = "import:"
+"""Before the events of `counting_imports`."""
+_origin = ""
 
 _shared_counters: WeakValueDictionary[Path | None, SharedCounters] = WeakValueDictionary()
 _all: WeakSet[Stats] = WeakSet()
@@ -183,7 +187,7 @@ class FunctionStats:
         # The two counts of a hit lie together, so that one lookup finds both.
         events = _HOT if event in _HOT else (event,)
         slots = self._stats.counters.allocate(
-            [Name(self._stats.region, self.name, event) for event in events]
+            [Name(self._stats.region, self.name, f"{_origin}{event}") for event in events]
         )
         made = [(slots.numbers, index) for index in slots.indexes]
         self._at.update(zip(events, made, strict=True))
@@ -236,8 +240,12 @@ class Stats:
         if not counters.begins <= now < counters.ends and counters.begin_period(now):
             for stats in list(_all):
                 if stats.counters is counters:
-                    for each in list(stats._functions.values()):
-                        each.end_period()
+                    stats.end_period()
+
+    def end_period(self) -> None:
+        """Let all functions count in new places from now on."""
+        for each in list(self._functions.values()):
+            each.end_period()
 
     def count(self, event: str, function: str = "", number: int = 1) -> None:
         self.of(function).count(event, number)
@@ -303,6 +311,36 @@ class Stats:
         self._unwritten = b""
         for each in list(self._functions.values()):
             each.reset()
+
+
+@contextlib.contextmanager
+def counting_imports() -> Iterator[None]:
+    """Count what this process does in a block apart from what visitors do.
+
+    The staff page shows it as an import, and leaves it out of all other numbers.
+
+    Returns:
+        A context manager.
+
+    Example::
+
+        with counting_imports():
+            for path in paths:
+                content_of(path)
+    """
+    global _origin
+    _origin, before = IMPORTS, _origin
+    _count_in_new_slots()
+    try:
+        yield
+    finally:
+        _origin = before
+        _count_in_new_slots()
+
+
+def _count_in_new_slots() -> None:
+    for stats in list(_all):
+        stats.end_period()
 
 
 def flush(folder: Path) -> None:

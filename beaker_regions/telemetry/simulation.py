@@ -240,8 +240,9 @@ class Simulation:
         return json.dumps(head).encode() + b"\n" + b"".join(keys)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Simulation:
-        """Return the packed simulation. Raises ValueError if it is damaged or another release's."""
+    def unpack(cls, packed: bytes, *, with_keys: bool = True) -> Simulation:
+        """Return the packed simulation, which has thousands of keys. Raises ValueError if it is
+        damaged or another release's."""
         simulation = cls()
         head, _, keys = packed.partition(b"\n")
         try:
@@ -254,6 +255,8 @@ class Simulation:
             simulation.hours = {at: Hour(*of_hour) for at, *of_hour in found["hours"]}
         except (KeyError, TypeError) as error:
             raise ValueError("no simulation") from error
+        if not with_keys:
+            return simulation
         middle = _KEY.size + 8 * len(CANDIDATES)
         size = middle + 4 * len(CANDIDATES)
         if len(keys) % size:

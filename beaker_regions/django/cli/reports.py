@@ -25,6 +25,7 @@ from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from beaker_regions.engine.region import Region
@@ -87,12 +88,21 @@ def regions() -> list[Report]:
     return [of_region(region) for region in all_regions()]
 
 
-def of_region(region: Region, seconds: float = math.inf) -> Report:
-    """Return a region with its options, size and counts. The size of a folder stays unknown if it
-    takes longer than ``seconds`` to find out."""
+def of_region(region: Region) -> Report:
+    """Return a region with its options, size and counts."""
+    report = described(region)
+    if isinstance(region.store, FileStore):
+        with contextlib.suppress(OSError):  # cannot be read: health reports it
+            entries, size, oldest = maintenance.usage(region.store)
+            age = None if oldest is None else time.time() - oldest
+            report |= {"entries": entries, "size": size, "oldest": age}
+    return report | total(each for each in collected(region) if each.region == region.name)
+
+
+def described(region: Region) -> Report:
+    """Return a region with its options."""
     options = region.options
-    done = _total([each for each in collected(region) if each.region == region.name])
-    report = {
+    return {
         "region": region.name,
         "type": options.type,
         "cluster": health.cluster_of(region),
@@ -104,43 +114,52 @@ def of_region(region: Region, seconds: float = math.inf) -> Report:
         "oldest": None,
         "servers": health.servers_of(region),
     }
-    if isinstance(region.store, FileStore):
-        with contextlib.suppress(OSError):  # cannot be read (health reports it), or takes too long
-            entries, size, oldest = maintenance.usage(region.store, seconds)
-            age = None if oldest is None else time.time() - oldest
-            report |= {"entries": entries, "size": size, "oldest": age}
-    return report | done
 
 
 def collected(region: Region) -> list[Activity]:
-    """Return the activities of all processes; of this process alone if they share no folder, or if
-    the folder cannot be read (health reports it)."""
-    if region.metrics is not None:
-        with contextlib.suppress(OSError):
-            return metrics.collect(region.metrics)
-    return metrics.activities(region.stats.counted())
+    """Return the activities of all processes, as `counts` does."""
+    return metrics.activities(counts([region]))
+
+
+def counts(regions: Iterable[Region], since: float | None = None) -> Counter[Name]:
+    """Return the counts of all processes, of all time or from a `metrics.start_of` on; of this
+    process alone, and of all time, if they share no folder, or if the folder cannot be read (health
+    reports it)."""
+    found: Counter[Name] = Counter()
+    regions = list(regions)
+    unread: set[Path | None] = {None}
+    for folder in {region.metrics for region in regions if region.metrics is not None}:
+        try:
+            found.update(metrics.counts(folder, since))
+        except OSError:
+            unread.add(folder)
+    for region in regions:
+        if region.metrics in unread:
+            found.update(region.stats.counted())
+    return found
 
 
 def activity_of(function: Function) -> Report:
     """Return one function with its counts."""
     found = metrics.activity(collected(function.region), function.region.name, function.name)
-    return _function(found, function.policy)
+    return of_activity(found, function.policy)
 
 
-def activity() -> list[Report]:
-    """Return every function with its counts, the most called first. Functions that this process
-    does not know, such as those of another release, have no expiry."""
+def activity(counted: Counter[Name] | None = None) -> list[Report]:
+    """Return every function with its counts, the most called first: with those of all time, or with
+    ``counted``. Functions that this process does not know, such as those of another release, have
+    no expiry."""
     known = {(each.region.name, each.name): each.policy for each in functions()}
-    found: dict[tuple[str, str], Activity] = {}
-    for region in all_regions():
-        found |= {(each.region, each.function): each for each in collected(region) if each.function}
+    done = metrics.activities(counts(all_regions()) if counted is None else counted)
+    found = {(each.region, each.function): each for each in done if each.function}
     for name in known:
         found.setdefault(name, Activity(*name))
-    rows = [_function(each, known.get(name)) for name, each in found.items()]
+    rows = [of_activity(each, known.get(name)) for name, each in found.items()]
     return sorted(rows, key=lambda row: (-row["calls"], row["function"]))
 
 
-def _function(done: Activity, policy: Policy | None) -> Report:
+def of_activity(done: Activity, policy: Policy | None) -> Report:
+    """Return a function with its counts; without a policy, its expiry is not known."""
     return {
         "function": done.function,
         "region": done.region,
@@ -162,12 +181,17 @@ def _numbers(done: Activity) -> Report:
     }
 
 
-def _total(done: list[Activity]) -> Report:
+def total(activities: Iterable[Activity]) -> Report:
+    """Return the sums of some activities."""
+    done = list(activities)
     calls = sum(each.calls for each in done)
     served = sum(each.hits + each.stale for each in done)
     return {
         "calls": calls,
         "hit_ratio": served / calls if calls else None,
+        "loads": sum(each.loads for each in done),
+        "load_seconds": sum(each.load_seconds for each in done),
+        "bytes_in": sum(each.bytes_in for each in done),
         "seconds_saved": sum(each.seconds_saved for each in done),
         "invalidations": sum(each.invalidations for each in done),
         "evictions": sum(each.evictions for each in done),

@@ -230,7 +230,8 @@ def outbox() -> list[health.Finding]:
         waiting = unclaimed().count()
     except DatabaseError as error:
         return [health.Finding("outbox", where, "error", str(explained(error)))]
-    return [health.Finding("outbox", where, "ok", f"{waiting} invalidations are pending")]
+    level = "warning" if waiting else "ok"
+    return [health.Finding("outbox", where, level, f"{waiting} invalidations are pending")]
 
 
 COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {

@@ -14,94 +14,98 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from beaker_regions.django.cli import reports
-from beaker_regions.django.staff import charts
+from beaker_regions.django.staff import charts, state, worth_changing
 from beaker_regions.django.staff.access import staff_only
 from beaker_regions.django.staff.models import INVALIDATE
+from beaker_regions.django.staff.periods import period_of
 from beaker_regions.django.staff.targets import is_function, target
 from beaker_regions.engine.region import Region, all_regions, regions_named
-from beaker_regions.reports import health, metrics
+from beaker_regions.reports import metrics
 from beaker_regions.reports.metrics import LoggedEvent
+from beaker_regions.telemetry.miss_reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from beaker_regions.reports.metrics import ExpiryAdvice
+    from beaker_regions.django.cli.reports import Report
+    from beaker_regions.reports.metrics import Activity, ExpiryAdvice
 
-PATIENCE = 0.5
-"""Seconds for counting the files of a folder."""
+WEEK = 7 * 24
+"""Hours."""
 EVENTS = 10
 """Events that are shown of each kind."""
 COLUMNS = {
     "function": "Function",
-    "region": "Region",
     "expire": "Expiry",
+    "suggested": "Suggested",
     "calls": "Calls",
     "hit_ratio": "Hit ratio",
     "loads": "Loads",
     "load_average": "A load takes",
-    "bytes_in": "Stored",
-    "bytes_out": "Served",
     "seconds_saved": "Time saved",
-    "failed": "Failures",
+    "missed": "Why it missed",
 }
-TEXTS = ("function", "region")
+TEXTS = ("function",)
+SESSIONS = "beaker_regions.django.sessions.stored_session"
+"""The function whose calls are sessions: each request that changes one invalidates it."""
 
 
 @require_safe
 @staff_only
 def index(request: HttpRequest) -> HttpResponse:
-    """Show all regions and functions."""
+    """Show what is wrong, what is worth changing, and all regions and functions."""
     wanted, order = request.GET.get("q", "").strip(), request.GET.get("order", "")
-    functions = reports.activity()
+    order = order if order in COLUMNS else "calls"
+    with_sessions = "sessions" in request.GET
+    period = period_of(request)
+    visitors, imports = metrics.apart(reports.counts(all_regions(), period.since))
+    functions = reports.activity(visitors)
+    advices = worth_changing.suggestions(functions, period.hours or WEEK)
     for each in functions:
-        each["failed"] = sum(each["failures"].values())
+        advice = advices.get((each["region"], each["function"]))
+        each["suggested"] = None if advice is None else advice.suggested
         each["here"] = bool(regions_named(each["region"]))
     shown = [each for each in functions if wanted.lower() in each["function"].lower()]
-    order = order if order in COLUMNS else "calls"
+    regions, servers = state.regions_and_servers(metrics.activities(visitors))
     return _page(
         request,
         "index",
         title="Regions",
-        regions=_regions(),
+        period=period,
+        problems=state.problems(regions),
+        changes=worth_changing.changes(advices),
+        sums=reports.total(done for done in metrics.activities(visitors) if done.function),
+        regions=regions,
+        servers=servers,
         functions=_sorted(shown, order),
         total=len(functions),
         columns=COLUMNS,
+        reasons=REASONS,
         order=order,
         wanted=wanted,
-        sums={name: sum(each[name] for each in functions) for name in ("calls", "hits", "loads")},
-        seconds_saved=sum(each["seconds_saved"] for each in functions),
+        imports=_imports(metrics.activities(imports)),
         slowest=_highest(metrics.slowest_loads),
         largest=_highest(metrics.largest_values),
-        invalidations=_invalidations(),
+        invalidations=_invalidations(with_sessions=with_sessions),
+        with_sessions=with_sessions,
     )
+
+
+def _imports(done: list[Activity]) -> list[tuple[str, Report]]:
+    """Return what imports did, by region."""
+    names = sorted({each.region for each in done})
+    found = [(name, reports.total(each for each in done if each.region == name)) for name in names]
+    return [(name, sums) for name, sums in found if sums["calls"]]
 
 
 def _sorted(rows: list[dict[str, Any]], order: str) -> list[dict[str, Any]]:
     """Sort by a column: texts from A to Z, the highest number first, unknown values last."""
     if order in TEXTS:
         return sorted(rows, key=lambda row: row[order])
+    if order == "missed":
+        order = "misses"
     return sorted(rows, key=lambda row: -math.inf if row[order] is None else row[order])[::-1]
-
-
-def _regions() -> list[dict[str, Any]]:
-    return [
-        reports.of_region(region, PATIENCE) | {"options": _options(region), "findings": findings}
-        for region, findings in health.check(all_regions()).items()
-    ]
-
-
-def _options(region: Region) -> dict[str, Any]:
-    """Return the options except type and expiry, without secrets and passwords."""
-    options = region.options
-    own = {key: value for key, value in options.backend if key not in ("url", "password")}
-    return {
-        "early": f"{options.early:g}",
-        "lease": f"{options.lease:g} s",
-        "data_dir": options.data_dir,
-        "secret": "set" if options.secret else "none",
-        **own,
-    }
 
 
 def _events(
@@ -116,10 +120,12 @@ def _highest(read: Callable[[Path, int], list[LoggedEvent]]) -> list[LoggedEvent
     return sorted(_events(read), key=lambda event: -event.number)[:EVENTS]
 
 
-def _invalidations() -> list[LoggedEvent]:
+def _invalidations(*, with_sessions: bool) -> list[LoggedEvent]:
     """Return the last invalidations. An invalidation of a tag, logged for each region, is one."""
     found: dict[tuple[str, int], LoggedEvent] = {}
-    for event in sorted(_events(metrics.invalidations, 4 * EVENTS), key=lambda event: -event.at):
+    for event in sorted(_events(metrics.invalidations, 1000), key=lambda event: -event.at):
+        if SESSIONS in event.what and not with_sessions:
+            continue
         same = event.what, round(event.at)
         before = found.get(same)
         named = [] if before is None else before.region.split(", ")
@@ -138,17 +144,16 @@ def function(request: HttpRequest) -> HttpResponse:
         (each for each in regions_named(region_name) if name in each.policies),
         regions_named(region_name)[0],
     )
-    (report,) = (
-        each
-        for each in reports.activity()
-        if (each["region"], each["function"]) == (region_name, name)
-    )
+    period = period_of(request)
+    visitors, _ = metrics.apart(reports.counts(all_regions(), period.since))
+    done = metrics.activity(metrics.activities(visitors), region_name, name)
     advice = _advice(region, name)
     return _page(
         request,
         "function",
         title=name,
-        report=report,
+        period=period,
+        report=reports.of_activity(done, region.policies.get(name)),
         advice=advice,
         what_if=charts.what_if(advice) if advice and advice.points else [],
         known=name in region.policies,

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from beaker_regions import counting_imports
 from tasks.files.content import path_of
 from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at
@@ -128,7 +129,8 @@ class Command(BaseCommand):
             )
             importer = Importer(source, reporter, import_options)
             summary = importer.summary
-            importer.run()
+            with counting_imports():
+                importer.run()
         except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
             error = _failure(raised)
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 from django import template
 
 from beaker_regions.telemetry import units
+from beaker_regions.telemetry.miss_reasons import REASONS
 
 register = template.Library()
 NOTHING = "\u2013"
@@ -44,14 +45,49 @@ def percent(ratio: float | None) -> str:
 
 
 @register.filter
-def share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def ago(at: float) -> str:
+    """Write the age of a time in seconds since the epoch."""
+    return f"{_whole(max(0, round(time.time() - at)))} ago"
+
+
+def _whole(seconds: int) -> str:
+    """Write an age in whole units: nobody counts the seconds of an hour."""
+    for unit, number in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= number:
+            return f"{seconds // number} {unit}"
+    return f"{seconds} s"
 
 
 @register.filter
-def ago(at: float) -> str:
-    """Write the age of a time in seconds since the epoch."""
-    return f"{units.duration(max(0, round(time.time() - at)))} ago"
+def a_minute(calls: float, hours: float) -> str:
+    """Write a number of calls per minute."""
+    return f"{float(f'{calls / (hours * 60):.3g}'):,g}"
+
+
+@register.filter
+def rounded(value: int) -> int:
+    """Round an estimate to two digits."""
+    return int(float(f"{value:.2g}"))
+
+
+@register.filter
+def missed_parts(missed: dict[str, int]) -> list[dict[str, Any]]:
+    """Return the parts of a bar of 100 units: one for each reason, as long as its share."""
+    whole, start, parts = sum(missed.values()), 0.0, []
+    for reason, times in missed.items():
+        width = 100 * times / whole
+        text = f"{REASONS[reason]} {times:,} ({units.percent(times / whole)})"
+        parts.append(
+            {"reason": reason, "start": round(start, 2), "width": round(width, 2), "text": text}
+        )
+        start += width
+    return parts
+
+
+@register.filter
+def missed_text(missed: dict[str, int]) -> str:
+    """Write the reasons of misses as one text."""
+    return ", ".join(part["text"] for part in missed_parts(missed))
 
 
 @register.filter
@@ -74,9 +110,8 @@ def cell(row: dict[str, Any], column: str) -> str:
 
 _FORMS: dict[str, Callable[[Any], str]] = {
     "hit_ratio": percent,
+    "suggested": lambda seconds: NOTHING if seconds is None else duration(seconds),
     "load_average": took,
-    "bytes_in": size,
-    "bytes_out": size,
     "seconds_saved": lambda seconds: took(seconds) if seconds else NOTHING,
 }
 

@@ -266,7 +266,7 @@ def test_prometheus_reads_the_counts_of_all_processes(
     content, content_type = exposition()
     lines = content.decode().splitlines()
     assert content_type.startswith("text/plain")
-    labels = f'function="{books.name}",outcome="%s",region="{shelf}"'
+    labels = f'by="visitors",function="{books.name}",outcome="%s",region="{shelf}"'
     assert f"regions_calls_total{{{labels % 'hits'}}} 1.0" in lines
     assert f"regions_calls_total{{{labels % 'misses'}}} 2.0" in lines
     assert f'regions_memcached_up{{server="{memcached.address}"}} 1.0' in lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,9 +13,11 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.utils.html import escape
 
-from beaker_regions import CacheManager
+from beaker_regions import CacheManager, counting_imports
 from beaker_regions.django import region_page
+from beaker_regions.django.staff.templatetags.regions_staff import NOTHING
 from tests.beaker_regions.conftest import Calls, make_manager
 from tests.waiting import stored_value
 
@@ -205,7 +208,9 @@ def test_regions_and_functions_are_shown_with_their_counts(
     assert "<dt>Expiry</dt><dd>1 h</dd>" in card
     assert "<dt>Entries</dt><dd>2</dd>" in card
     row = text[text.index(f">{books.name}</a>") :]
-    assert re.findall(r'<td class="number">(.*?)</td>', row)[:4] == ["1 h", "4", "50.0%", "2"]
+    cells = re.findall(r'<td class="number">(.*?)</td>', row)
+    assert cells[:5] == ["1 h", NOTHING, "4", "50.0%", "2"]
+    assert 'aria-label="first time 2 (100.0%)"' in row.partition("</tr>")[0]
     shown = read(staff, "function/", region=shelf, name=books.name)
     assert "<dt>Hits</dt><dd>2</dd>" in shown
 
@@ -220,7 +225,7 @@ def test_a_page_is_shown_with_its_own_expiry(
     region_page(cache[shelf], expire=120)(page)
     name = f"{page.__module__}.page_{shelf}"
     text = read(staff, q=shelf)
-    assert f'>{name}</a></th> <td>{shelf}</td> <td class="number">2 min</td>' in text
+    assert f'>{name}</a></th> <td class="number">2 min</td>' in text
     assert "expires after <b>2 min</b>" in read(staff, "function/", region=shelf, name=name)
 
 
@@ -285,6 +290,106 @@ def test_an_unavailable_server_is_named(
     assert levels["error"] == own_memcached.address
     assert f"<b>{memcached.address}</b> memcached" in card
     assert cache.options
+
+
+def test_what_is_wrong_comes_first(
+    staff: Client, shelf: str, tmp_path: Path, own_memcached: Memcached
+) -> None:
+    cache = make_manager(
+        shelf, type="ext:memcached", url=own_memcached.address, data_dir=tmp_path, secret="s"
+    )
+    assert f'<th scope="row">{own_memcached.address}</th><td><meter' in read(staff)
+    own_memcached.kill()
+    cache.invalidate_tags("list:7", "list:8")
+    text = read(staff)
+    banner = text[text.index("What is wrong") :].partition("</section>")[0]
+    levels = re.findall(r'class="level">(\w+)</span> <span><b>([^<]*)</b> ([^<]*)', banner)
+    mine = [
+        (level, message) for level, subject, message in levels if own_memcached.address in subject
+    ]
+    assert [level for level, _ in mine] == ["error", "warning"]
+    assert mine[1][1].startswith("2 invalidations not delivered yet")
+    assert text.index("What is wrong") < text.index("Worth changing")
+    assert '<span class="level">away</span>' in text
+
+
+def test_a_better_expiry_is_named_with_its_line(
+    staff: Client, shelf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_manager(shelf, type="file", data_dir=tmp_path, expire=1, secret="s")
+
+    @cache.region(shelf)
+    def slow(number: int) -> int:
+        time.sleep(0.001)
+        return number
+
+    now = time.time() - 3600
+    for second in range(0, 3600, 5):
+        monkeypatch.setattr(time, "time", lambda at=now + second: at)
+        for number in range(3):
+            slow(number)
+    monkeypatch.undo()
+    text = read(staff)
+    row = text[text.index("Worth changing") :].partition("</table>")[0]
+    assert f">{escape(slow.name)}</a>" in row
+    line = re.search(rf"<code>&quot;cache.{shelf}.expire&quot;: (\d+),</code>", row)
+    assert line
+    assert int(line[1]) > 1
+    assert "in beakercache.py, for the whole region" in row
+
+
+def test_one_switch_chooses_the_period_of_every_number(
+    staff: Client, books: Any, shelf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3 * 3600)
+    books(1)
+    monkeypatch.undo()
+    books(2)
+    for period, misses in (("hour", 1), ("day", 2), ("all", 2)):
+        text = read(staff, period=period)
+        row = text[text.index(f">{books.name}</a>") :].partition("</tr>")[0]
+        assert f'aria-label="first time {misses} (100.0%)"' in row
+        assert re.search(rf'period={period}" aria-current="true"', text)
+        shown = read(staff, "function/", region=shelf, name=books.name, period=period)
+        assert f"<dt>Misses</dt><dd>{misses}</dd>" in shown
+    assert "times are in UTC" in text
+
+
+def test_imports_are_counted_apart(staff: Client, books: Any, shelf: str) -> None:
+    books(1)
+    with counting_imports():
+        for number in range(7):
+            books(number)
+    books(1)
+    text = read(staff)
+    row = text[text.index(f">{books.name}</a>") :].partition("</tr>")[0]
+    assert re.findall(r'<td class="number">(.*?)</td>', row)[2] == "2"
+    assert f"<b>{shelf}</b>: 7 calls, 6 loads" in text
+
+
+def test_sessions_are_left_out_of_the_invalidations(
+    staff: Client, cache: CacheManager, shelf: str
+) -> None:
+    session = staff.session
+    session["changed"] = shelf
+    session.save()
+    cache.invalidate_tags(shelf)
+    text = read(staff)
+    assert f"tags: {shelf}" in text
+    assert "one call of beaker_regions.django.sessions" not in text
+    assert "one call of beaker_regions.django.sessions" in read(staff, sessions="1")
+
+
+def test_many_entries_are_estimated(
+    staff: Client, cache: CacheManager, books: Any, shelf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner in range(30):
+        books(owner)
+    monkeypatch.setattr("beaker_regions.django.staff.state.PATIENCE", -1)
+    text = read(staff)
+    card = text[text.index(f"<h3>{shelf}</h3>") :].partition("</section>")[0]
+    assert re.search(r"<dt>Entries</dt><dd>about \d+</dd>", card)
 
 
 def test_three_hundred_functions_can_be_searched_and_sorted(
