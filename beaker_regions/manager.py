@@ -384,7 +384,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         invalidate_tags(self._regions.values(), tags)
 
     def invalidate_region(self, region: str) -> None:
-        """Invalidate every entry of one region, whatever their number.
+        """Invalidate every entry of one region. The time does not depend on their number.
 
         Args:
             region: The name of the region.

@@ -4,5 +4,5 @@
 
 Each starts the memcached it needs, prints a table and writes ``bench/results/NAME.json``.
 ``--quick`` takes seconds and writes only where ``--output`` says. Contenders take turns, round by
-round, so that whatever else the machine does meets them alike; a claim is a ratio within one run.
+round, so that other work of the machine slows all of them alike; a claim is a ratio within one run.
 """

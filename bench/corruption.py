@@ -34,7 +34,7 @@ ENTRIES = 12
 
 
 class Shelf:
-    """A region with small, large and streamed values, of which some are equal."""
+    """A region with small, large and streamed values; some are equal."""
 
     def __init__(self, folder: Path, verify_reads: bool) -> None:
         config = {

@@ -1,4 +1,4 @@
-"""A files region beside its peers and beside the bare file: what a hit costs whatever is stored,
+"""A files region beside its peers and beside the bare file: what a hit costs for each size,
 how fast it fills, and what memory it takes.
 
 Run it with ``python -m bench.files``.

@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
     origin: Origin
 
     def log_message(self, *args: Any) -> None:
-        """Nobody reads it."""
+        """It is not read."""
 
     def do_GET(self) -> None:
         origin = self.origin

@@ -3,9 +3,9 @@
 Run it with ``python -m bench.stampede``.
 
 The callers are threads of several processes, on one host and on two. A host is what shares a
-folder: there the locks of stock Beaker are. "Changing": somebody invalidates the key more often
-than a load of it ends, and each caller calls five times. "Short lease": a load takes longer than
-the lease lasts.
+folder: there the locks of stock Beaker are. "Changing": another process invalidates the key more
+often than a load of it ends, and each caller calls five times. "Short lease": a load takes longer
+than the lease lasts.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SECURE_SSL_REDIRECT = True
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SECURE_HSTS_PRELOAD = True
-# The web server in front ends TLS. It must set these headers, whatever the client sent:
+# The web server in front ends TLS. It must set these headers, not pass on the client's:
 # X-Forwarded-Proto to the scheme, and X-Forwarded-For so that it ends with the client's address.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 BEHIND_PROXY = True

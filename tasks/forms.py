@@ -41,7 +41,7 @@ class TaskForm(forms.Form):
         required=False,
         input_formats=["%Y-%m-%d"],
         error_messages={"invalid": "Write the date as year-month-day, such as 2030-12-31."},
-        # As inputs of this type want it, whatever the language. Without a latest date, browsers
+        # Inputs of this type want this form in every language. Without a latest date, browsers
         # take years of six digits.
         widget=forms.DateInput({"type": "date", "max": "9999-12-31"}, "%Y-%m-%d"),
     )

@@ -25,7 +25,7 @@ def latest_position() -> int:
 
 @row_tags("list:{pk}", "user:{user_id}", "list of:{user_id}")
 class TaskList(models.Model):
-    """The tasks of one user or, as long as nobody logs in, of one browser's session."""
+    """The tasks of one user or, until a log-in, of one browser's session."""
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL,

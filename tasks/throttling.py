@@ -1,7 +1,7 @@
 """How often an address may try: passwords, new accounts, and new lists without one.
 
 The counts are kept in a region, so that they are one for all processes and hosts. While its store
-is away nothing is counted, and nobody is kept out.
+is away nothing is counted, and no visitor is kept out.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ NEW_LISTS = Limit("new lists of visitors from an address", most=500, seconds=60 
 
 
 def throttled_log_in(view: View) -> View:
-    """Make a view that logs in with the fields of Django's form refuse whoever tries too often,
+    """Make a view that logs in with the fields of Django's form refuse too many tries,
     whether or not there is such an account, and whether or not the password is right."""
 
     @functools.wraps(view)
@@ -90,7 +90,7 @@ def throttled_log_in(view: View) -> View:
 
 
 def throttled_sign_up(view: View) -> View:
-    """Make a view refuse whoever signs up too often."""
+    """Make a view refuse a visitor who signs up too often."""
 
     @functools.wraps(view)
     def throttled(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -117,7 +117,7 @@ def address_of(request: HttpRequest) -> str:
     at least 64 bits."""
     given = request.META.get("REMOTE_ADDR", "")
     if settings.BEHIND_PROXY:
-        # What stands before the last was written by whoever asks, and says anything.
+        # The client wrote the addresses before the last one, and may write anything.
         given = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or given
     try:
         address = ipaddress.ip_address(given)

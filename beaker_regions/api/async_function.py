@@ -77,7 +77,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
-            Exception: Whatever the function raises, if no stale value may be served instead.
+            Exception: That of the function, if no stale value may be served instead.
         """
         region = self.region
         call = self._prefix + args
@@ -100,7 +100,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
 
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
-            Exception: Whatever the function raises, if no stale value may be served instead.
+            Exception: That of the function, if no stale value may be served instead.
         """
         given = [self._prefix + arguments(call) for call in calls]
         if not self.region.enabled:
@@ -184,7 +184,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             The new value.
 
         Raises:
-            Exception: Whatever the function raises.
+            Exception: That of the function.
         """
         call = self._prefix + args
         if not self.region.enabled:
@@ -224,10 +224,10 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             **kwargs: The arguments of the function.
 
         Returns:
-            Whatever the function returns.
+            The value that the function returns.
 
         Raises:
-            Exception: Whatever the function raises.
+            Exception: That of the function.
         """
         return await self._function(*self._prefix, *args, **kwargs)  # type: ignore[no-any-return]
 

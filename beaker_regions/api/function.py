@@ -285,7 +285,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
-            Exception: Whatever the function raises, if no stale value may be served instead.
+            Exception: That of the function, if no stale value may be served instead.
         """
         region = self.region
         call = self._prefix + args
@@ -312,7 +312,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
-            Exception: Whatever the function raises, if no stale value may be served instead.
+            Exception: That of the function, if no stale value may be served instead.
 
         Example::
 
@@ -388,7 +388,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             The new value.
 
         Raises:
-            Exception: Whatever the function raises.
+            Exception: That of the function.
 
         Example::
 
@@ -461,10 +461,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
             **kwargs: The arguments of the function.
 
         Returns:
-            Whatever the function returns.
+            The value that the function returns.
 
         Raises:
-            Exception: Whatever the function raises.
+            Exception: That of the function.
 
         Example::
 

@@ -163,7 +163,7 @@ class Values(Generic[K, V]):
         Raises:
             UnkeyableArgumentError: The key has no stable form.
             ValueError: ``expire`` is not above 0.
-            Exception: Whatever pickle raises for the value.
+            Exception: That of pickle for the value.
         """
         lifetime = self._lifetime(expire)
         if not self.region.enabled:
@@ -195,7 +195,7 @@ class Values(Generic[K, V]):
             UnkeyableArgumentError: The key has no stable form.
             ContendedError: Others changed the value at every attempt.
             ValueError: ``expire`` is not above 0.
-            Exception: Whatever pickle raises for the value.
+            Exception: That of pickle for the value.
         """
 
         def only_first(found: Any) -> V:
@@ -264,7 +264,7 @@ class Values(Generic[K, V]):
             UnkeyableArgumentError: The key has no stable form.
             ContendedError: Others changed the value `TRIES` times in a row.
             ValueError: ``expire`` is not above 0.
-            Exception: Whatever the function raises, or pickle raises for its result.
+            Exception: That of the function, or of pickle for its result.
 
         Example::
 

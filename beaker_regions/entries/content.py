@@ -65,7 +65,7 @@ class Resumable(ABC):
         size, digest = 0, hashlib.sha256()
         for position, chunk in self.pieces(0):
             if position != size:
-                raise OSError("began anew while it was read")
+                raise OSError("began again while it was read")
             yield chunk
             size += len(chunk)
             digest.update(chunk)
@@ -215,7 +215,7 @@ def is_content(value: object) -> bool:
 
 
 def is_spent(value: object) -> bool:
-    """Whether content that somebody began to read cannot be read again."""
+    """Whether content that a caller began to read cannot be read again."""
     return is_content(value) and not isinstance(value, Path | CachedFile | Resumable)
 
 
@@ -266,7 +266,7 @@ def keep_open(value: Any) -> CachedFile:
 
 
 def _is_whole_file(value: Any) -> bool:
-    """Whether content is an open file of which nothing was read: its gigabytes need no copy."""
+    """Whether content is an open file, not yet read: its gigabytes need no copy."""
     plain = isinstance(getattr(value, "raw", value), FileIO)
     return plain and value.seekable() and value.tell() == 0
 

@@ -4,7 +4,7 @@ The present configuration counts, even for entries that are stored already: a ch
 effect at the next call. A record's own ``expire`` is the number that its writer had configured. It
 tells the store how long to keep the record, and maintenance when to remove it. So a shorter expiry
 takes effect at once, and a longer one for every entry that the store still has. Invalidations are
-independent of this: an invalidated value is never served, whatever its expiry.
+independent of this: an invalidated value is never served, even before its expiry.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Nothing of a record is unpickled before its code has been checked with a key that only this
 application has. The code also covers the kind of store and the entry's address, so a genuine
-record that somebody moves to another entry, or to another kind of store, is refused as well.
+record that is moved to another entry, or to another kind of store, is refused as well.
 
 Layout, in bytes (integers and floats little-endian)::
 

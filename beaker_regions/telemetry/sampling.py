@@ -116,7 +116,7 @@ class FunctionSampler:
         self.threshold = ALL
         self.below = below(ALL)
         self.hot: frozenset[bytes] = frozenset()
-        """The first bytes of addresses that are sampled whatever the threshold."""
+        """The first bytes of addresses that are sampled at every threshold."""
 
     def begin_run(self, now: float, address: bytes, lookup: Lookup) -> bool:
         """Begin a run of a sampled key. Returns whether it is time to `take` the ended runs."""

@@ -45,7 +45,7 @@ CANDIDATES = (
 KEYS = 8192
 """The most keys of a function that are simulated. With more the threshold falls."""
 HOT = 16
-"""Keys of a function that are simulated whatever the threshold."""
+"""Keys of a function that are simulated at every threshold."""
 ADOPTED = 90
 """Seconds after which all processes sample a key that has become hot."""
 KEPT = 7 * DAY
@@ -105,7 +105,7 @@ class Simulation:
         self.threshold = ALL
         """Keys below it are simulated."""
         self.hot: dict[int, HotKey] = {}
-        """The keys that are simulated whatever the threshold."""
+        """The keys that are simulated at every threshold."""
         self.keys: dict[int, Key] = {}
         self.hours: dict[int, Hour] = {}
         self.first = math.inf
@@ -131,7 +131,7 @@ class Simulation:
 
     def _hour(self, hour: Hour, samples: Iterable[Sample], threshold: int, known: set[int]) -> None:
         """Simulate the samples of one hour, and estimate the results of all keys. Of the keys in
-        ``known`` every call was sampled, whatever the threshold."""
+        ``known`` every call was sampled, at every threshold."""
         limit = threshold << (HASH_BITS - 16)
         calls = 0
         hot, others, partly = Tally(), Tally(), Tally()

@@ -3,7 +3,7 @@
 
 Every application host changes rows, in transactions with an invalidation inside, and reads all
 rows through a cached function. A read is stale when its value is older than the last change that
-had returned before the read began; the oldest such value is told, too. ``worst`` is the longest
+had returned before the read began; the oldest such value is printed, too. ``worst`` is the longest
 call or change. The hosts also read files that change at the origin, through a function of a region
 that keeps copies on the host for a second; ``oldest file`` tells how long one was out of date.
 Needs Linux, root or user namespaces, and Debian's iproute2, nftables, memcached and mariadb-server.

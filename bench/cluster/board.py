@@ -15,7 +15,7 @@ KEYS = 48
 FILES = 8
 """Files of the origin; on the board they come after the rows."""
 REMEMBERED = 256
-"""Last versions of a row of which it is known when they were announced."""
+"""The last versions of a row whose time of announcement is known."""
 COUNTS: Final = (
     *("reads", "writes", "stale", "errors", "loads", "worst", "oldest"),
     *("files", "files failed", "fetched", "worst file", "oldest file"),

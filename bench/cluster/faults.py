@@ -28,9 +28,9 @@ class Fault(NamedTuple):
     errors: bool = False
     """Whether calls may raise, because the database cannot be reached."""
     bound_of_files: float = 0.0
-    """Seconds for which a copy of a file may be out of date. 0: nobody knows, because its origin is
-    away, or hosts read nothing for a while (who comes first fetches it, and others are served the
-    old one during that time), or their clocks jump."""
+    """Seconds for which a copy of a file may be out of date. 0: it is not known, because its origin
+    is away, or hosts read nothing for a while (the first caller fetches it, and others get
+    the old one during that time), or their clocks jump."""
     quick: bool = False
     """Whether it belongs to the short run."""
 
@@ -208,7 +208,7 @@ def verdict(fault: Fault, counts: dict[str, float]) -> str:
         wrong.append(f"{counts['errors']:g} errors")
     if counts["files failed"]:
         wrong.append(
-            f"{counts['files failed']:g} files could not be read, of which there are copies"
+            f"{counts['files failed']:g} files could not be read; there are copies of them"
         )
     if counts["oldest file s"] > (fault.bound_of_files or math.inf):
         wrong.append(f"a copy of a file was {counts['oldest file s']:.1f} s out of date")

@@ -1,6 +1,6 @@
-"""Files of an origin, of which every application host has copies: in a region on its own disk.
+"""Files of an origin; every application host has copies of them: in a region on its own disk.
 
-They change at the origin, now and then, and nobody is told: what a copy may be out of date is the
+They change at the origin, now and then, without a message: how far a copy may be out of date is the
 time for which it is kept, and more only while the origin is away.
 """
 
@@ -59,7 +59,7 @@ def _fetched(url: str) -> Iterator[bytes]:
 
 
 def version_in(content: bytes) -> int:
-    """Return of which version content is. Raises ValueError when it is not all of one."""
+    """Return the version of content. Raises ValueError when it is not all of one."""
     (version,) = set(content.split(b"\n", _LINES)[:_LINES])
     return int(version)
 

@@ -65,7 +65,7 @@ def enter(module: str) -> None:
 
 def _unshare() -> list[str]:
     user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
-    # Processes, too: whatever ends the program ends all that it has started.
+    # Processes, too: all that the program has started ends with it.
     own = ["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
     return [_where("unshare") or "", *user, *own]
 

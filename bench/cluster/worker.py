@@ -143,7 +143,7 @@ class Worker:
             try:
                 version = self.change(key)
             except Exception:
-                # Nobody knows whether it is committed; the next change of the row will tell.
+                # It is not known whether it is committed; the next change of the row shows it.
                 self.count("errors")
             else:
                 self.board.announce(key, version, time.monotonic_ns())
@@ -166,8 +166,8 @@ class Worker:
 
 
 def set_clock(off: float) -> None:
-    """Let the time of day of this process be ``off`` seconds off, for whoever asks Python for it;
-    waits and time-outs go by another clock."""
+    """Let the time of day of this process be ``off`` seconds off, for all code that asks Python
+    for it; waits and time-outs go by another clock."""
     right = time.time
     time.time = lambda: right() + off
     timezone.now = lambda: datetime.now(UTC) + timedelta(seconds=off)

@@ -21,7 +21,7 @@ FRAGMENTS = 50
 ROWS = [(number, f"Task number {number}", False) for number in range(50)]
 FRAGMENT = "<li>Task number 0</li>" * 10
 HIT, RARE, MANY = "a hit", "a hit every 2 ms", f"many of {FRAGMENTS}"
-TAG, CALL, MISS = "a tag invalidated", "a call invalidated", "a call invalidated, and loaded anew"
+TAG, CALL, MISS = "a tag invalidated", "a call invalidated", "a call invalidated, and loaded again"
 
 
 def a_cache(addresses: Sequence[str]) -> beaker_regions.CacheManager:

@@ -1,7 +1,7 @@
 """What hosts ask of memcached, from what a page and a request of it cost: arithmetic alone.
 
 A cached page asks one server for each entry it needs: the entry's record together with all its
-generations, of which every server has a copy of its own. So hits spread over the servers, and no
+generations, and every server has a copy of its own. So hits spread over the servers, and no
 generation is asked for at one place; but a tag that is invalidated is changed on every server.
 Throughput has the bounds of operational analysis (Denning and Buzen, "The operational analysis of
 queueing network models", ACM Computing Surveys 10(3), 1978): what the processes can ask when they
@@ -26,17 +26,17 @@ class Costs:
     hit_wait: float
     """Seconds by the clock, a hit, in which neither of the two runs."""
     round_trip: float
-    """Seconds of memcached, a request, whatever it asks for."""
+    """Seconds of memcached for a request of any kind."""
     key: float
     """Seconds of memcached, a key of a request, on top of that."""
     change: float
     """Seconds of memcached, a request to change a scope that is invalidated."""
     miss_round_trips: float
-    """Requests of an entry that is loaded anew, after the one that found nothing."""
+    """Requests of an entry that is loaded again, after the one that found nothing."""
     page_kept: float
     """Seconds of the application, a page that is kept."""
     page_made: float
-    """Seconds of the application, a page that is made anew."""
+    """Seconds of the application, a page that is rendered again."""
     page_round_trips: float
     page_keys: float
     page_bytes_in: float
@@ -55,10 +55,10 @@ class Site:
     cores: int = 4
     """A host."""
     busy: float = 0.5
-    """Share of the application's processors that is at work: nobody runs a site at its end."""
+    """Share of the application's processors that is at work: a site needs a reserve."""
     writes: float = 0.05
     """Share of requests that change a row and invalidate a tag. One costs what making a page costs,
-    and the next reader's page is made anew, too."""
+    and the next reader's page is rendered again, too."""
     servers: int = 3
     """Memcached, of equal weight."""
     server_threads: int = 4
@@ -108,7 +108,7 @@ def demand(site: Site, costs: Costs) -> Demand:
     requests = site.hosts * site.cores * site.busy / request
     writes = requests * site.writes
     pages = requests - writes
-    # Each page made anew stores the entries that a kept one reads.
+    # Each page that is rendered again stores the entries that a kept one reads.
     misses = writes * costs.page_round_trips
     round_trips = pages * costs.page_round_trips + misses * costs.miss_round_trips
     keys = pages * costs.page_keys

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.servers import Memcached
 
 KEPT = pages.Stage("kept", "bench.served.wsgi", "page")
-MADE = pages.Stage("made anew", "bench.served.wsgi", "uncached")
+MADE = pages.Stage("rendered again", "bench.served.wsgi", "uncached")
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Seconds; what the kernel tells processor time in."""
 
@@ -53,7 +53,7 @@ class _Served(pages.Served):
 
 
 def measured_pages(times: int) -> list[Page]:
-    """Serve the kept page and the one that is made anew, each ``times`` seconds long."""
+    """Serve the kept page and the one that is rendered again, each ``times`` seconds long."""
     with memcached(1) as (server,), tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = pages.prepared(folder, server.address)
         return [_page(stage, environment, server, times) for stage in (KEPT, MADE)]

@@ -117,7 +117,11 @@ def assumptions(measured: Measured) -> list[Row]:
             f"{costs.page_kept * 1e3:.2f} ms",
             "the task list, 50 tasks, gunicorn and wrk",
         ),
-        ("a page made anew: the same", f"{costs.page_made * 1e3:.2f} ms", "its query and template"),
+        (
+            "a page rendered again: the same",
+            f"{costs.page_made * 1e3:.2f} ms",
+            "its query and template",
+        ),
         (
             "a kept page: requests and keys",
             f"{kept.round_trips:.3g} and {kept.keys:.3g}",

@@ -107,7 +107,7 @@ def raced(
     site: Site, kind: str, fault: Fault = nothing, *, upkeep: bool = False, **options: Any
 ) -> Row:
     """Let two readers and a writer race on each host; return what they counted. Where entries
-    expire, or have to go, nobody writes."""
+    expire, or have to go, no process writes."""
     board = Board(site.volume.address)
     tasks: list[Callable[..., None]] = [workers.read] * READERS
     tasks += [] if options else [workers.write] * 2

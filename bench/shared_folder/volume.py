@@ -62,7 +62,7 @@ MOST = Caches(
         ("performance.parallel-readdir", "on"),
         ("performance.nl-cache-positive-entry", "on"),
     ),
-    # The kernel's own: only a client that is told can make it forget.
+    # The kernel's own: only a client that learns of it can make it forget.
     mount=("--entry-timeout=600", "--attribute-timeout=600", "--negative-timeout=60"),
 )
 
@@ -202,6 +202,6 @@ class Client:
         self._process.wait()
 
     def unmount(self) -> None:
-        """Unmount, whoever uses it."""
+        """Unmount, even if a process uses it."""
         run("umount", "--lazy", str(self.folder))
         self.kill()

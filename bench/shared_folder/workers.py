@@ -28,7 +28,7 @@ KEYS = 12
 WORKERS = 16
 COUNTS: Final = ("reads", "writes", "stale", "errors", "failures", "worst", "since")
 """What a worker counts: ``errors`` are exceptions, and content that is not whole; ``failures`` are
-those of the store, of which callers know nothing; ``worst`` is the longest call in seconds, and
+those of the store, which callers do not see; ``worst`` is the longest call in seconds, and
 ``since`` when the call began that has not ended."""
 SIZE = 1_000_000
 """Bytes of a file, about."""
@@ -45,7 +45,7 @@ class Board:
         self.address = address
         """Of the memcached."""
         self.name = os.urandom(4).hex()
-        """Its entries are nobody else's."""
+        """Its entries belong to it alone."""
         self.truth: Any = processes.Array("q", KEYS)
         self.announced: Any = processes.Array("q", KEYS)
         self.loads: Any = processes.Array("q", KEYS)

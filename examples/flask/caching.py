@@ -12,7 +12,7 @@ cache_opts = {
     "cache.type": "file",
     "cache.data_dir": VAR / "regions",
     "cache.secret": secret_key(VAR / "secret_key"),
-    # For a memcached: nobody is logged out because it was busy for a moment.
+    # For a memcached: no user is logged out because it was busy for a moment.
     "cache.timeout": 1,  # second
     # Invalidated when their data changes, so expiry is only a backstop.
     "cache.queries.expire": 60 * 60,  # seconds

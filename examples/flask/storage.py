@@ -72,7 +72,7 @@ def totals() -> tuple[int, int]:
 
 def _changed(owner: int) -> None:
     tasks_of.invalidate(owner)  # Flask-Caching: cache.delete_memoized(tasks_of, owner)
-    cache.invalidate_tags("totals")  # whatever shows them, page or snippet
+    cache.invalidate_tags("totals")  # of every page and snippet that shows them
 
 
 def add(owner: int, name: str) -> None:

@@ -19,7 +19,7 @@ MOST_WORDS = 8
 
 
 class ContainsFolded(Lookup):
-    """``name__contains_folded="text"``: the text is part of it, whatever the case of letters."""
+    """``name__contains_folded="text"``: the text is part of it, in either case of letters."""
 
     lookup_name = "contains_folded"
     prepare_rhs = False

@@ -37,7 +37,7 @@ def follow_again(declaration: Declaration, rows: Iterable[Row], tags: set[str], 
     if (
         not any(source.path for source in declaration.sources)
         or not connection.in_atomic_block
-        or connection.vendor == "sqlite"  # nobody else writes until the commit
+        or connection.vendor == "sqlite"  # no other connection writes until the commit
         or is_of_a_test(connection)
     ):
         return

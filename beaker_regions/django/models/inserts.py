@@ -67,8 +67,7 @@ class Insert:
         return any(UNKNOWN in self._column(field, returned) for field in self._declaration.columns)
 
     def before(self) -> None:
-        """Add the tags of the rows that the statement will update, as it is told to do with rows
-        that exist."""
+        """Add the tags of the existing rows that the statement will update."""
         if not self._updates or self._is_whole or not self._watch.must_ask:
             return
         rows = self._existing()

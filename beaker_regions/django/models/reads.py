@@ -249,7 +249,7 @@ def _judge(load: _Load, models: Models, task: asyncio.Task[Any] | None) -> None:
 
 @functools.cache
 def _scopes(declaration: Declaration) -> frozenset[str]:
-    """Return the scopes one of which an entry has if a write to the model invalidates it."""
+    """Return scopes: an entry that has one of them is invalidated by a write to the model."""
     families = map(family_scope, declaration.families)
     return frozenset((*families, *map(tag_scope, declaration.fixed)))
 

@@ -69,7 +69,7 @@ _watches: dict[type[Model], Watch | None] = {}
 
 
 def _find(model: type[Model]) -> Watch | None:
-    if model.__module__ == "__fake__":  # a historical model, of which there may be many
+    if model.__module__ == "__fake__":  # a historical model: there may be many
         try:
             real = apps.get_model(model._meta.label)
         except LookupError:

@@ -1,6 +1,6 @@
 """Every write of Django's ORM invalidates the tags of the rows that it changes.
 
-Whatever writes through the ORM ends in one of three compilers: `save`, `bulk_create`, `update`,
+Every write through the ORM ends in one of three compilers: `save`, `bulk_create`, `update`,
 `bulk_update`, `delete`, cascades, many-to-many relations, the admin, `loaddata`, coroutines, even
 `_raw_delete`, which sends no signal. So these compilers are wrapped, and nothing else: signals tell
 nothing of bulk changes, and no manager or base class has to be used.

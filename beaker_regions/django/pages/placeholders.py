@@ -156,7 +156,7 @@ class Filling:
         )
 
     def identity(self) -> Iterator[bytes]:
-        """Yield texts that identify this content, whatever the masks of its tokens."""
+        """Yield texts that identify this content. The masks of its tokens do not matter."""
         if self._has_token:
             yield self._secret().encode()
         for template in self._templates.values():

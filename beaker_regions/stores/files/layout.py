@@ -156,7 +156,7 @@ def _take_out(store: Files, found: Stored) -> bool:
 
 
 def bytes_in_use(store: Files) -> int:
-    """Return what the files of entries take, whoever may need them: no record is read."""
+    """Return what the files of entries take. Invalidated entries count, too: no record is read."""
     size = 0
     counted = set()
     for folder in ("entries", "content"):

@@ -1,7 +1,7 @@
 """Counters on servers: decimal numbers, which the server itself adds to.
 
 A number that the server changes cannot be sealed, so any program that can write to the server can
-set it. Whatever is stored in its place, here it is only read as a number.
+set it. The stored bytes are only read as a number here, never unpickled.
 """
 
 from __future__ import annotations

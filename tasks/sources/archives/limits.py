@@ -4,7 +4,7 @@ RATIO = 200
 """Bytes unpacked for each byte of the archive. Text and logs have 10 or 20, tables up to 100. The
 formats allow a thousand and more, but only zeros or an attack reach that."""
 ALLOWANCE = 64 * 1024 * 1024
-"""Bytes that every archive may unpack to, whatever the ratio."""
+"""Bytes that every archive may unpack to, at any ratio."""
 TOTAL = 1024**4
 """Bytes that no archive may exceed: more than a usual server's disk."""
 MEMBERS = 1_000_000

@@ -29,7 +29,7 @@ _LOCAL_HEADER = 30
 
 
 class _Reader(BufferedReader):
-    """A zip's file. It limits the directory, which `zipfile` reads at once, whatever its size."""
+    """A zip's file. It limits the directory, because `zipfile` reads all of it at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > DIRECTORY:
