@@ -6,6 +6,7 @@ imported, it looks for what signs in, and here some test may have imported it ot
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ import pytest
 
 from beaker_regions import CacheManager, parse_cache_config_options
 from beaker_regions.config.environment import memcached_options
+from beaker_regions.runtime import threads
 from tests.beaker_regions.conftest import make_manager
 from tests.servers import SEARCH_PATH, Memcached
 
@@ -84,19 +86,34 @@ def counting(cache: CacheManager) -> Any:
     return load
 
 
+async def use_in_a_loop(cache: CacheManager) -> list[object]:
+    """Use a coroutine function. Returns what it gave; its hits take no thread."""
+    calls = count(1)
+
+    @cache.region("functions")
+    async def load(argument: int) -> int:
+        return next(calls)
+
+    given = [await load(1), await load(2)]
+    threads.of_coroutines.do = None  # type: ignore[assignment, method-assign]
+    return [*given, *await asyncio.gather(load(2), load(1))]
+
+
 def use(address: str) -> tuple[list[object], dict[str, int]]:
     """Use a region in many ways. Returns what they gave, and its counters."""
-    load = counting(manager(address, USER, PASSWORD))
+    cache = manager(address, USER, PASSWORD)
+    load = counting(cache)
     given = [load(1), load(1), load.many([1, 2])]
     load.invalidate(1)
     given += [load(1), load.peek(1), load(2)]
     load.invalidate_all()
-    return [*given, load(2)], load.region.stats.snapshot()
+    given += [load(2), *asyncio.run(use_in_a_loop(cache))]
+    return given, load.region.stats.snapshot()
 
 
 def test_a_region_signs_in(server: Memcached) -> None:
     given, counts = elsewhere(use, server.address)
-    assert given == [1, 1, [1, 2], 3, 3, 2, 4]
+    assert given == [1, 1, [1, 2], 3, 3, 2, 4, 1, 2, 2, 1]
     assert not [event for event in counts if event.startswith("failed")]
 
 
