@@ -46,6 +46,10 @@ class TaskForm(forms.Form):
         widget=forms.DateInput({"type": "date", "max": "9999-12-31"}, "%Y-%m-%d"),
     )
 
+    # An empty name gets this form's own message. Browsers refuse a date that they cannot read:
+    # they would send it as no date, which would erase the former one.
+    use_required_attribute = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         # Browsers count otherwise than we do (an emoji is two) and cut pasted text off silently.

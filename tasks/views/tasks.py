@@ -77,7 +77,10 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
             messages.success(request, f"Saved {_quoted(task)}.")
             return _back(list_page, task)
     except Task.DoesNotExist:
-        raise Http404 from None
+        if request.method != "POST":
+            raise Http404 from None
+        context = {"editor": _editor(request.POST), "list_page": list_page, "layout": "base.html"}
+        return render(request, "tasks/gone.html", context, status=404)
     return _render(
         request, "tasks/edit.html", {"editor": form, "task": task, "list_page": list_page}, form
     )

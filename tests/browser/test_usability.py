@@ -151,3 +151,40 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
     for address in addresses:
         page.goto(address)
         assert page.evaluate(width) == 390, address
+
+
+@pytest.mark.parametrize(("width", "text"), [(320, 100), (390, 200)], ids=["320 px", "200 % text"])
+def test_small_screens_and_large_text_need_no_scrolling_sideways(
+    visit: Visit, width: int, text: int
+) -> None:
+    page = visit(viewport={"width": width, "height": 700}, has_touch=True)
+    fill(page, *(f"Task {number}" for number in range(51)))
+    add(page, "W" * 100, due="2030-12-31")
+    page.get_by_role("button", name="Mark as done: WWW").click()
+    said(page, "is done")
+    add(page, "Ordinary", due="2030-12-31")
+    for address in ("/", "/?show=due", "/?show=done", "/files/", "/accounts/login/"):
+        page.goto(address)
+        page.evaluate("text => { document.documentElement.style.fontSize = `${text}%` }", text)
+        if address == "/":
+            page.locator(".name").first.click()
+        beyond = page.evaluate(
+            """() => [...document.querySelectorAll("body *")]
+            .filter(each => each.checkVisibility() && !each.closest(".visually-hidden, .skip"))
+            .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
+            .map(each => each.outerHTML.slice(0, 80))"""
+        )
+        assert beyond == [], address
+
+
+def test_forced_colours_mark_what_is_current(visit: Visit) -> None:
+    page = visit(forced_colors="active", **DESKTOP)
+    add(page, "One")
+    edge = "each => getComputedStyle(each).borderTopStyle + getComputedStyle(each).outlineStyle"
+    current, other = (
+        page.locator(f".tabs {each}").first for each in ("[aria-current]", "a:not([aria-current])")
+    )
+    assert current.evaluate(edge) != other.evaluate(edge)
+    assert "solid" in page.locator(".message").evaluate(edge)
+    assert page.request.get("/favicon.ico").ok
+    assert page.get_by_role("search").count() == 1

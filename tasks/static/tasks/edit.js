@@ -61,9 +61,28 @@ function own(form, row) {
 document.addEventListener("list:refused", (event) => {
   const form = event.target;
   if (!form.matches(".editor")) return;
-  const fresh = own(event.detail.querySelector(".editor"), form.closest(".row"));
+  const refused = event.detail.querySelector(".editor");
+  if (!refused) {
+    // Sent to be added as new.
+    form.ariaBusy = null;
+    const errors = event.detail.querySelector("#add .errorlist");
+    form.querySelector(".error").textContent = errors.textContent.trim();
+    return;
+  }
+  const fresh = own(refused, form.closest(".row"));
   form.replaceWith(fresh);
   fresh.querySelector("[aria-invalid]")?.focus();
+});
+
+document.addEventListener("list:gone", (event) => {
+  const form = event.target;
+  if (!form.matches("#list .editor") || form.querySelector(".error")) return;
+  form.action = document.getElementById("add").action;
+  form.querySelector(".steps")?.remove();
+  form.querySelector("button").textContent = "Add as new";
+  const note = document.createElement("p");
+  Object.assign(note, { className: "error", textContent: "Deleted elsewhere. Your text is here." });
+  form.prepend(note);
 });
 
 document.addEventListener("list:leaving", () => {

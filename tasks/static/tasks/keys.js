@@ -21,6 +21,7 @@ document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key !== "z") return;
   if (!Object.hasOwn(KEYS, event.key)) return;
   event.preventDefault();
+  if (event.repeat && !"jk".includes(event.key)) return; // a key that is held
   KEYS[event.key]();
 });
 

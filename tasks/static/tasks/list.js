@@ -1,13 +1,13 @@
 // The list without reloading: a form or link fetches its page, and the list is replaced.
 //
-// With the header X-Part, the server sends the same page without the frame around the list. Before
-// and after each replacement the document gets the events "list:leaving" and "list:shown". A form
-// with refused content gets "list:refused", with the document of the answer.
+// With the header X-Part, the server sends the same page without the frame around the list. The
+// document gets the events "list:changing" before a change is sent, and "list:leaving" and
+// "list:shown" before and after each replacement. A form with refused content gets "list:refused",
+// with the document of the answer, and a form of a task that is gone gets "list:gone".
 
 const FORMS = "#add, #search, #list form, #messages form";
 const LINKS = "#list .tabs a, #list .pager a, #list .empty a:not([href^='/accounts/'])";
 const SEARCH_PAUSE = 200; // milliseconds without typing
-const MESSAGE_TIME = 8000; // milliseconds
 const STALE = 1000; // milliseconds after which a list is fetched again when its tab is shown again
 
 const list = document.getElementById("list");
@@ -15,17 +15,23 @@ const messages = document.getElementById("messages");
 
 let queue = Promise.resolve(); // requests, sent one after the other in their order
 let waiting = 0; // changes in the queue
+const pressed = new Set(); // the buttons of those changes
+let unshown = null; // a good answer that was not shown, because more changes were waiting
 let latestVisit = 0;
 let place = location.pathname + location.search;
 let shown = plain(list);
+let kept = list.cloneNode(true); // the list as the server sent it last
 let shownAt = performance.now();
-let messageTimer;
 
 addEventListener("popstate", () => {
   if (location.pathname + location.search !== place) visit(location.href, "none");
 });
 addEventListener("pageshow", (event) => event.persisted && refresh());
 addEventListener("focus", refresh);
+addEventListener("online", () => {
+  shownAt = -STALE;
+  refresh();
+});
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 
 document.addEventListener("submit", (event) => {
@@ -34,6 +40,11 @@ document.addEventListener("submit", (event) => {
   event.preventDefault();
   if (form.id === "search") search();
   else change(form, event.submitter);
+});
+
+// The second click of a double click may meet the next row, if the first has removed one.
+list.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest(".check, .delete")) event.preventDefault();
 });
 
 document.addEventListener("click", (event) => {
@@ -51,7 +62,6 @@ document.getElementById("id_q").addEventListener("input", () => {
   typing = setTimeout(search, SEARCH_PAUSE);
 });
 
-notice();
 document.dispatchEvent(new Event("list:shown"));
 
 // -- requests --------------------------------------------------------------------------------
@@ -83,7 +93,9 @@ function refresh() {
   shownAt = performance.now();
   enqueue(async () => {
     const answer = await ask(location.href).catch(() => ({}));
-    if (answer.ok && plain(answer.page.getElementById("list")) !== shown) show(answer, "none");
+    if (!answer.ok) return;
+    messages.querySelector(".lost")?.remove();
+    if (plain(answer.page.getElementById("list")) !== shown) show(answer, "none");
   });
 }
 
@@ -91,42 +103,49 @@ function refresh() {
 function change(form, button) {
   const url = button?.hasAttribute("formaction") ? button.formAction : form.action;
   const data = new URLSearchParams(new FormData(form, button));
-  const row = form.id === "act" ? button.closest(".row") : null;
-  const undoes = button?.matches(".check") ? () => row.classList.toggle("done") : () => {};
-  undoes(); // at once, without waiting for the server
   const adds = form.id === "add";
-  if (adds && data.get("name").trim()) form.reset();
-  if (url === form.action) form.ariaBusy = "true";
+  // Presses that move a task add up. Of all others, the second while the first is under way, and
+  // of an empty form that was just sent, is the same press.
+  const press = adds || url.includes("/move/") ? {} : `${url} ${button?.name} ${button?.value}`;
+  if (pressed.has(press) || (adds && form.dataset.sent && !data.get("name").trim())) return;
+  pressed.add(press);
   waiting++;
-  return enqueue(async () => {
+  const focus = focused();
+  const known = ids();
+  document.dispatchEvent(new CustomEvent("list:changing", { detail: { form, button, data } }));
+  if (focus) refocus(focus, known);
+  enqueue(async () => {
     // An earlier answer may have brought a newer token.
     data.set("csrfmiddlewaretoken", list.querySelector("[name=csrfmiddlewaretoken]").value);
-    const answer = await ask(url, data).finally(() => waiting--);
-    if (answer.ok) {
-      // If more changes are waiting, the shown list is nearer to the final one.
-      if (!waiting) show(answer, "push");
-    } else if (answer.status === 422) {
+    const answer = await ask(url, data).finally(() => {
+      waiting--;
+      pressed.delete(press);
+    });
+    if (!answer.ok && answer.status !== 422) throw answer.status;
+    if (answer.ok && waiting) unshown = answer; // the shown list is nearer to the final one
+    else if (answer.ok) show(answer, "push");
+    else {
+      restore();
       form.dispatchEvent(new CustomEvent("list:refused", { detail: answer.page, bubbles: true }));
-    } else {
-      throw answer.status;
     }
-  }, (status) => {
+  }, async (status) => {
     form.ariaBusy = null;
-    undoes();
+    restore();
     let typed = adds ? data.get("name") : "";
     if (typed && !form.elements.name.value) {
       form.elements.name.value = typed;
       form.elements.due.value = data.get("due");
       typed = "";
     }
-    fail(status, typed);
+    await fail(status, typed);
+    if (status === 404) form.dispatchEvent(new CustomEvent("list:gone", { bubbles: true }));
   });
 }
 
 function enqueue(request, failed = fail) {
   queue = queue.then(request).catch((error) => {
     if (typeof error !== "number") console.warn(error);
-    failed(typeof error === "number" ? error : 0);
+    return failed(typeof error === "number" ? error : 0);
   });
   return queue;
 }
@@ -149,7 +168,7 @@ async function ask(url, body) {
 async function fail(status, typed = "") {
   const reasons = {
     0: "No connection: nothing was saved. Try again in a moment.",
-    403: "You have logged in or out in another tab. Please try again.",
+    403: "You have logged in or out in another tab: nothing was saved. This is the list now.",
     404: "That task is gone: it was deleted in another tab or on another device.",
     429: "Too many requests. Try again in a moment.",
   };
@@ -157,79 +176,64 @@ async function fail(status, typed = "") {
     const answer = await ask(location.href).catch(() => ({}));
     if (answer.ok) show(answer, "none");
   }
-  say(reasons[status] ?? "Something went wrong: nothing was saved. Try again in a moment.", typed);
+  const text = reasons[status] ?? "Something went wrong: nothing was saved. Try again in a moment.";
+  const detail = { text, typed, lost: !status };
+  document.dispatchEvent(new CustomEvent("list:failed", { detail }));
 }
 
 // -- the shown page --------------------------------------------------------------------------
 
 function show({ page, url }, entry) {
-  const focus = focused();
-  document.dispatchEvent(new Event("list:leaving"));
-  const known = new Set([...list.querySelectorAll(".row")].map((row) => row.id));
   const part = page.getElementById("list");
+  unshown = null;
   shown = plain(part);
   shownAt = performance.now();
-  list.replaceChildren(...part.childNodes);
-  messages.replaceChildren(...page.getElementById("messages").childNodes);
-  document.title = page.title;
-  surround(page);
-
+  kept = part.cloneNode(true);
   place = new URL(url).pathname + new URL(url).search;
-  if (entry !== "none" && place !== location.pathname + location.search) {
-    history[`${entry}State`](null, "", place);
-  }
+  replace(part, () => {
+    messages.replaceChildren(...page.getElementById("messages").childNodes);
+    document.title = page.title;
+    surround(page);
+    if (entry !== "none" && place !== location.pathname + location.search) {
+      history[`${entry}State`](null, "", place);
+    }
+  });
+}
+
+/** Show the last good answer again, without changes that were shown at once and then refused. */
+function restore() {
+  if (unshown && !waiting) show(unshown, "push");
+  else replace(kept.cloneNode(true), () => {});
+}
+
+function replace(part, meanwhile) {
+  const focus = focused();
+  document.dispatchEvent(new Event("list:leaving"));
+  const known = ids();
+  list.replaceChildren(...part.childNodes);
+  meanwhile();
   document.dispatchEvent(new Event("list:shown"));
   if (focus) refocus(focus, known);
-  notice();
 }
 
 /** Update the frame around the list. */
 function surround(page) {
-  const token = page.querySelector("[name=csrfmiddlewaretoken]").value;
+  const add = document.getElementById("add");
+  const newAdd = page.getElementById("add");
+  add.action = newAdd.action;
   const account = document.getElementById("account");
   const newAccount = page.getElementById("account");
   if (account.textContent !== newAccount.textContent) account.replaceWith(newAccount);
-  const add = document.getElementById("add");
-  add.ariaBusy = null;
-  if (add.querySelector(".errorlist")) replaceAdd(page);
-  else add.action = page.getElementById("add").action;
   const fields = document.getElementById("search").elements;
   const newFields = page.getElementById("search").elements;
   fields.show.value = newFields.show.value;
   if (document.activeElement !== fields.q) fields.q.value = newFields.q.value;
-  for (const field of document.querySelectorAll("[name=csrfmiddlewaretoken]")) field.value = token;
-}
-
-document.addEventListener("list:refused", (event) => {
-  if (event.target.id === "add") replaceAdd(event.detail).elements.name.focus();
-});
-
-function replaceAdd(page) {
-  const add = document.getElementById("add");
-  const inside = add.contains(document.activeElement) && document.activeElement.name;
-  const fresh = page.getElementById("add");
-  add.replaceWith(fresh);
-  if (inside) fresh.elements[inside].focus();
-  return fresh;
-}
-
-function say(text, typed) {
-  const message = document.createElement("div");
-  message.className = "message error";
-  message.append(Object.assign(document.createElement("p"), { textContent: text }));
-  if (typed) {
-    message.append(Object.assign(document.createElement("p"), { textContent: `Not added: ${typed}` }));
+  for (const name of ["csrfmiddlewaretoken", "viewer"]) {
+    const { value } = newAdd.elements[name];
+    for (const field of document.querySelectorAll(`[name=${name}]`)) field.value = value;
+    const inTemplate = document.getElementById("editor").content.querySelector(`[name=${name}]`);
+    inTemplate.value = value;
   }
-  messages.replaceChildren(message);
-  clearTimeout(messageTimer);
-}
-
-/** Remove a message after some time, unless it has a button or reports an error. */
-function notice() {
-  clearTimeout(messageTimer);
-  messageTimer = setTimeout(() => {
-    if (!messages.querySelector("form, .error, .warning")) messages.replaceChildren();
-  }, MESSAGE_TIME);
 }
 
 /** Return the position of the focus, in a form that is valid for the next list. */
@@ -253,6 +257,10 @@ function refocus({ undo, row, index, control, tab }, known) {
     target = next?.querySelector(`.${control ?? "name"}`);
   }
   (target ?? list).focus({ preventScroll: !target });
+}
+
+function ids() {
+  return new Set([...list.querySelectorAll(".row")].map((row) => row.id));
 }
 
 function plain(part) {
