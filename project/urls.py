@@ -2,17 +2,18 @@
 
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
 from beaker_regions.django import scrape
 from tasks.throttling import throttled_log_in
-from tasks.views import accounts
+from tasks.views import account, accounts
 
 urlpatterns = [
     path("", include("tasks.urls")),
     path("accounts/login/", accounts.LogIn.as_view(), name="login"),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", accounts.LogOut.as_view(), name="logout"),
+    path("accounts/password/", account.ChangePassword.as_view(), name="password_change"),
+    path("accounts/delete/", account.delete_account, name="delete_account"),
     path("accounts/signup/", accounts.SignUp.as_view(), name="signup"),
     path("regions/", include("beaker_regions.django.staff.urls")),
     path("metrics", scrape, name="metrics"),

@@ -33,7 +33,12 @@ class TaskForm(forms.Form):
             "null_characters_not_allowed": "A name cannot contain the NUL character.",
         },
         widget=forms.TextInput(
-            attrs={"dir": "auto", "autocomplete": "off", "enterkeyhint": "done"}
+            attrs={
+                "dir": "auto",
+                "autocomplete": "off",
+                "enterkeyhint": "done",
+                "placeholder": "Add a task…",
+            }
         ),
     )
     due = forms.DateField(

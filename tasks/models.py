@@ -5,6 +5,7 @@ Each says which cache tags its rows have. A write of rows invalidates the entrie
 that shows the index of files.
 """
 
+import secrets
 import time
 
 from django.conf import settings
@@ -21,6 +22,10 @@ def latest_position() -> int:
     So tasks of two lists that become one are in the order in which they were added.
     """
     return time.time_ns() // 1000
+
+
+def random_token() -> str:
+    return secrets.token_hex(16)
 
 
 @row_tags("list:{pk}", "user:{user_id}", "list of:{user_id}")
@@ -40,6 +45,19 @@ class TaskList(models.Model):
         return f"list {self.pk}" if self.user is None else f"list of {self.user}"
 
 
+@row_tags("list:{list_id}", "share:{token}")
+class Share(models.Model):
+    """The address at which others may read a list."""
+
+    list = models.OneToOneField(TaskList, on_delete=models.CASCADE, related_name="share")
+    token = models.CharField(max_length=32, unique=True, default=random_token)
+    """Everybody who knows it may read. Hexadecimal: databases may compare text without regard to case."""
+
+    def __str__(self) -> str:
+        return f"share of {self.list}"
+
+
+@row_tags("list:{list_id}")
 class Deletion(models.Model):
     """Tasks that were deleted together, as long as that can be undone."""
 

@@ -62,6 +62,8 @@ class Limit:
 TRIES = Limit("tries to log in to an account", most=10, seconds=15 * 60)
 """Of an account's password, from one address. Counted before the password is checked: of many at
 once, no more are checked. Logging in forgets them."""
+TRIES_OF_OWNER = Limit("tries of a password by who is logged in", most=10, seconds=15 * 60)
+"""Whoever finds a browser that is logged in does not know the password."""
 FAILURES = Limit("failures to log in from an address", most=100, seconds=15 * 60)
 """With any names. An office or a school has one address."""
 SIGN_UPS = Limit("sign-ups from an address", most=100, seconds=60 * 60)

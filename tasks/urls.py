@@ -1,9 +1,31 @@
 """Addresses of the tasks and the files."""
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
-from tasks.views import file_tasks, files, sending, site, tasks
+from tasks.views import (
+    account,
+    deleted,
+    file_tasks,
+    files,
+    lines,
+    sample,
+    sending,
+    shared,
+    site,
+    tasks,
+    transfer,
+)
 from tasks.views.viewers import for_its_viewer as own
+
+
+class TokenConverter(StringConverter):
+    """The secret in the address of a shared list."""
+
+    regex = "[0-9a-f]{32}"
+
+
+register_converter(TokenConverter, "token")
 
 app_name = "tasks"
 urlpatterns = [
@@ -12,11 +34,22 @@ urlpatterns = [
     path("", own(tasks.index), name="list"),
     path("tasks/<int:task_id>/edit/", own(tasks.edit), name="edit"),
     path("tasks/<int:task_id>/done/", own(tasks.done), name="done"),
-    path("tasks/<int:task_id>/delete/", own(tasks.delete), name="delete"),
+    path("tasks/<int:task_id>/delete/", own(deleted.delete), name="delete"),
     path("tasks/<int:task_id>/move/", own(tasks.move), name="move"),
-    path("tasks/clear-done/", own(tasks.clear_done), name="clear_done"),
-    path("tasks/undo/<int:deletion_id>/", own(tasks.undo), name="undo"),
+    path("tasks/clear-done/", own(deleted.clear_done), name="clear_done"),
+    path("tasks/undo/<int:deletion_id>/", own(deleted.undo), name="undo"),
+    path("tasks/deleted/", deleted.recently, name="deleted"),
+    path("tasks/delete-added/", own(deleted.delete_added), name="delete_added"),
+    path("tasks/lines/", own(lines.add_lines), name="lines"),
+    path("account/", account.account, name="account"),
+    path("account/share/", own(account.share), name="share"),
+    path("account/stop-sharing/", own(account.stop_sharing), name="stop_sharing"),
+    path("account/export.csv", transfer.export_csv, name="export_csv"),
+    path("account/export.json", transfer.export_json, name="export_json"),
+    path("account/import/", own(transfer.import_tasks), name="import"),
+    path("shared/<token:token>/", shared.shared, name="shared"),
     path("files/", files.index, name="files"),
+    path("files/sample/", sample.import_sample, name="import_sample"),
     path("files/<int:pk>/", files.detail, name="file"),
     path("files/<int:pk>/download/", sending.download, name="file_download"),
     path("files/<int:pk>/raw/", sending.raw, name="file_raw"),

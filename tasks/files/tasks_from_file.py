@@ -13,7 +13,7 @@ from tasks.files import preview
 from tasks.forms import TaskForm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tasks.files.index import FileRow
     from tasks.files.preview import Text
@@ -85,10 +85,14 @@ def choice_of(file: FileRow, text: Text, column: int, header: bool | None) -> Ch
 
 def plan_of(file: FileRow, text: Text, choice: Choice | None) -> Plan:
     """Return the tasks that the lines, or the rows of a table, would become."""
+    return plan_of_lines(_lines(text) if choice is None else _cells(file, text, choice))
+
+
+def plan_of_lines(lines: Iterable[tuple[int, str]]) -> Plan:
+    """Return the tasks that lines, each with its number, would become."""
     plan, seen, number = Plan(), set(), 0
     clean = TaskForm.base_fields["name"].clean
     try:
-        lines = _lines(text) if choice is None else _cells(file, text, choice)
         for count, (number, line) in enumerate(lines):
             if count == LINES:
                 plan.unread = True

@@ -7,6 +7,8 @@ Task.DoesNotExist.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -37,27 +39,54 @@ def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
         return Task.objects.create(list=tasks, name=name, due=due, position=top)
 
 
-def add_many(tasks: TaskList, names: Sequence[str]) -> None:
-    """Add tasks of these names, the first of them on top; all, or none: raises Full."""
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task that is added with others."""
+
+    name: str
+    due: date | None = None
+    done: bool = False
+
+
+def add_many(tasks: TaskList, names: Sequence[str]) -> tuple[int, int]:
+    """Add tasks of these names, as `add_all` does."""
+    return add_all(tasks, [NewTask(name) for name in names])
+
+
+def add_all(tasks: TaskList, new: Sequence[NewTask]) -> tuple[int, int]:
+    """Add tasks, the first of them on top; all, or none: raises Full. Return the lowest and the
+    highest of their ids: the list has no others between them."""
     with change_of(tasks.pk):
-        check_room(tasks, len(names))
-        top = positions.top(tasks.pk) + STEP * len(names)
+        check_room(tasks, len(new))
+        top = positions.top(tasks.pk) + STEP * len(new)
         Task.objects.bulk_create(
             (
-                Task(list=tasks, name=name, position=top - STEP * number)
-                for number, name in enumerate(names, 1)
+                Task(
+                    list=tasks,
+                    name=task.name,
+                    due=task.due,
+                    done=task.done,
+                    position=top - STEP * number,
+                )
+                for number, task in enumerate(new, 1)
             ),
             batch_size=500,
         )
+        # Not every database says which ids it gave.
+        added = Task.objects.filter(list=tasks).order_by("-pk").values_list("pk", flat=True)
+        ids = list(added[: len(new)])
+        return min(ids, default=0), max(ids, default=0)
 
 
-def edit(list_id: int | None, task_id: int, name: str, due: date | None) -> Task:
+def edit(list_id: int | None, task_id: int, name: str, due: date | None) -> tuple[Task, Task]:
+    """Change a task; return it as it was, and as it is."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
+        former = copy(task)
         task.name = name
         task.due = due
         task.save(update_fields=["name", "due"])
-        return task
+        return former, task
 
 
 def set_done(list_id: int | None, task_id: int, done: bool) -> Task:
@@ -80,10 +109,11 @@ def move(list_id: int | None, task_id: int, other_id: int, *, above: bool) -> Ta
 
 
 def step(list_id: int | None, task_id: int, show: Show, search: str, *, up: bool) -> Task:
-    """Move a task past the next one up, or else down, of those that are shown together."""
+    """Move a task past the next one up, or else down, of those that are shown together: of all
+    tasks, those that are done are shown below the open ones."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
-        shown = queries.found(list_id, show, search).order_by(*ORDER)
+        shown = queries.found(list_id, show, search).filter(done=task.done).order_by(*ORDER)
         near = positions.over(shown, task).reverse() if up else positions.under(shown, task)
         if other := near.first():
             task.position = positions.between(task, other, above=up)

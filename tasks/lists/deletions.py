@@ -4,16 +4,23 @@ Deleted tasks stay in the table with everything that belongs to them, and no pag
 After that time they are removed by the list's next deletions, or by ``manage.py purge_tasks``.
 """
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from django.db.models import Count
 from django.utils import timezone
 
+from beakercache import cache
 from tasks.lists.capacity import check_room
 from tasks.lists.changes import change_of
 from tasks.models import Deletion, Task
 
 UNDO_FOR = timedelta(hours=1)
 """How long a deletion can be undone."""
+SHOWN = 50
+"""Deletions that are shown at once."""
+NAMES = 3
+"""Names of tasks that are shown of a deletion."""
 KEPT = 100
 """Undone deletions, without any task, that are kept for a list."""
 AT_ONCE = 200
@@ -37,6 +44,45 @@ def clear_done(list_id: int | None) -> tuple[int, Deletion | None]:
             return 0, None
         deletion = _deletion(list_id)
         return done.update(deletion=deletion), deletion
+
+
+def delete_range(list_id: int | None, first: int, last: int) -> tuple[int, Deletion | None]:
+    """Delete the tasks of a list with ids from ``first`` to ``last``; return their number and, if
+    there are any, the deletion."""
+    with change_of(list_id):
+        tasks = Task.objects.filter(list_id=list_id, pk__range=(first, last))
+        if list_id is None or not tasks.exists():
+            return 0, None
+        deletion = _deletion(list_id)
+        return tasks.update(deletion=deletion), deletion
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Tasks that were deleted together."""
+
+    id: int
+    made_at: datetime
+    number: int
+    names: tuple[str, ...]
+    """Of the first few."""
+
+
+@cache.region("functions", tags=["list:{list_id}"])
+def deleted_of(list_id: int) -> tuple[Deleted, ...]:
+    """Return what was deleted from a list lately, the latest first, and maybe what is too old to be
+    brought back."""
+    made = Deletion.objects.filter(list_id=list_id).order_by("-pk")
+    numbers = made.annotate(number=Count("tasks")).filter(number__gt=0)
+    return tuple(
+        Deleted(pk, made_at, number, _first_names(list_id, pk))
+        for pk, made_at, number in numbers.values_list("pk", "made_at", "number")[:SHOWN]
+    )
+
+
+def _first_names(list_id: int, deletion_id: int) -> tuple[str, ...]:
+    tasks = Task.with_deleted.filter(list_id=list_id, deletion_id=deletion_id)
+    return tuple(tasks.values_list("name", flat=True)[:NAMES])
 
 
 def undo(list_id: int | None, deletion_id: int) -> int:

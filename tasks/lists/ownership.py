@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest
 
-from tasks.lists import changes, queries
+from tasks.lists import changes, queries, sharing
 from tasks.lists.capacity import Full, takes_another_list
 from tasks.models import Deletion, Task, TaskList
 from tasks.throttling import NEW_LISTS, address_of
@@ -80,20 +80,35 @@ def keep_at_login(request: HttpRequest, user: User, **_: Any) -> None:
     say so then. A receiver of user_logged_in, so that no way to log in loses tasks.
     """
     known = request.session.pop(SESSION_KEY, None)
-    if known is None:
+    came_along = 0 if known is None else _move_to(user, known)
+    if came_along is None:
+        text = "Your list is full: the tasks of this browser were not added to it."
+        messages.warning(request, text, fail_silently=True)
         return
+    text = f"Welcome, {user.get_username()}"
+    if came_along:
+        text += f"; {came_along:,} task{' comes' if came_along == 1 else 's come'} along"
+    messages.success(request, f"{text}.", fail_silently=True)
+
+
+def _move_to(user: User, known: int) -> int | None:
+    """Move the tasks of a visitor's list to a user's; return their number, None if that is too
+    full."""
     with transaction.atomic():
         target = _list_of_user(user)
         with changes.change_of(known, target.pk):
             visitors = TaskList.objects.filter(pk=known, user=None).first()
-            if visitors is not None and not takes_another_list(target):
-                text = "Your list is full: the tasks of this browser were not added to it."
-                messages.warning(request, text, fail_silently=True)
-            elif visitors is not None:
-                # Deleted tasks too: the deletion can be undone.
-                Deletion.objects.filter(list=visitors).update(list=target)
-                Task.with_deleted.filter(list=visitors).update(list=target)
-                visitors.delete()
+            if visitors is None:
+                return 0
+            if not takes_another_list(target):
+                return None
+            number = Task.objects.filter(list=visitors).count()
+            # Deleted tasks too: the deletion can be undone.
+            Deletion.objects.filter(list=visitors).update(list=target)
+            Task.with_deleted.filter(list=visitors).update(list=target)
+            sharing.keep(visitors, target)
+            visitors.delete()
+            return number
 
 
 def _list_of_user(user: User) -> TaskList:

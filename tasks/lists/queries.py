@@ -27,6 +27,7 @@ class Show(StrEnum):
     """Which tasks of a list."""
 
     ALL = "all"
+    """The open ones first."""
     OPEN = "open"
     DUE = "due"
     """Open ones with a date, by it."""
@@ -123,6 +124,12 @@ def page_of(list_id: int, show: Show, number: int, search: str = "") -> TaskPage
     return TaskPage(counts, number, tuple(_with_files(list(page))))
 
 
+def page_of_due(task: Task) -> int:
+    """Return the number of the page of what is due that has this task, which has a date."""
+    earlier = Q(due__lt=task.due) | Q(due=task.due, position__gt=task.position)
+    return found(task.list_id, Show.DUE, "").filter(earlier).count() // PAGE_SIZE + 1
+
+
 def _with_files(rows: list[tuple[int, str, bool, date | None]]) -> Iterator[TaskRow]:
     attached = Attachment.objects.filter(task__in=[task_id for task_id, *_ in rows])
     files = dict(attached.values_list("task").annotate(Count("pk")))
@@ -135,7 +142,9 @@ def found(list_id: int | None, show: Show, search: str) -> QuerySet[Task]:
     tasks = Task.objects.filter(list_id=list_id)
     if show is Show.DUE:
         tasks = tasks.filter(done=False, due__isnull=False).order_by("due", *ORDER)
-    elif show is not Show.ALL:
+    elif show is Show.ALL:
+        tasks = tasks.order_by("done", *ORDER)
+    else:
         tasks = tasks.filter(done=show is Show.DONE)
     for word in words_of(search):
         tasks = tasks.filter(name__contains_folded=word)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth import login, views
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -28,6 +29,17 @@ class LogIn(views.LoginView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
+
+
+class LogOut(views.LogoutView):
+    """Log out, and say so."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        was_user = request.user.is_authenticated
+        response = super().post(request, *args, **kwargs)
+        if was_user:
+            messages.success(request, "You are logged out. Your list is kept in your account.")
+        return response
 
 
 @method_decorator([sensitive_post_parameters(), never_cache, throttled_sign_up], name="dispatch")

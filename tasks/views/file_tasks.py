@@ -18,6 +18,7 @@ from tasks.lists import changes, ownership
 from tasks.lists.capacity import Full
 from tasks.models import ImportedFile, Task
 from tasks.views.files import content_unavailable, folders_above, row_or_404
+from tasks.views.lines import say_added
 from tasks.views.list_pages import ListPage
 from tasks.views.numbers import number_in
 
@@ -74,12 +75,11 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST" and plan.names and not changed:
         try:
             with transaction.atomic():
-                changes.add_many(ownership.list_to_write(request), plan.names)
+                ids = changes.add_many(ownership.list_to_write(request), plan.names)
         except Full as error:
             full = str(error)
         else:
-            number = len(plan.names)
-            messages.success(request, f"Added {number} task{'' if number == 1 else 's'}.")
+            say_added(request, len(plan.names), ids)
             return HttpResponseRedirect(reverse("tasks:list"))
     context = {
         "file": file,

@@ -7,31 +7,31 @@ Scripts send the header `PART`, and get the same pages without the frame around 
 from dataclasses import replace
 from typing import Any
 
-from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
-from django.utils.text import Truncator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from beaker_regions.django import region_page
 from tasks.forms import TaskForm
-from tasks.lists import changes, deletions, ownership, queries
+from tasks.lists import changes, ownership, queries
 from tasks.lists.capacity import Full
 from tasks.lists.queries import Show, TaskPage
-from tasks.models import Deletion, Task
+from tasks.models import Task
 from tasks.views.list_pages import ListPage
 from tasks.views.numbers import number_in
+from tasks.views.parts import without_known_rows
+from tasks.views.saying import quoted, say
 
 PART = "X-Part"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@without_known_rows
 # The page of a search is not stored, because there are too many possible searches; its result is.
 # Without max_age=None, the browser's Back button shows an outdated page.
 @region_page(
@@ -55,11 +55,15 @@ def index(request: HttpRequest) -> HttpResponse:
     except Full as error:
         form.add_error("name", str(error))
         return _page(request, list_page, form)
-    messages.success(request, f"Added {_quoted(task)}.")
-    # The new task is on the first page of these tasks.
-    return HttpResponseRedirect(
-        ListPage(Show.OPEN if list_page.show is Show.OPEN else Show.ALL).url
-    )
+    if list_page.show is Show.DUE:
+        shown = ListPage(Show.DUE, queries.page_of_due(task) if task.due else 1)
+    else:
+        # The new task is on the first page of these tasks.
+        shown = ListPage(Show.OPEN if list_page.show is Show.OPEN else Show.ALL)
+    hidden = shown.show is Show.DUE and task.due is None
+    way_on = f"{ListPage().url}#task-{task.pk}" if hidden else ""
+    say(request, f"Added {quoted(task.name)}.", show=way_on)
+    return HttpResponseRedirect(shown.url)
 
 
 @never_cache
@@ -73,8 +77,9 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
         data = request.POST if request.method == "POST" else None
         form = _editor(data, initial={"name": task.name, "due": task.due})
         if form.is_valid():
-            task = changes.edit(list_id, task_id, **form.cleaned_data)
-            messages.success(request, f"Saved {_quoted(task)}.")
+            former, task = changes.edit(list_id, task_id, **form.cleaned_data)
+            fields = {"name": former.name, "due": str(former.due or "")}
+            say(request, f"Saved {quoted(task.name)}.", undo=request.get_full_path(), fields=fields)
             return _back(list_page, task)
     except Task.DoesNotExist:
         if request.method != "POST":
@@ -95,7 +100,12 @@ def done(request: HttpRequest, task_id: int) -> HttpResponse:
         )
     except Task.DoesNotExist:
         raise Http404 from None
-    messages.success(request, f"{_quoted(task)} is {'done' if task.done else 'open again'}.")
+    say(
+        request,
+        f"{quoted(task.name)} is {'done' if task.done else 'open again'}.",
+        undo=request.get_full_path(),
+        fields={"done": "0" if task.done else "1"},
+    )
     return _back(ListPage.of(request), task)
 
 
@@ -118,52 +128,8 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
             task = changes.step(list_id, task_id, list_page.show, list_page.search, up=up)
     except Task.DoesNotExist:
         raise Http404 from None
-    messages.success(request, f"Moved {_quoted(task)}.")
+    say(request, f"Moved {quoted(task.name)}.")
     return _back(list_page, task)
-
-
-@require_POST
-def delete(request: HttpRequest, task_id: int) -> HttpResponse:
-    try:
-        task, deletion = deletions.delete(ownership.list_id(request), task_id)
-    except Task.DoesNotExist:
-        raise Http404 from None
-    return _deleted(request, f"Deleted {_quoted(task)}.", deletion)
-
-
-@require_POST
-def clear_done(request: HttpRequest) -> HttpResponse:
-    """Delete every task that is done."""
-    number, deletion = deletions.clear_done(ownership.list_id(request))
-    if deletion is None:
-        messages.info(request, "No task is done.")
-        return HttpResponseRedirect(ListPage.of(request).url)
-    return _deleted(request, f"Deleted {number} done task{'' if number == 1 else 's'}.", deletion)
-
-
-@require_POST
-def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
-    """Bring back deleted tasks."""
-    try:
-        number = deletions.undo(ownership.list_id(request), deletion_id)
-    except Deletion.DoesNotExist:
-        raise Http404 from None
-    except Full as error:
-        messages.error(request, str(error))
-        return HttpResponseRedirect(ListPage.of(request).url)
-    if number:
-        messages.success(request, f"Brought back {number} task{'' if number == 1 else 's'}.")
-    else:
-        messages.info(request, "Nothing was left to bring back.")
-    return HttpResponseRedirect(ListPage.of(request).url)
-
-
-def _deleted(request: HttpRequest, text: str, deletion: Deletion) -> HttpResponse:
-    list_page = ListPage.of(request)
-    # The address that undoes the deletion: messages.html makes a button of it.
-    way_back = reverse("tasks:undo", args=(deletion.pk,)) + list_page.query
-    messages.success(request, text, extra_tags=way_back)
-    return HttpResponseRedirect(list_page.url)
 
 
 def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResponse:
@@ -173,6 +139,7 @@ def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResp
         page = queries.page_of(list_id, list_page.show, list_page.page, list_page.search)
     list_page = replace(list_page, page=page.number)
     counts = page.counts
+    folds = list_page.show is Show.ALL
     context = {
         "form": form,
         "editor": _editor(),
@@ -184,7 +151,8 @@ def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResp
             if show is not Show.DUE or counts.due or list_page.show is Show.DUE
         ],
         "page": Paginator(range(counts.of(list_page.show)), queries.PAGE_SIZE).page(page.number),
-        "tasks": page.rows,
+        "tasks": [row for row in page.rows if not (folds and row.done)],
+        "folded": [row for row in page.rows if folds and row.done],
     }
     response = _render(request, "tasks/list.html", context, form)
     if request.GET.dict() != list_page.named:
@@ -195,7 +163,9 @@ def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResp
 
 def _editor(*data: Any, **options: Any) -> TaskForm:
     # The page also has the form that adds a task, so the ids must differ.
-    return TaskForm(*data, auto_id="edit_%s", **options)
+    form = TaskForm(*data, auto_id="edit_%s", **options)
+    del form.fields["name"].widget.attrs["placeholder"]
+    return form
 
 
 def _render(
@@ -209,7 +179,3 @@ def _render(
 
 def _back(list_page: ListPage, task: Task) -> HttpResponseRedirect:
     return HttpResponseRedirect(f"{list_page.url}#task-{task.pk}")
-
-
-def _quoted(task: Task) -> str:
-    return f"“{Truncator(task.name).chars(40)}”"

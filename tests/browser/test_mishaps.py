@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_lists import DESKTOP, add, fill, names, said, sign
+from tests.browser.test_lists import DESKTOP, add, fill, names, said, set_date, sign
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -76,6 +76,7 @@ def test_a_date_that_cannot_be_read_is_refused_and_erases_nothing(
         page.keyboard.press("Escape")
         form = page.locator("#add")
         form.get_by_label("Task").fill("Half a date")
+        form.locator("summary").click()
         form.get_by_label("Due").focus()
         page.keyboard.type("02")
         page.keyboard.press("Enter")
@@ -135,7 +136,7 @@ def test_what_is_typed_outlives_the_page(visit: Visit) -> None:
     page = visit(**DESKTOP)
     fill(page, "Two", "One")
     page.locator("#add").get_by_label("Task").fill("Half typed")
-    page.locator("#add").get_by_label("Due").fill("2030-01-31")
+    set_date(page, "2030-01-31")
     page.get_by_role("link", name="Edit: Two").click()
     page.locator(".editor").get_by_label("Task").fill("Half edited")
     page.get_by_role("link", name="Files").click()

@@ -116,7 +116,7 @@ def test_back_and_forward_show_the_present_list(visit: Visit, scripts: bool) -> 
     # Another browser, because all windows of one browser would show the new page.
     other = visit(storage_state=page.context.storage_state())
     other.get_by_role("button", name="Delete: Two").click()
-    expect(names(other)).to_have_text(["One", "Three"])
+    said(other, "Deleted")
     page.go_back()
     expect(names(page)).to_have_text(["One", "Three"])
 

@@ -85,10 +85,20 @@ def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[st
     address = page.get_by_role("link", name="Edit: Late").get_attribute("href")
     assert address is not None
     page.goto("/")
+    page.keyboard.press("Escape")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     check(page, "the help")
-    for path in (address, "/accounts/login/", "/accounts/signup/", "/files/", "/files/?q=p"):
+    for path in (
+        address,
+        "/accounts/login/",
+        "/accounts/signup/",
+        "/files/",
+        "/files/?q=p",
+        "/tasks/deleted/",
+        "/account/",
+        "/tasks/lines/",
+    ):
         page.goto(path)
         check(page, path)
     page.goto("/accounts/login/")
@@ -143,7 +153,7 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
     page.get_by_role("link", name="Edit: WWW").click()
     expect(page.locator(".editor").get_by_label("Task")).to_have_value("W" * 255)
     assert page.evaluate(width) == 390
-    page.goto("/")
+    page.get_by_role("link", name="Cancel").click()
     page.get_by_role("button", name="Delete: WWW").click()
     said(page, "Deleted")
     assert page.evaluate(width) == 390

@@ -40,7 +40,7 @@ def test_logging_in_adds_the_visitors_tasks_to_the_users(
     elsewhere.add("written elsewhere")
     mine.get()
     mine.post(address, username="user", password=PASSWORD)
-    wanted = ["written elsewhere", "done", "kept"]
+    wanted = ["written elsewhere", "kept", "done"]
     assert mine.get().names == wanted
     assert elsewhere.get().names == wanted
     assert elsewhere.get().counts == [3, 2, 1]
@@ -55,7 +55,7 @@ def test_after_logging_out_the_browser_has_no_list(mine: Browser, user: User) ->
     assert "Log in" in page.text
     mine.add("of a visitor again")
     assert mine.get().names == ["of a visitor again"]
-    assert mine.log_in(user).names == ["of a visitor again", "done", "kept"]
+    assert mine.log_in(user).names == ["of a visitor again", "kept", "done"]
 
 
 def test_the_next_user_of_a_browser_does_not_get_the_first_users_tasks(
@@ -77,7 +77,7 @@ def test_a_refused_login_says_so_and_keeps_the_input_and_the_list(
     assert "aria-invalid" in page.html or "Please enter a correct username" in page.text
     assert page.typed("username") == username
     assert page.typed("password") == ""
-    assert mine.get().names == ["done", "kept"]
+    assert mine.get().names == ["kept", "done"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_refused_sign_up_shows_the_reason_beside_the_field_and_keeps_the_list(
     assert page.typed("username") == username
     assert page.typed("password1") == page.typed("password2") == ""
     assert User.objects.count() == 1
-    assert mine.get().names == ["done", "kept"]
+    assert mine.get().names == ["kept", "done"]
 
 
 @pytest.mark.parametrize("address", ["/accounts/login/", "/accounts/signup/"])

@@ -77,7 +77,9 @@ class Model:
             )
             and all(word in item.name.casefold() for word in words)
         ]
-        return sorted(items, key=lambda item: item.due) if show == "due" else items
+        if show == "due":
+            return sorted(items, key=lambda item: item.due)
+        return sorted(items, key=lambda item: item.done) if show == "all" else items
 
     def place(self, item: Item, other: Item, *, above: bool) -> None:
         if item is not other:
@@ -116,7 +118,10 @@ class Walk:
 
     def add(self, browser: Browser, model: Model) -> str:
         name, due = self.name(), self.due()
-        page = post(browser, f"/{self.place()}", name=name, due=due)
+        place = self.place()
+        page = post(browser, f"/{place}", name=name, due=due)
+        if "show=due" in place and not due:
+            page = browser.get("/")
         new = [row for row in rows(page) if row.id not in {item.id for item in model.items}]
         assert [row[1:] for row in new] == [(name, False, due, 0)]
         model.items.insert(0, Item(new[0].id, name, due))
@@ -153,7 +158,7 @@ class Walk:
         among = model.shown(show, search)
         where = model.items.index(item)
         beside = [other for other in among if (model.items.index(other) < where) is up]
-        beside = [other for other in beside if other is not item]
+        beside = [other for other in beside if other is not item and other.done == item.done]
         if beside:
             model.place(item, beside[-1 if up else 0], above=up)
         return f"step {item} {'up' if up else 'down'} in {show} {search!r}"

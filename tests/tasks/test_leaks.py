@@ -15,7 +15,7 @@ from beaker_regions import CacheManager, parse_cache_config_options
 from beakercache import cache
 from tasks import urls
 from tasks.lists.ownership import SESSION_KEY
-from tasks.models import ImportedFile, Task, TaskList
+from tasks.models import ImportedFile, Share, Task, TaskList
 from tests.tasks.conftest import PASSWORD, Browser
 from tests.tasks.importing.test_import import import_data
 
@@ -110,8 +110,11 @@ def task_id(chance: random.Random, who: Somebody) -> int:
 def address(chance: random.Random, who: Somebody) -> str:
     """Return a random address of the site."""
     pattern = chance.choice(urls.urlpatterns)
+    # Others' addresses are secret.
+    tokens = Share.objects.filter(list=who.list_id()).values_list("token", flat=True)
     values = {
         "task_id": task_id(chance, who),
+        "token": chance.choice(["0" * 32, *tokens]),
         "pk": chance.choice([0, 10**30, *ImportedFile.objects.values_list("pk", flat=True)]),
     }
     wanted = pattern.pattern.converters

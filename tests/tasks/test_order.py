@@ -91,8 +91,8 @@ def test_a_step_moves_a_task_past_the_next_visible_one(tasks: TaskList) -> None:
     assert names(tasks) == "30124"
     changes.step(tasks.pk, fourth, Show.DONE, "", up=True)
     assert names(tasks) == "30124", "it is the first already"
-    changes.step(tasks.pk, fourth, Show.ALL, "4", up=False)
-    assert names(tasks) == "01243"
+    changes.step(tasks.pk, fourth, Show.ALL, "", up=False)
+    assert names(tasks) == "03124", "those that are done are shown together"
 
 
 def test_tasks_moved_to_one_position_at_once_all_keep_different_positions(

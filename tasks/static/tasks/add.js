@@ -9,11 +9,32 @@ document.addEventListener("list:changing", ({ detail: { form, button, data } }) 
   else if (button?.matches(".delete")) button.closest(".row").remove();
 });
 
+// On a device with a mouse, typing can begin at once.
+if (matchMedia("(hover: hover) and (pointer: fine)").matches && !location.hash) {
+  if (document.activeElement === document.body) document.getElementById("id_name").focus();
+}
+
+// Many lines become many tasks.
+document.addEventListener("paste", (event) => {
+  if (event.target.id !== "id_name") return;
+  const text = event.clipboardData.getData("text/plain");
+  if (text.split(/[\r\n]+/).filter((line) => line.trim()).length < 2) return;
+  event.preventDefault();
+  const lines = document.getElementById("lines");
+  lines.elements.lines.value = text;
+  lines.requestSubmit();
+});
+
 document.addEventListener("list:refused", (event) => {
   const form = event.target;
+  if (form.id === "lines") {
+    const text = event.detail.querySelector(".errorlist").textContent.trim();
+    const detail = { text: `Nothing was added. ${text}` };
+    document.dispatchEvent(new CustomEvent("list:failed", { detail }));
+  }
   if (form.id !== "add") return;
   const fresh = event.detail.getElementById("add");
-  if (form.elements.name.value) {
+  if (form.elements.name.value.trim()) {
     // The next task is being typed already.
     const text = fresh.querySelector(".errorlist").textContent.trim();
     const detail = { text, typed: fresh.elements.name.value };
@@ -24,7 +45,9 @@ document.addEventListener("list:refused", (event) => {
   fresh.querySelector("[aria-invalid]").focus();
 });
 
-document.addEventListener("input", (event) => delete event.target.form?.dataset.sent);
+document.addEventListener("input", ({ target }) => {
+  if (target.id === "id_name") delete target.form.dataset.sent;
+});
 
 /** Empty the form, and show the new task on top. */
 function send(form, data) {
@@ -32,6 +55,7 @@ function send(form, data) {
   if (!name.value.trim()) return;
   form.dataset.sent = "true";
   name.value = due.value = "";
+  due.dispatchEvent(new Event("input", { bubbles: true }));
   name.removeAttribute("aria-invalid");
   due.removeAttribute("aria-invalid");
   for (const errors of form.querySelectorAll(".errorlist")) errors.remove();

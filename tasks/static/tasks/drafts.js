@@ -52,4 +52,5 @@ function typed(form) {
 function fill(form, fields) {
   form.elements.name.value = fields.name;
   form.elements.due.value = fields.due;
+  form.elements.due.dispatchEvent(new Event("input", { bubbles: true }));
 }

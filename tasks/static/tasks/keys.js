@@ -1,6 +1,7 @@
 // Keyboard shortcuts; "?" shows them.
 
 const help = document.getElementById("help");
+const list = document.getElementById("list");
 
 document.getElementById("keys").addEventListener("click", () => help.showModal());
 
@@ -10,12 +11,13 @@ const KEYS = {
   "?": () => help.showModal(),
   j: () => step(1),
   k: () => step(-1),
-  x: () => row()?.querySelector(".check").click(),
-  Delete: () => row()?.querySelector(".delete").click(),
-  z: () => document.querySelector("#messages .undo")?.click(),
+  x: () => row()?.querySelector(".check")?.click(),
+  Delete: () => row()?.querySelector(".delete")?.click(),
+  z: undo,
 };
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.id === "id_name") list.focus();
   const typing = event.target.closest("input, textarea, select, [contenteditable]");
   if (event.defaultPrevented || typing || help.open || event.altKey) return;
   if ((event.ctrlKey || event.metaKey) && event.key !== "z") return;
@@ -25,12 +27,18 @@ document.addEventListener("keydown", (event) => {
   KEYS[event.key]();
 });
 
+/** Undo the last change, also one that is under way. */
+function undo() {
+  if (list.ariaBusy) document.addEventListener("list:shown", undo, { once: true });
+  else document.querySelector("#messages button.undo")?.click();
+}
+
 function row() {
   return document.activeElement.closest(".row:not(.editing)");
 }
 
 function step(by) {
-  const rows = [...document.querySelectorAll("#list .row:not(.editing)")];
+  const rows = [...document.querySelectorAll("#list .row:not(.editing)")].filter((each) => each.checkVisibility());
   const next = rows[row() ? rows.indexOf(row()) + by : 0];
   next?.querySelector(".name").focus();
 }

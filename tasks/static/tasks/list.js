@@ -1,14 +1,15 @@
 // The list without reloading: a form or link fetches its page, and the list is replaced.
 //
-// With the header X-Part, the server sends the same page without the frame around the list. The
-// document gets the events "list:changing" before a change is sent, and "list:leaving" and
+// With the header X-Part, the server sends the same page without the frame around the list, and
+// without what is in the rows that X-Have names. The document gets the events "list:changing" before a change is sent, and "list:leaving" and
 // "list:shown" before and after each replacement. A form with refused content gets "list:refused",
 // with the document of the answer, and a form of a task that is gone gets "list:gone".
 
-const FORMS = "#add, #search, #list form, #messages form";
+const FORMS = "#add, #lines, #search, #list form, #messages form";
 const LINKS = "#list .tabs a, #list .pager a, #list .empty a:not([href^='/accounts/'])";
 const SEARCH_PAUSE = 200; // milliseconds without typing
 const STALE = 1000; // milliseconds after which a list is fetched again when its tab is shown again
+const KEPT_ALIVE = 60_000; // bytes; browsers refuse to keep longer requests alive
 
 const list = document.getElementById("list");
 const messages = document.getElementById("messages");
@@ -26,6 +27,7 @@ let shownAt = performance.now();
 addEventListener("popstate", () => {
   if (location.pathname + location.search !== place) visit(location.href, "none");
 });
+addEventListener("beforeunload", (event) => waiting > 1 && event.preventDefault());
 addEventListener("pageshow", (event) => event.persisted && refresh());
 addEventListener("focus", refresh);
 addEventListener("online", () => {
@@ -125,6 +127,7 @@ function change(form, button) {
     if (answer.ok && waiting) unshown = answer; // the shown list is nearer to the final one
     else if (answer.ok) show(answer, "push");
     else {
+      form.ariaBusy = null;
       restore();
       form.dispatchEvent(new CustomEvent("list:refused", { detail: answer.page, bubbles: true }));
     }
@@ -151,12 +154,22 @@ function enqueue(request, failed = fail) {
 }
 
 async function ask(url, body) {
-  const options = { headers: { "X-Part": "list" }, method: body ? "POST" : "GET", body };
+  const rows = new Map();
+  for (const row of kept.querySelectorAll(".row")) {
+    rows.set(`${row.id.replace("task-", "")}.${row.dataset.v}`, row);
+  }
+  const headers = { "X-Part": "list", "X-Have": [...rows.keys()].join() };
+  // A change that is under way is carried out, even if the page is left.
+  const keepalive = Boolean(body) && String(body).length < KEPT_ALIVE;
+  const options = { headers, method: body ? "POST" : "GET", body, keepalive };
   list.ariaBusy = "true";
   try {
     const response = await fetch(url, options);
     const text = await response.text();
     const page = new DOMParser().parseFromString(text, "text/html");
+    for (const row of page.querySelectorAll(".row:empty")) {
+      row.replaceWith(rows.get(`${row.id.replace("task-", "")}.${row.dataset.v}`).cloneNode(true));
+    }
     if (response.ok && !page.getElementById("list")) location.assign(response.url);
     return { ok: response.ok, status: response.status, url: response.url, page };
   } finally {
@@ -210,6 +223,8 @@ function replace(part, meanwhile) {
   const focus = focused();
   document.dispatchEvent(new Event("list:leaving"));
   const known = ids();
+  const [fold, newFold] = [list, part].map((each) => each.querySelector("#fold"));
+  if (fold && newFold) newFold.open ||= fold.open;
   list.replaceChildren(...part.childNodes);
   meanwhile();
   document.dispatchEvent(new Event("list:shown"));
@@ -249,7 +264,7 @@ function focused() {
 
 function refocus({ undo, row, index, control, tab }, known) {
   if (document.activeElement !== document.body) return;
-  const rows = [...list.querySelectorAll(".row")];
+  const rows = [...list.querySelectorAll(".row")].filter((each) => each.checkVisibility());
   let target = list.querySelectorAll(".tabs a")[tab];
   if (undo) target = rows.find((other) => !known.has(other.id))?.querySelector(".name");
   if (row) {

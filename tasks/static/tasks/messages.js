@@ -1,7 +1,8 @@
 // Messages about what was done or failed.
 
 const messages = document.getElementById("messages");
-const TIME = 8000; // milliseconds that a message without a button is shown
+const TIME = 8000; // milliseconds that a message is shown
+const TIME_TO_UNDO = 20_000; // the same, of one with a button or a link
 
 let timer;
 
@@ -20,7 +21,7 @@ messages.addEventListener("click", (event) => event.target.closest(".close")?.pa
 
 notice();
 
-/** Remove messages after some time. Those with a button and errors stay until they are closed. */
+/** Remove messages after some time, unless the pointer or the focus is there. Errors stay. */
 function notice() {
   clearTimeout(timer);
   for (const message of messages.querySelectorAll(".error, .warning")) {
@@ -29,9 +30,12 @@ function notice() {
     close.textContent = "×";
     message.append(close);
   }
-  timer = setTimeout(() => {
-    if (!messages.querySelector("form, .close")) messages.replaceChildren();
-  }, TIME);
+  const remove = () => {
+    if (messages.querySelector(".close")) return;
+    if (messages.matches(":focus-within") || messages.querySelector(".message:hover")) notice();
+    else messages.replaceChildren();
+  };
+  timer = setTimeout(remove, messages.querySelector(".undo") ? TIME_TO_UNDO : TIME);
 }
 
 function element(name, properties) {
