@@ -51,7 +51,7 @@ class Share(models.Model):
 
     list = models.OneToOneField(TaskList, on_delete=models.CASCADE, related_name="share")
     token = models.CharField(max_length=32, unique=True, default=random_token)
-    """Everybody who knows it may read. Hexadecimal: databases may compare text without regard to case."""
+    """Everybody who knows it may read. Hexadecimal, as databases may ignore the case of letters."""
 
     def __str__(self) -> str:
         return f"share of {self.list}"

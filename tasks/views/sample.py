@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from tasks.importing.folders import FolderSource
-from tasks.importing.importer import Importer, RegionFullError
+from tasks.importing.importer import Importer
 from tasks.importing.reporting import LineReporter
+from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError
 from tasks.models import ImportedFile
 

@@ -23,6 +23,12 @@ with_and_without_scripts = pytest.mark.parametrize(
     "scripts", [True, False], ids=["scripts", "no scripts"]
 )
 
+with_scripts_and_slowly_without = pytest.mark.parametrize(
+    "scripts",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["scripts", "no scripts"],
+)
+
 
 def add(page: Page, *names: str, due: str = "") -> None:
     for name in names:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_lists import DESKTOP, add, fill, names, said, set_date, sign
+from tests.browser.test_lists import (
+    DESKTOP,
+    add,
+    fill,
+    names,
+    said,
+    set_date,
+    sign,
+    with_scripts_and_slowly_without,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -56,7 +64,7 @@ def test_a_second_press_is_the_same_press(visit: Visit) -> None:
     expect(names(page)).to_have_text(["Typed quickly", "Zero", "One", "Three (done)"])
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@with_scripts_and_slowly_without
 def test_a_date_that_cannot_be_read_is_refused_and_erases_nothing(
     visit: Visit, scripts: bool
 ) -> None:
@@ -105,7 +113,7 @@ def test_what_was_not_saved_is_not_shown_as_if_it_were(visit: Visit, complaints:
     complaints.clear()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@with_scripts_and_slowly_without
 def test_a_form_of_another_viewer_is_refused_and_its_text_kept(
     visit: Visit, complaints: list[str], scripts: bool
 ) -> None:
@@ -162,7 +170,7 @@ def test_what_is_typed_outlives_the_page(visit: Visit) -> None:
     expect(page.locator("#add").get_by_label("Task")).to_have_value("")
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@with_scripts_and_slowly_without
 def test_an_edited_task_that_was_deleted_elsewhere_can_be_added_as_new(
     visit: Visit, complaints: list[str], scripts: bool
 ) -> None:

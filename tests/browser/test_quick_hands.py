@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_lists import DESKTOP, PHONE, add, fill, names, said, show
+from tests.browser.test_lists import (
+    DESKTOP,
+    PHONE,
+    add,
+    fill,
+    names,
+    said,
+    show,
+    with_scripts_and_slowly_without,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,7 +34,7 @@ def undo(page: Page) -> None:
     page.get_by_role("button", name="Undo").click()
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@with_scripts_and_slowly_without
 def test_ticks_and_edits_are_undone_and_deleted_tasks_come_back_later(
     visit: Visit, scripts: bool
 ) -> None:

@@ -163,7 +163,11 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
         assert page.evaluate(width) == 390, address
 
 
-@pytest.mark.parametrize(("width", "text"), [(320, 100), (390, 200)], ids=["320 px", "200 % text"])
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [pytest.param(320, 100, marks=pytest.mark.slow), (390, 200)],
+    ids=["320 px", "200 % text"],
+)
 def test_small_screens_and_large_text_need_no_scrolling_sideways(
     visit: Visit, width: int, text: int
 ) -> None:

@@ -7,7 +7,7 @@ import tasks.models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("tasks", "0004_due_and_position")]
+    dependencies = [("tasks", "0005_into")]
 
     operations = [
         migrations.CreateModel(
