@@ -103,6 +103,19 @@ def throttled_sign_up(view: View) -> View:
     return throttled
 
 
+def throttled_owner(view: View) -> View:
+    """Make a view of a user that asks for the password refuse too many tries."""
+
+    @functools.wraps(view)
+    def throttled(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        posts = request.method == "POST" and request.user.is_authenticated
+        if posts and TRIES_OF_OWNER.count(str(request.user.pk)):
+            return _refusal(request, TRIES_OF_OWNER)
+        return view(request, *args, **kwargs)
+
+    return throttled
+
+
 def count_failure(request: HttpRequest | None = None, **_: Any) -> None:
     """A receiver of user_login_failed."""
     if request is not None:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from tasks.lists import ownership, sharing
 from tasks.lists.capacity import Full
-from tasks.throttling import TRIES_OF_OWNER
+from tasks.throttling import throttled_owner
 
 
 @never_cache
@@ -53,7 +53,7 @@ def stop_sharing(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("tasks:account"))
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator([never_cache, throttled_owner], name="dispatch")
 class ChangePassword(views.PasswordChangeView):
     """Change the password; other browsers of the user are logged out."""
 
@@ -72,15 +72,14 @@ class ChangePassword(views.PasswordChangeView):
 @never_cache
 @sensitive_post_parameters()
 @login_required
+@throttled_owner
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_account(request: HttpRequest) -> HttpResponse:
     """Delete the user, with the list and all that belongs to it, if the password is right."""
     error = ""
     if request.method == "POST":
         assert isinstance(request.user, User)
-        if TRIES_OF_OWNER.count(str(request.user.pk)):
-            error = f"Too many tries; try again in {TRIES_OF_OWNER.seconds // 60} minutes."
-        elif not request.user.check_password(request.POST.get("password", "")):
+        if not request.user.check_password(request.POST.get("password", "")):
             error = "This is not your password."
         else:
             user = request.user

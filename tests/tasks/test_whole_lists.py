@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tasks.lists import sharing
 from tasks.models import Share, Task, TaskList
+from tasks.throttling import TRIES_OF_OWNER
 from tests.tasks.conftest import PASSWORD, Browser, MakeBrowser, Page
 from tests.tasks.test_queries import is_of_the_outbox
 
@@ -194,6 +195,19 @@ def test_an_account_is_deleted_with_its_password_alone(browser: MakeBrowser, use
     assert page.names == []
     assert not User.objects.exists()
     assert not TaskList.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/accounts/delete/", "/accounts/password/"])
+def test_a_password_is_not_guessed_in_a_browser_that_is_logged_in(
+    browser: MakeBrowser, user: User, path: str
+) -> None:
+    mine = browser(user)
+    TRIES_OF_OWNER.forget(str(user.pk))
+    for _ in range(TRIES_OF_OWNER.most):
+        assert mine.post(path, password="wrong", old_password="wrong").status == 422
+    assert mine.post(path, password=PASSWORD, old_password=PASSWORD).status == 429
+    TRIES_OF_OWNER.forget(str(user.pk))
+    assert User.objects.exists()
 
 
 def test_signing_up_logging_in_and_out_say_what_happened(browser: MakeBrowser) -> None:
