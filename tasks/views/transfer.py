@@ -8,8 +8,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from tasks.files import list_as_file
 from tasks.files.tasks_from_file import RefusedLine
-from tasks.lists import changes, ownership, transfer
+from tasks.lists import changes, ownership
 from tasks.lists.capacity import Full
 from tasks.views.account import context_of
 from tasks.views.lines import say_added
@@ -21,13 +22,15 @@ _SHOWN = 5
 @never_cache
 @require_safe
 def export_csv(request: HttpRequest) -> HttpResponse:
-    return _file(transfer.as_csv(transfer.exported(ownership.list_id(request))), "csv", "text/csv")
+    return _file(
+        list_as_file.as_csv(list_as_file.exported(ownership.list_id(request))), "csv", "text/csv"
+    )
 
 
 @never_cache
 @require_safe
 def export_json(request: HttpRequest) -> HttpResponse:
-    text = transfer.as_json(transfer.exported(ownership.list_id(request)))
+    text = list_as_file.as_json(list_as_file.exported(ownership.list_id(request)))
     return _file(text, "json", "application/json")
 
 
@@ -37,7 +40,7 @@ def import_tasks(request: HttpRequest) -> HttpResponse:
     """Add the tasks of an exported file, whose text is in the field ``text``: all, or none."""
     text = request.POST.get("text", "")
     try:
-        found = transfer.read(text)
+        found = list_as_file.read(text)
         if found.refused:
             return _refused(request, text, list(map(_reason, found.refused[:_SHOWN])))
         if not found.tasks:
