@@ -17,6 +17,7 @@ from beaker_regions import (
     memcached_options,
     other_secret_keys,
     parse_cache_config_options,
+    redis_options,
     secret_key,
     size_limit_options,
 )
@@ -40,8 +41,9 @@ cache_opts = {
     # origin is unavailable.
     "cache.files.grace": 30 * 24 * 60 * 60,  # seconds
     "cache.files.size_limit": 20 * 1024**3,  # bytes
-    # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment puts "functions" on memcached.
-    **memcached_options("functions"),
+    # MEMCACHED_SERVERS or MEMCACHIER_SERVERS in the environment puts "functions" on memcached;
+    # without them, REDIS_URL or VALKEY_URL puts it on Redis or Valkey.
+    **(memcached_options("functions") or redis_options("functions")),
     # REGIONS_FUNCTIONS_EXPIRE and REGIONS_FILES_EXPIRE (seconds, or none) override the expiry.
     **expiry_options("functions", "files"),
     # REGIONS_FUNCTIONS_SIZE_LIMIT and REGIONS_FILES_SIZE_LIMIT (such as 40G, or none) override the

@@ -11,6 +11,7 @@ from beaker_regions.beaker_api.registry import patch_beaker
 from beaker_regions.config.environment import (
     expiry_options,
     memcached_options,
+    redis_options,
     size_limit_options,
 )
 from beaker_regions.config.parsing import parse_cache_config_options
@@ -53,6 +54,7 @@ __all__ = [
     "other_secret_keys",
     "parse_cache_config_options",
     "patch_beaker",
+    "redis_options",
     "register_key",
     "secret_key",
     "set_transactions",

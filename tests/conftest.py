@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management.commands import flush
 
-from tests.servers import Memcached
+from tests.servers import Memcached, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,21 @@ def memcached(_memcached: Memcached) -> Memcached:
     """A memcached that is up and empty, shared by the tests of a run."""
     _memcached.flush()
     return _memcached
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[Redis]:
+    server = Redis()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(_redis: Redis) -> Redis:
+    """A Redis that is up and empty, shared by the tests of a run."""
+    _redis.flush()
+    return _redis
 
 
 @pytest.fixture

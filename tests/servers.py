@@ -155,10 +155,49 @@ class Memcached(Server):
 
 
 class Redis(Server):
-    """A Redis that keeps nothing on disk: what comes back with a snapshot may be old."""
+    """A Redis; ``options`` are further ones of its command line, in which PORT is its port. Without
+    a ``--dir`` among them it keeps nothing on disk."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self._options = options
 
     def command(self) -> list[str]:
-        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
+        given = [str(self.port) if each == "PORT" else each for each in self._options]
+        own = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *given]
+        return ["redis-server", *own]
+
+    def ask(self, *words: str) -> bytes:
+        """Send a command, and return its answer, if that is one line."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(" ".join(words).encode() + b"\r\n")
+            answer = b""
+            while not answer.endswith(b"\r\n"):
+                received = connection.recv(65536)
+                if not received:
+                    break
+                answer += received
+        return answer.removesuffix(b"\r\n")
+
+    def flush(self) -> None:
+        """Forget everything."""
+        assert self.ask("FLUSHALL") == b"+OK"
+
+    def keys(self) -> list[str]:
+        """Return all keys."""
+        return re.findall(r"\r\n([^$*\r]\S*)\r\n", self._whole("KEYS *", "DBSIZE"))
+
+    def info(self, name: str) -> str:
+        """Return one of the values of INFO."""
+        found = re.search(rf"^{name}:(\S*)", self._whole("INFO", "PING"), re.MULTILINE)
+        assert found is not None, name
+        return found[1]
+
+    def _whole(self, command: str, last: str) -> str:
+        """Return the answer to a command, and that to the one-line command that is sent after."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(f"{command}\r\n{last}\r\nQUIT\r\n".encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
     @property
     def url(self) -> str:

@@ -16,6 +16,7 @@ ALLOWED = {
         "beaker",
         "memcache",
         "pylibmc",
+        "redis",
         "prometheus_client",
         "opentelemetry",
     },

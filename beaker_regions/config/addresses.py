@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from beaker_regions.errors import nearest
 
 _HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)"
 _SERVER = re.compile(
@@ -43,3 +46,73 @@ def _server(address: Any, weight: Any = None) -> tuple[str, float]:
     if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
         raise ValueError(f"{address!r}: a weight is a number that is not negative")
     return match["unix"] or f"{match['host']}:{match['port'] or 11211}", float(weight)
+
+
+_SCHEMES = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "unix": "unix",
+}
+_HEEDED = {"db", "socket_timeout", "username", "password", "ssl_ca_certs", "ssl_ca_path"}
+_HEEDED |= {"ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers"}
+_NEEDLESS = {"max_connections", "health_check_interval", "socket_connect_timeout", "protocol"}
+_NEEDLESS |= {"retry_on_timeout", "decode_responses", "client_name", "socket_keepalive"}
+"""Options of redis-py's that a configuration for Beaker may have, and that have no meaning here."""
+
+
+def redis_servers(value: Any) -> tuple[tuple[str, float], ...]:
+    """Return the URLs and weights of Redis or Valkey servers.
+
+    ``value`` is a text of URLs, separated by commas or spaces, or a list of URLs or of pairs of
+    URL and weight. A URL is ``redis://user:password@host:port/database``, ``rediss://`` with TLS,
+    ``valkey://``, ``valkeys://``, or ``unix:///path``. It may have ``weight=2`` among its options.
+    Raises ValueError, without the password.
+    """
+    given = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
+    found = dict(_redis(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
+    if not found:
+        raise ValueError("name at least one server, such as redis://127.0.0.1:6379")
+    if not any(found.values()):
+        raise ValueError("a server of weight 0 stores nothing: give another server a higher weight")
+    if len({without_password(url) for url in found}) < len(list(filter(None, given))):
+        raise ValueError("the same server is named twice")
+    return tuple(found.items())
+
+
+def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
+    form = "write redis://host:port/database, rediss://host:port or unix:///path"
+    if not isinstance(url, str):
+        raise ValueError(f"{url!r} is not the URL of a server; {form}")
+    shown = without_password(url)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{shown!r}: {error}; {form}") from None
+    place = parts.path if parts.scheme == "unix" else host
+    if parts.scheme not in _SCHEMES or not place or parts.fragment:
+        raise ValueError(f"{shown!r} is not the URL of a server; {form}")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError(f"{shown!r}: a database is a number, such as /0")
+    options = dict(parse_qsl(parts.query))
+    for option in options:
+        if option not in _HEEDED | _NEEDLESS | {"weight"}:
+            raise ValueError(f"{shown!r}: {option}: {nearest(option, _HEEDED | {'weight'})}")
+    given = options.pop("weight", "1")
+    try:
+        weight = float(given) if weight is None else float(weight)
+    except (TypeError, ValueError):
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{shown!r}: a weight is a number that is not negative")
+    kept = {option: each for option, each in options.items() if option in _HEEDED}
+    query = f"?{urlencode(kept)}" if kept else ""
+    return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path}{query}", weight
+
+
+def without_password(url: str) -> str:
+    """Return a URL without its user and password."""
+    url = re.sub(r"//[^/?#]*@", "//", url)
+    return re.sub(r"(?<=[?&])(username|password)=[^&]*&?", "", url)

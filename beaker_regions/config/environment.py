@@ -1,4 +1,4 @@
-"""Options from environment variables: memcached servers, expiry and size limit of a region."""
+"""Options from environment variables: servers, expiry and size limit of a region."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.config.addresses import servers
+from beaker_regions.config.addresses import redis_servers, servers, without_password
 from beaker_regions.config.options import lifetime
 from beaker_regions.errors import ConfigurationError, nearest
 
@@ -53,6 +53,39 @@ def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> d
             options["password"] = _required("MEMCACHIER_PASSWORD", variable, environ)
         break
     return {f"cache.{region}.{option}": value for option, value in options.items()}
+
+
+def redis_options(region: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Return the options that put a region on the Redis or Valkey that the environment names.
+
+    The variable is ``REDIS_URL`` or ``VALKEY_URL``, as hosting platforms set it: the URL of a
+    server, or several, separated by commas.
+
+    Args:
+        region: The name of the region.
+        environ: The environment variables.
+
+    Returns:
+        Options for `parse_cache_config_options`. Empty if no variable is set; the region then
+        keeps its configured type.
+
+    Raises:
+        ConfigurationError: The variable cannot be used.
+
+    Example:
+        >>> redis_options("functions", {"REDIS_URL": "redis://10.0.0.1/0"})
+        {'cache.functions.type': 'ext:redis', 'cache.functions.url': 'redis://10.0.0.1/0'}
+    """
+    for variable, type_ in (("REDIS_URL", "ext:redis"), ("VALKEY_URL", "ext:valkey")):
+        if url := environ.get(variable, "").strip():
+            try:
+                redis_servers(url)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"region {region!r}: url, from {variable} = {without_password(url)!r}: {error}"
+                ) from error
+            return {f"cache.{region}.type": type_, f"cache.{region}.url": url}
+    return {}
 
 
 def expiry_options(*regions: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from beaker_regions.config import isolation
-from beaker_regions.config.addresses import servers
+from beaker_regions.config.addresses import redis_servers, servers, without_password
 from beaker_regions.errors import ConfigurationError, nearest
 
 Config = Mapping[str, Any]
 Check = Callable[[Any], Any]
 
-FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:redis", "ext:rediscluster")
+FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:rediscluster")
 """Types of stock Beaker that a region may have. Beaker checks the options that only they have."""
 
 
@@ -172,6 +172,14 @@ def _client(value: Any) -> str:
     return names[value]
 
 
+def _readable(value: Any) -> str:
+    try:
+        with open(value, "rb"):
+            return str(value)
+    except (OSError, TypeError) as error:
+        raise ValueError(f"give the path of a file that can be read: {error}") from error
+
+
 def _cluster(value: Any) -> RegionOptions:
     if not isinstance(value, RegionOptions):
         raise ValueError("name a region of type 'ext:memcached' of the same configuration")
@@ -199,6 +207,14 @@ COMMON: dict[str, Check] = {
     "key_length": _anything,
     "log_file": _anything,
 }
+_REDIS: dict[str, Check] = {
+    "url": redis_servers,
+    "username": _text,
+    "password": _text,
+    "ca_file": _readable,
+    "timeout": _limit,
+    "retry": _limit,
+}
 BUILTIN_TYPES: dict[str, dict[str, Check]] = {
     "ext:memcached": {
         "url": servers,
@@ -208,6 +224,8 @@ BUILTIN_TYPES: dict[str, dict[str, Check]] = {
         "timeout": _limit,
         "retry": _limit,
     },
+    "ext:redis": _REDIS,
+    "ext:valkey": _REDIS,
     "file": {
         "file_dir": _folder,
         "digest_filenames": _flag,
@@ -219,6 +237,9 @@ BUILTIN_TYPES: dict[str, dict[str, Check]] = {
 }
 """The types that this library implements, with the options that only they have."""
 
+
+REDIS_TYPES = ("ext:redis", "ext:valkey")
+"""Two names of one type."""
 
 _MAY_BE_NONE = (lifetime, _secrets, _size)
 """The checks that see None. Any other option that is None counts as not given."""
@@ -321,10 +342,17 @@ def _require(name: str, type_: str, values: Config) -> None:
         if ipv6 and values.get("memcache_module") == "pylibmc":
             mend = "pylibmc takes no IPv6 address: set memcache_module to 'memcache'"
             raise _error(name, "url", ipv6[0], mend)
+    if type_ in REDIS_TYPES:
+        if "url" not in values:
+            raise _error(name, "url", None, "name the servers, such as redis://127.0.0.1:6379")
+        if find_spec("redis") is None:
+            mend = "redis is not installed; pip install 'beaker-regions[redis]'"
+            raise _error(name, "type", type_, mend)
     if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
         raise _error(name, "data_dir", None, "name the folder that holds the entries")
 
 
 def _error(name: str, option: str, value: object, mend: str) -> ConfigurationError:
+    value = without_password(value) if isinstance(value, str) else value
     shown = "" if option in ("secret", "password") else f" = {value!r}"
     return ConfigurationError(f"region {name!r}: {option}{shown}: {mend}")

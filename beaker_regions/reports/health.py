@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
-from beaker_regions.stores.memcached.chunks import PART_SIZE
-from beaker_regions.stores.memcached.server_stats import status
 from beaker_regions.stores.pending import waiting
+from beaker_regions.stores.servers.store import ServerStore
 from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
@@ -32,12 +30,8 @@ LEAST_FREE = 0.05
 """Share of a disk that must be free, or there is a warning."""
 NEARLY_FULL = 0.9
 """Share of a region's size limit from which there is a warning."""
-LEAST_MEMORY = 64 << 20
-"""Bytes of memory of a server below which there is a warning."""
 NAMED = 3
 """Files that a message names; of the others it gives the number."""
-CLOCK = 2.0
-"""Seconds by which a server's clock may differ. It counts whole seconds."""
 
 
 class Finding(NamedTuple):
@@ -52,8 +46,20 @@ class Finding(NamedTuple):
 
 
 def servers_of(region: Region) -> list[str]:
-    """Return the addresses of the memcached servers that a region, or its cluster, is on."""
-    return [server for server, _ in region.options.memcached.get("url", ())]
+    """Return the addresses of the servers that a region, or its cluster, is on."""
+    store = _store_of(region)
+    return [] if store is None else store.server_names
+
+
+def kind_of(region: Region) -> str:
+    """Return the kind of its servers, such as "memcached"."""
+    store = _store_of(region)
+    return "" if store is None else store.kind
+
+
+def _store_of(region: Region) -> ServerStore | None:
+    store = region.store.generation_store
+    return store if isinstance(store, ServerStore) else None
 
 
 def cluster_of(region: Region) -> str | None:
@@ -66,7 +72,7 @@ def cluster_of(region: Region) -> str | None:
 def statuses(
     wanted: Iterable[tuple[Region, str]],
 ) -> dict[tuple[Region, str], dict[str, str] | StoreUnavailableError]:
-    """Return the status of servers (`server_stats.status`), each of a region. All are queried at
+    """Return the status of servers (`ServerStore.status`), each of a region. All are queried at
     the same time, so many servers that do not answer take no longer than one. Never raises."""
     executor = ThreadPoolExecutor(MOST)
     queries = {each: executor.submit(_status, *each) for each in wanted}
@@ -76,15 +82,16 @@ def statuses(
     return {
         (region, server): future.result()
         if future in done
-        else StoreUnavailableError("server", f"memcached {server}: {late}")
+        else StoreUnavailableError("server", f"{kind_of(region)} {server}: {late}")
         for (region, server), future in queries.items()
     }
 
 
 def _status(region: Region, server: str) -> dict[str, str] | StoreUnavailableError:
-    backend = region.options.memcached
+    store = _store_of(region)
+    assert store is not None, "it has a server"
     try:
-        return status(server, backend.get("username"), backend.get("password"))
+        return store.status(server)
     except StoreUnavailableError as error:
         return error
 
@@ -113,7 +120,7 @@ def check(
     if answers is None:
         answers = statuses((region, server) for region in found for server in servers_of(region))
     for (region, server), answer in answers.items():
-        found[region] += [Finding(region.name, server, *each) for each in _server(answer)]
+        found[region] += [Finding(region.name, server, *each) for each in _server(region, answer)]
     return found
 
 
@@ -213,23 +220,15 @@ def _files(region: Region) -> list[tuple[str, str, str]]:
     return [(str(store.folder), "error", message)]
 
 
-def _server(answer: dict[str, str] | StoreUnavailableError) -> list[tuple[str, str]]:
+def _server(
+    region: Region, answer: dict[str, str] | StoreUnavailableError
+) -> list[tuple[str, str]]:
     if isinstance(answer, StoreUnavailableError):
         return [("error", str(answer))]
+    store = _store_of(region)
+    assert store is not None, "its server has answered"
     seconds = units.took(float(answer["answered_in"]))
-    found = [("ok", f"memcached {answer.get('version')} answers in {seconds}")]
-    off = int(answer["time"]) - time.time()
-    if not -CLOCK <= off <= CLOCK - 1:
-        # Matters only for entries that live for more than 30 days: shorter times are relative.
-        found.append(("warning", f"its clock is {off:+.0f} s off this host's"))
-    largest = int(answer.get("item_size_max", PART_SIZE))
-    if largest < PART_SIZE + 1024:
-        found.append(
-            ("error", f"takes items of {largest} bytes only: start it with -I {PART_SIZE * 2}")
-        )
-    memory = int(answer.get("limit_maxbytes", LEAST_MEMORY))
-    if memory < LEAST_MEMORY:
-        found.append(("warning", f"has only {units.size(memory)} of memory"))
-    if evicted := int(answer.get("evictions", 0)):
-        found.append(("warning", f"has evicted {evicted} items for lack of memory"))
-    return found
+    return [
+        ("ok", f"{store.kind} {answer.get('version')} answers in {seconds}"),
+        *store.remarks(answer),
+    ]

@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client import Metric
 
@@ -51,6 +51,9 @@ _SERVER_COUNTERS = {
     "get_misses": ("get_misses", "Keys that were not found"),
     "evictions": ("evictions", "Items removed for lack of memory"),
 }
+
+
+_KINDS = ("memcached", "redis")
 
 
 class RegionCollector(Collector):
@@ -93,11 +96,30 @@ class RegionCollector(Collector):
 
 
 def _servers() -> Iterator[Metric]:
-    up = GaugeMetricFamily("regions_memcached_up", "Whether a server answers", labels=("server",))
+    regions = {
+        (health.kind_of(region), server): region
+        for region in all_regions()
+        for server in health.servers_of(region)
+    }
+    answers = health.statuses((region, server) for (_, server), region in regions.items())
+    for kind in _KINDS:
+        yield from _servers_of(
+            kind,
+            {
+                server: answer
+                for (region, server), answer in answers.items()
+                if health.kind_of(region) == kind
+            },
+        )
+
+
+def _servers_of(
+    program: str, answers: Mapping[str, dict[str, str] | StoreUnavailableError]
+) -> Iterator[Metric]:
+    labels = ("server",)
+    up = GaugeMetricFamily(f"regions_{program}_up", "Whether a server answers", labels=labels)
     statuses = {}
-    regions = {server: region for region in all_regions() for server in health.servers_of(region)}
-    answers = health.statuses((region, server) for server, region in regions.items())
-    for (_, server), answer in answers.items():
+    for server, answer in answers.items():
         if isinstance(answer, StoreUnavailableError):
             up.add_metric([server], 0)
         else:
@@ -109,7 +131,7 @@ def _servers() -> Iterator[Metric]:
         (CounterMetricFamily, _SERVER_COUNTERS),
     ):
         for field, (name, description) in families.items():
-            family = kind(f"regions_memcached_{name}", description, labels=("server",))
+            family = kind(f"regions_{program}_{name}", description, labels=labels)
             for server, status in statuses.items():
                 if field in status:
                     family.add_metric([server], float(status[field]))

@@ -9,6 +9,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from beaker_regions.config.options import REDIS_TYPES
 from beaker_regions.entries.records import Signer
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.beaker.store import BeakerStore
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from beaker_regions.config.options import RegionOptions
     from beaker_regions.engine.store import Store
+    from beaker_regions.stores.servers.store import ServerStore
+
+_ON_SERVERS = ("ext:memcached", *REDIS_TYPES)
 
 logger = logging.getLogger("beaker_regions")
 
@@ -33,7 +37,7 @@ def open_store(options: RegionOptions) -> Store:
     """Return the store of a region: regions on the same servers, and managers that name the same
     folder, share one."""
     secret = options.secret or _own_secret()
-    name = "" if options.type == "ext:memcached" else options.name
+    name = "" if options.type in _ON_SERVERS else options.name
     identity = (options.type, options.prefix, name, options.data_dir, options.backend, secret)
     store = opened.get(identity)
     if store is None:
@@ -51,11 +55,13 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     backend, name = dict(options.backend), options.name
     if options.prefix:
         name = f"{options.prefix}@{name}"
-    signer = Signer(secret, options.type)
-    if options.type == "ext:memcached":
+    type_ = REDIS_TYPES[0] if options.type in REDIS_TYPES else options.type
+    signer = Signer(secret, type_)
+    if type_ in _ON_SERVERS:
         folder = options.data_dir and options.data_dir / FOLDER
+        store = MemcachedStore if type_ == "ext:memcached" else _redis_store()
         url = backend.pop("url")
-        return MemcachedStore(url, signer, folder=folder, prefix=options.prefix, **backend)
+        return store(url, signer, folder=folder, prefix=options.prefix, **backend)
     if options.type == "file":
         parent: Path = backend.get("file_dir") or options.data_dir  # type: ignore[assignment]
         own = {name: backend[name] for name in FileStore.OPTIONS if name in backend}
@@ -63,12 +69,19 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
         if "cluster" in backend:
             through: RegionOptions = backend["cluster"]
             through = replace(through, prefix=options.prefix or through.prefix)
-            servers = cast("MemcachedStore", open_store(through))
+            servers = cast("ServerStore", open_store(through))
             return ClusterFileStore(parent / name, signer, servers, **own)
         return FileStore(parent / name, signer, **own)
     if options.data_dir is not None:
         backend["data_dir"] = str(options.data_dir)
     return BeakerStore(options.type, name, backend, signer)
+
+
+def _redis_store() -> type[ServerStore]:
+    """Return the class of stores on Redis; only a region of that type imports redis-py."""
+    from beaker_regions.stores.redis.store import RedisStore
+
+    return RedisStore
 
 
 def _refuse_links(folder: Path) -> None:

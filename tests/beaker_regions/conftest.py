@@ -20,13 +20,23 @@ from beaker_regions.engine.region import all_regions
 from beaker_regions.stores import opening
 from beaker_regions.telemetry import maintenance, recorder
 from tests.beaker_regions.stores.proxies import Proxy
-from tests.servers import Memcached
+from tests.servers import Memcached, Redis
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Manager = Callable[..., CacheManager]
 Later = Callable[[float], None]
+
+_QUICK = ("api", "engine", "redis")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the tests that run on every store, those of the engine run on Redis in the quick run."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("manager") == "redis_manager" and item.path.parent.name not in _QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +84,13 @@ def pylibmc_manager(memcached_manager: Manager) -> Manager:
 
 
 @pytest.fixture
+def redis_manager(redis: Redis) -> Manager:
+    """As `memcached_manager`, on a real Redis."""
+    own = {"type": "ext:redis", "url": redis.url, "timeout": 5}
+    return lambda **options: make_manager(**{"secret": "of the tests", **own, **options})
+
+
+@pytest.fixture
 def cluster_manager(file_manager: Manager, memcached: Memcached) -> Manager:
     """As `file_manager`, with generations and leases on a real memcached that is empty."""
     return functools.partial(file_manager, cluster="servers", servers={"url": memcached.address})
@@ -92,6 +109,7 @@ def files_manager(request: pytest.FixtureRequest) -> Manager:
         "cluster_manager",
         "memcached_manager",
         pytest.param("pylibmc_manager", marks=pytest.mark.slow),
+        "redis_manager",
     ]
 )
 def manager(request: pytest.FixtureRequest) -> Manager:

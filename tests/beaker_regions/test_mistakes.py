@@ -312,7 +312,17 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "ext:memcached", "url": "127.0.0.1:1", "memcache_module": "pylibmc"},
         r"pylibmc.*not installed; pip install pylibmc",
     ),
-    "redis is missing": ({"type": "ext:redis", "url": "redis://x"}, "'functions'.*redis"),
+    "redis is missing": (
+        {"type": "ext:redis", "url": "redis://x"},
+        r"redis is not installed; pip install 'beaker-regions\[redis\]'",
+    ),
+    "no servers of redis": ({"type": "ext:redis"}, "url.*redis://127.0.0.1:6379"),
+    "a server that is no URL": ({"type": "ext:valkey", "url": "127.0.0.1:1"}, "write redis://host"),
+    "an option of a URL": (
+        {"type": "ext:redis", "url": "redis://:secret@a/?ssl_ca_cert=x"},
+        "url = 'redis://a.*: ssl_ca_cert: did you mean 'ssl_ca_certs'",
+    ),
+    "a database that is none": ({"type": "ext:redis", "url": "redis://a/b"}, "number, such as /0"),
 }
 
 
@@ -321,7 +331,7 @@ def test_a_configuration_that_cannot_be_used_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "pylibmc", None)
-    monkeypatch.setattr("beaker.ext.redisnm.redis", None)
+    monkeypatch.setitem(sys.modules, "redis", None)
     own, words = CONFIGURATIONS[mistake]
     options = {"type": "file", "secret": "s", **own}
     if options["type"] == "file":

@@ -6,8 +6,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.store import dump
-from beaker_regions.entries.records import Codec, deflated, load_value
-from beaker_regions.stores.memcached import binary_protocol, text_protocol
+from beaker_regions.entries.records import Codec, deflated
+from beaker_regions.stores.memcached import binary_protocol, server_stats, text_protocol
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
 from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
 from beaker_regions.stores.memcached.python_memcached import PythonMemcached
@@ -16,7 +16,7 @@ from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore, fetching, not_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record, Signer
@@ -52,6 +52,7 @@ class MemcachedStore(ServerStore):
             return LoopConnections(connect_loop, protocol, timeout)
 
         super().__init__(servers, signer, "memcached", connect, loops=loops, **options)
+        self._credentials = username, password
 
     def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
         codec, payload = deflated(*dump(value))
@@ -64,12 +65,16 @@ class MemcachedStore(ServerStore):
             raise not_taken(items)
         return items, record.load_seconds
 
-    def value(self, entry: Entry, record: Record) -> Any:
-        if record.codec is Codec.PARTS:
-            wanted = keys(self._stem, entry, record.payload)
-            found = self._server_of(entry).ask(fetching(wanted))
-            record = joined(wanted, record, found)
-        return load_value(record)
+    def _whole(self, entry: Entry, record: Record) -> Record:
+        wanted = keys(self._stem, entry, record.payload)
+        found = self._server_of(entry).ask(fetching(wanted))
+        return joined(wanted, record, found)
+
+    def status(self, server: str) -> dict[str, str]:
+        return server_stats.status(server, *self._credentials)
+
+    def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
+        return server_stats.remarks(status)
 
 
 def _connected(host: Host, username: str | None, password: str | None) -> socket.socket:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from typing import TYPE_CHECKING
 
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.stores.memcached.chunks import PART_SIZE
 from beaker_regions.stores.memcached.sasl import mechanisms
 from beaker_regions.stores.servers.name_lookup import address_of, connect
+from beaker_regions.telemetry import units
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LEAST_MEMORY = 64 << 20
+"""Bytes of memory of a server below which there is a warning."""
+CLOCK = 2.0
+"""Seconds by which a server's clock may differ. It counts whole seconds."""
 PATIENCE = 1.0
 """Seconds; long, because a person waits, and a busy server must not look unreachable."""
 
@@ -27,6 +37,30 @@ def status(server: str, username: str | None = None, password: str | None = None
         raise StoreUnavailableError("server", f"memcached {server}: {error}") from error
     found["answered_in"] = f"{time.monotonic() - started:.6f}"
     return found
+
+
+def remarks(answer: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what is wrong with a server: "warning" or "error", and a message with the mend."""
+    found = _clock(float(answer["time"]))
+    largest = int(answer.get("item_size_max", PART_SIZE))
+    if largest < PART_SIZE + 1024:
+        found.append(
+            ("error", f"takes items of {largest} bytes only: start it with -I {PART_SIZE * 2}")
+        )
+    memory = int(answer.get("limit_maxbytes", LEAST_MEMORY))
+    if memory < LEAST_MEMORY:
+        found.append(("warning", f"has only {units.size(memory)} of memory"))
+    if evicted := int(answer.get("evictions", 0)):
+        found.append(("warning", f"has evicted {evicted} items for lack of memory"))
+    return found
+
+
+def _clock(now: float) -> list[tuple[str, str]]:
+    off = now - time.time()
+    if -CLOCK <= off <= CLOCK - 1:
+        return []
+    # Matters only for entries that live for more than 30 days: shorter times are relative.
+    return [("warning", f"its clock is {off:+.0f} s off this host's")]
 
 
 def _asked(server: str) -> dict[str, str]:

@@ -74,11 +74,16 @@ class Tombstone(NamedTuple):
 
 
 def change(
-    spread: Mapping[Server, Sequence[str]], during: Callable[[], None] | None = None
+    spread: Mapping[Server, Sequence[str]],
+    during: Callable[[], None] | None = None,
+    *,
+    deletes_at_once: bool = False,
 ) -> dict[Server, StoreUnavailableError]:
     """Give names new generations on their servers; call ``during`` between the two rounds.
-    Returns the servers that failed, for which it is pending."""
-    if during is None and _is_one_moment(spread):
+    Returns the servers that failed, for which it is pending. ``deletes_at_once``: whether a server
+    deletes all of them at one moment."""
+    is_one = deletes_at_once and len(spread) == 1
+    if during is None and (is_one or _is_one_moment(spread)):
         return _run(spread, _delete)[0]
     failures: dict[Server, StoreUnavailableError] = {}
     failing: dict[Server, Sequence[str]] = {}

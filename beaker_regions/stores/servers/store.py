@@ -23,11 +23,13 @@ from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     SHORT,
+    Codec,
     OtherFormatError,
     Record,
     RecordRefusedError,
     Signer,
     deflated,
+    load_value,
 )
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
@@ -59,6 +61,9 @@ class ServerStore(Store):
     another site: they are neither read nor invalidated.
     """
 
+    deletes_at_once = False
+    """Whether a server deletes many generations at one moment."""
+
     def __init__(
         self,
         servers: Sequence[tuple[str, float]],
@@ -71,6 +76,7 @@ class ServerStore(Store):
         folder: Path | None = None,
         prefix: str = "",
     ) -> None:
+        self.kind = kind
         self._signer = signer
         self._stem = stem_of(prefix)
         # Each site has its own queues, because a queue contains scopes without their prefix.
@@ -97,6 +103,21 @@ class ServerStore(Store):
 
     def _server_of(self, entry: Entry) -> Server:
         return self._server(bytes.fromhex(entry.scopes[0][1:]))
+
+    @property
+    def server_names(self) -> list[str]:
+        """The addresses of its servers."""
+        return list(self._servers)
+
+    def status(self, server: str) -> dict[str, str]:
+        """Return what a server says of itself: its ``version``, ``answered_in`` (seconds), and some
+        of memcached's counters and settings, by memcached's names. Raises StoreUnavailableError."""
+        raise NotImplementedError
+
+    def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Return what is wrong with a server of this status: "warning" or "error", and a message
+        with the mend."""
+        raise NotImplementedError
 
     # -- records ---------------------------------------------------------------------------
 
@@ -228,6 +249,13 @@ class ServerStore(Store):
             except StoreUnavailableError:
                 self._servers[name].keep_pending([own])
 
+    def value(self, entry: Entry, record: Record) -> Any:
+        return load_value(self._whole(entry, record) if record.codec is Codec.PARTS else record)
+
+    def _whole(self, entry: Entry, record: Record) -> Record:
+        """Return a record whose payload lies in parts, with the whole payload."""
+        raise ValueError("this type of store has no parts")
+
     def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value
 
@@ -238,7 +266,7 @@ class ServerStore(Store):
             server.cover(scope)
 
     def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
-        failures = change(self._spread(scopes), during)
+        failures = change(self._spread(scopes), during, deletes_at_once=self.deletes_at_once)
         if failures:
             # Not one that this frame keeps: it keeps the frame, and so a connection, alive.
             raise failures.popitem()[1]

@@ -148,13 +148,10 @@ def _damage(cache: CacheManager) -> None:
         data = path.read_bytes()
         path.write_bytes(data[:-6] + b"\xff" + data[-5:])
         return
-    from memcache import Client
-
-    (server,) = store.generation_store._servers
-    client = Client([server])
+    (server,) = store.generation_store._servers.values()
     address = cache.counter("functions", "downloads")._address
-    client.set(f"brg1:c{address.hex()}", "no number")
-    client.disconnect_all()
+    key = server.key_of(f"c{address.hex()}")
+    server.ask(lambda connection: connection.set(key, b"no number", 60.0))
 
 
 def test_while_a_server_is_unavailable_a_count_is_unknown_and_afterwards_it_works(

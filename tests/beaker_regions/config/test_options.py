@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beaker_regions import CacheManager, ConfigurationError, parse_cache_config_options
-from beaker_regions.config.addresses import servers
-from beaker_regions.config.environment import memcached_options
+from beaker_regions.config.addresses import redis_servers, servers
+from beaker_regions.config.environment import memcached_options, redis_options
 
 
 def configured(config: dict[str, Any]) -> CacheManager:
@@ -217,3 +217,44 @@ def test_memcachier_signs_in() -> None:
 def test_an_unusable_server_of_the_environment_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"MEMCACHED_SERVERS = 'a:b'.*host:port"):
         memcached_options("functions", {"MEMCACHED_SERVERS": "a:b"})
+
+
+def test_the_environment_names_a_redis_as_hosting_platforms_do() -> None:
+    assert redis_options("functions", {"REDIS_URL": " "}) == {}
+    assert redis_options("functions", {"VALKEY_URL": "valkeys://me:secret@a:1/2"}) == {
+        "cache.functions.type": "ext:valkey",
+        "cache.functions.url": "valkeys://me:secret@a:1/2",
+    }
+    with pytest.raises(ConfigurationError, match="REDIS_URL = 'http://a'") as raised:
+        redis_options("functions", {"REDIS_URL": "http://me:secret@a"})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("redis://a", {"redis://a": 1.0}),
+        ("valkey://a:1/2 rediss://b?weight=3", {"redis://a:1/2": 1.0, "rediss://b": 3.0}),
+        ("unix:///run/redis?db=1", {"unix:///run/redis?db=1": 1.0}),
+        ([("redis://a?max_connections=5", 0), "redis://b"], {"redis://a": 0.0, "redis://b": 1.0}),
+    ],
+)
+def test_urls_of_redis(url: Any, found: dict[str, float]) -> None:
+    assert dict(redis_servers(url)) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "name at least one"),
+        ("redis://u:secret@a/?weight=0", "weight 0 stores nothing"),
+        ("redis://u:secret@a redis://a", "named twice"),
+        ("redis://u:secret@a:99999", "out of range"),
+        ("redis://u:secret@/0", "not the URL"),
+        ("redis://a?password=secret&weight=much", "a weight is a number"),
+    ],
+)
+def test_urls_of_redis_that_cannot_work(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        redis_servers(url)
+    assert "secret" not in str(raised.value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import sqlalchemy
 from beaker_regions import CacheManager
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
-from tests.servers import MariaDB, Redis
+from tests.servers import MariaDB
 from tests.waiting import stored_value, until
 
 if TYPE_CHECKING:
@@ -28,20 +27,6 @@ LONG = 60.0
 """Seconds; longer than any test."""
 
 
-def redis_options(server: Redis, timeout: float = 5) -> dict[str, Any]:
-    """Return those of a region on it; a client without a time-out, in seconds, waits for ever."""
-    limits = f"socket_timeout={timeout}&socket_connect_timeout={timeout}"
-    return {"type": "ext:redis", "url": f"{server.url}?{limits}"}
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    server = Redis()
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(scope="module")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     server = MariaDB(tmp_path_factory.mktemp("mariadb") / "data")
@@ -52,13 +37,11 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "dbm", "redis", "sqlite", "mariadb"])
+@pytest.fixture(params=["memory", "dbm", "sqlite", "mariadb"])
 def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Those of a region whose entries no other test sees."""
     options = {"type": request.param}
-    if request.param == "redis":
-        options = redis_options(request.getfixturevalue("redis"))
-    elif request.param == "sqlite":
+    if request.param == "sqlite":
         options = {"type": "ext:database", "url": f"sqlite:///{tmp_path}/cache.sqlite3"}
     elif request.param == "mariadb":
         url = request.getfixturevalue("mariadb").url
@@ -72,7 +55,7 @@ def manager(options: dict[str, Any]) -> Manager:
     return lambda **own: make_manager(**options, **own)
 
 
-shared_by_processes = ["dbm", "redis", "sqlite", "mariadb"]
+shared_by_processes = ["dbm", "sqlite", "mariadb"]
 between_processes = pytest.mark.parametrize("options", shared_by_processes, indirect=True)
 
 
@@ -257,51 +240,6 @@ def test_a_backend_that_fails_is_not_the_callers_failure(tmp_path: Path, calls: 
     data.unlink()
     os.rename(tmp_path / "away", data)
     assert (load(), load()) == (5, 5), "what could not be invalidated is, before anything is read"
-
-
-@pytest.mark.parametrize("fault", ["killed", "hanging"])
-def test_a_redis_that_is_away_is_not_the_callers_failure(
-    redis: Redis, calls: Calls, fault: str
-) -> None:
-    cache = make_manager(**redis_options(redis, timeout=2), secret="of the tests")
-
-    @cache.region("functions")
-    def load() -> int:
-        return calls()
-
-    assert (load(), load()) == (1, 1)
-    if fault == "killed":
-        redis.kill()
-    else:
-        redis.pause()
-    assert load() == 2
-    load.invalidate()
-    assert cache["functions"].stats["failed.backend"] > 0
-    if fault == "killed":
-        redis.start()
-    else:
-        redis.resume()
-    assert load() > 2, "the value from before the fault is not read again"
-    assert stored_value(load) > 2
-
-
-@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Beaker's, of redis-py's
-def test_what_has_expired_does_not_stay_in_redis(redis: Redis, calls: Calls) -> None:
-    cache = make_manager(**redis_options(redis), secret="of the tests", expire=0.5)
-
-    @cache.region("functions")
-    def load(key: int) -> int:
-        return calls()
-
-    def keys() -> int:
-        with socket.create_connection(("127.0.0.1", redis.port)) as connection:
-            connection.sendall(b"DBSIZE\r\n")
-            return int(connection.recv(100).removeprefix(b":"))
-
-    for key in range(20):
-        load(key)
-    stored = keys()
-    until(lambda: keys() <= stored - 20, "the entries are still there")
 
 
 @pytest.mark.parametrize("fault", ["killed", "hanging"])

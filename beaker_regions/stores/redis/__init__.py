@@ -1,0 +1,1 @@
+"""Entries on Redis or Valkey servers."""

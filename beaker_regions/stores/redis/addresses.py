@@ -1,0 +1,72 @@
+"""From the URL of a server to a connection of redis-py."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+
+from beaker_regions.stores.servers import name_lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.connection import AbstractConnection
+
+
+class _Tcp(Connection):
+    """Looks the server's name up within the time-out."""
+
+    def _connect(self) -> socket.socket:
+        made = name_lookup.connect(
+            self.host, self.port, self.socket_connect_timeout or 1.0, socket.socket
+        )
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.settimeout(self.socket_timeout)
+        return made
+
+
+class _Tls(SSLConnection, _Tcp):
+    """As `_Tcp`, with TLS."""
+
+
+_CLASSES = {SSLConnection: _Tls, UnixDomainSocketConnection: UnixDomainSocketConnection}
+_HEEDED = ("host", "port", "path", "db", "username", "password", "socket_timeout")
+"""The options of a URL that are heeded, with those that begin with ``ssl_``."""
+
+
+def name_of(url: str) -> str:
+    """Return the name of a server: its address and database, without user and password."""
+    parts = urlsplit(url)
+    database = parse_url(url).get("db", 0)
+    if parts.scheme == "unix":
+        return f"unix:{parts.path}/{database}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or 6379}/{database}"
+
+
+def made(
+    url: str,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    ca_file: str | None = None,
+    timeout: float = 0.05,
+) -> Callable[[], AbstractConnection]:
+    """Return a function that makes a connection, which is not connected yet. What the URL says
+    comes before the other arguments; ``timeout`` is in seconds."""
+    given = parse_url(url)
+    class_ = _CLASSES.get(given.get("connection_class"), _Tcp)
+    options: dict[str, Any] = {"username": username, "password": password}
+    options["socket_timeout"] = timeout
+    if class_ is _Tls and ca_file is not None:
+        options["ssl_ca_certs"] = ca_file
+    options |= {
+        name: value
+        for name, value in given.items()
+        if name in _HEEDED or (name.startswith("ssl_") and class_ is _Tls)
+    }
+    options["socket_connect_timeout"] = options["socket_timeout"]
+    return lambda: class_(protocol=2, driver_info=None, **options)

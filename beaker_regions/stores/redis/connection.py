@@ -1,0 +1,376 @@
+"""A connection to one Redis or Valkey server, through redis-py.
+
+Only the connections of redis-py are used. Its commands would be tried again by themselves, and cost
+more than twice the time of these.
+
+**Old data never comes to life again.** A server that restarts may load an old snapshot. A replica
+that becomes the master may have lost the last writes. Either may bring back a record together with
+the generations that it was loaded under. So each stored generation is followed by an *epoch*: a
+hash of the ids of the server's process and of its replication history (``run_id`` and
+``master_replid``). A server takes a new id of the first kind when it starts, and a new one of the
+second kind when it becomes a master, and no data brings them back. A generation of another epoch
+counts as missing: no record is current under it, and the next load replaces it. A replica is not
+read.
+
+The ids are asked for when a connection is made: a server that ends closes its connections, and
+Sentinel and a cluster close them when a server becomes a replica. A server that an administrator
+turned into a replica by hand, and back, would keep them. So reads ask for the ids again each
+`VERIFIED` seconds, in the same round trip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 the library's own
+    MovedError,
+    RedisError,
+    ResponseError,
+)
+
+from beaker_regions.entries.records import GENERATION_SIZE
+from beaker_regions.errors import NotTakenError, StoreUnavailableError
+from beaker_regions.runtime.interruptions import is_interruption
+from beaker_regions.stores.servers.connection import (
+    Connection,
+    Item,
+    NotANumberError,
+    added,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from redis.connection import AbstractConnection
+
+    from beaker_regions.stores.servers.connection import Halves
+
+VERIFIED = 1.0
+"""Seconds after which a connection asks again whether its server is the same master."""
+LARGEST = 512 * 1024**2 - 1
+"""Bytes of the largest value that a server takes (``proto-max-bulk-len``)."""
+_PIECE = 256 * 1024
+"""Bytes that are sent within one time-out."""
+_LONGEST = 100 * 365 * 24 * 60 * 60
+"""Seconds; what lives for longer never expires."""
+_EPOCH_SIZE = 8
+_STORED_SIZE = GENERATION_SIZE + _EPOCH_SIZE
+"""Bytes of a stored generation; nothing else that is stored has this size."""
+_HEAD = 79
+"""The last of the first bytes of a value, which tell it from any other: a record begins with its
+authentication code, and everything else is shorter."""
+
+_IDS = re.compile(rb"^(?:run_id|master_replid):(\S+)", re.MULTILINE)
+_ROLE = re.compile(rb"^role:(\S+)", re.MULTILINE)
+
+_ADD_GENERATION = b"""
+local found = redis.call('GET', KEYS[1])
+if found and (#found ~= #ARGV[1] or string.sub(found, -8) == string.sub(ARGV[1], -8)) then
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+_REPLACE = b"""
+if redis.call('GETRANGE', KEYS[1], 0, ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], unpack(ARGV, 4))
+return 1
+"""
+_REPLACE_MANY = b"""
+local lost = {}
+for at, key in ipairs(KEYS) do
+    if redis.call('GET', key) ~= ARGV[2 * at - 1] then
+        lost[#lost + 1] = at - 1
+    elseif redis.pcall('SET', key, ARGV[2 * at]).err then
+        redis.call('DEL', key)
+    end
+end
+return lost
+"""
+_SET_MANY = b"""
+local stored = {}
+for at, key in ipairs(KEYS) do
+    if redis.pcall('SET', key, unpack(ARGV)).err then
+        redis.call('DEL', key)
+    else
+        stored[#stored + 1] = at - 1
+    end
+end
+return stored
+"""
+_INCREASE = b"""
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+return redis.call('INCRBY', KEYS[1], ARGV[1])
+"""
+
+
+class RedisConnection(Connection):
+    """A connection of those that ``make`` returns: a new one after each failure. ``tag`` is put
+    before each key, for a server of a cluster."""
+
+    def __init__(self, make: Callable[[], AbstractConnection], tag: str = "") -> None:
+        self._make = make
+        self._tag = tag.encode()
+        self._connection: AbstractConnection | None = None
+        self._epoch = b""
+        self._verify_at = 0.0
+        self._resent = False
+
+    # -- one key ---------------------------------------------------------------------------
+
+    def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        return whole(self.getting(keys))
+
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
+        if len(value) == GENERATION_SIZE:
+            self._ready()
+            stored = self._run(_ADD_GENERATION, [key], [value + self._epoch])
+        else:
+            stored = self._ask(_packed(b"SET", self._key(key), value, b"NX", *_expiry(seconds)))
+        return added(bool(stored), self._resent)
+
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
+        if len(value) > LARGEST:
+            return False
+        try:
+            self._ask(_packed(b"SET", self._key(key), value, *_expiry(seconds)))
+        except NotTakenError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        whole(self.deleting([key]))
+
+    def incr(self, key: str, amount: int) -> int | None:
+        found: int | None = self._run(_INCREASE, [key], [b"%d" % amount])
+        return found
+
+    def gets(self, key: str) -> Item | None:
+        found = self._ask(_packed(b"GET", self._key(key)))
+        value = found and self._without_epoch(found)
+        return Item(value, (found, self._epoch)) if value else None
+
+    def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
+        if len(value) > LARGEST:
+            return None
+        try:
+            if seen is None:
+                return self.add(key, value, seconds)
+            found, epoch = seen.token
+            self._ready(at_once=True)
+            if epoch != self._epoch:
+                # An update that was made on what the server has lost.
+                return False
+            if len(value) == GENERATION_SIZE:
+                value += epoch
+            arguments = [b"%d" % _HEAD, found[: _HEAD + 1], value, *_expiry(seconds)]
+            return bool(self._run(_REPLACE, [key], arguments, resend=False))
+        except NotTakenError:
+            return None
+
+    # -- many at once ----------------------------------------------------------------------
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        request = _packed(b"MGET", *map(self._key, keys))
+        if time.monotonic() < self._verify_at or self._connection is None:
+            (values,) = yield from self._asking(request)
+        else:
+            values, *ids = yield from self._asking(request + _WHO, 3)
+            self._verify_at = time.monotonic() + VERIFIED
+            if not self._is_same(ids):
+                self._drop()
+                (values,) = yield from self._asking(request)
+        epoch = self._epoch
+        found = {}
+        for key, value in zip(keys, values, strict=True):
+            if value is not None:
+                if len(value) != _STORED_SIZE:
+                    found[key] = value
+                elif value.endswith(epoch):
+                    found[key] = value[:GENERATION_SIZE]
+        return found
+
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
+        stored = yield from self._running(_SET_MANY, keys, [value, *_expiry(seconds)])
+        return {keys[at]: Item(value, (value, self._epoch)) for at in stored}
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        self._ready(at_once=True)
+        arguments = []
+        for key, value in values.items():
+            found, epoch = seen[key].token
+            # A tombstone of another epoch may be one that came back.
+            arguments += [found if epoch == self._epoch else b"", value + self._epoch]
+        keys = list(values)
+        lost = yield from self._running(_REPLACE_MANY, keys, arguments, resend=False)
+        return [keys[at] for at in lost]
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        yield from self._asking(_packed(b"DEL", *map(self._key, keys)))
+
+    def _without_epoch(self, value: bytes) -> bytes | None:
+        if len(value) != _STORED_SIZE:
+            return value
+        return value[:GENERATION_SIZE] if value.endswith(self._epoch) else None
+
+    # -- requests --------------------------------------------------------------------------
+
+    def _key(self, key: str) -> bytes:
+        return self._tag + key.encode()
+
+    def _ask(self, request: bytes) -> Any:
+        (answer,) = whole(self._asking(request))
+        return answer
+
+    def _run(
+        self, script: bytes, keys: Sequence[str], arguments: Sequence[bytes], *, resend: bool = True
+    ) -> Any:
+        return whole(self._running(script, keys, arguments, resend=resend))
+
+    def _running(
+        self, script: bytes, keys: Sequence[str], arguments: Sequence[bytes], *, resend: bool = True
+    ) -> Halves[Any]:
+        """Run a script: all of it is one step of the server."""
+        named = (b"%d" % len(keys), *map(self._key, keys))
+        request = _packed(b"EVAL", script, *named, *arguments)
+        (answer,) = yield from self._asking(request, resend=resend)
+        return answer
+
+    def _asking(
+        self, request: bytes, answers: int = 1, *, resend: bool = True
+    ) -> Halves[list[Any]]:
+        """Send a request, and return so many answers. If the server has closed a kept connection,
+        as after a restart, ask again; without ``resend`` only if it has refused the request."""
+        kept, self._resent = self._connection is not None, False
+        try:
+            try:
+                self._send(request)
+                sent_at = time.monotonic()
+                yield
+                return self._answers(answers, sent_at)
+            except (ConnectionError, MovedError) as error:
+                refused = isinstance(error, MovedError)
+                if _interruption(error) or not (kept and (resend or refused)):
+                    raise
+                self._resent = not refused
+            self._drop()
+            self._send(request)
+            return self._answers(answers, time.monotonic())
+        except BaseException as error:
+            if isinstance(error, ResponseError):
+                # The rest of the connection is in order, if this was the only answer.
+                self._raise_refusal(error)
+            self._drop()
+            if interruption := _interruption(error):
+                raise interruption from None
+            if isinstance(error, RedisError | OSError | ValueError):
+                raise StoreUnavailableError("server", str(error) or repr(error)) from error
+            raise
+
+    def _raise_refusal(self, error: ResponseError) -> None:
+        if "maxmemory" in str(error):
+            raise NotTakenError(str(error)) from error
+        if "not an integer" in str(error):
+            raise NotANumberError(str(error)) from error
+
+    # -- the connection --------------------------------------------------------------------
+
+    def _ready(self, *, at_once: bool = False) -> AbstractConnection:
+        """Return the connection: a new one if there is none, or ``at_once`` if the server has
+        closed it. Raises StoreUnavailableError."""
+        connection = self._connection
+        try:
+            if at_once and connection is not None and _is_closed(connection):
+                self._drop()
+                connection = None
+            return connection or self._connected()
+        except (RedisError, OSError) as error:
+            self._drop()
+            if interruption := _interruption(error):
+                raise interruption from None
+            raise StoreUnavailableError("server", str(error) or repr(error)) from error
+
+    def _connected(self) -> AbstractConnection:
+        connection = self._connection = self._make()
+        connection.connect()
+        connection.send_packed_command([_WHO], check_health=False)
+        self._epoch = _epoch_of([connection.read_response(disable_decoding=True) for _ in range(2)])
+        self._verify_at = time.monotonic() + VERIFIED
+        return connection
+
+    def _is_same(self, answers: Sequence[bytes]) -> bool:
+        try:
+            return _epoch_of(answers) == self._epoch
+        except StoreUnavailableError:
+            return False
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _send(self, request: bytes) -> None:
+        connection = self._connection or self._connected()
+        whole_request = memoryview(request)
+        pieces = [whole_request[at : at + _PIECE] for at in range(0, len(request), _PIECE)]
+        connection.send_packed_command(pieces, check_health=False)
+
+    def _answers(self, count: int, sent_at: float) -> list[Any]:
+        connection = self._connection
+        assert connection is not None
+        limit = connection.socket_timeout or 1.0
+        left = limit - (time.monotonic() - sent_at)
+        if left > limit / 2:
+            return [connection.read_response(disable_decoding=True) for _ in range(count)]
+        # The caller has waited for other servers since.
+        left = max(left, 0.001)
+        return [connection.read_response(disable_decoding=True, timeout=left) for _ in range(count)]
+
+
+def _is_closed(connection: AbstractConnection) -> bool:
+    try:
+        return bool(connection.can_read(0))
+    except ConnectionError:
+        return True
+
+
+def _interruption(error: BaseException) -> BaseException | None:
+    """Return the exception that a signal handler raised, if this is one or was made of one."""
+    for each in (error, error.__context__):
+        if each is not None and is_interruption(each):
+            return each
+    return None
+
+
+def _epoch_of(answers: Sequence[bytes]) -> bytes:
+    """Return the epoch of the server that gave these two answers to INFO. Raises
+    StoreUnavailableError for a replica."""
+    answer = b"\n".join(answers)
+    role, ids = _ROLE.search(answer), _IDS.findall(answer)
+    if role is None or len(ids) != 2:
+        raise StoreUnavailableError(
+            "server", "it does not tell its run_id and master_replid: allow the command INFO"
+        )
+    if role[1] != b"master":
+        raise StoreUnavailableError("server", "it is a replica: name the master in the option url")
+    return hashlib.blake2b(b"\n".join(ids), digest_size=_EPOCH_SIZE).digest()
+
+
+def _packed(*parts: bytes) -> bytes:
+    """Return a request in the server's protocol (RESP)."""
+    packed = [b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]
+    return b"*%d\r\n%b" % (len(parts), b"".join(packed))
+
+
+_WHO = _packed(b"INFO", b"server") + _packed(b"INFO", b"replication")
+
+
+def _expiry(seconds: float) -> tuple[bytes, ...]:
+    # A second more, in which a longer expiry that is configured now still finds the record.
+    return () if seconds > _LONGEST else (b"PX", b"%d" % math.ceil((seconds + 1) * 1000))
