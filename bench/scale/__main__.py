@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench.pages import WORKERS
 from bench.report import Row, arguments, report, spread, table
 from bench.scale import document
-from bench.scale.functions import Hits, Work, hits, works
+from bench.scale.functions import Hits, Work, hits, rounds, works
 from bench.scale.served import Page, measured_pages
 from bench.scale.servers import connection_bytes
 from bench.scale.tables import Measured, tables
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROCESSES = (1, 2, 4, 8)
 SERVERS = (1, 2, 3)
+FAR_SERVERS = (1, 3, 10)
 T = TypeVar("T", Hits, Work)
 
 
@@ -77,10 +78,10 @@ def row(what: str, figures: Hits | Work | Page, rates: Sequence[float], **about:
 
 def main() -> None:
     given = arguments(__doc__)
-    rounds, seconds = (1, 0.3) if given.quick else (7, 1.5)
+    times, seconds = (1, 0.3) if given.quick else (7, 1.5)
     all_hits: dict[int, list[Hits]] = {number: [] for number in PROCESSES}
     all_works: dict[tuple[str, int], list[Work]] = {}
-    for _ in range(rounds):
+    for _ in range(times):
         for number, samples in all_hits.items():
             with one_core() if number == 1 else contextlib.nullcontext():
                 samples.append(hits(number, seconds))
@@ -88,12 +89,13 @@ def main() -> None:
             for servers in SERVERS:
                 for work in works(servers, seconds / 3):
                     all_works.setdefault((work.what, work.servers), []).append(work)
-    kept, made = measured_pages(rounds)
+    kept, made = measured_pages(times)
     measured = Measured(
         {number: medians(samples) for number, samples in all_hits.items()},
         {case: medians(samples) for case, samples in all_works.items()},
         kept,
         made,
+        [each for number in FAR_SERVERS for each in rounds(number, 3 * times)],
         connection_bytes(900),
         len(os.sched_getaffinity(0)),
     )
@@ -110,7 +112,7 @@ def main() -> None:
         for page in (kept, made)
     ]
     settings = {
-        "rounds": rounds,
+        "rounds": times,
         "seconds a turn": seconds,
         "bytes a connection": round(measured.connection_bytes),
     }

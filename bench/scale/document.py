@@ -34,9 +34,14 @@ def write(measured: Measured) -> None:
 
 
 def filled(text: str, tables: Mapping[str, Sequence[Row]]) -> str:
-    """Return the text with each table that it names."""
+    """Return the text with those of ``tables`` that it names."""
     return _TABLE.sub(
-        lambda found: f"{found[1]}\n{report.table(tables[found[2]])}\n\n{found[3]}", text
+        lambda found: (
+            f"{found[1]}\n{report.table(tables[found[2]])}\n\n{found[3]}"
+            if found[2] in tables
+            else found[0]
+        ),
+        text,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import beaker_regions
 from bench.contenders import EXPIRE, PATIENCE, processes
 from bench.scale.servers import connected, memcached, spent
-from tests.beaker_regions.stores.proxies import Proxy
+from tests.beaker_regions.stores.proxies import Proxy, SlowNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,3 +202,45 @@ def round_trips(servers: Sequence[Memcached]) -> dict[str, int]:
     for proxy in proxies:
         proxy.close()
     return counts
+
+
+WAIT = 0.02
+"""Seconds for which a message to a server is on its way, where rounds are counted."""
+
+
+class Rounds(NamedTuple):
+    """How often an operation waits for servers, all of which are as far away."""
+
+    what: str
+    servers: int
+    requests: int
+    """To all servers together."""
+    seconds: float
+    """The least of some times."""
+
+    @property
+    def rounds(self) -> float:
+        """How many round trips follow one another."""
+        return self.seconds / WAIT
+
+
+def rounds(number: int, times: int) -> list[Rounds]:
+    """Do each operation some times, on ``number`` servers behind a slow network."""
+    with memcached(number) as servers:
+        networks = [SlowNetwork(server.port, lambda: time.sleep(WAIT)) for server in servers]
+        calls = operations(a_cache([network.address for network in networks]))
+        done = []
+        for what in (HIT, MANY, TAG, CALL):
+            calls[what]()
+            taken = []
+            for _ in range(times):
+                for network in networks:
+                    network.messages = 0
+                started = time.perf_counter()
+                calls[what]()
+                taken.append(time.perf_counter() - started)
+            requests = sum(network.messages for network in networks)
+            done.append(Rounds(what, number, requests, min(taken)))
+        for network in networks:
+            network.close()
+    return done

@@ -70,8 +70,9 @@ class Site:
 
 
 CHANGES = 3
-"""Requests to each of several servers, a scope that is invalidated: it is announced, looked for,
-and replaced (`beaker_regions.stores.servers.generations`). One server alone takes one."""
+"""Commands to each of several servers, a scope that is invalidated: it is announced and looked for
+in one message, and replaced in another (`beaker_regions.stores.servers.generations`). One server
+alone takes one command."""
 
 CONNECTIONS, NETWORK, PROCESSOR = "connections", "network", "processor"
 HOT_KEY, INVALIDATIONS = "hot generation", "invalidations"

@@ -11,10 +11,10 @@ from bench.scale.functions import FRAGMENTS, HIT, MANY, MISS, RARE, TAG
 from bench.scale.model import Costs, Site
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from bench.report import Row
-    from bench.scale.functions import Hits, Work
+    from bench.scale.functions import Hits, Rounds, Work
     from bench.scale.served import Page
 
 HOSTS = (1, 10, 100, 1_000)
@@ -36,6 +36,7 @@ class Measured(NamedTuple):
     """By operation and number of servers."""
     kept: Page
     made: Page
+    rounds: Sequence[Rounds]
     connection_bytes: float
     cores: int
 
@@ -69,6 +70,7 @@ def tables(measured: Measured) -> dict[str, list[Row]]:
         "limits": limits(measured),
         "checks": checks(measured),
         "servers": servers(measured),
+        "rounds": rounds(measured.rounds),
     }
 
 
@@ -223,8 +225,7 @@ def checks(measured: Measured) -> list[Row]:
                 work.server_cpu * 1e6,
             )
         if what == TAG and number > 1:
-            # The last server is told when all others have heard, and takes one request.
-            cpu = (model.CHANGES * (number - 1) + 1) * costs.change
+            cpu = model.CHANGES * number * costs.change
             pairs[f"{TAG}, servers: {number}; us of memcached"] = (cpu * 1e6, work.server_cpu * 1e6)
     cpu = kept.round_trips * costs.round_trip + kept.keys * costs.key
     pairs["a kept page: us of memcached"] = (cpu * 1e6, kept.server_cpu * 1e6)
@@ -248,4 +249,17 @@ def servers(measured: Measured) -> list[Row]:
         }
         for work in sorted(measured.works.values(), key=lambda work: (work.what, work.servers))
         if work.what not in (HIT, RARE)
+    ]
+
+
+def rounds(measured: Sequence[Rounds]) -> list[Row]:
+    """Return how often operations wait for several servers."""
+    return [
+        {
+            "": each.what,
+            "servers": each.servers,
+            "requests": each.requests,
+            "rounds": round(each.rounds, 1),
+        }
+        for each in sorted(measured, key=lambda each: (each.what, each.servers))
     ]
