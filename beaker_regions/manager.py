@@ -159,6 +159,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         version: int | str = 0,
         warm: Callable[[], Iterable[Any]] | None = None,
         depends_on: str = "tags",
+        shared: bool = False,
         **unknown: Never,
     ) -> RegionDecorator:
         """Return a decorator: the results of the function are stored in ``region``.
@@ -188,6 +189,9 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
                 declare their tags (`beaker_regions.django.row_tags`), or the value is not stored.
                 "expiry": a value may be older than the rows that it was made of, until it expires;
                 ``manage.py regions dependencies`` then asks for no tags.
+            shared: True: no caller changes a value, so several calls in one process may return the
+                same object. Values that nobody can change, such as numbers, texts and tuples of
+                these, are shared without it; of all others each call returns a new copy.
             **unknown: No other option exists; one is an error that names the nearest.
 
         Returns:
@@ -224,6 +228,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             version,
             warm,
             depends_on,
+            shared,
         )
         return self._decorator(self[region], self.options[region], options)
 

@@ -51,15 +51,12 @@ def ours(folder: Path) -> dict[str, Callable[[], object]]:
     found = region.look(entry)
     assert found is not None
     assert found.record is not None
-    record = found.record
     sampled, unsampled = region.stats.of("sampled"), region.stats.of("unsampled")
     unsampled._sampler.use(1, frozenset((other.address[:8],)))
     return {
         "regions: one counter": lambda: sampled.count("waits"),
-        "regions: a hit (two counters), not sampled": lambda: unsampled.hit(
-            entry, found, record, 1
-        ),
-        "regions: a hit, sampled": lambda: sampled.hit(entry, found, record, 1),
+        "regions: a hit (two counters), not sampled": lambda: unsampled.hit(entry, found, 1),
+        "regions: a hit, sampled": lambda: sampled.hit(entry, found, 1),
         "a whole hit on files": lambda: load(1),
     }
 

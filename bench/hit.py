@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import random
 import re
 import statistics
 import tempfile
@@ -84,8 +85,9 @@ def measure(
         turns[name] = max(3, round(TURN * keys / (clock() - started)))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, call in calls.items():
-            count = turns[name]
+        # In another order each time: a turn is slower after some than after others.
+        for name in random.sample(list(calls), len(calls)):
+            call, count = calls[name], turns[name]
             started = clock()
             for number in range(count):
                 call(number % keys)

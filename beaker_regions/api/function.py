@@ -30,9 +30,9 @@ from beaker_regions.entries.entry import (
     function_scope,
     region_scope,
 )
-from beaker_regions.entries.families import clear_at_change
 from beaker_regions.entries.freshness import QUERIES
-from beaker_regions.entries.keys import Binder, encode, encode_apart
+from beaker_regions.entries.keys import Binder, encode, encode_apart, is_plain, plain_types
+from beaker_regions.entries.remembered import clear_at_change
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
@@ -56,8 +56,6 @@ S = TypeVar("S")
 
 REMEMBERED = 1024
 """Calls of one function whose entries are remembered: the latest ones with plain arguments."""
-_PLAIN = frozenset((type(None), bool, int, str, bytes))
-"""Types of plain arguments: equal values of one of these types always have the same key."""
 
 
 class _BoundSignature:
@@ -127,8 +125,7 @@ class Cached(Generic[P]):
         self._remembered = functools.lru_cache(REMEMBERED, typed=True)(
             lambda *args: self._make_entry(args, {})
         )
-        if self._tags:
-            clear_at_change(self._remembered)
+        clear_at_change(self._remembered)
         self._prefix: tuple[Any, ...] = ()
         self._stats = region.stats.of(name)
         self._options = options
@@ -185,8 +182,10 @@ class Cached(Generic[P]):
         return self._entry(self._prefix + args, kwargs)
 
     def _entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
-        if self._remembers and not kwargs and _PLAIN.issuperset(map(type, args)):
-            return self._remembered(*args)
+        if self._remembers and not kwargs:
+            types = list(map(type, args))
+            if plain_types.issuperset(types) or all(map(is_plain, types)):
+                return self._remembered(*args)
         return self._make_entry(args, kwargs)
 
     def _make_entry(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
@@ -241,8 +240,8 @@ class Cached(Generic[P]):
         self.region.invalidate(frozenset((self._scope,)), f"all calls of {self.name}", self.name)
 
     def _hit(self, entry: Entry, lookup: Lookup | None, value: Any) -> Any:
-        if lookup is not None and lookup.record is not None:
-            self._stats.hit(entry, lookup, lookup.record, value)
+        if lookup is not None:
+            self._stats.hit(entry, lookup, value)
         return value
 
     def _load_flow(self, entry: Entry, lookup: Lookup | None) -> LoadFlow:
@@ -293,7 +292,12 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if not tracing.watchers:  # without the cost of a block: this is every hit
             entry = self._entry(call, kwargs)
-            return self._value(entry, self._look(entry), call, kwargs)
+            lookup = self._look(entry)
+            value = self._value_if_fresh(entry, lookup, self._policy)
+            if value is MISSING or lookup is None:
+                return self._loaded(entry, lookup, call, kwargs)
+            self._stats.hit(entry, lookup, value)
+            return value  # type: ignore[no-any-return]
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
             return self._value(entry, self._look(entry), call, kwargs)
@@ -369,8 +373,17 @@ class CachedFunction(Cached[P], Generic[P, R]):
     ) -> R:
         value = self._value_if_fresh(entry, lookup, self._policy)
         if value is MISSING:
-            return run(self._load_flow(entry, lookup), self._load(call, kwargs))  # type: ignore[no-any-return]
+            return self._loaded(entry, lookup, call, kwargs)
         return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
+
+    def _loaded(
+        self,
+        entry: Entry,
+        lookup: Lookup | None,
+        call: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> R:
+        return run(self._load_flow(entry, lookup), self._load(call, kwargs))  # type: ignore[no-any-return]
 
     def _load(self, call: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
         """Return the function with its arguments, as a load runs it."""

@@ -44,6 +44,9 @@ class FunctionOptions:
     """What ends the life of a value besides its expiry: "tags"; "queries", so what was read while
     it was loaded, and its tags; or nothing, "expiry"."""
 
+    shared: bool = False
+    """Whether no caller changes a value, so several may get the same object."""
+
     def policy(self, name: str, default: Policy) -> Policy:
         """Return the times of the function ``name``; ``default`` has those of its region."""
         expire = _checked(name, "expire", lifetime, self.expire, default.expire)
@@ -59,6 +62,7 @@ class FunctionOptions:
             early=_checked(name, "early", eagerness, self.early, default.early),
             store_if=self.store_if,
             depends_on=depends_on,
+            shared=self.shared,
         )
 
     def checked_warm(self, name: str) -> Callable[[], Iterable[Any]] | None:

@@ -35,7 +35,8 @@ from beaker_regions.engine.reads import current_reads
 from beaker_regions.engine.store import GoneError, NoCounters
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
-from beaker_regions.entries.records import AHEAD
+from beaker_regions.entries.known import Known
+from beaker_regions.entries.records import AHEAD, load_value
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
@@ -133,7 +134,12 @@ class Region:
         noted = current_reads()
         if noted is not None:
             noted.note_entry(self, entry)
-        return self.read(entry, self.store.read)
+        try:
+            lookup = self.store.read(entry)
+        except StoreUnavailableError as error:
+            self._unavailable(entry, error)
+            return None
+        return self._checked(entry, lookup) if lookup.refused else lookup
 
     def look_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
         """As `look`, for many entries: one round trip to each server."""
@@ -193,18 +199,29 @@ class Region:
         self.stats.count("bypassed", entry.function)
         return True
 
-    def value_if_younger(self, entry: Entry, lookup: Lookup | None, seconds: float) -> Any:
+    def value_if_younger(
+        self, entry: Entry, lookup: Lookup | None, seconds: float, *, shared: bool = False
+    ) -> Any:
         """Return the value of a current record that is younger than ``seconds``, else MISSING. If a
-        record was stored long after now, a clock was set back: its age is unknown."""
+        record was stored long after now, a clock was set back: its age is unknown. ``shared``: no
+        caller changes the value, so it may be one that others have got, too."""
         if lookup is None:
             return MISSING
         record = lookup.record
-        if record is None or record.generations != lookup.generations:
+        known = lookup if type(lookup) is Known else None  # and then it is current
+        if record is None or (known is None and record.generations != lookup.generations):
             return MISSING
         if not -AHEAD <= time.time() - record.stored_at < seconds:
             return MISSING
+        if known is not None and known.value is not MISSING:
+            return known.value
         try:
-            return self.store.value(entry, record)
+            if known is None:
+                return self.store.value(entry, record)
+            value = load_value(known.whole_record)
+            if not known.is_settled:
+                known.settle(value, shared=shared)
+            return value
         except GoneError:
             return MISSING
         except Exception as error:
@@ -220,7 +237,7 @@ class Region:
         seconds = policy.expire
         if policy.early and lookup is not None and lookup.record is not None:
             seconds -= policy.head_start(lookup.record)
-        return self.value_if_younger(entry, lookup, seconds)
+        return self.value_if_younger(entry, lookup, seconds, shared=policy.shared)
 
     def value_in_loop(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """As `value_if_fresh`; UNKNOWN if an event loop must not wait for it."""
@@ -231,7 +248,7 @@ class Region:
     def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served within its grace, during a load or after a failed
         one, else MISSING."""
-        return self.value_if_younger(entry, lookup, policy.max_age)
+        return self.value_if_younger(entry, lookup, policy.max_age, shared=policy.shared)
 
     # -- asking the store ------------------------------------------------------------------
 
@@ -249,12 +266,15 @@ class Region:
         try:
             return ask(*args)
         except StoreUnavailableError as error:
-            # A job's time limit may be a TimeoutError, which is an OSError and looks like a failure
-            # of the disk.
-            if error.__cause__ is not None and is_interruption(error.__cause__):
-                raise error.__cause__ from None
-            self.fault(entry, error.kind, error)
+            self._unavailable(entry, error)
             return None
+
+    def _unavailable(self, entry: Entry, error: StoreUnavailableError) -> None:
+        # A job's time limit may be a TimeoutError, which is an OSError and looks like a failure of
+        # the disk.
+        if error.__cause__ is not None and is_interruption(error.__cause__):
+            raise error.__cause__ from None
+        self.fault(entry, error.kind, error)
 
     def fault(self, entry: Entry, kind: str, error: object) -> None:
         self.stats.fault(kind, entry.function, error, entry.function)

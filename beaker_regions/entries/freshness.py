@@ -49,6 +49,8 @@ class Policy:
     """Whether a loaded value is worth storing."""
     depends_on: str = "tags"
     """One of `DEPENDS_ON`, or `QUERIES`."""
+    shared: bool = False
+    """Whether no caller changes a value, so several may get the same object."""
 
     @property
     def max_age(self) -> float:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from beaker_regions.entries import remembered
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 
 Encoder = Callable[[Any], bytes]
@@ -92,6 +93,29 @@ def _add(cls: type, encoder: Container) -> None:
             f"keys: {qualified_name(cls)} has a key already; register a subclass of it instead"
         )
     _registered[cls] = encoder
+    plain_types.intersection_update(_PLAIN)
+    remembered.clear()
+
+
+_PLAIN = frozenset((type(None), bool, int, str, bytes))
+plain_types: set[type] = set(_PLAIN)
+"""Types for which `is_plain` is known to be true."""
+_MOST_PLAIN = 1000
+_EQUALS = (object.__eq__, int.__eq__, str.__eq__)
+
+
+def is_plain(cls: type) -> bool:
+    """Whether equal values of this very type always have the same key: numbers, texts, and members
+    of enumerations."""
+    if cls in plain_types:
+        return True
+    if not issubclass(cls, enum.Enum) or cls.__eq__ not in _EQUALS:
+        return False
+    if not _registered.keys().isdisjoint(cls.__mro__):
+        return False
+    if len(plain_types) < _MOST_PLAIN:
+        plain_types.add(cls)
+    return True
 
 
 def qualified_name(obj: Any) -> str:

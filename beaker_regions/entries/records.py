@@ -157,27 +157,16 @@ def load_value(record: Record) -> Any:
     if record.codec is Codec.TEXT:
         return str(record.payload, "utf-8", "surrogatepass")
     if record.codec is Codec.DEFLATED:
-        inner, payload = Codec(record.payload[0]), _inflate(bytes(record.payload[1:]))
-        return load_value(record._replace(codec=inner, payload=payload))
+        return load_value(inflated(record))
     raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
 
 
-INFLATED = 64
-"""Values whose inflated form is kept: inflating a page takes as long as fetching it."""
-_INFLATED_SIZE = 256 * 1024
-"""Most bytes of each of them."""
-_inflated: dict[bytes, bytes] = {}
-
-
-def _inflate(deflated: bytes) -> bytes:
-    found = _inflated.get(deflated)
-    if found is None:
-        found = zlib.decompress(deflated)
-        if len(found) <= _INFLATED_SIZE:
-            if len(_inflated) >= INFLATED:
-                _inflated.clear()
-            _inflated[deflated] = found
-    return found
+def inflated(record: Record) -> Record:
+    """Return an authenticated record with its payload as it was before `deflated`."""
+    if record.codec is not Codec.DEFLATED:
+        return record
+    inner, payload = Codec(record.payload[0]), zlib.decompress(record.payload[1:])
+    return record._replace(codec=inner, payload=payload)
 
 
 class Signer:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, WeakValueDictionary
 
 from beaker_regions.entries.content import CachedFile
+from beaker_regions.entries.known import Known
 from beaker_regions.entries.records import Codec
 from beaker_regions.entries.tag_users import TagUsers
 from beaker_regions.telemetry import event_log, maintenance, miss_reasons, sampling, tracing
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.records import Record
     from beaker_regions.telemetry.maintenance import Choice
 
 logger = logging.getLogger("beaker_regions")
@@ -92,13 +92,25 @@ class FunctionStats:
             except ValueError:  # too large: the file is damaged
                 numbers[at] = number
 
-    def hit(self, entry: Entry, lookup: Lookup, record: Record, value: Any) -> None:
+    def hit(self, entry: Entry, lookup: Lookup, value: Any) -> None:
         """Sample a hit, and count it."""
+        record = lookup.record
+        if type(lookup) is Known:
+            size = lookup.size
+        elif record is None or record.codec in _ELSEWHERE:
+            size = size_of(value)
+        else:
+            size = len(record.payload)
         address, sampler = entry.address, self._sampler
-        if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
-            self._sample(address, lookup)
-        size = len(record.payload) if record.codec not in _ELSEWHERE else size_of(value)
+        now, run = time.time(), sampler.runs.get(address)
+        if run is None or int(now) != sampler.second or run.generations != lookup.generations:
+            run = None
+            if address < sampler.below or address[:KEY_SIZE] in sampler.hot:
+                self._sample(address, lookup)
         with self._lock:
+            if run is not None:
+                run.calls += 1
+                run.last = now
             numbers, hits, bytes_out = self._hot or self._allocate_hot()
             try:
                 numbers[hits] += 1

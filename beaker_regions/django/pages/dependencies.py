@@ -104,7 +104,7 @@ def fetch(region: Region, entry: Entry, policy: Policy, found: Found) -> LoadFlo
     lookup = found.lookup
     if found.value is not MISSING:
         if lookup is not None and lookup.record is not None:
-            region.stats.of(entry.function).hit(entry, lookup, lookup.record, found.value)
+            region.stats.of(entry.function).hit(entry, lookup, found.value)
         return found.value
     holds = functools.partial(_is_current, region)
     return (yield from loading.load(region, entry, lookup, policy, holds))

@@ -21,6 +21,7 @@ from beaker_regions.stores.servers.name_lookup import address_of, forget
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from beaker_regions.entries.known import Known
     from beaker_regions.stores.servers.connection import Halves
 
 _NO_KEY = "brg1:"
@@ -91,6 +92,10 @@ class Pylibmc(Connection):
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = self._ask(self._get, keys)
         return found
+
+    def get_if_changed(self, known: Known) -> dict[str, bytes] | None:
+        # The library hands out items, and not the answer.
+        return self._text.get_if_changed(known) if self._text else self.get(known.keys)
 
     def _get(self, keys: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = self._client.get_multi(keys)

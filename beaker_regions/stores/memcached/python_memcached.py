@@ -20,6 +20,7 @@ from beaker_regions.stores.memcached.exptime import exptime_of
 from beaker_regions.stores.memcached.text_protocol import (
     LONGEST_LINE,
     NOT_TAKEN,
+    answer_of,
     get_request,
     read_items,
     unexpected,
@@ -35,6 +36,7 @@ from beaker_regions.stores.servers.connection import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from beaker_regions.entries.known import Known
     from beaker_regions.stores.servers.connection import Halves
 
 T = TypeVar("T")
@@ -65,6 +67,32 @@ class PythonMemcached(Connection):
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         return self._ask(get_request(keys), self._values)
+
+    def get_if_changed(self, known: Known) -> dict[str, bytes] | None:
+        host = self._host
+        socket = host.socket
+        if socket is None or host.buffer or not known.request:
+            known.expect(get_request(known.keys), answer_of(known.items()))
+            return self.get(known.keys)
+        # Written out, because this is every hit.
+        try:
+            socket.sendall(known.request)
+            answer = socket.recv(known.most)
+        except BaseException as error:
+            host.close_socket()
+            if not _is_failure(error):
+                raise
+            if isinstance(error, BlockingIOError | TimeoutError):
+                raise StoreUnavailableError("server", "timed out") from error
+            return self.get(known.keys)
+        if answer == known.answer:
+            return None
+        if not answer:
+            # The server has closed the connection, as after a restart.
+            host.close_socket()
+            return self.get(known.keys)
+        host.buffer = answer
+        return self._ask(known.request, self._values, is_sent=True)
 
     def add(self, key: str, value: bytes, seconds: float) -> bool:
         answer = self._ask(_storing(b"add", key, value, seconds), self._line)
@@ -215,12 +243,20 @@ class PythonMemcached(Connection):
 
     # -- sending requests ------------------------------------------------------------------
 
-    def _ask(self, request: bytes, read: Callable[[], T], *, resend: bool = True) -> T:
+    def _ask(
+        self,
+        request: bytes,
+        read: Callable[[], T],
+        *,
+        resend: bool = True,
+        is_sent: bool = False,
+    ) -> T:
         host = self._host
         kept, self._sent = host.socket is not None, 1
         try:
             try:
-                self._send(request)
+                if not is_sent:
+                    self._send(request)
                 return read()
             except OSError as error:
                 if not (kept and resend and _is_closed(error)):

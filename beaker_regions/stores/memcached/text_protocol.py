@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LONGEST_LINE = 2048
 """Bytes; a key has 250 at the most."""
@@ -21,6 +21,15 @@ _END = b"END\r\n"
 def get_request(keys: Iterable[str]) -> bytes:
     """Return the request for the items under ``keys``."""
     return b"get %b\r\n" % " ".join(keys).encode()
+
+
+def answer_of(items: Mapping[str, bytes]) -> bytes:
+    """Return the answer to a `get_request`, as memcached writes it, with these items by key."""
+    written = [
+        b"VALUE %b 0 %d\r\n%b\r\n" % (key.encode(), len(value), value)
+        for key, value in items.items()
+    ]
+    return b"".join([*written, _END])
 
 
 def read_items(

@@ -18,6 +18,8 @@ from beaker_regions.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from beaker_regions.entries.known import Known
+
 T = TypeVar("T")
 K = TypeVar("K")
 
@@ -50,6 +52,11 @@ class Connection(ABC):
     @abstractmethod
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
         """Fetch those of ``keys`` that exist, in one round trip."""
+
+    def get_if_changed(self, known: Known) -> dict[str, bytes] | None:
+        """As `get` of a known answer's keys. Returns None if the server answers the same, byte for
+        byte."""
+        return self.get(known.keys)
 
     @abstractmethod
     def add(self, key: str, value: bytes, seconds: float) -> bool:

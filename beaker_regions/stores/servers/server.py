@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Sequence
 
+    from beaker_regions.entries.known import Known
     from beaker_regions.stores.pending import PendingInvalidations
     from beaker_regions.stores.servers.connection import Connection, Halves
     from beaker_regions.stores.servers.event_loops import LoopConnections
@@ -30,23 +31,30 @@ def stem_of(prefix: str) -> str:
     return f"{prefix}:brg1:" if prefix else "brg1:"
 
 
+class _Local(threading.local):
+    """A thread's connection, and the process that made it; 0: there is none."""
+
+    process = 0
+    connection: Connection
+    inherited: Connection | None
+
+
 class Connections:
     """A server's connections: one for each thread, none used after a fork."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self._local = threading.local()
+        self.local = _Local()
 
     def mine(self) -> Connection:
         """Return the calling thread's connection."""
-        local = self._local
-        if getattr(local, "process", None) != os.getpid():
+        local = self.local
+        if local.process != os.getpid():
             # A connection copied by a fork is kept but not used. Closing it could send "quit" on a
             # socket that the parent still uses.
-            local.inherited = getattr(local, "connection", None)
+            local.inherited = local.connection if local.process else None
             local.connection, local.process = self._connect(), os.getpid()
-        connection: Connection = local.connection
-        return connection
+        return local.connection
 
 
 class Server:
@@ -93,6 +101,23 @@ class Server:
         if self._failed:
             self._take_turn()
         return self._do(command)
+
+    def get_if_changed(self, known: Known) -> dict[str, bytes] | None:
+        """Ask for a known answer again, as `Connection.get_if_changed`. Raises
+        StoreUnavailableError."""
+        local = self._connections.local
+        if (
+            self._failed
+            or local.process != os.getpid()
+            or tracing.watchers
+            or self._pending.seem_to_be_any()
+        ):
+            return self.ask(lambda connection: connection.get_if_changed(known))
+        # Without further calls: this is every hit.
+        try:
+            return local.connection.get_if_changed(known)
+        except StoreUnavailableError as error:
+            raise self.has_failed(error) from error
 
     def asking(self, command: Callable[[Connection], Halves[T]]) -> Halves[T]:
         """As `ask`, for a command in halves."""

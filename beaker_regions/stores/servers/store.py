@@ -20,6 +20,7 @@ from urllib.parse import quote
 from beaker_regions.engine.store import Lease, LookupForUpdate, Reading, Store, Stored, dump
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
+from beaker_regions.entries.known import KnownAnswers
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     SHORT,
@@ -95,6 +96,7 @@ class ServerStore(Store):
             )
             for server in self._weights
         }
+        self._known = KnownAnswers()
         self.counters = ServerCounters(self._server)
         self.leases = ServerLeases(self._server_of)
 
@@ -122,9 +124,20 @@ class ServerStore(Store):
     # -- records ---------------------------------------------------------------------------
 
     def read(self, entry: Entry) -> Lookup:
+        known = self._known.find(entry)
+        if known is not None and known.keys:
+            changed = known.server.get_if_changed(known)
+            if changed is None:
+                return known
+            record, *generations = known.keys
+            return self._lookup(entry, changed.get(record), map(changed.get, generations))
         record, *generations = wanted = self._keys(entry)
-        found = self._server_of(entry).ask(fetching(wanted))
-        return self._lookup(entry, found.get(record), map(found.get, generations))
+        server = self._server_of(entry)
+        found = server.ask(fetching(wanted))
+        lookup = self._lookup(entry, found.get(record), map(found.get, generations))
+        if known is not None and lookup is known:
+            known.ask_at(server, wanted)
+        return lookup
 
     def begin_read(self, entry: Entry) -> Reading | None:
         keys = self._keys(entry)
@@ -174,12 +187,20 @@ class ServerStore(Store):
     def _lookup(
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
     ) -> Lookup:
+        current = tuple(generations)
         if sealed is None:
-            return Lookup(None, tuple(generations))
+            return Lookup(None, current)
+        known = self._known.find(entry)
+        if known is not None and known.sealed == sealed and known.generations == current:
+            known.repeat()
+            return known
         try:
-            return Lookup(self._signer.open(entry.address, sealed), tuple(generations))
+            lookup = Lookup(self._signer.open(entry.address, sealed), current)
         except RecordRefusedError as error:
-            return Lookup(None, tuple(generations), refused=not isinstance(error, OtherFormatError))
+            return Lookup(None, current, refused=not isinstance(error, OtherFormatError))
+        if lookup.is_current:
+            self._known.keep(lookup, entry, sealed)
+        return lookup
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         if is_content(value):
