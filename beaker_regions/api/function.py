@@ -30,9 +30,9 @@ from beaker_regions.entries.entry import (
     function_scope,
     region_scope,
 )
+from beaker_regions.entries.families import clear_at_change
 from beaker_regions.entries.freshness import QUERIES
 from beaker_regions.entries.keys import Binder, encode, encode_apart, is_plain, plain_types
-from beaker_regions.entries.remembered import clear_at_change
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
@@ -125,7 +125,8 @@ class Cached(Generic[P]):
         self._remembered = functools.lru_cache(REMEMBERED, typed=True)(
             lambda *args: self._make_entry(args, {})
         )
-        clear_at_change(self._remembered)
+        if self._tags:
+            clear_at_change(self._remembered)
         self._prefix: tuple[Any, ...] = ()
         self._stats = region.stats.of(name)
         self._options = options

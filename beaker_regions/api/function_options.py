@@ -56,6 +56,8 @@ class FunctionOptions:
             raise ConfigurationError(
                 f"{name}: depends_on = {self.depends_on!r}: {error}"
             ) from error
+        if not isinstance(self.shared, bool):
+            raise ConfigurationError(f"{name}: shared = {self.shared!r}: give True or False")
         return Policy(
             expire=expire,
             grace=_checked(name, "grace", seconds, self.grace, default.grace),

@@ -7,17 +7,24 @@ are too many tags to name each. Without families, nothing is added to an entry.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
 
-from beaker_regions.entries import remembered
 from beaker_regions.entries.entry import family_scope, tag_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class Clearable(Protocol):
+    """Results of a function that are remembered: `functools.lru_cache` made it."""
+
+    def cache_clear(self) -> None: ...
+
+
 _families: tuple[str, ...] = ()
 _scopes: dict[str, str] = {}
+_clearable: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def tag_families() -> frozenset[str]:
@@ -33,7 +40,13 @@ def set_tag_families(prefixes: Iterable[str]) -> None:
         return
     _scopes = {prefix: family_scope(prefix) for prefix in families}
     _families = families
-    remembered.clear()
+    for remembered in list(_clearable):
+        remembered.cache_clear()
+
+
+def clear_at_change(remembered: Clearable) -> None:
+    """Clear ``remembered``, which holds scopes, whenever the families change."""
+    _clearable.add(remembered)
 
 
 def scopes_of_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from beaker_regions.entries import remembered
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
 
 Encoder = Callable[[Any], bytes]
@@ -94,7 +93,6 @@ def _add(cls: type, encoder: Container) -> None:
         )
     _registered[cls] = encoder
     plain_types.intersection_update(_PLAIN)
-    remembered.clear()
 
 
 _PLAIN = frozenset((type(None), bool, int, str, bytes))

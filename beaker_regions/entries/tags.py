@@ -7,8 +7,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.entries.families import scopes_of_tags
-from beaker_regions.entries.remembered import clear_at_change
+from beaker_regions.entries.families import clear_at_change, scopes_of_tags
 from beaker_regions.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
