@@ -90,7 +90,7 @@ class ArchiveSource:
         for member in members:
             path = inner_path(member.name)
             if refusal := _refusal(member, path, named):
-                yield Skipped(path_of(path or member.name), refusal)
+                yield Skipped(path_of(path or member.name), refusal, by_nature=member.by_nature)
             elif path is None or member.is_folder:
                 continue
             elif unpacked + member.size > self._limit:
@@ -114,14 +114,15 @@ class ArchiveSource:
             member = named.get(target)
             if member is None:
                 reason = os.strerror(errno.ENOENT)
-                return None if target in folders else Skipped(path_of(path), reason)
+                skipped = Skipped(path_of(path), reason, by_nature=True)
+                return None if target in folders else skipped
             if member.link is None:
                 return self._found(path, target, member)
             leads_to = inner_path(member.link)
             if leads_to is None:
-                return Skipped(path_of(path), "is a link out of the source")
+                return Skipped(path_of(path), "is a link out of the source", by_nature=True)
             target = leads_to
-        return Skipped(path_of(path), os.strerror(errno.ELOOP))
+        return Skipped(path_of(path), os.strerror(errno.ELOOP), by_nature=True)
 
     def _found(self, path: str, inside: str, member: Member) -> SourceFileInfo:
         source = f"{self._name}{SEPARATOR}{inside}"

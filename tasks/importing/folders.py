@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -76,7 +77,8 @@ class FolderSource:
             elif not entry.is_dir():
                 yield _found(path, entry.path)
             elif entry.path in self.without:
-                yield Skipped(path, "is where the regions keep their entries", hides_files=True)
+                reason = "is where the regions keep their entries"
+                yield Skipped(path, reason, hides_files=True, by_nature=True)
             else:
                 try:
                     open_folders.append(iter(_entries(entry.path)))
@@ -88,11 +90,14 @@ class FolderSource:
         try:
             real = os.path.realpath(link, strict=True)
         except OSError as error:
-            return Skipped(path, error.strerror or str(error))
+            leads_nowhere = error.errno in (errno.ENOENT, errno.ELOOP)
+            return Skipped(path, error.strerror or str(error), by_nature=leads_nowhere)
         if not is_within(real, self.folder):
-            return Skipped(path, "is a link out of the source")
+            return Skipped(path, "is a link out of the source", by_nature=True)
         if any(is_within(real, folder) for folder in self.without):
-            return Skipped(path, "is a link to where the regions keep their entries")
+            return Skipped(
+                path, "is a link to where the regions keep their entries", by_nature=True
+            )
         return None if os.path.isdir(real) else _found(path, real)
 
 
@@ -112,5 +117,5 @@ def _found(path: str, real: str) -> SourceFileInfo | Skipped:
     except OSError as error:
         return Skipped(path, error.strerror or str(error))
     if not stat.S_ISREG(status.st_mode):
-        return Skipped(path, f"is {kind_of(status.st_mode)}, not a file")
+        return Skipped(path, f"is {kind_of(status.st_mode)}, not a file", by_nature=True)
     return SourceFileInfo(path, real, status.st_size, file_version(status))

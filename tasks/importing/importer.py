@@ -126,9 +126,16 @@ class Importer:
             self._room.end()
             self.summary.evicted = self._room.evicted
             self._source.close()
-            self._index.flush()
+            self._flush()
             self.summary.seconds = time.monotonic() - started
         return self.summary
+
+    def _flush(self) -> None:
+        try:
+            self._index.flush()
+        finally:
+            # Files whose rows could not be written are not imported.
+            self.summary.imported -= self._index.unwritten
 
     def _walk(self) -> Iterator[SourceFileInfo | Skipped]:
         for found in self._source.walk():
@@ -168,7 +175,7 @@ class Importer:
                 if self._options.prune or self._options.keep:
                     self._seen.add(path_digest(found.path))
                 if isinstance(found, Skipped):
-                    self._fail(found.path, found.reason)
+                    self._fail(found.path, found.reason, by_nature=found.by_nature)
                     continue
                 row = known.get(path_digest(found.path))
                 if row is not None and (row.root, row.into) == self._mine:
@@ -195,7 +202,7 @@ class Importer:
                 content = read(found.source, found.size, found.version)
         except OSError as error:
             if error.errno in _CANNOT_WRITE:
-                raise RegionFullError(error.strerror) from error
+                raise RegionFullError(f"{found.path}: {error.strerror}") from error
             return error
         if content.stored_at < started_at and not read_file.peek(
             found.source, found.size, found.version
@@ -212,14 +219,15 @@ class Importer:
             self._fail(found.path, result.strerror or str(result), progress.left)
             return
         if not result.stored:
-            raise RegionFullError("its disk may be full; the log line above gives the error")
-        self._index.add(self._row(found, result))
+            raise RegionFullError(
+                f"{found.path}: its disk may be full; the log line above gives the error"
+            )
+        if not progress.renewed:
+            self.summary.imported += 1
+        self._index.add(self._row(found, result), imported=not progress.renewed)
         # The rows are kept for a batch. Their files must not stay open for as long.
         result.close()
-        if progress.renewed:
-            self.summary.unchanged += 1
-        else:
-            self.summary.imported += 1
+        self.summary.unchanged += progress.renewed
         self._report.done(progress.left)
 
     def _row(self, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
@@ -306,9 +314,15 @@ class Importer:
                 continue
             self.summary.kept += 1
 
-    def _fail(self, path: str, reason: str, left: int = 0) -> None:
-        self.summary.failed += 1
-        self._report.failed(path or self._source.root, reason, left)
+    def _fail(self, path: str, reason: str, left: int = 0, *, by_nature: bool = False) -> None:
+        path = path or self._source.root
+        if by_nature:
+            self.summary.skipped += 1
+            self.summary.skips.append((path, reason))
+        else:
+            self.summary.failed += 1
+            self.summary.failures.append((path, reason))
+        self._report.failed(path, reason, left)
 
 
 def _taken_by(row: ImportedFile) -> str:

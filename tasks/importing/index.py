@@ -38,12 +38,16 @@ class IndexWriter:
         """``taken`` is called with a row that was not written, and with the other source's row of
         this path. None: rows of other sources are replaced."""
         self._rows: list[ImportedFile] = []
+        self.unwritten = 0
+        """The number of imported files whose rows are not written yet."""
         self._taken = taken
         self._flushed = time.monotonic()
 
-    def add(self, row: ImportedFile) -> None:
-        """Write a row with the next batch. It replaces a row of the same path."""
+    def add(self, row: ImportedFile, *, imported: bool = False) -> None:
+        """Write a row with the next batch. It replaces a row of the same path. ``imported``:
+        whether its file counts as imported."""
         self._rows.append(row)
+        self.unwritten += imported
         if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -61,6 +65,7 @@ class IndexWriter:
                 else:
                     break
             self._rows.clear()
+            self.unwritten = 0
             if self._taken is not None:
                 for row, other in refused:
                     self._taken(row, other)

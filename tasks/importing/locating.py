@@ -49,10 +49,12 @@ def source_at(name: str, options: SourceOptions | None = None) -> Source:
     try:
         return _source_at(name, options)
     except SourceError:
+        if not options.keep:
+            raise
         gone = GoneSource(name if has_scheme(name) else os.path.realpath(name))
-        if options.keep and number_from(gone.root, options.into):
-            return gone
-        raise
+        if not number_from(gone.root, options.into):
+            raise
+        return gone
 
 
 def _source_at(name: str, options: SourceOptions) -> Source:

@@ -32,12 +32,19 @@ class Reporter(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """The result of an import, in numbers of files."""
+    """The result of an import. All but the last ones are numbers of files."""
 
     imported: int = 0
     """Files that are new or changed, or whose content was no longer stored."""
     unchanged: int = 0
     failed: int = 0
+    """Files that could not be imported."""
+    skipped: int = 0
+    """Names that are no files of the source, such as sockets, and links out of it."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each failure."""
+    skips: list[tuple[str, str]] = field(default_factory=list)
+    """Path and reason of each name that was skipped."""
     forgotten: int = 0
     """Files of the index that are no longer in the source."""
     kept: int = 0
@@ -52,7 +59,7 @@ class Summary:
 
     @property
     def files(self) -> int:
-        return self.imported + self.unchanged + self.failed
+        return self.imported + self.unchanged + self.failed + self.skipped
 
 
 class LockedReporter:

@@ -160,22 +160,25 @@ def result(summary: Summary, options: ImportOptions) -> str:
     """Return the last line of a run."""
     forgotten = f", {summary.forgotten} forgotten" if options.prune else ""
     forgotten += f", {summary.kept} kept" if options.keep else ""
+    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
     evicted = f", {summary.evicted} evicted" if summary.evicted else ""
     return (
         f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
         f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed"
-        f"{forgotten}{evicted}; {human(summary.size)} read in {summary.seconds:.1f} s"
+        f"{skipped}{forgotten}{evicted}; {human(summary.size)} read in {summary.seconds:.1f} s"
     )
 
 
 def result_json(summary: Summary, options: ImportOptions, error: str | None) -> str:
     """Return the result as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
-    the run was a rehearsal (``dry_run``), and the ``error`` that ended it early, or null."""
+    the run was a rehearsal (``dry_run``), the ``error`` that ended it early, or null, and each
+    failure and each skipped name with its ``path`` and ``reason``."""
     return json.dumps(
         {
             "imported": summary.imported,
             "unchanged": summary.unchanged,
             "failed": summary.failed,
+            "skipped": summary.skipped,
             "forgotten": summary.forgotten,
             "kept": summary.kept,
             "evicted": summary.evicted,
@@ -183,5 +186,12 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
             "seconds": round(summary.seconds, 3),
             "dry_run": options.dry_run,
             "error": error,
+            "notes": summary.notes,
+            "failures": _names(summary.failures),
+            "skips": _names(summary.skips),
         }
     )
+
+
+def _names(reasons: list[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"path": path, "reason": reason} for path, reason in reasons]

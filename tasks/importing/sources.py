@@ -61,6 +61,8 @@ class Skipped:
     hides_files: bool = False
     """True for a folder that could not be read: it may hold files that are not known. An empty path
     stands for the source itself. False for a single file."""
+    by_nature: bool = False
+    """True for what is no file of the source: a socket, a link out of it. It is no failure."""
 
 
 class Source(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from argparse import ArgumentTypeError
 from typing import Any
@@ -11,6 +12,7 @@ from django.db import DatabaseError
 
 from beaker_regions import counting_imports
 from tasks.files.content import path_of
+from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals, read_no_more
 from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
@@ -117,40 +119,53 @@ class Command(BaseCommand):
         if self.stderr.isatty():
             reporter = BarReporter(sys.stderr)
         else:
-            say = self._say_aside if options["json"] else self.stdout.write
+            say = self._say_aside if options["json"] else self._say
             reporter = LineReporter(say, self.stderr.write)
         summary, error = Summary(), None
-        try:
-            source = source_at(
-                options["source"],
-                SourceOptions(
-                    import_options.into, as_file=options["as_file"], keep=options["keep"]
-                ),
-            )
-            importer = Importer(source, reporter, import_options)
-            summary = importer.summary
-            with counting_imports():
-                importer.run()
-        except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
-            error = _failure(raised)
-        finally:
-            reporter.close()
+        with ended_by_signals():
+            try:
+                source = source_at(
+                    options["source"],
+                    SourceOptions(
+                        import_options.into, as_file=options["as_file"], keep=options["keep"]
+                    ),
+                )
+                importer = Importer(source, reporter, import_options)
+                summary = importer.summary
+                with counting_imports():
+                    importer.run()
+            except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
+                error = _failure(raised)
+            finally:
+                reporter.close()
         for note in summary.notes:
-            self.stderr.write(f"note: {note}", lambda text: text)
-        if options["json"]:
-            self.stdout.write(result_json(summary, import_options, str(error) if error else None))
-        elif summary.files or summary.kept:
-            self.stdout.write(result(summary, import_options))
+            self._say_aside(f"note: {note}")
+        with contextlib.suppress(EndedError):
+            if options["json"]:
+                self._say(result_json(summary, import_options, str(error) if error else None))
+            elif summary.files or summary.kept:
+                self._say(result(summary, import_options))
         if error is not None:
             raise error
         if summary.failed:
-            raise CommandError(f"{summary.failed} of {summary.files} files were not imported")
+            raise CommandError(
+                f"{summary.failed} of {summary.files} files were not imported", returncode=PARTIAL
+            )
         if summary.evicted:
             raise CommandError(
                 f"{summary.evicted} files and other entries that had not expired were removed from "
                 "the files region to make room; set REGIONS_FILES_SIZE_LIMIT to more, and import "
-                "their sources again"
+                "their sources again",
+                returncode=PARTIAL,
             )
+
+    def _say(self, line: str) -> None:
+        """Write a line to the standard output. Raises EndedError if nobody reads it any more."""
+        try:
+            self.stdout.write(line)
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise read_no_more(self.stdout._out) from None
 
     def _say_aside(self, line: str) -> None:
         # Progress is not an error, so it does not get the style of one.
@@ -179,6 +194,8 @@ def _failure(error: BaseException) -> CommandError:
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
     if isinstance(error, DatabaseError):
         return CommandError(f"The index cannot be written: {error}. {_KEPT}")
+    if isinstance(error, EndedError):
+        return CommandError(f"{error}. {_KEPT}", returncode=error.status)
     if isinstance(error, KeyboardInterrupt):
         return CommandError(f"Interrupted. {_KEPT}", returncode=130)
     return CommandError(printable(str(error)))

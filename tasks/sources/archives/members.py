@@ -30,6 +30,8 @@ class Member:
     """The name in the archive that it leads to, if it is a link."""
     refusal: str = ""
     """Why it is not read; empty if nothing is wrong."""
+    by_nature: bool = False
+    """Whether that is because it is no file, but a device or the like."""
 
     @property
     def is_file(self) -> bool:

@@ -113,7 +113,7 @@ def _member(info: tarfile.TarInfo) -> Member:
     if info.isreg():
         return Member(info.name, info.offset, info.size)
     kind = kind_of(_MODES.get(info.type, 0))
-    return Member(info.name, info.offset, refusal=f"is {kind}, not a file")
+    return Member(info.name, info.offset, refusal=f"is {kind}, not a file", by_nature=True)
 
 
 _MODES = {tarfile.CHRTYPE: 0o020000, tarfile.BLKTYPE: 0o060000, tarfile.FIFOTYPE: 0o010000}

@@ -86,7 +86,8 @@ class ZipArchive:
         if stat.S_ISLNK(mode):
             return self._link(position, info)
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            return Member(name, position, refusal=f"is {kind_of(mode)}, not a file")
+            refusal = f"is {kind_of(mode)}, not a file"
+            return Member(name, position, refusal=refusal, by_nature=True)
         return Member(name, position, info.file_size)
 
     def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:

@@ -107,14 +107,14 @@ def test_on_a_terminal_the_run_shows_a_bar(tmp_path: Path, columns: int) -> None
         while chunk := _read(keyboard):
             shown += chunk
     os.close(keyboard)
-    assert process.returncode == 1
+    assert process.returncode == 0
     text = shown.decode()
     assert re.search(
         r"100%\|█{5,}\| 2 of 2 files, 1\.0 KB of 1\.0 KB, [\d.]+ .?B/s, 00:00 left\r", text
     )
     # A name does not control the terminal.
     assert "\nb\\x1b[31m: No such file or directory" in text.replace("\r", "\n")
-    assert "1 imported, 0 unchanged, 1 failed" in text
+    assert "1 imported, 0 unchanged, 0 failed, 1 skipped" in text
 
 
 def _read(terminal: int) -> bytes:
@@ -124,17 +124,12 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("name", ["missing", "broken"])
-def test_a_failure_is_one_line_and_an_exit_status(tmp_path: Path, name: str) -> None:
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "link").symlink_to("gone")
-    status, _, err = run(tmp_path / name)
+def test_a_failure_is_one_line_and_an_exit_status(tmp_path: Path) -> None:
+    status, _, err = run(tmp_path / "missing")
     assert status == 1
-    assert err[0].removeprefix("CommandError: ") in {
-        f"'{tmp_path}/missing' cannot be imported: No such file or directory",
-        "link: No such file or directory",
-    }
-    assert "Traceback" not in "".join(err)
+    assert err == [
+        f"CommandError: '{tmp_path}/missing' cannot be imported: No such file or directory"
+    ]
 
 
 def test_a_full_disk_ends_the_run_and_keeps_the_imported_files(tmp_path: Path) -> None:
@@ -250,12 +245,11 @@ def test_the_regions_own_files_in_the_source_are_not_imported(tmp_path: Path) ->
     for _ in range(2):
         status, _, err = run(tmp_path, regions=regions)
         assert list(ImportedFile.objects.values_list("path", flat=True)) == ["a"]
-    assert status == 1
+    assert status == 0
     assert err == [
         "var/regions/.metrics: is where the regions keep their entries",
         "var/regions/files: is where the regions keep their entries",
         "var/regions/functions: is where the regions keep their entries",
-        "CommandError: 3 of 4 files were not imported",
     ]
     status, _, err = run(regions / "files" / "content", regions=regions)
     assert (status, len(err)) == (1, 1)

@@ -128,7 +128,7 @@ def test_a_killed_download_that_was_altered_on_disk_starts_again(
     with open(part, "r+b") as file:
         file.write(b"altered")
     status, _, err = run(url)
-    assert status == 1
+    assert status == 3
     assert err[0].startswith("huge: has the SHA-256 ")
     assert run(url)[0] == 0
     assert contents() == {"huge": HUGE}
@@ -190,7 +190,8 @@ def test_a_full_disk_ends_a_run_with_all_its_jobs(origin: Origin) -> None:
 
     status, _, err = run(origin.manifest(), preexec_fn=fill)
     assert status == 1
-    assert err[-1].startswith("CommandError: The files region cannot store more: File too large")
+    assert err[-1].startswith("CommandError: The files region cannot store more: ")
+    assert ": File too large. " in err[-1]
     assert "Traceback" not in "".join(err)
     assert not ImportedFile.objects.exists()
 

@@ -147,18 +147,24 @@ def test_prune_keeps_files_of_a_skipped_folder(source: Path, options: list[str])
 def test_the_summary_is_one_json_object_and_everything_else_goes_to_stderr(source: Path) -> None:
     (source / "b.link").symlink_to("gone")
     status, out, err = run(source, "--json", "--dry-run")
-    assert status == 1
+    assert status == 0
     (line,) = out
     summary = json.loads(line)
     assert summary.pop("seconds") >= 0
     assert summary == {
         "imported": 5,
         "unchanged": 0,
-        "failed": 1,
+        "failed": 0,
+        "skipped": 1,
         "forgotten": 0,
+        "kept": 0,
+        "evicted": 0,
         "bytes": 0,
         "dry_run": True,
         "error": None,
+        "notes": [],
+        "failures": [],
+        "skips": [{"path": "b.link", "reason": "No such file or directory"}],
     }
     assert err[0] == "6 files, 33 bytes"
     assert "b.link: No such file or directory" in err
