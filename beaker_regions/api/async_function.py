@@ -83,6 +83,12 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         call = self._prefix + args
         if not region.enabled:
             return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
+        if not tracing.watchers:  # without the cost of a block: this is every hit
+            entry = self._entry(call, kwargs)
+            lookup, value = await self._look_up(entry)
+            if value is not MISSING:
+                return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
+            return await self._value(entry, lookup, value, call, kwargs)
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
             lookup, value = await self._look_up(entry)

@@ -64,9 +64,9 @@ class _Batch:
 
     __slots__ = ("keys", "sent_at", "tries", "waiting")
 
-    def __init__(self) -> None:
-        self.keys: dict[str, None] = {}
-        self.waiting: list[asyncio.Future[Answer]] = []
+    def __init__(self, keys: Sequence[str], future: asyncio.Future[Answer]) -> None:
+        self.keys = dict.fromkeys(keys)
+        self.waiting = [future]
         self.sent_at = 0.0
         self.tries = 0
 
@@ -111,7 +111,7 @@ class LoopConnection:
         self._size = 0
         """Bytes of the answer that have arrived."""
         self._chunks: list[bytes] = []
-        self._missing = 1
+        self._missing = 0
         """Bytes without which nothing more of it can be read, at least."""
         self._found: dict[str, bytes] = {}
 
@@ -123,18 +123,18 @@ class LoopConnection:
         queue = self._queue
         if queue and len(queue[-1].keys) < MOST_KEYS:
             batch = queue[-1]
-        else:
-            batch = _Batch()
-            queue.append(batch)
-        for key in keys:
-            batch.keys[key] = None
-        batch.waiting.append(future)
-        if len(queue) == 1 and len(batch.waiting) == 1:
-            if self._sent or self._socket is None:
+            batch.keys.update(dict.fromkeys(keys))
+            batch.waiting.append(future)
+            return future
+        batch = _Batch(keys, future)
+        if self._sent or queue or self._socket is None:
+            if not queue:
                 loop.call_soon(self._send_queue, context=self._context)
-            else:
-                # Nothing else is under way, so that often this is the only task.
-                self._send_queue()
+            queue.append(batch)
+        else:
+            # Nothing else is under way, so that often this is the only task.
+            self._note_sent(loop, batch)
+            self._send(self._protocol.get_request(keys))
         return future
 
     def give_up(self) -> sockets.socket | None:
@@ -193,15 +193,17 @@ class LoopConnection:
             self._begin_to_connect()
             return
         loop = asyncio.get_running_loop()
-        now = loop.time()
         batches = self._taken_queue()
         for batch in batches:
-            batch.sent_at = now
-            batch.tries += 1
-        self._sent += batches
+            self._note_sent(loop, batch)
+        self._send(b"".join([self._protocol.get_request(batch.keys) for batch in batches]))
+
+    def _note_sent(self, loop: asyncio.AbstractEventLoop, batch: _Batch) -> None:
+        batch.sent_at = loop.time()
+        batch.tries += 1
+        self._sent.append(batch)
         if self._timer is None:
             self._timer = loop.call_later(self._timeout, self._check, context=self._context)
-        self._send(b"".join([self._protocol.get_request(batch.keys) for batch in batches]))
 
     def _taken_queue(self) -> list[_Batch]:
         batches = list(self._queue)
@@ -248,12 +250,14 @@ class LoopConnection:
     def _take(self, received: bytes) -> None:
         """Read the answers that are complete."""
         self._arrived_at = asyncio.get_running_loop().time()
-        self._size += len(received)
-        self._chunks.append(received)
-        self._missing -= len(received)
-        if self._missing > 0:
-            return
-        answer = b"".join(self._chunks) if len(self._chunks) > 1 else received
+        answer = received
+        if self._chunks:
+            self._size += len(received)
+            self._chunks.append(received)
+            self._missing -= len(received)
+            if self._missing > 0:
+                return
+            answer = b"".join(self._chunks)
         at = 0
         while at < len(answer):
             if not self._sent:
@@ -261,6 +265,7 @@ class LoopConnection:
             at, missing = self._protocol.read_items(answer, at, self._found)
             if missing:
                 self._chunks, self._missing = [answer[at:]], missing
+                self._size = self._size or len(answer) - at
                 return
             found, batch = self._found, self._sent.popleft()
             self._begin_answer()
