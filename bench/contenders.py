@@ -15,10 +15,12 @@ import dogpile.cache
 import flask
 import flask_caching
 import memcache
+from django.conf import settings
 from django.core.cache import CacheHandler
 
 import beaker_regions
 from beaker_regions.engine.reads import current_reads, set_query_noter
+from tests.servers import Memcached, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,12 +36,15 @@ class Place(NamedTuple):
     """Where contenders keep entries and locks."""
 
     address: str
-    """Of the memcached, ``host:port``."""
+    """Of the memcached, or of the Redis, ``host:port``."""
     folder: Path
 
 
 class Contender:
     """A function of one whole number, cached."""
+
+    server: type[Memcached | Redis] = Memcached
+    """What runs at the address of its place."""
 
     call: Callable[[int], Any]
     """Return the value of a key through the cache."""
@@ -85,6 +90,18 @@ class Ours(Contender):
 
 class OursPylibmc(Ours):
     client = "pylibmc"
+
+
+class OursRedis(Ours):
+    server = Redis
+
+    def options(self, place: Place, timeout: float | None) -> dict[str, Any]:
+        return {
+            "cache.ours.type": "ext:redis",
+            "cache.ours.url": f"redis://{place.address}",
+            "cache.ours.timeout": timeout,
+            "cache.ours.data_dir": place.folder / "ours",
+        }
 
 
 class OursByQueries(Ours):
@@ -255,6 +272,45 @@ class DjangoPylibmc(Django):
     options: Mapping[str, Any] = {"behaviors": {"tcp_nodelay": True}}
 
 
+class DjangoRedis(Django):
+    """Django's own cache on Redis."""
+
+    server = Redis
+    backend = "django.core.cache.backends.redis.RedisCache"
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        limits: dict[str, Any] = {}
+        if timeout is not None:
+            limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        default = {
+            "BACKEND": self.backend,
+            "LOCATION": f"redis://{place.address}",
+            "TIMEOUT": EXPIRE,
+            "OPTIONS": self.limited(limits),
+        }
+        caches = CacheHandler({"default": default})
+        self.call = lambda key: caches["default"].get_or_set(str(key), lambda: load(key))
+        self.invalidate = lambda key: caches["default"].delete(str(key))
+
+    def limited(self, limits: dict[str, Any]) -> dict[str, Any]:
+        return limits
+
+
+class DjangoRedisPackage(DjangoRedis):
+    """The package django-redis."""
+
+    backend = "django_redis.cache.RedisCache"
+
+    def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
+        if not settings.configured:
+            settings.configure()
+        super().__init__(place, load, timeout)
+
+    def limited(self, limits: dict[str, Any]) -> dict[str, Any]:
+        upper = {name.upper(): seconds for name, seconds in limits.items()}
+        return {"CLIENT_CLASS": "django_redis.client.DefaultClient", **upper}
+
+
 OURS = "regions"
 CONTENDERS: dict[str, type[Contender]] = {
     OURS: Ours,
@@ -266,8 +322,12 @@ CONTENDERS: dict[str, type[Contender]] = {
     "dogpile.cache, lock in memcached": DogpileLock,
     "Flask-Caching": FlaskCaching,
     "Django": Django,
+    f"{OURS}, Redis": OursRedis,
+    "Django, Redis": DjangoRedis,
+    "django-redis": DjangoRedisPackage,
 }
-ON_MEMCACHED = [name for name in CONTENDERS if not name.endswith("files")]
+ON_SERVERS = [name for name in CONTENDERS if not name.endswith("files")]
+ON_MEMCACHED = [name for name in ON_SERVERS if CONTENDERS[name].server is Memcached]
 OTHER_CLIENTS: dict[str, type[Contender]] = {
     "dogpile.cache, pylibmc": DogpilePylibmc,
     "dogpile.cache, pymemcache": DogpilePymemcache,

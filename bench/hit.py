@@ -37,7 +37,7 @@ from bench.contenders import (
     Place,
 )
 from bench.report import Row, arguments, report, spread
-from tests.servers import Memcached
+from tests.servers import Memcached, Server
 
 Call = Callable[[int], Any]
 
@@ -63,7 +63,7 @@ BARE = {
 """A get of the same client and nothing else."""
 
 
-def clock_of(server: Memcached) -> Clock:
+def clock_of(server: Server) -> Clock:
     """Return the clock of this process and the server together. On one idle processor it goes as
     any clock. On a busy one it leaves out the time in which others run."""
     assert server.process is not None

@@ -1,4 +1,4 @@
-"""What a memcached that is killed, hung (SIGSTOP) or restarted costs the callers.
+"""What a memcached or a Redis that is killed, hung (SIGSTOP) or restarted costs the callers.
 
 Run it with ``python -m bench.outage``.
 
@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import CONTENDERS, ON_MEMCACHED, OURS, Contender, Place, processes
+from bench.contenders import CONTENDERS, ON_SERVERS, OURS, Contender, Place, processes
 from bench.report import Row, arguments, report
-from tests.servers import Memcached
+from tests.servers import Server
 
 KEYS = 10
 PACE = 0.01
@@ -29,10 +29,10 @@ PACE = 0.01
 TUNED = 0.05
 """Seconds; the time-out of ours, for peers that let it be set."""
 
-FAULTS: dict[str, tuple[Callable[[Memcached], None], Callable[[Memcached], None]]] = {
-    "killed": (Memcached.kill, lambda _: None),
-    "hung": (Memcached.pause, Memcached.resume),
-    "restarted": (Memcached.kill, Memcached.start),
+FAULTS: dict[str, tuple[Callable[[Server], None], Callable[[Server], None]]] = {
+    "killed": (Server.kill, lambda _: None),
+    "hung": (Server.pause, Server.resume),
+    "restarted": (Server.kill, Server.start),
 }
 """What happens to the server, and what ends it."""
 
@@ -75,7 +75,7 @@ def suffer(name: str, fault: str, calls: int, outcome: Any) -> None:
     """Go through one outage, in a process that has its own server."""
     caller, truth = Caller(outcome), processes.Array("q", [1] * KEYS)
     begin, end = FAULTS[fault]
-    server = Memcached()
+    server = CONTENDERS[name.removesuffix(", tuned")].server()
     server.start()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         place = Place(server.address, Path(folder))
@@ -153,9 +153,9 @@ def outages(name: str, calls: int, limit: float) -> dict[str, dict[str, float]]:
 def main() -> None:
     given = arguments(__doc__)
     rounds, calls, limit = (1, 150, 15.0) if given.quick else (2, 300, 12.0)
-    names = [name for name in ON_MEMCACHED if name.startswith(OURS) or not given.quick]
+    names = [name for name in ON_SERVERS if name.startswith(OURS) or not given.quick]
     if not given.quick:
-        names += [f"{name}, tuned" for name in ON_MEMCACHED if name[0] in "dFD"]
+        names += [f"{name}, tuned" for name in ON_SERVERS if name[0] in "dFD"]
     turns: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, results in turns.items():

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from bench.contenders import (
     CONTENDERS,
-    ON_MEMCACHED,
+    ON_SERVERS,
     OURS,
     PATIENCE,
     Contender,
@@ -28,7 +28,7 @@ from bench.contenders import (
     processes,
 )
 from bench.report import Row, arguments, report, spread
-from tests.servers import Memcached
+from tests.servers import Memcached, Redis
 
 CLUSTER = f"{OURS}, files, cluster"
 BY_QUERIES = f"{OURS}, depends_on queries"
@@ -127,17 +127,20 @@ def main() -> None:
     given = arguments(__doc__)
     rounds, seconds = (1, 0.5) if given.quick else (4, 4.0)
     cases = [(name, 1) for name in RACING] + [
-        (name, 2) for name in (*ON_MEMCACHED, BY_QUERIES, CLUSTER)
+        (name, 2) for name in (*ON_SERVERS, BY_QUERIES, CLUSTER)
     ]
     turns: dict[tuple[str, int], list[dict[str, int]]] = {case: [] for case in cases}
-    server = Memcached()
-    server.start()
+    servers = {kind: kind() for kind in (Memcached, Redis)}
+    for server in servers.values():
+        server.start()
     for _ in range(rounds):
         for (name, hosts), counts in turns.items():
+            server = servers[RACING[name].server]
             server.flush()
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 counts.append(turn(name, server.address, Path(folder), hosts, seconds))
-    server.stop()
+    for server in servers.values():
+        server.stop()
     rows: list[Row] = []
     for (name, hosts), counts in turns.items():
         row: Row = {"contender": name, "hosts": hosts}

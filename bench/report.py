@@ -27,6 +27,9 @@ PACKAGES = (
     "django-cacheops",
     "aiocache",
     "aiomcache",
+    "redis",
+    "hiredis",
+    "django-redis",
 )
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.contenders import (
     CONTENDERS,
-    ON_MEMCACHED,
+    ON_SERVERS,
     OURS,
     PATIENCE,
     Contender,
@@ -29,7 +29,7 @@ from bench.contenders import (
     processes,
 )
 from bench.report import Row, arguments, report, spread
-from tests.servers import Memcached
+from tests.servers import Memcached, Redis
 
 PROCESSES, THREADS = 8, 8
 LOAD = 0.2
@@ -98,7 +98,7 @@ def change(name: str, place: Place, start: Any, over: Any) -> None:
         contender.invalidate(COLD)
 
 
-def turn(name: str, server: Memcached, hosts: int, changing: bool) -> tuple[int, float]:
+def turn(name: str, server: Memcached | Redis, hosts: int, changing: bool) -> tuple[int, float]:
     """Let one contender's callers go; return loads, and seconds of the slowest call."""
     server.flush()
     loads, over = processes.Value("q"), processes.Event()
@@ -136,17 +136,19 @@ def main() -> None:
     rounds = 1 if given.quick else 6
     cases = [
         *((name, 1, False) for name in STAMPEDING),
-        *((name, 2, False) for name in ON_MEMCACHED),
+        *((name, 2, False) for name in ON_SERVERS),
         # With a lock in memcached, dogpile.cache's callers wait for two minutes.
         *((name, 1, True) for name in CONTENDERS if "lock" not in name),
     ]
     turns: dict[tuple[str, int, bool], list[tuple[int, float]]] = {case: [] for case in cases}
-    server = Memcached()
-    server.start()
+    servers = {kind: kind() for kind in (Memcached, Redis)}
+    for server in servers.values():
+        server.start()
     for _ in range(rounds):
         for (name, hosts, changing), results in turns.items():
-            results.append(turn(name, server, hosts, changing))
-    server.stop()
+            results.append(turn(name, servers[STAMPEDING[name].server], hosts, changing))
+    for server in servers.values():
+        server.stop()
     rows: list[Row] = []
     for (name, hosts, changing), results in turns.items():
         loads, seconds = zip(*results, strict=True)

@@ -68,6 +68,22 @@ def test_the_compose_file_is_valid_by_its_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_compose_file_of_valkey_is_valid_and_changes_every_application(compose: Any) -> None:
+    path = DEPLOY / "compose.valkey.yaml"
+    done = subprocess.run(
+        [str(PROGRAMS / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    changed = YAML(typ="safe").load(path)["services"]
+    applications = {name for name, each in compose["services"].items() if "env_file" in each}
+    assert set(changed) - {"valkey"} == applications
+    assert {changed[name]["environment"]["REDIS_URL"] for name in applications} == {
+        "redis://valkey:6379/0"
+    }
+
+
 def test_everything_that_services_refer_to_exists(compose: Any) -> None:
     services = compose["services"]
     assert {"app1", "app2", "nginx", "mysql"} < set(services)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 
 from beaker_regions.stores.servers import name_lookup
+from beaker_regions.stores.servers.limited_socket import LimitedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,11 @@ class _Tcp(Connection):
     """Looks the server's name up within the time-out."""
 
     def _connect(self) -> socket.socket:
-        made = name_lookup.connect(
-            self.host, self.port, self.socket_connect_timeout or 1.0, socket.socket
-        )
+        seconds = self.socket_timeout or 1.0
+        made = name_lookup.connect(self.host, self.port, seconds, LimitedSocket)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.settimeout(self.socket_timeout)
+        if not isinstance(self, SSLConnection):
+            made.limit(seconds)
         return made
 
 

@@ -125,6 +125,16 @@ class RedisConnection(Connection):
     # -- one key ---------------------------------------------------------------------------
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
+        connection = self._connection
+        if connection is None or time.monotonic() >= self._verify_at:
+            return whole(self.getting(keys))
+        try:
+            connection.send_packed_command([self._request(keys)], check_health=False)
+            return self._found(keys, connection.read_response(disable_decoding=True))
+        except BaseException as error:
+            if not _is_closed_by(error):
+                raise self._failure(error) from _cause(error)
+        self._drop()
         return whole(self.getting(keys))
 
     def add(self, key: str, value: bytes, seconds: float) -> bool:
@@ -177,7 +187,7 @@ class RedisConnection(Connection):
     # -- many at once ----------------------------------------------------------------------
 
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
-        request = _packed(b"MGET", *map(self._key, keys))
+        request = self._request(keys)
         if time.monotonic() < self._verify_at or self._connection is None:
             (values,) = yield from self._asking(request)
         else:
@@ -186,6 +196,12 @@ class RedisConnection(Connection):
             if not self._is_same(ids):
                 self._drop()
                 (values,) = yield from self._asking(request)
+        return self._found(keys, values)
+
+    def _request(self, keys: Sequence[str]) -> bytes:
+        return _packed(b"MGET", *map(self._key, keys))
+
+    def _found(self, keys: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes]:
         epoch = self._epoch
         found = {}
         for key, value in zip(keys, values, strict=True):
@@ -256,28 +272,29 @@ class RedisConnection(Connection):
                 return self._answers(answers, sent_at)
             except (ConnectionError, MovedError) as error:
                 refused = isinstance(error, MovedError)
-                if _interruption(error) or not (kept and (resend or refused)):
+                if not kept or not (refused or (resend and _is_closed_by(error))):
                     raise
                 self._resent = not refused
             self._drop()
             self._send(request)
             return self._answers(answers, time.monotonic())
         except BaseException as error:
-            if isinstance(error, ResponseError):
-                # The rest of the connection is in order, if this was the only answer.
-                self._raise_refusal(error)
-            self._drop()
-            if interruption := _interruption(error):
-                raise interruption from None
-            if isinstance(error, RedisError | OSError | ValueError):
-                raise StoreUnavailableError("server", str(error) or repr(error)) from error
-            raise
+            raise self._failure(error) from _cause(error)
 
-    def _raise_refusal(self, error: ResponseError) -> None:
-        if "maxmemory" in str(error):
-            raise NotTakenError(str(error)) from error
-        if "not an integer" in str(error):
-            raise NotANumberError(str(error)) from error
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return the error to raise, after the connection was dropped, unless it is in order."""
+        if isinstance(error, ResponseError):
+            # This is the only answer to its request.
+            if "maxmemory" in str(error):
+                return NotTakenError(str(error))
+            if "not an integer" in str(error):
+                return NotANumberError(str(error))
+        self._drop()
+        if interruption := _interruption(error):
+            return interruption
+        if isinstance(error, RedisError | OSError | ValueError):
+            return StoreUnavailableError("server", str(error) or repr(error))
+        return error
 
     # -- the connection --------------------------------------------------------------------
 
@@ -290,11 +307,8 @@ class RedisConnection(Connection):
                 self._drop()
                 connection = None
             return connection or self._connected()
-        except (RedisError, OSError) as error:
-            self._drop()
-            if interruption := _interruption(error):
-                raise interruption from None
-            raise StoreUnavailableError("server", str(error) or repr(error)) from error
+        except BaseException as error:
+            raise self._failure(error) from _cause(error)
 
     def _connected(self) -> AbstractConnection:
         connection = self._connection = self._make()
@@ -317,8 +331,10 @@ class RedisConnection(Connection):
 
     def _send(self, request: bytes) -> None:
         connection = self._connection or self._connected()
-        whole_request = memoryview(request)
-        pieces = [whole_request[at : at + _PIECE] for at in range(0, len(request), _PIECE)]
+        pieces: list[bytes | memoryview] = [request]
+        if len(request) > _PIECE:
+            view = memoryview(request)
+            pieces = [view[at : at + _PIECE] for at in range(0, len(request), _PIECE)]
         connection.send_packed_command(pieces, check_health=False)
 
     def _answers(self, count: int, sent_at: float) -> list[Any]:
@@ -338,6 +354,19 @@ def _is_closed(connection: AbstractConnection) -> bool:
         return bool(connection.can_read(0))
     except ConnectionError:
         return True
+
+
+def _is_closed_by(error: BaseException) -> bool:
+    """Return whether a server has closed a kept connection, as after a restart."""
+    if not isinstance(error, ConnectionError) or _interruption(error):
+        return False
+    # The system's time-out.
+    return not isinstance(error.__context__, BlockingIOError)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the cause to name, if another error is raised for this one."""
+    return error if isinstance(error, RedisError) and not _interruption(error) else None
 
 
 def _interruption(error: BaseException) -> BaseException | None:
