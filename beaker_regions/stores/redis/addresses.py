@@ -70,4 +70,4 @@ def made(
         if name in _HEEDED or (name.startswith("ssl_") and class_ is _Tls)
     }
     options["socket_connect_timeout"] = options["socket_timeout"]
-    return lambda: class_(protocol=2, driver_info=None, **options)
+    return lambda: class_(protocol=2, **options)

@@ -342,11 +342,10 @@ class RedisConnection(Connection):
         assert connection is not None
         limit = connection.socket_timeout or 1.0
         left = limit - (time.monotonic() - sent_at)
-        if left > limit / 2:
-            return [connection.read_response(disable_decoding=True) for _ in range(count)]
-        # The caller has waited for other servers since.
-        left = max(left, 0.001)
-        return [connection.read_response(disable_decoding=True, timeout=left) for _ in range(count)]
+        # The caller may have waited for other servers since.
+        if left < limit / 2 and not connection.can_read(max(left, 0.001)):
+            raise TimeoutError("timed out")
+        return [connection.read_response(disable_decoding=True) for _ in range(count)]
 
 
 def _is_closed(connection: AbstractConnection) -> bool:
