@@ -3,17 +3,21 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
-from tasks.files.tasks_from_file import MOST, RefusedLine
+from tasks.files.tasks_from_file import RefusedLine
 from tasks.forms import TaskForm
+from tasks.lists.capacity import MOST
 from tasks.lists.changes import NewTask
 from tasks.models import Task
 
 FIELDS = ("name", "done", "due")
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+"""What a spreadsheet would carry out. An apostrophe before it, or one more, makes it text."""
 _TRUE = {"1", "true", "yes", "x", "done"}
 
 
@@ -28,7 +32,8 @@ def as_csv(tasks: Iterable[NewTask]) -> str:
     writer = csv.writer(text)
     writer.writerow(FIELDS)
     for task in tasks:
-        writer.writerow((task.name, "yes" if task.done else "no", task.due or ""))
+        name = f"'{task.name}" if _FORMULA.match(task.name) else task.name
+        writer.writerow((name, "yes" if task.done else "no", task.due or ""))
     return text.getvalue()
 
 
@@ -74,7 +79,10 @@ def _rows(text: str) -> Iterator[dict[str, Any]]:
         if "name" not in names:
             raise ValueError("Its first line has no column “name”.")
         reader.fieldnames = names
-        yield from reader
+        for row in reader:
+            name = row["name"] or ""
+            is_quoted = name.startswith("'") and _FORMULA.match(name)
+            yield {**row, "name": name[1:] if is_quoted else name}
     except csv.Error as error:
         raise ValueError(f"It cannot be read as a table: {error}.") from error
 

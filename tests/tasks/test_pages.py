@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.db.models import Model
 
@@ -94,6 +95,35 @@ def test_pages_have_no_inline_script_or_style(browser: MakeBrowser, user: User) 
         assert not re.search(INLINE, page.html)
 
 
+VIEWERS = ["user", "visitor"]
+
+
+@pytest.mark.parametrize("whose", VIEWERS)
+@pytest.mark.parametrize(
+    "path", ["/", "/tasks/lines/", "/account/import/", "/account/share/", *POSTED[:-1]]
+)
+def test_a_form_that_was_made_for_another_viewer_changes_nothing(
+    browser: MakeBrowser, user: User, whose: str, path: str
+) -> None:
+    mine = browser(user if whose == "user" else None)
+    page = mine.add("mine")
+    task = page.rows[0].id
+    (viewer,) = set(re.findall(r'name="viewer" value="(\w+)"', page.html))
+    fields = {"name": "typed", "lines": "typed", "text": "name\ntyped", "viewer": viewer}
+    path = path.format(task)
+    mine.client.logout()
+    page = mine.post(path, **fields)
+    assert page.status == 403
+    assert is_our_own(page, "Please try again")
+    if path == "/":
+        assert "typed" in page.text
+    assert Task.objects.get().name == "mine"
+    assert TaskList.objects.count() == 1
+    # A form without a name of a viewer, and one that was made for a visitor without a list.
+    assert mine.post("/", name="one").names == ["one"]
+    assert mine.post("/", name="two", viewer="").names == ["two", "one"]
+
+
 # -- methods -------------------------------------------------------------------------------
 
 
@@ -121,6 +151,17 @@ def test_methods_that_forms_do_not_use_are_refused(
     answer = getattr(mine.client, method)(path.format(before[0].id))
     assert answer.status_code == 405
     assert mine.get().rows == before
+
+
+def test_the_icons_of_the_site_exist(browser: MakeBrowser) -> None:
+    mine = browser()
+    manifest = mine.client.get("/manifest.webmanifest").json()
+    icons = [icon["src"] for icon in manifest["icons"]]
+    icons.append(mine.client.get("/favicon.ico")["Location"])
+    icons += re.findall(r'<link rel="(?:apple-touch-)?icon" href="([^"]*)"', mine.get().html)
+    assert len(icons) == 5
+    for icon in icons:
+        assert finders.find(icon.removeprefix("/static/")), icon
 
 
 # -- error pages ---------------------------------------------------------------------------

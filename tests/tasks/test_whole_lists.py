@@ -122,21 +122,22 @@ def test_an_exported_list_is_imported_as_it_was(
     browser: MakeBrowser, user: User, other: User, ending: str
 ) -> None:
     mine, theirs = browser(user), browser(other)
-    mine.add('quoted "text", with comma', "Äpfel 🌱", "=1+1")
+    mine.add('quoted "text", with comma', "Äpfel 🌱", "=1+1", "'-1", "'quoted'")
     mine.post("/", name="due", due="2030-01-31")
     mine.finish("Äpfel 🌱")
     answer = mine.client.get(f"/account/export.{ending}")
     assert "attachment" in answer["Content-Disposition"]
     theirs.add("theirs")
     page = theirs.post("/account/import/", text=answer.content.decode())
-    assert "Added 4 tasks." in page.text
+    assert "Added 6 tasks." in page.text
+    assert (b"\r\n'=1+1,no,\r\n" in answer.content) is (ending == "csv"), "no formula"
     fields = ("name", "done", "due")
     copies = Task.objects.filter(list__user=other).exclude(name="theirs").values_list(*fields)
     assert list(copies) == list(Task.objects.filter(list__user=user).values_list(*fields))
     undo = dict(re.findall(r'type="hidden" name="(first|last)" value="(\d+)"', page.html))
     assert theirs.post("/tasks/delete-added/", **undo).names == ["theirs"]
     assert mine.post("/tasks/delete-added/", **undo).status == 404
-    assert Task.objects.filter(list__user=user).count() == 4
+    assert Task.objects.filter(list__user=user).count() == 6
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_an_exported_list_is_imported_as_it_was(
         ("{", "begins as JSON does"),
         ("[1]", "no list of tasks"),
         ("[" * 100_000, "begins as JSON does"),
-        ("name\n" + "x\n" * 1001, "more than 1,000 tasks"),
+        ("name\n" + "x\n" * 5001, "more than 5,000 tasks"),
     ],
 )
 def test_a_file_that_cannot_be_imported_adds_nothing(

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import call_command
 
 from tasks.files.index import PAGE_SIZE
+from tasks.models import ImportedFile
 from tests.tasks.files.conftest import address, text_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ def test_without_files_the_page_says_how_to_import_some(client: Client) -> None:
     text = text_of(client.get("/files/"))
     assert "No files have been imported yet." in text
     assert "python manage.py import_data SOURCE" in text
+
+
+def test_a_sample_is_imported_once(client: Client) -> None:
+    client.post("/files/sample/")
+    assert listed(client) == ["recipes/", "mountains.svg", "packing list.csv"]
+    for pk in ImportedFile.objects.values_list("pk", flat=True):
+        assert client.get(f"/files/{pk}/").status_code == 200
+    ImportedFile.objects.filter(path="mountains.svg").delete()
+    client.post("/files/sample/")
+    assert listed(client) == ["recipes/", "packing list.csv"]
 
 
 def test_folders_come_first_with_a_summary_of_their_content(
