@@ -64,6 +64,23 @@ def test_a_second_press_is_the_same_press(visit: Visit) -> None:
     expect(names(page)).to_have_text(["Typed quickly", "Zero", "One", "Three (done)"])
 
 
+def test_a_second_press_of_a_form_that_loads_a_page_is_the_same_press(visit: Visit) -> None:
+    page = visit(**DESKTOP)
+    page.goto("/tasks/lines/")
+    page.get_by_label("One task a line").fill("One\nTwo")
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text))
+    page.get_by_role("main").get_by_role("button", name="Add").evaluate(
+        """button => {
+            addEventListener("submit", event => console.log(`refused: ${event.defaultPrevented}`));
+            button.click();
+            button.click();
+        }"""
+    )
+    expect(names(page)).to_have_text(["One", "Two"])
+    assert heard == ["refused: false", "refused: true"]
+
+
 @with_scripts_and_slowly_without
 def test_a_date_that_cannot_be_read_is_refused_and_erases_nothing(
     visit: Visit, scripts: bool

@@ -130,6 +130,8 @@ def test_a_chosen_theme_is_remembered(visit: Visit) -> None:
     page.get_by_role("button", name="Light or dark").click()
     dark = page.evaluate(BACKGROUND)
     assert dark != light
+    bar = page.locator("meta[name=theme-color]:not([media='not all'])")
+    expect(bar).to_have_attribute("content", "#1e1e29")
     page.reload()
     assert page.evaluate(BACKGROUND) == dark
     page.goto("/files/")

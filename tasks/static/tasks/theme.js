@@ -21,6 +21,13 @@ addEventListener("storage", () => show(stored()));
 function show(theme) {
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   else delete root.dataset.theme;
+  // The browser's own bar has the colour of the page's.
+  for (const colour of document.querySelectorAll("meta[name=theme-color]")) {
+    const itsTheme = colour.dataset.scheme;
+    colour.media = root.dataset.theme
+      ? root.dataset.theme === itsTheme ? "all" : "not all"
+      : `(prefers-color-scheme: ${itsTheme})`;
+  }
 }
 
 // A browser that stores nothing throws an error.
