@@ -1,8 +1,6 @@
 """The import over HTTP beside curl and sha256sum: rate, memory, a second run, and a run that is
 killed at 50 random moments and finished.
 
-    python -m bench.imports [--quick] [--megabytes N]
-
 A server on this machine has files of 1 KB to 500 MB, and their manifest. Every contender begins
 with nothing and ends with all files, checked against the manifest; what curl brings is written to
 disk (sync) once as it is, and once so that it survives a loss of power, as what is imported does.
@@ -10,7 +8,6 @@ disk (sync) once as it is, and once so that it survives a loss of power, as what
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import random
@@ -18,75 +15,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.imports.places import CHECK, KB, MB, ROOT, RUN, Place
 from bench.origin import Origin
-from bench.report import Row, report
+from bench.report import Row
 
-ROOT = Path(__file__).parents[1]
-KB, MB = 1024, 1024 * 1024
 SIZES = {500 * MB: 1, 100 * MB: 6, 10 * MB: 60, MB: 200, 64 * KB: 1000, KB: 2000}
 """Bytes of a file, and how many there are of it: 2 GB."""
 WHOLE = sum(size * files for size, files in SIZES.items())
 KILLS = 50
-REPEATS = 2
-RUN = """
-import django, sys
-django.setup()
-from django.core.management import call_command
-call_command("import_data", *sys.argv[1:])
-print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
-"""
-"""An import that ends with its own peak memory, in KB."""
-CHECK = """
-import django, hashlib, sys
-django.setup()
-from tasks.files.index import file_row
-from tasks.files.content import content_of
-from tasks.models import ImportedFile
-wanted = dict(line.rstrip("\\n").split("  ")[::-1] for line in open(sys.argv[1]))
-for pk in ImportedFile.objects.values_list("pk", flat=True):
-    row = file_row(pk)
-    with content_of(row).open() as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() == wanted[row.path]:
-            del wanted[row.path]
-print(len(wanted))
-"""
-"""Prints how many files of a manifest are not stored as it has them."""
-
-
-class Place:
-    """Somewhere to import to: a region and a database of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.environ = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "settings.development",
-            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
-            "REGIONS_DATA_DIR": str(folder / "regions"),
-            "SECRET_KEY": os.urandom(32).hex(),
-        }
-        self.run(["manage.py", "migrate", "--verbosity=0"])
-
-    def run(self, arguments: list[str]) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environ,
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return done.stdout.split("\n")
-
-    def bring(self, url: str, *orders: str) -> float:
-        """Import; return the peak memory in MB."""
-        return int(self.run(["-c", RUN, url, *orders])[-2]) / KB
 
 
 def make(folder: Path, share: float) -> int:
@@ -145,21 +85,8 @@ def killed(place: Place, url: str) -> int:
     return at_work
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the bytes, once")
-    parser.add_argument("--megabytes", type=int, help="of all files")
-    parser.add_argument("--output", type=Path, help="the JSON file (default: bench/results)")
-    given = parser.parse_args()
-    share = given.megabytes * MB / WHOLE if given.megabytes else 0.1 if given.quick else 1.0
-    folder = Path(tempfile.mkdtemp(prefix="bench-imports-"))
-    try:
-        measure(folder, share, given)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def measure(folder: Path, share: float, given: argparse.Namespace) -> None:
+def measure(folder: Path, share: float, repeats: int) -> tuple[Row, list[Row]]:
+    """Return the settings and the rows."""
     (folder / "origin").mkdir()
     files = make(folder / "origin", share)
     manifest = (folder / "origin" / "SHA256SUMS").read_text().splitlines()
@@ -190,7 +117,7 @@ def measure(folder: Path, share: float, given: argparse.Namespace) -> None:
         "import_data --jobs 1": lambda: bring("--jobs=1"),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(1 if given.quick else REPEATS):
+    for _ in range(repeats):
         for name, contender in contenders.items():
             os.sync()
             times[name].append(contender())
@@ -200,13 +127,13 @@ def measure(folder: Path, share: float, given: argparse.Namespace) -> None:
         best = min(taken)
         if name.startswith("curl"):
             reference = best
-        rows.append(_row(name.strip(), best, round(size / best / MB), round(reference / best, 2)))
-    rows += after(folder, origin, url, size)
+        rows.append(_row(name.strip(), best, files, size, reference))
+    rows += after(folder, origin, url, files, size)
     settings = {"files": files, "MB": round(size / MB), "peak MB of an import": round(max(memory))}
-    report("imports", given, settings, rows)
+    return settings, rows
 
 
-def after(folder: Path, origin: Origin, url: str, size: int) -> list[Row]:
+def after(folder: Path, origin: Origin, url: str, files: int, size: int) -> list[Row]:
     """Measure a second run, and one that is killed again and again."""
     place = Place(folder / "again")
     place.bring(url)
@@ -226,19 +153,24 @@ def after(folder: Path, origin: Origin, url: str, size: int) -> list[Row]:
     finished = time.perf_counter() - started
     (wrong, _) = place.run(["-c", CHECK, str(folder / "origin" / "SHA256SUMS")])
     return [
-        _row(f"second run: {requests} request", second),
+        _row(f"import_data again: {requests} request", second, files, size),
         _row(
             f"the last run after {at_work} of {KILLS} were killed at work: "
             f"{origin.partial - partial} continued, {(origin.sent - sent) / size:.3f} of the bytes "
             f"sent, {wrong} wrong",
             finished,
+            files,
+            size,
         ),
     ]
 
 
-def _row(what: str, seconds: float, rate: int | str = "", to_curl: float | str = "") -> Row:
-    return {"what": what, "seconds": round(seconds, 2), "MB/s": rate, "to curl": to_curl}
-
-
-if __name__ == "__main__":
-    main()
+def _row(contender: str, seconds: float, files: int, size: int, reference: float = 0.0) -> Row:
+    return {
+        "work": "over HTTP, 1 KB to 500 MB",
+        "contender": contender,
+        "seconds": round(seconds, 2),
+        "files/s": round(files / seconds),
+        "MB/s": round(size / seconds / MB, 1),
+        "to the reference": round(seconds / reference, 2) if reference else "",
+    }
