@@ -18,6 +18,7 @@ from beaker_regions.config.parsing import parse_cache_config_options
 from beaker_regions.config.secrets import other_secret_keys, secret_key
 from beaker_regions.engine.invalidation import NoTransactions, set_transactions
 from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import Together
 from beaker_regions.entries.content import CachedFile, Content, Resumable
 from beaker_regions.entries.keys import register as register_key
 from beaker_regions.errors import (
@@ -46,6 +47,7 @@ __all__ = [
     "Region",
     "Resumable",
     "StoreUnavailableError",
+    "Together",
     "UnkeyableArgumentError",
     "Values",
     "counting_imports",

@@ -415,6 +415,41 @@ class CachedFunction(Cached[P], Generic[P, R]):
         with tracing.call(self.region.name, self.name, 0):
             return run(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
 
+    def fill(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored value, or load it without regard to other callers that load it.
+
+        It saves the lease, by which one caller loads for all. Use it to fill a region with values
+        that nobody has asked for yet.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: Whatever the function raises.
+
+        Example::
+
+            for number in range(1000):
+                tasks_of.fill(number)
+        """
+        region = self.region
+        if not region.enabled or self._dependents is not None:
+            return self(*args, **kwargs)
+        call = self._prefix + args
+        entry = self._entry(call, kwargs)
+        lookup = region.look(entry, region.store.read_for_load)
+        value = self._value_if_fresh(entry, lookup, self._policy)
+        if value is not MISSING:
+            return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
+        with tracing.call(region.name, self.name, 0):
+            flow = loading.fill(region, entry, lookup, self._policy)
+            return run(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
+
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Return the stored value, and never load.
 
@@ -466,6 +501,28 @@ class CachedFunction(Cached[P], Generic[P, R]):
         entry = self._entry(self._prefix + args, kwargs)
         value = self.region.value_if_younger(entry, self._look(entry), math.inf)
         return None if value is MISSING else value
+
+    def stored_digest(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Return the SHA-256 of stored content, without opening it.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The digest in hexadecimal, or None if a call would load, or returns no content.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            if export.stored_digest("2026-10") is None: ...
+        """
+        if not self.region.enabled or self._dependents is not None:
+            return None
+        entry = self._entry(self._prefix + args, kwargs)
+        return self.region.digest_if_fresh(entry, self._look(entry), self._policy)
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself. Nothing is looked up or stored.

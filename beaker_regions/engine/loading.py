@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SLOW = 0.05
 """Seconds. After a failed load that took longer, the old value is served for a while, and no other
 load is tried."""
+_SETTLING = 0.01, 0.05, 0.2, 1.0
+"""Seconds between lookups of an entry that is filled, while its generations are changed."""
 PATIENCE = 10
 """Back off for this many times the duration of the failed load, so that an unresponsive origin
 takes at most a tenth of a process's time."""
@@ -69,6 +71,11 @@ def load(
 def refresh(region: Region, entry: Entry, policy: Policy) -> LoadFlow:
     """Load now and store. Loads that began earlier cannot be stored over it."""
     return _Loading(region, entry, policy).refresh()
+
+
+def fill(region: Region, entry: Entry, lookup: Lookup | None, policy: Policy) -> LoadFlow:
+    """After a lookup for a load without a fresh value: load, without waiting for others."""
+    return _Loading(region, entry, policy).fill(lookup)
 
 
 class _Loading:
@@ -140,6 +147,21 @@ class _Loading:
         if (yield invalidation.transactions.active):
             return (yield from self._load_unstored())
         lookup = yield self._begin()
+        return (yield from self._load_and_store(lookup))
+
+    def fill(self, lookup: Lookup | None) -> LoadFlow:
+        """Load now and store, whoever loads it at the same time."""
+        if (yield invalidation.transactions.active):
+            return (yield from self._load_alone())
+        for pause in _SETTLING:
+            # While a tag is invalidated, no load can begin whose value may be stored.
+            if lookup is None or None not in lookup.generations:
+                break
+            yield Wait(pause)
+            lookup = yield self._begin()
+        if lookup is None:
+            return (yield from self._load_alone())
+        self._stats.count("misses")
         return (yield from self._load_and_store(lookup))
 
     def _load_leased(self, former: Lookup | None, waiter: Waiter, lease: Lease) -> LoadFlow:

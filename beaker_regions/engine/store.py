@@ -15,8 +15,10 @@ leases
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beaker_regions.entries.records import Codec, Record, dump_value, load_value
@@ -123,6 +125,39 @@ class NoCounters(Counters):
         raise _not_atomic()
 
 
+class Together:
+    """Values that are brought to disk together. This one is of a store that has nothing to bring
+    there."""
+
+    def joined(self) -> AbstractContextManager[None]:
+        """Within this block, small content that the running code stores is not synced by itself.
+
+        Example::
+
+            with together.joined():
+                read_file("a.txt")
+        """
+        return contextlib.nullcontext()
+
+    def grew(self, size: int) -> None:
+        """Note that ``size`` more bytes were stored, fewer if it is negative."""
+
+    def take(self) -> int:
+        """Return the bytes that were stored and are not counted yet. The caller counts them, by
+        `grew`: perhaps in another process."""
+        return 0
+
+    def count(self) -> None:
+        """Count the bytes that were stored, and evict others if they are too many."""
+
+    def sync(self) -> None:
+        """Bring all that was stored within `joined` to disk.
+
+        Raises:
+            StoreUnavailableError: The disk is full, or broken. Entries may be lost.
+        """
+
+
 def _not_atomic() -> StoreUnavailableError:
     return StoreUnavailableError(
         "not_atomic", "a store of this type only gets and sets; use 'file' or 'ext:memcached'"
@@ -223,6 +258,10 @@ class Store(ABC):
         """Keep an interrupted invalidation as pending: the store answers no read before it was
         applied. Waits for no server."""
 
+    def together(self) -> Together:
+        """Return what brings many values to disk at once."""
+        return Together()
+
     def cover(self, scope: str) -> None:
         """Note a scope that covers all entries of a region here. A store invalidates it if it
         cannot read which invalidations are pending."""
@@ -249,6 +288,11 @@ class Store(ABC):
         """Return a record's value. Raises GoneError if the entry has another record by now, or
         none. May raise any error if the record is of an older release."""
         return load_value(record)
+
+    def digest(self, entry: Entry, record: Record) -> str:
+        """Return the SHA-256 of a record's content, in hexadecimal, without opening it. Raises
+        GoneError if there is none."""
+        raise GoneError
 
     def pass_through(self, value: Any) -> Any:
         """Return the form in which a loaded value is handed out if it was not stored."""

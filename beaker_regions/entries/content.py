@@ -88,7 +88,7 @@ class CachedFile(os.PathLike[str]):
 
     def __init__(
         self,
-        path: Path,
+        path: str,
         descriptor: int,
         stored_at: float,
         *,
@@ -96,8 +96,7 @@ class CachedFile(os.PathLike[str]):
         digest: str | None,
         stored: bool = True,
     ) -> None:
-        self.path = path
-        """The raw content: in the region's folder, or at its source when it is not stored."""
+        self._path = path
         self.descriptor = descriptor
         self.stored_at = stored_at
         """Seconds since the epoch."""
@@ -106,6 +105,11 @@ class CachedFile(os.PathLike[str]):
         self.stored = stored
         """False when the region could not take the content; it was loaded all the same."""
         self._digest = digest
+
+    @property
+    def path(self) -> Path:
+        """The raw content: in the region's folder, or at its source when it is not stored."""
+        return Path(self._path)
 
     @property
     def digest(self) -> str:
@@ -118,7 +122,7 @@ class CachedFile(os.PathLike[str]):
     def open(self) -> BufferedReader:
         """Open the content for reading from its start. Each opened file has its own position."""
         if self.descriptor is None:
-            return open(self.path, "rb", opener=unlinked if self.stored else None)
+            return open(self._path, "rb", opener=unlinked if self.stored else None)
         with contextlib.ExitStack() as failed:
             try:
                 # A new description of the very file that was found, even if its name is gone.
@@ -149,7 +153,7 @@ class CachedFile(os.PathLike[str]):
                 os.close(descriptor)
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return self._path
 
     def __del__(self) -> None:
         self.close()
@@ -158,7 +162,7 @@ class CachedFile(os.PathLike[str]):
         raise TypeError("a CachedFile belongs to its process; pickle its path or its content")
 
     def __repr__(self) -> str:
-        return f"<CachedFile {self.size} bytes, at {self.path}>"
+        return f"<CachedFile {self.size} bytes, at {self._path}>"
 
 
 Content = Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile
@@ -253,14 +257,14 @@ def keep_open(value: Any) -> CachedFile:
     if isinstance(value, CachedFile):
         return value
     if isinstance(value, Path):
-        descriptor, path = os.open(value, os.O_RDONLY | os.O_CLOEXEC), value
+        descriptor, path = os.open(value, os.O_RDONLY | os.O_CLOEXEC), str(value)
     else:
         with value if _is_whole_file(value) else tempfile.TemporaryFile() as file:
             if file is not value:
                 file.writelines(content_chunks(value))
                 file.flush()
             descriptor = os.dup(file.fileno())
-        path = Path(_descriptor_path(descriptor))
+        path = _descriptor_path(descriptor)
     size = os.fstat(descriptor).st_size
     return CachedFile(path, descriptor, time.time(), size=size, digest=None, stored=False)
 

@@ -53,13 +53,53 @@ def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:
     file.flush()
     if durable:
         os.fsync(file.fileno())
+    _rename(file.name, target, durable=durable)
+
+
+def _rename(path: str, target: str, *, durable: bool) -> None:
     try:
-        os.replace(file.name, target)
+        os.replace(path, target)
     except FileNotFoundError:
         make_folder(os.path.dirname(target), durable=durable)
-        os.replace(file.name, target)
+        os.replace(path, target)
     if durable:
         sync_folder(os.path.dirname(target))
+
+
+def write_file(folder: str, target: str, content: bytes, *, durable: bool) -> None:
+    """Put a file with this content in the place of ``target``, by way of ``folder``. ``durable``:
+    both are on disk when this returns."""
+    temporary = f"{folder}/{os.urandom(16).hex()}"
+    descriptor = new_file(temporary)
+    try:
+        write_all(descriptor, content)
+        if durable:
+            os.fsync(descriptor)
+        _rename(temporary, target, durable=durable)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def new_file(path: str) -> int:
+    """Make a file that does not exist, and its folder if it is missing; return its descriptor, for
+    reading and writing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o660)
+    except FileNotFoundError:
+        make_folder(os.path.dirname(path), durable=False)
+        return os.open(path, flags, 0o660)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write the whole of ``content``."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def make_folder(folder: str, *, durable: bool) -> None:

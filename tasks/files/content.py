@@ -29,16 +29,16 @@ class ContentUnavailableError(OSError):
     """Content is not stored, and cannot be read again from its source."""
 
 
-_opening: ContextVar[tuple[Opener, Progress | None]] = ContextVar(
-    "opening", default=(open_source, None)
+_opening: ContextVar[tuple[Opener, Progress | None, bool]] = ContextVar(
+    "opening", default=(open_source, None, False)
 )
 
 
 @contextmanager
-def opened_by(opener: Opener, progress: Progress) -> Iterator[None]:
+def opened_by(opener: Opener, progress: Progress, *, is_new: bool) -> Iterator[None]:
     """Within this block, `read_file` in this thread opens a file with ``opener``, and ``progress``
-    counts the bytes that are read."""
-    token = _opening.set((opener, progress))
+    counts the bytes that are read. ``is_new``: it does not look for expired content first."""
+    token = _opening.set((opener, progress, is_new))
     try:
         yield
     finally:
@@ -62,9 +62,9 @@ def read_file(
     A changed file is another entry: a call for the former version returns that version or fails.
     Raises OSError if the version is not stored and can no longer be read from its source.
     """
-    opener, progress = _opening.get()
+    opener, progress, is_new = _opening.get()
     progress = progress or Progress()
-    kept = read_file.peek_stale(source, size, version)
+    kept = None if is_new else read_file.peek_stale(source, size, version)
     if kept is not None and _is_valid(kept, source, size, version):
         progress.renewed = True
         return kept  # stored for another period, without reading the source

@@ -29,6 +29,7 @@ class ArchiveSource:
 
     default_jobs = 1
     max_jobs = 1  # an archive is read from its start to its end
+    may_fork = False
 
     def __init__(self, root: str) -> None:
         """Open the archive ``root`` (absolute, without links). Raises SourceError if it cannot be

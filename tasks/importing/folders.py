@@ -31,6 +31,7 @@ class FolderSource:
 
     default_jobs = 1
     max_jobs = MAX_JOBS
+    may_fork = True
 
     folder: str
     """Absolute, without links. Nothing outside is ever read."""

@@ -1,26 +1,26 @@
 """Stores the files of a source in the files region, and their rows in the index.
 
-**The order keeps the index correct.** The content is stored first, durably. Its row follows,
-together with others, in one transaction. A changed file is stored beside its former version. So if
-the run stops in between, each row still has the content that it describes. The next run finds the
-stored content and writes its row without reading the file again.
+**The order keeps the index correct.** The content of many files is stored first, and synced to
+disk. Their rows follow, in one transaction. A changed file is stored beside its former version. So
+if the run stops in between, each row still has the content that it describes. The next run finds
+the stored content and writes its row without reading the file again.
 """
 
 from __future__ import annotations
 
-import errno
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from tasks.files.content import lifetime, opened_by, path_digest, path_of, read_file
+from beaker_regions import StoreUnavailableError
+from beakercache import cache
+from tasks.files.content import lifetime, path_digest, path_of
 from tasks.files.folders import placing
 from tasks.importing.index import (
-    BATCH,
     IndexWriter,
     forget,
     is_of_another_source,
@@ -32,26 +32,24 @@ from tasks.importing.index import (
     version_of,
 )
 from tasks.importing.jobs import map_as_completed
-from tasks.importing.media_types import media_type
+from tasks.importing.listing import Listing
 from tasks.importing.progress import LockedReporter, Summary
+from tasks.importing.reading import FileReader, FileToRead, Result, StoredFile
 from tasks.importing.room import RegionFullError, Room
 from tasks.importing.selection import Selection
 from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo, path_in
+from tasks.importing.workers import map_in_processes
 from tasks.models import ImportedFile
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterator
 
-    from beaker_regions import CachedFile
-    from tasks.importing.progress import Reporter
+    from tasks.importing.listing import Listing
+from tasks.importing.progress import Reporter
 
-_FileToRead = tuple[SourceFileInfo, Progress]
-"""A file that has to be read, and the progress of reading it."""
-
-
-_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""The system's errors for a disk that takes no more. Reading a file never raises them."""
+_MANY = 1000
+"""Files from which on it is worth to start other processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,12 @@ class Importer:
         self._options = options or ImportOptions()
         self._jobs = self._options.jobs or source.default_jobs
         self._report = LockedReporter(self.summary, reporter)
-        self._index = IndexWriter(None if self._options.replace else self._taken)
-        self._room = Room()
+        self._together = cache["files"].together()
+        self._index = IndexWriter(self._sync, None if self._options.replace else self._taken)
+        self._room = Room(self._together.count)
+        self._listing = Listing()
+        self._found = 0
+        """Files in the source."""
         self._seen: set[str] = set()
         self._mine = source.root, self._options.into
         self._present = 0
@@ -108,9 +110,7 @@ class Importer:
             self._count()
             before = number_from(*self._mine)
             self._room.begin()
-            with closing(
-                map_as_completed(self._jobs, self._read, self._files_to_read())
-            ) as results:
+            with closing(self._results()) as results:
                 for file, result in results:
                     self._finish(file, result)
                     self._room.check()
@@ -137,6 +137,17 @@ class Importer:
             # Files whose rows could not be written are not imported.
             self.summary.imported -= self._index.unwritten
 
+    def _results(self) -> Generator[tuple[FileToRead, Result], None, None]:
+        reader = FileReader(self._together, self._options.force)
+        files = self._files_to_read()
+        jobs = self._jobs
+        if self._found >= _MANY and self._source.may_fork:
+            jobs = self._options.jobs or max(jobs, os.cpu_count() or 1)
+            if jobs > 1:
+                grown = self._together.take, self._together.grew
+                return map_in_processes(jobs, reader, files, self._report.read, grown)
+        return map_as_completed(jobs, reader, files)
+
     def _walk(self) -> Iterator[SourceFileInfo | Skipped]:
         for found in self._source.walk():
             if isinstance(found, Skipped) and found.hides_files:
@@ -156,6 +167,7 @@ class Importer:
     def _count(self) -> None:
         files = size = refused = 0
         for found in self._walk():
+            self._listing.add(found)
             if isinstance(found, SourceFileInfo):
                 files += 1
                 size += found.size or 0
@@ -164,12 +176,13 @@ class Importer:
         if not files and not refused and not self._options.keep:
             included = "" if self._options.selection == Selection() else " that are included"
             raise SourceError(f"{self._source.root!r} holds no files{included}")
+        self._found = files
         self._report.begin(files + refused, size)
         self._room.require(size)
 
-    def _files_to_read(self) -> Iterator[_FileToRead]:
+    def _files_to_read(self) -> Iterator[FileToRead]:
         """Yield the files that have to be read. Count and report all others."""
-        for batch in _batches(self._walk()):
+        for batch in self._listing.batches():
             known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
             for found in batch:
                 if self._options.prune or self._options.keep:
@@ -180,63 +193,58 @@ class Importer:
                 row = known.get(path_digest(found.path))
                 if row is not None and (row.root, row.into) == self._mine:
                     self._present += 1
-                if not self._options.force and row is not None and self._is_unchanged(found, row):
+                if row is not None and (self._options.force or not _describes(row, found)):
+                    if self._is_taken(found, row):
+                        self._fail(found.path, _taken_by(row), found.size or 0)
+                        continue
+                    row = None
+                if not self._options.dry_run:
+                    digest = "" if row is None else row.digest
+                    progress = Progress(found.size, self._report.read)
+                    yield FileToRead(found, progress, row, digest)
+                elif row is not None and is_stored(row):
                     self.summary.unchanged += 1
                     self._report.done(found.size or 0)
-                elif row is not None and self._is_taken(found, row):
-                    self._fail(found.path, _taken_by(row), found.size or 0)
-                elif self._options.dry_run:
+                else:
                     self.summary.imported += 1
                     self._report.planned("import", found.path)
                     self._report.done(found.size or 0)
-                else:
-                    yield found, Progress(found.size, self._report.read)
 
-    def _read(self, file: _FileToRead) -> CachedFile | OSError:
-        """Store a file in the region. Any thread may call this: it does not use the database."""
-        found, progress = file
-        read = read_file.refresh if self._options.force else read_file
-        started_at = time.time()
+    def _sync(self) -> None:
+        """Bring the content to disk whose rows are written next."""
         try:
-            with opened_by(found.opener, progress):
-                content = read(found.source, found.size, found.version)
-        except OSError as error:
-            if error.errno in _CANNOT_WRITE:
-                raise RegionFullError(f"{found.path}: {error.strerror}") from error
-            return error
-        if content.stored_at < started_at and not read_file.peek(
-            found.source, found.size, found.version
-        ):
-            content.close()
-            return OSError(
-                "could not be read again; the stored content is still served for a while"
-            )
-        return content
+            self._together.sync()
+        except StoreUnavailableError as error:
+            raise RegionFullError(str(error)) from error
 
-    def _finish(self, file: _FileToRead, result: CachedFile | OSError) -> None:
-        found, progress = file
+    def _finish(self, file: FileToRead, result: Result) -> None:
         if isinstance(result, OSError):
-            self._fail(found.path, result.strerror or str(result), progress.left)
+            self._fail(file.found.path, result.strerror or str(result), file.progress.left)
             return
-        if not result.stored:
-            raise RegionFullError(
-                f"{found.path}: its disk may be full; the log line above gives the error"
-            )
-        if not progress.renewed:
-            self.summary.imported += 1
-        self._index.add(self._row(found, result), imported=not progress.renewed)
-        # The rows are kept for a batch. Their files must not stay open for as long.
-        result.close()
-        self.summary.unchanged += progress.renewed
-        self._report.done(progress.left)
+        if isinstance(result, StoredFile):
+            if result.renewed:
+                self.summary.unchanged += 1
+            else:
+                self.summary.imported += 1
+            self._index.add(self._row(file.found, result), imported=not result.renewed)
+        else:
+            self._adopt(file.row)
+            self.summary.unchanged += 1
+        self._report.done(file.progress.left)
 
-    def _row(self, found: SourceFileInfo, content: CachedFile) -> ImportedFile:
+    def _adopt(self, row: ImportedFile | None) -> None:
+        """Let the row of an unchanged file belong to this source."""
+        if row is not None and (row.root, row.into) != self._mine:
+            row.root, row.into = self._mine
+            self._index.add(row)
+
+    def _row(self, found: SourceFileInfo, stored: StoredFile) -> ImportedFile:
         return ImportedFile(
             path_digest=path_digest(found.path),
             path=found.path,
-            size=content.size,
-            media_type=media_type(found.path, content),
-            digest=content.digest,
+            size=stored.size,
+            media_type=stored.media_type,
+            digest=stored.digest,
             source=path_of(found.source),
             version=found.version,
             root=self._source.root,
@@ -244,19 +252,6 @@ class Importer:
             imported_at=timezone.now(),
             **placing(found.path),
         )
-
-    def _is_unchanged(self, found: SourceFileInfo, row: ImportedFile) -> bool:
-        """Whether the row describes the file's present version, and its content is stored."""
-        name, size, version = version_of(row)
-        if (name, version) != (found.source, found.version) or found.size not in (None, size):
-            return False
-        if not is_stored(row):
-            return False
-        if (row.root, row.into) != self._mine and not self._options.dry_run:
-            # It was imported with another source, and now belongs to this one.
-            row.root, row.into = self._mine
-            self._index.add(row)
-        return True
 
     def _is_taken(self, found: SourceFileInfo, row: ImportedFile) -> bool:
         """Whether the row of this path is another source's, and has to be left alone."""
@@ -325,14 +320,14 @@ class Importer:
         self._report.failed(path, reason, left)
 
 
+def _describes(row: ImportedFile, found: SourceFileInfo) -> bool:
+    """Whether a row describes a file's present version."""
+    name, size, version = version_of(row)
+    return (name, version) == (found.source, found.version) and found.size in (None, size)
+
+
 def _taken_by(row: ImportedFile) -> str:
     return (
         f"has the name of a file from {row.root or row.source!r}; give --into FOLDER to keep both, "
         "or --replace to put this one in its place"
     )
-
-
-def _batches(found: Iterable[SourceFileInfo | Skipped]) -> Iterator[list[SourceFileInfo | Skipped]]:
-    iterator = iter(found)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch

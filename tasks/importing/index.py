@@ -34,9 +34,15 @@ class IndexWriter:
     A row of another source is not replaced, even if another run has added it at this moment.
     """
 
-    def __init__(self, taken: Callable[[ImportedFile, ImportedFile], None] | None) -> None:
-        """``taken`` is called with a row that was not written, and with the other source's row of
-        this path. None: rows of other sources are replaced."""
+    def __init__(
+        self,
+        sync: Callable[[], None],
+        taken: Callable[[ImportedFile, ImportedFile], None] | None,
+    ) -> None:
+        """``sync`` brings the content of the rows to disk, before they are written. ``taken`` is
+        called with a row that was not written, and with the other source's row of this path. None:
+        rows of other sources are replaced."""
+        self._sync = sync
         self._rows: list[ImportedFile] = []
         self.unwritten = 0
         """The number of imported files whose rows are not written yet."""
@@ -54,6 +60,7 @@ class IndexWriter:
     def flush(self) -> None:
         """Write the remaining rows, in one transaction. Raises DatabaseError."""
         if self._rows:
+            self._sync()
             for left in reversed(range(TRIES)):
                 try:
                     refused = self._write()
@@ -146,8 +153,7 @@ def number_from(root: str, into: str) -> int:
 
 def is_stored(row: ImportedFile) -> bool:
     """Whether the content of a row is stored and has not expired."""
-    content = read_file.peek(*version_of(row))
-    return content is not None and content.digest == row.digest
+    return read_file.stored_digest(*version_of(row)) == row.digest
 
 
 def is_kept(row: ImportedFile) -> bool:

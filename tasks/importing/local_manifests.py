@@ -25,6 +25,7 @@ class LocalManifestSource:
 
     default_jobs = 1
     max_jobs = MAX_JOBS
+    may_fork = True
 
     def __init__(self, name: str) -> None:
         """Read the manifest ``name`` (absolute, without links). Raises SourceError."""

@@ -28,6 +28,7 @@ class GoneSource:
     """A source that cannot be read any more: it has no files."""
 
     default_jobs = max_jobs = 1
+    may_fork = False
 
     def __init__(self, name: str) -> None:
         self.root = path_of(name)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from beakercache import cache
 from tasks.importing.texts import human
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EVERY = 0.2
 """Seconds between two looks at the bytes in use."""
@@ -30,7 +33,9 @@ class RegionFullError(Exception):
 class Room:
     """The room of the files region during one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: Callable[[], None]) -> None:
+        """``count`` counts the bytes that this run has stored up to now."""
+        self._count = count
         self._limit: _SizeLimit | None = getattr(cache["files"].store, "size_limit", None)
         self._before = 0
         self._checked = 0.0
@@ -65,6 +70,7 @@ class Room:
         if self._limit is None or (not now and time.monotonic() - self._checked < EVERY):
             return
         self._checked = time.monotonic()
+        self._count()
         if (self._limit.in_use() or 0) > self._limit.bytes:
             raise RegionFullError(
                 f"the files of this run alone reach its size_limit, "

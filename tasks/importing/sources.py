@@ -72,6 +72,8 @@ class Source(Protocol):
     """The number of files that are read at the same time, if the operator gives none."""
     max_jobs: int
     """The largest number that the operator may give."""
+    may_fork: bool
+    """Whether its files can be opened in a process that was forked from this one."""
 
     @property
     def root(self) -> str:

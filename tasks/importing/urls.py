@@ -68,6 +68,7 @@ class UrlSource:
 
     default_jobs = _JOBS
     max_jobs = MAX_JOBS
+    may_fork = False
 
     def __init__(self, url: str, into: str) -> None:
         """Request the file, for an import into a folder of the site; if it is there already, only
@@ -114,6 +115,7 @@ class ManifestSource:
 
     default_jobs = _JOBS
     max_jobs = MAX_JOBS
+    may_fork = True
 
     def __init__(self, url: str, entries: list[ManifestEntry]) -> None:
         self.root = path_of(url)

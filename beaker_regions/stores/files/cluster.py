@@ -209,7 +209,8 @@ class ClusterFileStore(FileStore):
         held = self._held.get(entry.address)
         if held is not None:
             chunks = held.renewed_by(chunks)
-        return super()._write_content(entry, codec, chunks, record, again)
+        stored = super()._write_content(entry, codec, chunks, record, again)
+        return stored._replace(value=_in_hand(stored.value))
 
 
 @contextlib.contextmanager

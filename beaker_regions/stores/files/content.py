@@ -13,6 +13,10 @@ opening, so a file that was truncated, written to or replaced is detected. The d
 With ``durable``, content is on disk (fsync) before a record names it. Without it, after a loss of
 power a file may have the right size and time but wrong bytes. So its record contains the boot of
 the machine in which it was stored, and it is not used after a restart.
+
+Small content can be stored as one of many, which are synced together
+(`beaker_regions.stores.files.together`). Its record names it before it is on disk. So its record
+contains the boot as well, and after a restart its digest is checked at each opening.
 """
 
 from __future__ import annotations
@@ -26,7 +30,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.entries.content import CHUNK
 from beaker_regions.entries.records import Codec
-from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder, unlinked
+from beaker_regions.runtime.atomic_write import (
+    link,
+    move,
+    new_file,
+    reported,
+    sync_folder,
+    write_all,
+)
 from beaker_regions.stores.files.incoming import is_growing, received
 
 if TYPE_CHECKING:
@@ -39,8 +50,15 @@ _HEAD = struct.Struct("<BQqQ32s16s")
 """Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,
 inode, SHA-256, run of the machine; the name of the file follows."""
 
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
 DURABLE = bytes(16)
 """In place of a boot: the content is valid in every one."""
+SMALL = 1024 * 1024
+"""The most bytes of content that is synced together with others: its digest is checked in about a
+millisecond."""
+_TOGETHER = 0x80
+"""The bit of the codec's byte for content that was synced together with others."""
 
 
 @functools.cache
@@ -64,6 +82,8 @@ class Description(NamedTuple):
     run: bytes
     """The boot of the machine in which alone it is valid, or `DURABLE`."""
     name: str
+    together: bool = False
+    """Whether it was synced together with others, after its record was stored."""
     shared: bool = False
     """Whether equal content was there already."""
 
@@ -72,15 +92,27 @@ class Description(NamedTuple):
     def unpack(payload: bytes | memoryview) -> Description:
         codec, size, modified_ns, inode, digest, run = _HEAD.unpack_from(payload)
         name = str(payload[_HEAD.size :], "ascii")
-        return Description(Codec(codec), size, modified_ns, inode, digest, run, name)
+        together = bool(codec & _TOGETHER)
+        codec = Codec(codec & ~_TOGETHER)
+        return Description(codec, size, modified_ns, inode, digest, run, name, together)
 
     @property
     def outlived(self) -> bool:
         """Whether it was not synced, and the machine has restarted since."""
+        return not self.together and self._is_of_former_run
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether only its digest shows that all of it has reached the disk."""
+        return self.together and self._is_of_former_run
+
+    @property
+    def _is_of_former_run(self) -> bool:
         return self.run != DURABLE and self.run != this_run()
 
     def pack(self) -> bytes:
-        return _HEAD.pack(*self[:-2]) + self.name.encode("ascii")
+        codec = self.codec | _TOGETHER if self.together else self.codec
+        return _HEAD.pack(codec, *self[1:6]) + self.name.encode("ascii")
 
 
 class ContentFiles:
@@ -107,61 +139,106 @@ class ContentFiles:
         return is_growing(self._incoming, address, seconds)
 
     def store(
-        self, address: bytes, codec: Codec, chunks: Iterable[bytes] | Resumable
+        self,
+        address: bytes,
+        codec: Codec,
+        chunks: Iterable[bytes] | Resumable,
+        *,
+        together: bool = False,
     ) -> Description:
-        """Store content that comes in chunks. Raises StoreUnavailableError, and what the chunks
-        raise."""
+        """Store content that comes in chunks. ``together``: the caller syncs small content later.
+        Raises StoreUnavailableError, and what the chunks raise."""
         with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
-            # A new name each time: a caller that has the former content open keeps it.
-            name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
+            together = together and size <= SMALL
+            durable = self._durable and not together
+            name = _new_name(address)
             path, equal = self.path(address, name), self.equal_path(digest)
             with reported("write"):
-                shared = self._share(equal, path, digest)
+                shared = self._share(equal, path, digest, durable=durable)
                 if not shared:
-                    move(file, path, durable=self._durable)
-                    # It may exist by now, and not every file system has hard links.
-                    with contextlib.suppress(OSError):
-                        link(path, equal)
+                    move(file, path, durable=durable)
+                    self._keep_for_others(path, equal)
                 found = os.stat(path)
-                run = DURABLE if self._durable else this_run()
-        return Description(codec, size, found.st_mtime_ns, found.st_ino, digest, run, name, shared)
+        return self._described(codec, found, digest, name, together=together, shared=shared)
 
     def store_again(self, address: bytes, digest: bytes) -> Description | None:
         """Make content that is stored with this digest that of an entry, without copying it; None
         if there is none, or it is damaged. Raises StoreUnavailableError."""
-        name = f"{address.hex()[2:]}-{os.urandom(4).hex()}"
+        name = _new_name(address)
         path = self.path(address, name)
         with reported("write"):
-            if not self._share(self.equal_path(digest), path, digest):
+            if not self._share(self.equal_path(digest), path, digest, durable=self._durable):
                 return None
             found = os.stat(path)
-        run = DURABLE if self._durable else this_run()
-        return Description(
-            Codec.FILE, found.st_size, found.st_mtime_ns, found.st_ino, digest, run, name, True
-        )
+        return self._described(Codec.FILE, found, digest, name, together=False, shared=True)
 
-    def _share(self, equal: str, path: str, digest: bytes) -> bool:
+    def store_small(self, address: bytes, codec: Codec, content: bytes) -> tuple[Description, int]:
+        """Store small content that the caller syncs later; return a descriptor of it, too. Raises
+        StoreUnavailableError."""
+        digest = hashlib.sha256(content).digest()
+        name = _new_name(address)
+        path, equal = self.path(address, name), self.equal_path(digest)
+        with reported("write"):
+            shared = self._share(equal, path, digest, durable=False)
+            # Nothing names the file before it is whole, so it can be written in its place.
+            descriptor = os.open(path, _READ) if shared else new_file(path)
+            try:
+                if not shared:
+                    write_all(descriptor, content)
+                    self._keep_for_others(path, equal)
+                found = os.fstat(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                raise
+        described = self._described(codec, found, digest, name, together=True, shared=shared)
+        return described, descriptor
+
+    def _described(
+        self,
+        codec: Codec,
+        found: os.stat_result,
+        digest: bytes,
+        name: str,
+        *,
+        together: bool,
+        shared: bool,
+    ) -> Description:
+        run = DURABLE if self._durable and not together else this_run()
+        together = self._durable and together
+        size, modified, inode = found.st_size, found.st_mtime_ns, found.st_ino
+        return Description(codec, size, modified, inode, digest, run, name, together, shared)
+
+    @staticmethod
+    def _keep_for_others(path: str, equal: str) -> None:
+        # It may exist by now, and not every file system has hard links.
+        with contextlib.suppress(OSError):
+            link(path, equal)
+
+    def _share(self, equal: str, path: str, digest: bytes, *, durable: bool) -> bool:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
         such content, or as many names of it as the file system takes."""
         try:
-            with open(equal, "rb", opener=unlinked) as file:
+            descriptor = os.open(equal, _READ)
+            with open(descriptor, "rb", closefd=True) as file:
                 if hashlib.file_digest(file, "sha256").digest() != digest:
                     os.unlink(equal)
                     return False
-                if self._durable:
+                if durable:
                     # It may have been stored without.
                     os.fsync(file.fileno())
             link(equal, path)
         except OSError:
             return False
-        if self._durable:
+        if durable:
             sync_folder(os.path.dirname(path))
         return True
 
     def open(self, address: bytes, described: Description) -> int:
         """Return a descriptor of an entry's content. Raises OSError when it is gone, or is not
         what was stored."""
-        if self._verify_reads:
+        if self._verify_reads or described.is_unproven:
             return self.verified(address, described)
         return self._opened(address, described)
 
@@ -175,19 +252,28 @@ class ContentFiles:
             raise
         return descriptor
 
-    def _opened(self, address: bytes, described: Description) -> int:
+    def check(self, address: bytes, described: Description) -> None:
+        """Raise OSError if an entry's content is gone, or is another file than what was stored."""
+        if described.is_unproven:
+            os.close(self.verified(address, described))
+        else:
+            path = self._usable_path(address, described)
+            _compare(described, os.stat(path, follow_symlinks=False), path)
+
+    def _usable_path(self, address: bytes, described: Description) -> str:
         path = self.path(address, described.name)
         if described.outlived:
             raise OSError(f"{path} was not synced before the machine restarted")
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        found = os.fstat(descriptor)
-        if (
-            found.st_size != described.size
-            or found.st_mtime_ns != described.modified_ns
-            or found.st_ino != described.inode
-        ):
+        return path
+
+    def _opened(self, address: bytes, described: Description) -> int:
+        path = self._usable_path(address, described)
+        descriptor = os.open(path, _READ)
+        try:
+            _compare(described, os.fstat(descriptor), path)
+        except BaseException:
             os.close(descriptor)
-            raise OSError(f"{path} is not what was stored")
+            raise
         return descriptor
 
     def read(self, address: bytes, described: Description) -> bytes:
@@ -203,7 +289,7 @@ class ContentFiles:
                 content += more
         finally:
             os.close(descriptor)
-        if self._verify_reads:
+        if self._verify_reads or described.is_unproven:
             _check(described, hashlib.sha256(content).digest())
         return content
 
@@ -223,6 +309,20 @@ class ContentFiles:
         except OSError:
             return False
         return True
+
+
+def _new_name(address: bytes) -> str:
+    # A new name each time: a caller that has the former content open keeps it.
+    return f"{address.hex()[2:]}-{os.urandom(4).hex()}"
+
+
+def _compare(described: Description, found: os.stat_result, path: str) -> None:
+    if (
+        found.st_size != described.size
+        or found.st_mtime_ns != described.modified_ns
+        or found.st_ino != described.inode
+    ):
+        raise OSError(f"{path} is not what was stored")
 
 
 def _check(described: Description, digest: bytes) -> None:

@@ -26,7 +26,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, Stored, dump
@@ -46,7 +45,7 @@ from beaker_regions.entries.records import (
     Signer,
 )
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.runtime.atomic_write import arriving, move, reported
+from beaker_regions.runtime.atomic_write import reported, write_file
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.files.compare_and_set import FileCompareAndSet
 from beaker_regions.stores.files.content import ContentFiles, Description
@@ -55,11 +54,13 @@ from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
 from beaker_regions.stores.files.generations import GenerationTable, places
 from beaker_regions.stores.files.locks import FileLeases
 from beaker_regions.stores.files.record_cache import RecordCache
+from beaker_regions.stores.files.together import FilesTogether, if_small, joined
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.pending import PendingInvalidations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 LARGE = 64 * 1024
 """Bytes. Bytes and texts of at least this size are stored as content: a hit costs reading it."""
@@ -95,7 +96,7 @@ class FileStore(Store):
         self._durable = durable
         self._signer = signer
         self._entries = str(folder / "entries")
-        self._incoming = folder / "incoming"
+        self._incoming = str(folder / "incoming")
         self._generations = GenerationTable(folder / "generations")
         self._leases = FileLeases(folder / "leases")
         self._identity: str | None = None
@@ -223,12 +224,25 @@ class FileStore(Store):
         again: Description | None = None,
     ) -> Stored:
         """Store content that comes in chunks, or that is stored already: ``again``."""
-        content = again or self.content.store(entry.address, codec, chunks)
+        batch = joined(self)
+        whole = None
+        if batch is not None and again is None and not isinstance(chunks, Resumable):
+            whole, chunks = if_small(chunks)
+        descriptor: int | None = None
+        if whole is not None:
+            content, descriptor = self.content.store_small(entry.address, codec, whole)
+        else:
+            together = batch is not None
+            content = again or self.content.store(entry.address, codec, chunks, together=together)
         record = record.with_payload(Codec.FILE, content.pack())
+        opened = None
         try:
             with reported("write"):
                 # Open it before eviction can remove it.
-                opened = self._content_value(entry, record) if codec is Codec.FILE else None
+                if descriptor is not None:
+                    opened = self._cached(entry, record, content, descriptor)
+                elif codec is Codec.FILE:
+                    opened = self._content_value(entry, record)
             self._replace(entry, record, content)
         except StoreUnavailableError:
             self.content.remove(entry.address, content)
@@ -237,29 +251,30 @@ class FileStore(Store):
 
     def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
         """Publish a record and its content in place of the entry's former ones."""
-        former = self._content_of(entry)
-        grown = self._publish(entry, record)
+        path = self._entry_path(entry.address)
+        batch = joined(self)
+        former, former_size = None, 0
+        with reported("write"), contextlib.suppress(FileNotFoundError):
+            former_size = os.stat(path).st_size
+            former = self._content_of(entry)
+        record = record._replace(scopes=self._scopes(entry.scopes))
+        sealed = self._signer.seal(entry.address, record)
+        durable = self._durable and content is not None and batch is None
+        with reported("write"):
+            write_file(self._incoming, path, sealed, durable=durable)
         self._record_cache.forget(entry.address)
+        grown = len(sealed) - former_size
         if content is not None and not content.shared:
             grown += content.size
         if former is not None and self.content.remove(entry.address, former):
             grown -= former.size
-        if self.size_limit is not None:
+        if batch is not None:
+            batch.grew(grown)
+        elif self.size_limit is not None:
             self.size_limit.grew(grown)
 
-    def _publish(self, entry: Entry, record: Record) -> int:
-        """Put a record into place; return by how many bytes it is larger than the former one."""
-        path = self._entry_path(entry.address)
-        record = record._replace(scopes=self._scopes(entry.scopes))
-        sealed = self._signer.seal(entry.address, record)
-        with arriving(self._incoming) as file, reported("write"):
-            file.write(sealed)
-            try:
-                former = os.stat(path).st_size
-            except FileNotFoundError:
-                former = 0
-            move(file, path, durable=self._durable and record.codec is Codec.FILE)
-        return len(sealed) - former
+    def together(self) -> FilesTogether:
+        return FilesTogether(self, self.folder, self.size_limit, durable=self._durable)
 
     def _entry_path(self, address: bytes) -> str:
         name = address.hex()
@@ -294,6 +309,16 @@ class FileStore(Store):
                 raise
             raise GoneError from error
 
+    def digest(self, entry: Entry, record: Record) -> str:
+        if record.codec is not Codec.FILE:
+            raise GoneError
+        described = Description.unpack(record.payload)
+        try:
+            self.content.check(entry.address, described)
+        except OSError as error:
+            raise GoneError from error
+        return described.digest.hex()
+
     def _content_value(self, entry: Entry, record: Record) -> Any:
         described = Description.unpack(record.payload)
         if described.codec is Codec.BYTES:
@@ -301,9 +326,15 @@ class FileStore(Store):
         if described.codec is Codec.TEXT:
             payload = self.content.read(entry.address, described)
             return super().value(entry, record._replace(codec=described.codec, payload=payload))
+        descriptor = self.content.open(entry.address, described)
+        return self._cached(entry, record, described, descriptor)
+
+    def _cached(
+        self, entry: Entry, record: Record, described: Description, descriptor: int
+    ) -> CachedFile:
         return CachedFile(
-            Path(self.content.path(entry.address, described.name)),
-            self.content.open(entry.address, described),
+            self.content.path(entry.address, described.name),
+            descriptor,
             record.stored_at,
             size=described.size,
             digest=described.digest.hex(),

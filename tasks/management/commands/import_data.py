@@ -96,7 +96,8 @@ class Command(BaseCommand):
             "--jobs",
             metavar="N",
             type=_jobs,
-            help="read N files at once; the default is 4 from a URL, and 1 from other sources",
+            help="read N files at once; the default is 4 from a URL, 1 from an archive, and one "
+            "for each processor from a folder of many files",
         )
         parser.add_argument(
             "--json",

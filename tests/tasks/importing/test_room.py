@@ -17,6 +17,7 @@ from beaker_regions.stores.files.eviction import SizeLimit
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.opening import open_store
 from beakercache import cache
+from tasks.importing import room
 from tasks.models import ImportedFile
 from tests.tasks.importing.test_command import run
 from tests.tasks.importing.test_http import failures, origin
@@ -72,8 +73,11 @@ def test_files_that_can_never_fit_are_refused_before_anything_is_read(tmp_path: 
     assert not ImportedFile.objects.exists()
 
 
-def test_a_run_ends_before_it_evicts_its_own_files(tmp_path: Path, origin: Origin) -> None:
+def test_a_run_ends_before_it_evicts_its_own_files(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A manifest has no sizes."""
+    monkeypatch.setattr(room, "EVERY", 0)
     origin.files = {f"{number}": os.urandom(SIZE) for number in range(20)}
     said = failures(origin.manifest(), "--jobs=1")
     assert "the files of this run alone reach its size_limit, 976.6 KB" in said[-1]

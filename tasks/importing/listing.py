@@ -1,0 +1,54 @@
+"""The files of a source as they were found, so that a source is walked once."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from typing import TYPE_CHECKING
+
+from tasks.importing.sources import Skipped, SourceFileInfo
+from tasks.sources.open_source import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BATCH = 500
+"""Files that are packed together."""
+
+
+class Listing:
+    """Files in their order. Those of a folder are packed: some 30 bytes of memory each."""
+
+    def __init__(self) -> None:
+        self._packed: list[bytes | list[SourceFileInfo | Skipped]] = []
+        self._latest: list[SourceFileInfo | Skipped] = []
+
+    def add(self, found: SourceFileInfo | Skipped) -> None:
+        self._latest.append(found)
+        if len(self._latest) == BATCH:
+            self._pack()
+
+    def batches(self) -> Iterator[list[SourceFileInfo | Skipped]]:
+        """Yield all files, and forget them."""
+        self._pack()
+        self._packed.reverse()
+        while self._packed:
+            batch = self._packed.pop()
+            if isinstance(batch, bytes):
+                fields = pickle.loads(zlib.decompress(batch))
+                yield [SourceFileInfo(*each) for each in fields]
+            else:
+                yield batch
+
+    def _pack(self) -> None:
+        batch, self._latest = self._latest, []
+        if not batch:
+            return
+        fields = [
+            (each.path, each.source, each.size, each.version)
+            for each in batch
+            if isinstance(each, SourceFileInfo) and each.opener is open_source
+        ]
+        # What has an opener of its own belongs to an archive or a manifest, which keeps its list.
+        whole = len(fields) == len(batch)
+        self._packed.append(zlib.compress(pickle.dumps(fields), level=1) if whole else batch)

@@ -1,0 +1,117 @@
+"""Reads one file of a source into the files region."""
+
+from __future__ import annotations
+
+import errno
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from tasks.files.content import opened_by, read_file
+from tasks.importing.media_types import media_type
+from tasks.importing.room import RegionFullError
+from tasks.sources.fetching.urls import is_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beaker_regions import CachedFile, Together
+    from tasks.importing.sources import SourceFileInfo
+    from tasks.models import ImportedFile
+    from tasks.sources.progress import Progress
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""The system's errors for a disk that takes no more. Reading a file never raises them."""
+
+
+_PAUSE = 0.5
+"""Seconds before a file that was read, and not stored, is read once more."""
+
+
+class StoredFile(NamedTuple):
+    """A file that is in the region."""
+
+    size: int
+    """Bytes."""
+    digest: str
+    """SHA-256, in hexadecimal."""
+    media_type: str
+    renewed: bool
+    """Whether nothing was read: expired content is still valid."""
+
+
+UNCHANGED: Final = "unchanged"
+"""The result for a file that is stored with the digest that the index has."""
+Result = StoredFile | Literal["unchanged"] | OSError
+
+
+class FileToRead(NamedTuple):
+    """A file that is read, unless it is stored."""
+
+    found: SourceFileInfo
+    progress: Progress
+    """Of reading it."""
+    row: ImportedFile | None = None
+    """Its row in the index, if that describes its present version."""
+    digest: str = ""
+    """The digest of the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """Stores files in the region. Any thread or process may use it: it needs no database."""
+
+    together: Together
+    """Syncs the files later."""
+    force: bool
+    """Read stored files again, too."""
+
+    def __call__(self, file: FileToRead) -> Result:
+        """Store a file; return the error if it cannot be read. Raises RegionFullError."""
+        found, progress = file.found, file.progress
+        if file.digest and file.digest == read_file.stored_digest(
+            found.source, found.size, found.version
+        ):
+            return UNCHANGED
+        started_at = time.time()
+        try:
+            content = self._read(file)
+        except OSError as error:
+            if error.errno in _CANNOT_WRITE:
+                raise RegionFullError(f"{found.path}: {error.strerror}") from error
+            return error
+        try:
+            if content.stored_at < started_at and not read_file.peek(
+                found.source, found.size, found.version
+            ):
+                return OSError(
+                    "could not be read again; the stored content is still served for a while"
+                )
+            if not content.stored:
+                raise RegionFullError(
+                    f"{found.path}: its disk may be full; the log line above gives the error"
+                )
+            kind = media_type(found.path, content)
+            return StoredFile(content.size, content.digest, kind, progress.renewed)
+        finally:
+            # A result may wait for others. Its file must not stay open for as long.
+            content.close()
+
+    def _read(self, file: FileToRead) -> CachedFile:
+        found = file.found
+        read = self._function(found)
+        opened = opened_by(found.opener, file.progress, is_new=not file.digest)
+        with opened, self.together.joined():
+            content = read(found.source, found.size, found.version)
+            if content.stored:
+                return content
+            # What is loaded while another process invalidates a tag is not stored.
+            content.close()
+            time.sleep(_PAUSE)
+            return read(found.source, found.size, found.version)
+
+    def _function(self, found: SourceFileInfo) -> Callable[[str, int | None, str], CachedFile]:
+        if self.force:
+            return read_file.refresh
+        # A download is worth waiting for that of another run.
+        return read_file if is_url(found.source) else read_file.fill

@@ -1,0 +1,222 @@
+"""Stores files in several processes: Python runs the code of one thread at a time, and most of the
+time that a small file takes goes into code.
+
+The processes are forked, so they begin at once and share the memory of this one. They use no
+database. Each gets lists of files over a pipe and answers with the results. A process ends when the
+pipe is closed, even if this one is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+from tasks.importing.jobs import map_as_completed
+from tasks.importing.reading import FileToRead, Result
+from tasks.importing.room import RegionFullError
+from tasks.importing.sources import SourceError, SourceFileInfo
+from tasks.sources.progress import Progress
+
+MOST = 8
+"""Processes: more of them take memory, and wait for the same disk."""
+FILES = 64
+"""The most files in a list."""
+BYTES = 4 * 1024 * 1024
+"""The most bytes of a list of several files."""
+_ANSWER_SECONDS = 0.2
+"""Seconds between two answers of a process."""
+_QUEUED = 2
+"""Lists that each process has, so that it need not wait for the next one."""
+
+Read = Callable[[FileToRead], Result]
+Report = Callable[[int, int], None]
+
+
+class _Answer(NamedTuple):
+    read: int
+    """Bytes that were read since the last answer."""
+    unexpected: int
+    """And those that were not expected."""
+    grown: int
+    """Bytes by which the region has grown since."""
+    results: list[tuple[int, Result, int]]
+    """Positions in the list, results, and the bytes of each file that are left."""
+    error: Exception | None
+    """Ends the run."""
+    is_last: bool
+    """Whether this is the last answer for its list."""
+
+
+class _Worker:
+    """A process, seen from its parent."""
+
+    def __init__(self, process: int, pipe: Connection) -> None:
+        self.process = process
+        self.pipe = pipe
+        self.lists: list[list[FileToRead]] = []
+        """What it works on; the oldest first."""
+
+
+def map_in_processes(
+    jobs: int,
+    read: Read,
+    files: Iterable[FileToRead],
+    report: Report,
+    grown: tuple[Callable[[], int], Callable[[int], None]],
+) -> Generator[tuple[FileToRead, Result], None, None]:
+    """Yield each file with the result of ``read``, in the order of completion.
+
+    ``jobs`` files are read at the same time. ``report`` gets the bytes that were read and that were
+    not expected. ``grown`` takes the bytes of the region that a process has not counted, and counts
+    them here. An exception of ``read`` is raised here.
+    """
+    processes = min(jobs, os.cpu_count() or 1, MOST)
+    threads = -(-jobs // processes)
+    workers: list[_Worker] = []
+    try:
+        for _ in range(processes):
+            workers.append(_start(read, threads, grown[0], workers))
+        yield from _distribute(workers, _lists(files, threads), report, grown[1])
+    finally:
+        for worker in workers:
+            worker.pipe.close()
+            # It has nothing to lose that the next run would not find.
+            os.kill(worker.process, signal.SIGKILL)
+        for worker in workers:
+            os.waitpid(worker.process, 0)
+
+
+def _distribute(
+    workers: list[_Worker],
+    lists: Iterator[list[FileToRead]],
+    report: Report,
+    count: Callable[[int], None],
+) -> Iterator[tuple[FileToRead, Result]]:
+    pipes = {worker.pipe: worker for worker in workers}
+    is_over = False
+    while True:
+        for worker in workers:
+            while not is_over and len(worker.lists) < _QUEUED:
+                files = next(lists, None)
+                if files is None:
+                    is_over = True
+                    break
+                worker.lists.append(files)
+                worker.pipe.send([(file.found, file.digest) for file in files])
+        busy = [worker.pipe for worker in workers if worker.lists]
+        if not busy:
+            return
+        for pipe in wait(busy):
+            assert isinstance(pipe, Connection)
+            worker = pipes[pipe]
+            try:
+                answer: _Answer = pipe.recv()
+            except (EOFError, ConnectionError) as error:
+                raise SourceError("a process of the import was killed; run it again") from error
+            report(answer.read, answer.unexpected)
+            count(answer.grown)
+            for position, result, left in answer.results:
+                file = worker.lists[0][position]
+                yield file._replace(progress=Progress(left)), result
+            if answer.error is not None:
+                raise answer.error
+            if answer.is_last:
+                del worker.lists[0]
+
+
+def _lists(files: Iterable[FileToRead], threads: int) -> Iterator[list[FileToRead]]:
+    """Yield lists of files that take about equally long."""
+    batch: list[FileToRead] = []
+    size = 0
+    for file in files:
+        # A file of unknown size comes from a server.
+        expected = 0 if file.digest else file.found.size
+        size += BYTES // (4 * threads) if expected is None else expected
+        if batch and size > BYTES:
+            yield batch
+            batch, size = [], expected or 0
+        batch.append(file)
+        if len(batch) == FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _start(read: Read, threads: int, take: Callable[[], int], others: list[_Worker]) -> _Worker:
+    here, there = Pipe()
+    process = os.fork()
+    if process:
+        there.close()
+        return _Worker(process, here)
+    # In the child. Nothing of the parent may run here, whatever happens: not even its clean-up.
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+        here.close()
+        for other in others:
+            other.pipe.close()  # or it would not see that the parent has ended
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                _answer(there, read, threads, take, there.recv())
+    finally:
+        os._exit(0)
+
+
+def _answer(
+    pipe: Connection,
+    read: Read,
+    threads: int,
+    take: Callable[[], int],
+    files: list[tuple[SourceFileInfo, str]],
+) -> None:
+    bytes_read = unexpected = 0
+    results: list[tuple[int, Result, int]] = []
+    sent = time.monotonic()
+    lock = threading.Lock()
+
+    def send(error: Exception | None = None, *, is_last: bool = False) -> None:
+        nonlocal bytes_read, unexpected, results, sent
+        with lock:
+            answer = _Answer(bytes_read, unexpected, take(), results, error, is_last)
+            bytes_read, unexpected, results = 0, 0, []
+            sent = time.monotonic()
+            pipe.send(answer)
+
+    def report(size: int, more: int) -> None:
+        nonlocal bytes_read, unexpected
+        with lock:
+            bytes_read += size
+            unexpected += more
+        if time.monotonic() - sent > _ANSWER_SECONDS:
+            send()
+
+    todo = [
+        FileToRead(found, Progress(found.size, report), digest=digest) for found, digest in files
+    ]
+    positions = {id(file): position for position, file in enumerate(todo)}
+    try:
+        for file, result in map_as_completed(min(threads, len(todo)), read, todo):
+            if isinstance(result, OSError):
+                # Others may need arguments that do not go over a pipe.
+                result = OSError(result.strerror or str(result))
+            with lock:
+                results.append((positions[id(file)], result, file.progress.left))
+            if time.monotonic() - sent > _ANSWER_SECONDS:
+                send()
+    except RegionFullError as error:
+        send(error)
+        return
+    except Exception:
+        send(RuntimeError(f"a process of the import failed:\n{traceback.format_exc()}"))
+        return
+    send(is_last=True)

@@ -1,0 +1,147 @@
+"""Files that several processes store."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError
+
+from tasks.importing import importer, workers
+from tasks.importing.importer import Importer, ImportOptions
+from tasks.importing.locating import source_at
+from tasks.importing.reading import FileReader, FileToRead, Result
+from tasks.importing.room import RegionFullError
+from tasks.importing.sources import SourceFileInfo
+from tasks.models import ImportedFile
+from tasks.sources.progress import Progress
+from tests.beaker_regions.children import fork
+from tests.tasks.importing.test_import import contents, import_data
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes for a few files, too, and give them short lists."""
+    monkeypatch.setattr(importer, "_MANY", 1)
+    monkeypatch.setattr(workers, "FILES", 3)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    for number in range(20):
+        path = folder / f"{number % 3}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"file %d" % number)
+    return folder
+
+
+def test_all_files_are_imported_and_found_again(source: Path) -> None:
+    size = sum(path.stat().st_size for path in source.rglob("*.txt"))
+    out = import_data(source, "--jobs=3")
+    assert out.startswith(f"20 imported, 0 unchanged, 0 failed; {size} bytes read")
+    assert contents() == {f"{number % 3}/{number}.txt": b"file %d" % number for number in range(20)}
+    assert import_data(source, "--jobs=3").startswith("0 imported, 20 unchanged, 0 failed; 0 bytes")
+    (source / "1" / "7.txt").write_bytes(b"another")
+    assert import_data(source, "--jobs=3").startswith("1 imported, 19 unchanged, 0 failed; 7 bytes")
+    assert import_data(source, "--jobs=3", "--force").startswith("20 imported, 0 unchanged")
+
+
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_imported(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FileReader.__call__
+
+    def fail(self: FileReader, file: FileToRead) -> Result:
+        return OSError(5, "a bad block") if file.found.path == "1/7.txt" else read(self, file)
+
+    monkeypatch.setattr(FileReader, "__call__", fail)
+    with pytest.raises(CommandError, match=r"1/7\.txt: a bad block"):
+        import_data(source, "--jobs=2")
+    assert ImportedFile.objects.count() == 19
+
+
+def test_an_error_in_a_process_ends_the_run(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: FileReader, file: FileToRead) -> Result:
+        raise RegionFullError("no room")
+
+    monkeypatch.setattr(FileReader, "__call__", full)
+    with pytest.raises(CommandError, match="The files region cannot store more: no room"):
+        import_data(source, "--jobs=2")
+
+    def wrong(self: FileReader, file: FileToRead) -> Result:
+        raise LookupError("a mistake")
+
+    monkeypatch.setattr(FileReader, "__call__", wrong)
+    with pytest.raises(RuntimeError, match="LookupError: a mistake"):
+        import_data(source, "--jobs=2")
+
+
+def test_a_process_that_is_killed_ends_the_run(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = os.getpid()
+
+    def die(self: FileReader, file: FileToRead) -> Result:
+        assert os.getpid() != here
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    monkeypatch.setattr(FileReader, "__call__", die)
+    with pytest.raises(CommandError, match="a process of the import was killed"):
+        import_data(source, "--jobs=2")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_processes_end_with_a_parent_that_is_killed(source: Path) -> None:
+    """A pipe that all of them have is closed when the last of them has ended."""
+    read_end, write_end = os.pipe()
+
+    def slow(file: FileToRead) -> Result:
+        time.sleep(random.uniform(0, 0.01))
+        return OSError("slow")
+
+    def parent() -> None:
+        os.close(read_end)
+        walk = list(source_at(str(source)).walk())
+        files = [
+            FileToRead(found, Progress()) for found in walk if isinstance(found, SourceFileInfo)
+        ]
+        counted = (lambda: 0), (lambda _: None)
+        results = workers.map_in_processes(2, slow, files * 50, lambda *_: None, counted)
+        for number, _ in enumerate(results):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    child = fork(parent)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with open(read_end, "rb") as pipe:
+        assert pipe.read() == b""  # waits until it is closed
+
+
+def test_an_importer_without_jobs_uses_all_processors(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent:
+        def __getattr__(self, name: str) -> object:
+            return lambda *_: None
+
+    asked = []
+    real = workers.map_in_processes
+
+    def noted(jobs: int, *rest: object) -> object:
+        asked.append(jobs)
+        return real(jobs, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(importer, "map_in_processes", noted)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    summary = Importer(source_at(str(source)), Silent(), ImportOptions()).run()  # type: ignore[arg-type]
+    assert (summary.imported, asked) == (20, [3])
