@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from beaker_regions.engine.store import Lease
     from beaker_regions.entries.entry import Lookup
     from beaker_regions.entries.records import Record
+    from beaker_regions.stores.servers.connection import Halves
     from tests.beaker_regions.turns import Choose, Steps
 
 FRESH = Policy(expire=math.inf, grace=0.0)
@@ -90,6 +91,14 @@ class ModelConnection(Connection):
     def delete(self, key: str) -> None:
         self._run.steps.pause()
         self._held.pop(self._at(key), None)
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        if not ServerStore.deletes_at_once:
+            return (yield from super().deleting(keys))
+        yield
+        self._run.steps.pause()
+        for key in keys:
+            self._held.pop(self._at(key), None)
 
     def gets(self, key: str) -> Item | None:
         self._run.steps.pause()
@@ -375,12 +384,17 @@ def test_a_waiting_callers_value_is_no_older_than_its_call(
 
 
 @pytest.mark.parametrize("runs", [2, pytest.param(25, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("layout", ["aaa", "ba", "baba", "cbac", "abcabc"])
+@pytest.mark.parametrize(
+    ("layout", "at_once"),
+    [*((each, False) for each in ("aaa", "ba", "baba", "cbac", "abcabc")), ("aaaaaa", True)],
+)
 def test_no_value_is_older_than_the_values_it_is_made_of(
-    layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
+    layout: str, at_once: bool, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each server of ``layout`` has an entry, made of the one before. While a writer invalidates
-    all of them, others call any of them and invalidate some, and keys are evicted."""
+    all of them, others call any of them and invalidate some, and keys are evicted. ``at_once``: a
+    server deletes many generations in one step, as Redis does."""
+    monkeypatch.setattr(ServerStore, "deletes_at_once", at_once)
     servers = "".join(sorted(set(layout)))
     entries = [
         entry_on(server, servers, number, (TAG, OTHER)[number % 2])
