@@ -193,7 +193,12 @@ class Region:
 
     def end_look(self, entry: Entry, reading: Reading) -> Lookup | None:
         """Return what `begin_look` has read; as `look`."""
-        return self.read(entry, lambda _: reading.lookup())
+        try:
+            lookup = reading.lookup()
+        except StoreUnavailableError as error:
+            self._unavailable(entry, error)
+            return None
+        return self._checked(entry, lookup) if lookup.refused else lookup
 
     def _may_be_read(self) -> bool:
         # `is_caught_up` is called for every store: it also applies what other processes of this
@@ -255,7 +260,10 @@ class Region:
 
     def value_in_loop(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """As `value_if_fresh`; UNKNOWN if an event loop must not wait for it."""
-        if lookup is not None and lookup.record is not None and not lookup.record.is_short:
+        if type(lookup) is Known:
+            if lookup.value is MISSING and not lookup.whole_record.is_short:
+                return UNKNOWN
+        elif lookup is not None and lookup.record is not None and not lookup.record.is_short:
             return UNKNOWN
         return self.value_if_fresh(entry, lookup, policy)
 

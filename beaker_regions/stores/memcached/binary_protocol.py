@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
+    from beaker_regions.entries.known import Known
+
 _HEADER = struct.Struct(">BBHBxHIIQ")
 """Magic, command, size of the key, size of the extras, status, size of the body, and two numbers
 that are not used here."""
@@ -60,6 +62,10 @@ def read_items(answer: bytes, at: int, found: dict[str, bytes]) -> tuple[int, in
         # Only bytes are ours; an item with flags is no record.
         is_ours = answer[start : start + _FLAGS] == bytes(_FLAGS)
         found[answer[key_at:value_at].decode()] = answer[value_at:end] if is_ours else b""
+
+
+def expect(known: Known) -> None:
+    """Answers of this protocol are read each time."""
 
 
 def sign_in(connection: socket.socket, username: str, password: str) -> None:

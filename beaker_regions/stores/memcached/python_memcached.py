@@ -20,7 +20,7 @@ from beaker_regions.stores.memcached.exptime import exptime_of
 from beaker_regions.stores.memcached.text_protocol import (
     LONGEST_LINE,
     NOT_TAKEN,
-    answer_of,
+    expect,
     get_request,
     read_items,
     unexpected,
@@ -72,7 +72,7 @@ class PythonMemcached(Connection):
         host = self._host
         socket = host.socket
         if socket is None or host.buffer or not known.request:
-            known.expect(get_request(known.keys), answer_of(known.items()))
+            expect(known)
             return self.get(known.keys)
         # Written out, because this is every hit.
         try:

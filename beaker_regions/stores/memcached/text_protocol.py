@@ -11,6 +11,8 @@ from beaker_regions.errors import NotTakenError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from beaker_regions.entries.known import Known
+
 LONGEST_LINE = 2048
 """Bytes; a key has 250 at the most."""
 NOT_TAKEN = re.compile(rb"SERVER_ERROR (?:object too large|out of memory|Out of memory)")
@@ -30,6 +32,11 @@ def answer_of(items: Mapping[str, bytes]) -> bytes:
         for key, value in items.items()
     ]
     return b"".join([*written, _END])
+
+
+def expect(known: Known) -> None:
+    """Put the request for a known answer together, and the answer."""
+    known.expect(get_request(known.keys), answer_of(known.items()))
 
 
 def read_items(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import socket as sockets
     from collections.abc import Callable, Sequence
 
+    from beaker_regions.entries.known import Known
     from beaker_regions.stores.servers.loop_connection import Answer, GetProtocol, ServerState
 
 MOST_IDLE = 32
@@ -50,13 +51,15 @@ class LoopConnections:
         self._idle = deque()
         self._lock = threading.Lock()
 
-    def get(self, keys: Sequence[str], server: ServerState) -> asyncio.Future[Answer]:
+    def get(
+        self, keys: Sequence[str], known: Known | None, server: ServerState
+    ) -> asyncio.Future[Answer]:
         """Fetch those of ``keys`` that exist, for a task of the running loop."""
         loop = asyncio.get_running_loop()
-        known = self._connections.get(id(loop))
-        if known is not None and known[0]() is loop:
-            return known[1].get(keys)
-        return self._begin(loop, server).get(keys)
+        connection = self._connections.get(id(loop))
+        if connection is not None and connection[0]() is loop:
+            return connection[1].get(keys, known)
+        return self._begin(loop, server).get(keys, known)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, server: ServerState) -> LoopConnection:
         connection = LoopConnection(self._connect, self._protocol, self._timeout, server)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import socket as sockets
     from collections.abc import Callable, Iterable, Sequence
 
+    from beaker_regions.entries.known import Known
+
 MOST_KEYS = 500
 """Keys of one request, about."""
 _RECEIVE = 64 * 1024
@@ -37,9 +39,9 @@ _ONCE_MORE = 0.001
 """Seconds. If the loop was busy with other things, a time-out is over before the answer is read. So
 the loop reads what has arrived before the connection ends."""
 
-Answer = dict[str, bytes] | StoreUnavailableError
-"""The items of a request by key, also those of other tasks; or the failure, which is not raised: a
-future whose exception nobody takes would be logged."""
+Answer = dict[str, bytes] | StoreUnavailableError | None
+"""The items of a request by key, also those of other tasks; None: the known answer; or the failure,
+which is not raised: a future whose exception nobody takes would be logged."""
 
 
 class GetProtocol(Protocol):
@@ -47,6 +49,7 @@ class GetProtocol(Protocol):
 
     def get_request(self, keys: Iterable[str]) -> bytes: ...
     def read_items(self, answer: bytes, at: int, found: dict[str, bytes]) -> tuple[int, int]: ...
+    def expect(self, known: Known) -> None: ...
 
 
 class ServerState(Protocol):
@@ -62,10 +65,12 @@ class ServerState(Protocol):
 class _Batch:
     """What is asked for in one request."""
 
-    __slots__ = ("keys", "sent_at", "tries", "waiting")
+    __slots__ = ("keys", "known", "sent_at", "tries", "waiting")
 
     def __init__(self, keys: Sequence[str], future: asyncio.Future[Answer]) -> None:
         self.keys = dict.fromkeys(keys)
+        self.known: Known | None = None
+        """The answer that is expected; None: any."""
         self.waiting = [future]
         self.sent_at = 0.0
         self.tries = 0
@@ -115,9 +120,9 @@ class LoopConnection:
         """Bytes without which nothing more of it can be read, at least."""
         self._found: dict[str, bytes] = {}
 
-    def get(self, keys: Sequence[str]) -> asyncio.Future[Answer]:
+    def get(self, keys: Sequence[str], known: Known | None) -> asyncio.Future[Answer]:
         """Fetch those of ``keys`` that exist, together with what other tasks ask for in this turn
-        of the loop."""
+        of the loop. ``known``: the answer that this process has had before."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         queue = self._queue
@@ -134,7 +139,14 @@ class LoopConnection:
         else:
             # Nothing else is under way, so that often this is the only task.
             self._note_sent(loop, batch)
-            self._send(self._protocol.get_request(keys))
+            if known is None:
+                self._send(self._protocol.get_request(keys))
+                return future
+            if known.request:
+                batch.known = known
+            else:
+                self._protocol.expect(known)
+            self._send(known.request or self._protocol.get_request(keys))
         return future
 
     def give_up(self) -> sockets.socket | None:
@@ -243,9 +255,23 @@ class LoopConnection:
                 return
             if not received:
                 raise ConnectionResetError("the server closed the connection")
-            self._take(received)
+            if not self._takes_known(received):
+                self._take(received)
         except BaseException as error:
             self._end(error)
+
+    def _takes_known(self, received: bytes) -> bool:
+        """Answer with the known answer, if it is all that has arrived."""
+        if len(self._sent) != 1 or self._chunks:
+            return False
+        batch = self._sent[0]
+        if batch.known is None or batch.known.answer != received:
+            return False
+        self._sent.popleft()
+        self._arrived_at = self._began_at = asyncio.get_running_loop().time()
+        self._server.has_answered()
+        batch.answer(None)
+        return True
 
     def _take(self, received: bytes) -> None:
         """Read the answers that are complete."""
@@ -317,7 +343,10 @@ class LoopConnection:
         is_closed = isinstance(error, OSError) and not isinstance(error, TimeoutError)
         if is_closed or interrupted:
             # The server closed a kept connection, as after a restart.
-            self._queue.extendleft([batch for batch in reversed(batches) if batch.tries == 1])
+            again = [batch for batch in batches if batch.tries == 1]
+            for batch in again:
+                batch.known = None  # until it is sent, other tasks may join it
+            self._queue.extendleft(reversed(again))
             batches = [batch for batch in batches if batch.tries > 1]
         if batches:
             self._fail(batches, error)

@@ -125,15 +125,20 @@ class Server:
             self._take_turn()
         return (yield from self._doing(command))
 
-    def begin_get(self, keys: Sequence[str]) -> asyncio.Future[Answer] | None:
-        """Begin to fetch items, for a task of the running event loop. Returns None if it must ask
-        in a thread: the server has failed, or has pending invalidations, or has no connections of
-        event loops."""
-        if self._loops is None or self._failed or self._pending.are_there_any():
+    def begin_get(
+        self, keys: Sequence[str], known: Known | None = None
+    ) -> asyncio.Future[Answer] | None:
+        """Begin to fetch items, those of the ``known`` answer if there is one, for a task of the
+        running event loop. Returns None if it must ask in a thread: the server has failed, or has
+        pending invalidations, or has no connections of event loops."""
+        if self._loops is None or self._failed:
+            return None
+        pending = self._pending
+        if pending.are_there_any() if known is None else pending.seem_to_be_any():
             return None
         if tracing.watchers:
             tracing.count_round_trip()
-        return self._loops.get(keys, self)
+        return self._loops.get(keys, known, self)
 
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from beaker_regions.engine.store import Lease, LookupForUpdate, Reading, Store, Stored, dump
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
-from beaker_regions.entries.known import KnownAnswers
+from beaker_regions.entries.known import Known, KnownAnswers
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     SHORT,
@@ -32,6 +32,7 @@ from beaker_regions.entries.records import (
     deflated,
     load_value,
 )
+from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
 from beaker_regions.stores.servers.connection import at_once
@@ -140,9 +141,15 @@ class ServerStore(Store):
         return lookup
 
     def begin_read(self, entry: Entry) -> Reading | None:
-        keys = self._keys(entry)
-        answer = self._server_of(entry).begin_get(keys)
-        return None if answer is None else _Reading(self._lookup, entry, keys, answer)
+        known = self._known.find(entry)
+        if known is not None and known.keys:
+            answer = known.server.begin_get(known.keys, known)
+            return None if answer is None else _Reading(self._lookup, entry, answer, known)
+        server, keys = self._server_of(entry), self._keys(entry)
+        answer = server.begin_get(keys)
+        if answer is not None and known is not None:
+            known.ask_at(server, keys)
+        return None if answer is None else _Reading(self._lookup, entry, answer, keys=keys)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
@@ -327,24 +334,32 @@ class ServerStore(Store):
 class _Reading(Reading):
     """An entry's record and generations, which an event loop fetches."""
 
-    __slots__ = ("_answer", "_entry", "_keys", "_lookup", "answers")
+    __slots__ = ("_answer", "_entry", "_keys", "_known", "_lookup", "answers")
 
     def __init__(
         self,
         lookup: Callable[[Entry, bytes | None, Iterable[bytes | None]], Lookup],
         entry: Entry,
-        keys: Sequence[str],
         answer: Future[Answer],
+        known: Known | None = None,
+        keys: Sequence[str] = (),
     ) -> None:
-        self._lookup, self._entry, self._keys, self._answer = lookup, entry, keys, answer
+        self._lookup, self._entry, self._answer = lookup, entry, answer
+        self._known, self._keys = known, keys if known is None else known.keys
         self.answers = (answer,)
 
     def is_short(self) -> bool:
         answer = self._answer.result()
+        if answer is None:
+            known = self._known
+            return known is not None and (known.size <= SHORT or known.value is not MISSING)
         return isinstance(answer, Exception) or len(answer.get(self._keys[0], b"")) <= SHORT
 
     def lookup(self) -> Lookup:
         answer = self._answer.result()
+        if answer is None:
+            assert self._known is not None
+            return self._known
         if isinstance(answer, StoreUnavailableError):
             raise answer.with_traceback(None)  # other tasks raise the same error
         record, *generations = self._keys
