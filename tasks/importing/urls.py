@@ -26,7 +26,14 @@ from tasks.sources import versions
 from tasks.sources.fetching import client
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
-from tasks.sources.fetching.urls import BadUrlError, beside, checked, name_in, shown
+from tasks.sources.fetching.urls import (
+    BadUrlError,
+    beside,
+    checked,
+    name_in,
+    shown,
+    without_secrets,
+)
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ _JOBS = 4
 def source_at_url(name: str, options: SourceOptions) -> Source:
     """Return the source at a URL. Raises SourceError."""
     try:
-        url = checked(name)
+        url = without_secrets(checked(name))
         file = name_in(url)
         is_manifest = is_manifest_name(file) and not options.as_file
         entries = entries_at(url, file) if is_manifest else None

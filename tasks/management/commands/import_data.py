@@ -22,6 +22,8 @@ from tasks.importing.selection import Selection
 from tasks.importing.sources import MAX_JOBS, SourceError, SourceOptions
 from tasks.importing.texts import printable
 from tasks.sources.archives.formats import SUFFIXES
+from tasks.sources.fetching.access import Access, BadAccessError, access_of
+from tasks.sources.fetching.connections import use_access
 
 _KEPT = "Imported files are kept; run the command again for the rest."
 
@@ -100,6 +102,21 @@ class Command(BaseCommand):
             "for each processor from a folder of many files",
         )
         parser.add_argument(
+            "--headers",
+            metavar="FILE",
+            help="send the headers of FILE, one a line (Authorization: Bearer TOKEN), to the "
+            "server of SOURCE and to no other",
+        )
+        parser.add_argument(
+            "--netrc", metavar="FILE", help="take logins of servers from FILE, such as ~/.netrc"
+        )
+        parser.add_argument(
+            "--ca",
+            metavar="FILE",
+            help="trust servers whose certificate is signed by an authority in FILE (PEM), instead "
+            "of the system's",
+        )
+        parser.add_argument(
             "--json",
             action="store_true",
             help="end with one JSON object on the standard output; all else goes to standard error",
@@ -125,6 +142,11 @@ class Command(BaseCommand):
         summary, error = Summary(), None
         with ended_by_signals():
             try:
+                use_access(
+                    access_of(
+                        options["source"], options["headers"], options["netrc"], options["ca"]
+                    )
+                )
                 source = source_at(
                     options["source"],
                     SourceOptions(
@@ -135,10 +157,17 @@ class Command(BaseCommand):
                 summary = importer.summary
                 with counting_imports():
                     importer.run()
-            except (SourceError, RegionFullError, DatabaseError, KeyboardInterrupt) as raised:
+            except (
+                BadAccessError,
+                SourceError,
+                RegionFullError,
+                DatabaseError,
+                KeyboardInterrupt,
+            ) as raised:
                 error = _failure(raised)
             finally:
                 reporter.close()
+                use_access(Access())
         for note in summary.notes:
             self._say_aside(f"note: {note}")
         with contextlib.suppress(EndedError):

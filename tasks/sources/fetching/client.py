@@ -24,7 +24,7 @@ from tasks.sources.fetching.connections import (
     PrivateAddressError,
     ask,
 )
-from tasks.sources.fetching.urls import BadUrlError, checked, redirected
+from tasks.sources.fetching.urls import BadUrlError, checked, is_folder, is_gzip, redirected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
             response, here = _request(target, headers, public=public)
             public = public or here
             if response.status not in _REDIRECT:
-                return _judged(response)
+                return _judged(response, url, target)
             location = response.headers.get("Location")
             discard(response)
             target = redirected(target, location)
@@ -121,11 +121,16 @@ def _request(
         raise TemporaryError(_reason(error)) from error
 
 
-def _judged(response: BaseHTTPResponse) -> BaseHTTPResponse:
+def _judged(response: BaseHTTPResponse, url: str, target: str) -> BaseHTTPResponse:
     status = response.status
+    if status in (200, 206) and is_folder(target) and not is_folder(url):
+        response.close()
+        raise FetchError("is a folder of its server; give the URL of a file or of a manifest")
     if status in _WANTED:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if status in (200, 206) and encoding != "identity":
+        # Old servers say of a .tgz that its content is encoded. What they send is the file.
+        is_packed = encoding in ("gzip", "x-gzip") and is_gzip(url)
+        if status in (200, 206) and encoding != "identity" and not is_packed:
             response.close()
             raise FetchError(f"comes encoded ({encoding}), which was not asked for")
         return response

@@ -20,6 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProxySchemeUnknown
 from urllib3.util import make_headers, parse_url
 
+from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.urls import BadUrlError
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class _Pools:
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self) -> None:
+        """Forget all connections."""
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
     def manager(self, proxy: str | None, *, public: bool) -> urllib3.PoolManager:
@@ -130,6 +132,7 @@ class _Pools:
 
 def _manager(proxy: str | None, public: bool) -> urllib3.PoolManager:
     options: dict[str, Any] = {
+        "ca_certs": _access.authorities,
         "maxsize": _CONNECTIONS,
         "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         "retries": False,
@@ -156,6 +159,14 @@ def _manager(proxy: str | None, public: bool) -> urllib3.PoolManager:
 
 
 _pools = _Pools()
+_access = Access()
+
+
+def use_access(access: Access) -> None:
+    """Give servers what they ask for, from now on, in this process."""
+    global _access
+    _access = access
+    _pools.reset()
 
 
 def proxy_of(url: str) -> str | None:
@@ -185,7 +196,7 @@ def ask(url: str, headers: dict[str, str], *, public: bool) -> tuple[BaseHTTPRes
     response = manager.request(
         "GET",
         url,
-        headers={**manager.headers, **headers},
+        headers={**manager.headers, **_access.headers_for(url), **headers},
         redirect=False,
         preload_content=False,
         decode_content=False,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import quote, unquote_to_bytes, urljoin
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urljoin
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 _SCHEMES = ("http", "https")
+_SECRETS = {
+    *("access_token", "api_key", "apikey", "auth", "auth_token", "awsaccesskeyid", "jwt"),
+    *("key_pair_id", "password", "private_token", "secret", "sig", "signature", "token"),
+}
+"""Names in a query, in lower case, whose values are signatures or tokens."""
+_SIGNED = re.compile(r"X-(Amz|Goog|Oss)-(Signature|Credential|Security-Token)", re.IGNORECASE)
 _LONGEST = 8192
 """Characters. Servers accept no more."""
 
@@ -47,6 +53,17 @@ def checked(url: str) -> str:
     return normal
 
 
+def without_secrets(url: str) -> str:
+    """Return a URL whose query has no signature or token. Raises BadUrlError."""
+    for name, _ in parse_qsl(parse_url(url).query or "", keep_blank_values=True):
+        if name.lower().replace("-", "_") in _SECRETS or _SIGNED.fullmatch(name):
+            raise BadUrlError(
+                f"has a secret in its query ({name!r}), which would end in the index and on pages; "
+                "give the URL without it, and the secret with --headers or --netrc"
+            )
+    return url
+
+
 def redirected(url: str, location: str | None) -> str:
     """Return the target of a redirect from ``url``. Raises BadUrlError."""
     if not location:
@@ -68,6 +85,16 @@ def _as_meant(location: str) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
+
+
+def is_folder(url: str) -> bool:
+    """Whether the path of a URL ends as that of a folder."""
+    return (parse_url(url).path or "/").endswith("/")
+
+
+def is_gzip(url: str) -> bool:
+    """Whether the path of a URL ends as that of a file that gzip has packed."""
+    return (parse_url(url).path or "").lower().endswith((".gz", ".tgz", ".svgz"))
 
 
 def name_in(url: str) -> str:

@@ -1,0 +1,118 @@
+"""Tokens, logins and certificate authorities of servers, and secrets in URLs."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.models import ImportedFile
+from tests.tasks.importing.test_http import failures, origin
+from tests.tasks.importing.test_import import contents, import_data
+from tests.tasks.origin import Fault, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["origin"]
+
+
+@pytest.fixture
+def other() -> Iterator[Origin]:
+    server = Origin()
+    server.files = {"a.txt": b"other"}
+    yield server
+    server.stop()
+
+
+def test_headers_go_to_the_server_of_the_source_only(
+    origin: Origin, other: Origin, tmp_path: Path
+) -> None:
+    (tmp_path / "headers").write_text("Authorization: Bearer secret\nX-Other:  two words \n")
+    origin.redirects["in/b.png"] = other.url("a.txt")
+    origin.files = {"a.txt": b"first"}
+    import_data(origin.url("a.txt"), f"--headers={tmp_path}/headers")
+    headers = origin.asked("a.txt")[0].headers
+    assert (headers["authorization"], headers["x-other"]) == ("Bearer secret", "two words")
+    import_data(origin.url("in/b.png"), f"--headers={tmp_path}/headers")
+    assert "authorization" in origin.asked("in/b.png")[0].headers
+    assert "authorization" not in other.asked("a.txt")[0].headers
+    import_data(origin.url("a.txt"))
+    assert "authorization" not in origin.asked("a.txt")[-1].headers, "nothing is remembered"
+
+
+def test_logins_come_from_a_netrc_file(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    import_data(origin.url("a.txt"), f"--netrc={tmp_path}/netrc")
+    assert origin.asked("a.txt")[0].headers["authorization"] == "Basic bWU6c2VjcmV0"
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--headers", "secret", "is no file of headers"),
+        ("--headers", "A: b\nc", "is no file of headers"),
+        ("--headers", "", "is no file of headers"),
+        ("--headers", None, "cannot be read"),
+        ("--netrc", "machine", "is no netrc file"),
+        ("--netrc", None, "is no netrc file"),
+        ("--ca", None, "is no file of certificates"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(
+    origin: Origin, tmp_path: Path, option: str, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / "file").write_text(text)
+    (line,) = failures(origin.url("a.txt"), f"{option}={tmp_path}/file")
+    assert said in line
+    assert "secret" not in line
+    assert not origin.requests
+
+
+def test_an_authority_of_ones_own_is_trusted(origin: Origin, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    names = ["-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    out = ["-keyout", str(key), "-out", str(certificate), "-days", "2"]
+    subprocess.run([*made, *names, *out], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    assert origin._server is not None
+    origin._server.socket = context.wrap_socket(origin._server.socket, server_side=True)
+    url = origin.url("a.txt").replace("http:", "https:")
+    assert "certificate" in failures(url)[0].lower()
+    import_data(url, f"--ca={certificate}")
+    assert contents() == {"a.txt": b"first"}
+
+
+@pytest.mark.parametrize(
+    "query", ["X-Amz-Signature=1", "a=b&token=x", "sig=%20", "x-goog-credential=", "Api-Key=1"]
+)
+def test_a_secret_in_a_query_is_refused_by_name(origin: Origin, query: str) -> None:
+    (line,) = failures(f"{origin.url('a.txt')}?{query}")
+    assert f"has a secret in its query ({query.split('&')[-1].partition('=')[0]!r})" in line
+    assert not origin.requests
+    assert not ImportedFile.objects.exists()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_a_packed_file_that_is_called_encoded_is_kept_as_it_is(
+    origin: Origin, encoding: str
+) -> None:
+    origin.files = {"a.tgz": b"\x1f\x8b packed"}
+    origin.fail("a.tgz", Fault(headers={"Content-Encoding": encoding}))
+    import_data(origin.url("a.tgz"), "--as-file")
+    assert contents() == {"a.tgz": b"\x1f\x8b packed"}
+
+
+def test_a_folder_of_a_server_is_no_file(origin: Origin) -> None:
+    origin.files = {"in/": b"<html>"}
+    origin.redirects["in"] = "/in/"
+    assert "is a folder of its server; give the URL" in failures(origin.url("in"))[0]
