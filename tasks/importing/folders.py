@@ -14,7 +14,7 @@ from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileIn
 from tasks.sources.source_file import file_version, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def _where_regions_are() -> frozenset[str]:
@@ -38,6 +38,8 @@ class FolderSource:
     only: str | None = None
     without: frozenset[str] = field(default_factory=_where_regions_are)
     """Folders that are refused; absolute, without links."""
+    leaves_out: Callable[[str], bool] | None = None
+    """Whether the folder with a path is not wanted, and is not read."""
 
     @property
     def root(self) -> str:
@@ -77,6 +79,8 @@ class FolderSource:
                     yield found
             elif not entry.is_dir():
                 yield _found(path, entry.path)
+            elif self.leaves_out is not None and self.leaves_out(path):
+                continue
             elif entry.path in self.without:
                 reason = "is where the regions keep their entries"
                 yield Skipped(path, reason, hides_files=True, by_nature=True)

@@ -62,6 +62,8 @@ class ImportOptions:
     """Read unchanged files again too."""
     prune: bool = False
     """Forget selected files that were imported from the source and are no longer in it."""
+    max_forget: int | None = None
+    """The most files that ``prune`` may forget. None: half of those of the source."""
     keep: bool = False
     """Keep the content of such files before it expires."""
     dry_run: bool = False
@@ -72,6 +74,10 @@ class ImportOptions:
     """Take over names that files of other sources have."""
     jobs: int | None = None
     """The number of files that are read at the same time. None: the source's default."""
+
+
+FEW = 10
+"""As many files may be forgotten without a question."""
 
 
 class Importer:
@@ -281,12 +287,23 @@ class Importer:
 
     def _prune(self) -> None:
         gone = self._gone()
+        self._allow(len(gone))
         if self._options.dry_run:
             for row in gone:
                 self._report.planned("forget", row.path)
         else:
             forget(gone)
         self.summary.forgotten = len(gone)
+
+    def _allow(self, files: int) -> None:
+        """Raise SourceError if more files would be forgotten than may be."""
+        most = self._options.max_forget
+        before = number_from(*self._mine)
+        if files > (max(FEW, before // 2) if most is None else most):
+            raise SourceError(
+                f"{files} of {before} files would be forgotten, and none was; if no disk is away, "
+                f"and they are really gone, give --max-forget {files}"
+            )
 
     def _warn_of_gone(self, files: int) -> None:
         # A single file of a folder, or patterns, leave out files that are there.

@@ -68,7 +68,7 @@ def _source_at(name: str, options: SourceOptions) -> Source:
         reason = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
     if stat.S_ISDIR(mode):
-        return FolderSource(real)
+        return FolderSource(real, leaves_out=options.leaves_out)
     if stat.S_ISREG(mode) and not options.as_file:
         if is_archive(real):
             return ArchiveSource(real)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tasks.sources.open_source import Opener, open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 MAX_JOBS = 64
@@ -32,6 +32,8 @@ class SourceOptions:
     """The folder of the site that the files go into, as a path of the index; "" for the top."""
     as_file: bool = False
     """Take an archive or a manifest for one file."""
+    leaves_out: Callable[[str], bool] | None = None
+    """Whether the folder with this path, below the source, need not be read."""
     keep: bool = False
     """A source that cannot be read has no files, and is no error."""
 

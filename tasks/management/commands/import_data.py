@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from argparse import ArgumentTypeError
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,7 +19,7 @@ from tasks.importing.locating import source_at
 from tasks.importing.progress import Summary
 from tasks.importing.reporting import BarReporter, LineReporter, result, result_json
 from tasks.importing.room import RegionFullError
-from tasks.importing.selection import Selection
+from tasks.importing.selection import Selection, patterns_in
 from tasks.importing.sources import MAX_JOBS, SourceError, SourceOptions
 from tasks.importing.texts import printable
 from tasks.sources.archives.formats import SUFFIXES
@@ -56,7 +57,16 @@ class Command(BaseCommand):
             metavar="GLOB",
             action="append",
             default=[],
-            help="do not import matching files, even if they are included; may be repeated",
+            help="do not import matching files, even if they are included, nor anything in "
+            "matching folders; a pattern without '/' also matches names at any depth (node_modules); "
+            "may be repeated",
+        )
+        parser.add_argument(
+            "--exclude-from",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="as --exclude, with the patterns of FILE, one a line",
         )
         parser.add_argument(
             "--into",
@@ -95,6 +105,13 @@ class Command(BaseCommand):
             "--include and --exclude, only selected files",
         )
         parser.add_argument(
+            "--max-forget",
+            metavar="N",
+            type=int,
+            help="let --prune forget N files at most, and none if there are more; the default is "
+            "half of the files of SOURCE",
+        )
+        parser.add_argument(
             "--jobs",
             metavar="N",
             type=_jobs,
@@ -123,8 +140,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            exclude = [*options["exclude"], *chain(*map(patterns_in, options["exclude_from"]))]
+        except OSError as unreadable:
+            raise CommandError(f"--exclude-from cannot be read: {unreadable}") from unreadable
+        selection = Selection(tuple(options["include"]), tuple(exclude))
         import_options = ImportOptions(
-            Selection(tuple(options["include"]), tuple(options["exclude"])),
+            selection,
+            max_forget=options["max_forget"],
             into=options["into"] or "",
             replace=options["replace"],
             force=options["force"],
@@ -150,7 +173,10 @@ class Command(BaseCommand):
                 source = source_at(
                     options["source"],
                     SourceOptions(
-                        import_options.into, as_file=options["as_file"], keep=options["keep"]
+                        import_options.into,
+                        as_file=options["as_file"],
+                        keep=options["keep"],
+                        leaves_out=selection.excludes,
                     ),
                 )
                 importer = Importer(source, reporter, import_options)
@@ -168,6 +194,10 @@ class Command(BaseCommand):
             finally:
                 reporter.close()
                 use_access(Access())
+        if error is None:
+            summary.notes += [
+                f"the pattern {each!r} matched nothing" for each in selection.unmatched()
+            ]
         for note in summary.notes:
             self._say_aside(f"note: {note}")
         with contextlib.suppress(EndedError):
