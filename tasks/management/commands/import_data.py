@@ -58,8 +58,8 @@ class Command(BaseCommand):
             action="append",
             default=[],
             help="do not import matching files, even if they are included, nor anything in "
-            "matching folders; a pattern without '/' also matches names at any depth (node_modules); "
-            "may be repeated",
+            "matching folders; a pattern without '/' also matches names at any depth, such as "
+            "node_modules; may be repeated",
         )
         parser.add_argument(
             "--exclude-from",
