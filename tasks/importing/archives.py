@@ -57,9 +57,9 @@ class ArchiveSource:
         under another name; then the damage of the archive, if there is any.
 
         Links to folders are left out, since their files have their own names. If an archive has a
-        name twice, the first is taken. An archive that ends too early gives its whole files. One
-        that does not match its checksum gives nothing: its files have no checksums of their own,
-        so each may be wrong.
+        name twice, the last is taken, as the tools that unpack it do. An archive that ends too
+        early gives its whole files. One that does not match its checksum gives nothing: its files
+        have no checksums of their own, so each may be wrong.
         """
         if self._listing is None:
             self._listing = self._list()
@@ -87,12 +87,17 @@ class ArchiveSource:
 
     def _judge(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
         named: dict[str, Member] = {}
+        latest = {
+            inner_path(member.name): member
+            for member in members
+            if not (member.is_folder or member.refusal)
+        }
         unpacked = 0
         for member in members:
             path = inner_path(member.name)
-            if refusal := _refusal(member, path, named):
+            if refusal := _refusal(member, path):
                 yield Skipped(path_of(path or member.name), refusal, by_nature=member.by_nature)
-            elif path is None or member.is_folder:
+            elif path is None or member.is_folder or latest[path] is not member:
                 continue
             elif unpacked + member.size > self._limit:
                 yield Skipped(path_of(path), f"would unpack to {member.size} bytes: too many")
@@ -137,7 +142,7 @@ class ArchiveSource:
         return cast("BinaryIO", MemberStream(self._archive, member, progress))
 
 
-def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:
+def _refusal(member: Member, path: str | None) -> str:
     """Return why a member is refused by its name or kind; empty if it may be imported."""
     if path is None:
         return "would lie outside of the source"
@@ -145,8 +150,6 @@ def _refusal(member: Member, path: str | None, named: dict[str, Member]) -> str:
         return member.refusal
     if not path or "\0" in path or len(os.fsencode(path)) > NAME:
         return "has a name that no file can have"
-    if path in named:
-        return "is in the archive more than once; the first is taken"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -179,8 +180,13 @@ class Command(BaseCommand):
                         leaves_out=selection.excludes,
                     ),
                 )
+                many = (import_options.jobs or 1) > source.max_jobs
+                if many:
+                    import_options = replace(import_options, jobs=None)
                 importer = Importer(source, reporter, import_options)
                 summary = importer.summary
+                if many:
+                    summary.notes.append("an archive is read by one job, whatever --jobs says")
                 with counting_imports():
                     importer.run()
             except (

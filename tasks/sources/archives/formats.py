@@ -70,13 +70,15 @@ def open_member(name: str, size: int | None, version: str, progress: Progress) -
     outside, _, inside = name.partition(SEPARATOR)
     archive = open_archive(outside, version)
     try:
+        found = None
         for member in archive.members():
-            # The first of several is the one that was imported.
             if member.is_file and inner_path(member.name) == inside:
-                if member.size != size:
-                    raise SourceChangedError("has changed")
-                return cast("BinaryIO", MemberStream(archive, member, progress, archive.close))
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                found = member  # the last of several is the one that was imported
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if found.size != size:
+            raise SourceChangedError("has changed")
+        return cast("BinaryIO", MemberStream(archive, found, progress, archive.close))
     except BaseException:
         archive.close()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _ENCRYPTED = 0x1
 """The bit of a member's flags (APPNOTE.TXT, section 4.4.4)."""
+_UTF8 = 0x800
+"""The bit of a member whose name is in UTF-8; without it `zipfile` reads code page 437."""
+_DOS = 0
 _UNIX = 3
 """The system whose file modes stand in the upper half of the external attributes (4.4.2)."""
 
@@ -77,8 +81,8 @@ class ZipArchive:
         self._file.close()
 
     def _member(self, position: int, info: zipfile.ZipInfo) -> Member:
-        name = info.filename
-        if info.is_dir():
+        name = _name(info)
+        if name.endswith("/"):
             return Member(name, position, is_folder=True)
         if info.flag_bits & _ENCRYPTED:
             return Member(name, position, refusal="is encrypted")
@@ -109,11 +113,23 @@ class ZipArchive:
     def _link(self, position: int, info: zipfile.ZipInfo) -> Member:
         """Return a link, whose content is the name that it leads to."""
         if info.file_size > NAME:
-            return Member(info.filename, position, refusal="is a link to too long a name")
+            return Member(_name(info), position, refusal="is a link to too long a name")
         try:
             with damage(), self._opened(info) as content:
                 target = content.read(NAME).decode("utf-8", "surrogateescape")
         except OSError as error:
-            return Member(info.filename, position, refusal=error.strerror or str(error))
-        link = posixpath.join(posixpath.dirname(info.filename), target)
-        return Member(info.filename, position, link=link)
+            return Member(_name(info), position, refusal=error.strerror or str(error))
+        link = posixpath.join(posixpath.dirname(_name(info)), target)
+        return Member(_name(info), position, link=link)
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name. Tools on Unix write UTF-8 without the flag for it, and some on
+    Windows write backslashes between folders."""
+    name = info.filename
+    if info.create_system == _UNIX and not info.flag_bits & _UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    if info.create_system == _DOS and "/" not in name:
+        name = name.replace("\\", "/")
+    return name

@@ -253,10 +253,10 @@ def test_names_that_lead_out_of_an_archive_and_special_files_are_refused(tmp_pat
         "pipe: is a pipe, not a file",
         f"{'n' * 5000}: has a name that no file can have",
         ".: has a name that no file can have",
-        "a.txt: is in the archive more than once; the first is taken",
-        "6 of 13 files were not imported",
+        "5 of 12 files were not imported",
     ]
-    assert contents() == FILES | {"c": b"last"}
+    # Of two files of one name, the last counts.
+    assert contents() == FILES | {"c": b"last", "a.txt": b""}
 
 
 def test_encrypted_and_special_members_of_a_zip_are_refused(tmp_path: Path) -> None:
