@@ -32,7 +32,7 @@ def test_nginx_accepts_its_configuration(nginx: Nginx) -> None:
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
-    assert len(UNITS) == 7
+    assert len(UNITS) == 9
     for unit in UNITS:
         text = unit.read_text()
         if unit.suffix == ".service":
@@ -45,7 +45,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("unit", ["sweep", "sessions", "purge"])
+@pytest.mark.parametrize("unit", ["sweep", "sessions", "purge", "import"])
 def test_every_timer_runs_an_existing_command(unit: str) -> None:
     service = (DEPLOY / f"systemd/tasks-{unit}.service").read_text()
     found = re.search(r"^ExecStart=\S+ manage\.py (.+)$", service, re.MULTILINE)
