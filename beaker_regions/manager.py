@@ -6,7 +6,17 @@ import functools
 from dataclasses import fields
 from datetime import timedelta
 from inspect import iscoroutinefunction, ismethod
-from typing import TYPE_CHECKING, Any, BinaryIO, Never, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    NamedTuple,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 import beaker.cache
 
@@ -39,6 +49,7 @@ from beaker_regions.engine.region import Region
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError, nearest
+from beaker_regions.reports.metrics import last_invalidation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
@@ -50,6 +61,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class LastInvalidation(NamedTuple):
+    """The last invalidation of a tag."""
+
+    at: float
+    """Seconds since the epoch."""
+    cause: str
+    """What made it: a change of a model's rows, the staff, the application."""
 
 
 class RegionDecorator(Protocol):
@@ -387,6 +407,27 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             cache.invalidate_tags("list:1", "user:7")
         """
         invalidate_tags(self._regions.values(), tags)
+
+    def last_invalidation(self, tag: str) -> LastInvalidation | None:
+        """Return the last invalidation of a tag that a process of this host made.
+
+        The latest few thousand invalidations of a host are known, if regions have a ``data_dir``.
+        An invalidation of a whole region counts, too.
+
+        Args:
+            tag: A tag, such as ``"list:1"``.
+
+        Returns:
+            Its time and its cause; None if none is known.
+
+        Example::
+
+            cache.last_invalidation("list:1")
+        """
+        folders = {region.metrics for region in self._regions.values()} - {None}
+        found = [last_invalidation(folder, tag) for folder in folders if folder is not None]
+        last = max(filter(None, found), key=lambda event: event.at, default=None)
+        return None if last is None else LastInvalidation(last.at, last.what)
 
     def invalidate_region(self, region: str) -> None:
         """Invalidate every entry of one region. The time does not depend on their number.

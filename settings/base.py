@@ -29,6 +29,7 @@ MIDDLEWARE = [
     "project.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "project.compression.CompressedPages",
+    "tasks.bypass.Bypass",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -5,6 +5,7 @@ from django.urls.converters import StringConverter
 
 from tasks.views import (
     account,
+    caching,
     deleted,
     file_tasks,
     files,
@@ -48,6 +49,7 @@ urlpatterns = [
     path("account/export.json", transfer.export_json, name="export_json"),
     path("account/import/", own(transfer.import_tasks), name="import"),
     path("shared/<token:token>/", shared.shared, name="shared"),
+    path("how-this-works/", caching.how_it_works, name="how_it_works"),
     path("files/", files.index, name="files"),
     path("files/sample/", sample.import_sample, name="import_sample"),
     path("files/<int:pk>/", files.detail, name="file"),

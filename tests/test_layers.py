@@ -29,7 +29,7 @@ LAYERS = {
     "tasks": (
         "__init__",
         "migrations models",
-        "forms throttling",
+        "bypass forms throttling",
         "lists",
         "sources",
         "files",

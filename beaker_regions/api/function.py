@@ -19,6 +19,7 @@ from typing import (
 )
 
 from beaker_regions.api.naming import is_same, name_of, replaces
+from beaker_regions.api.stored_value import stored_value
 from beaker_regions.engine import loading
 from beaker_regions.engine.dependencies import QueryDependents
 from beaker_regions.engine.drivers import run
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from beaker_regions.api.function_options import FunctionOptions
+    from beaker_regions.api.stored_value import StoredValue
     from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.region import Region
     from beaker_regions.entries.entry import Lookup
@@ -523,6 +525,28 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return None
         entry = self._entry(self._prefix + args, kwargs)
         return self.region.digest_if_fresh(entry, self._look(entry), self._policy)
+
+    def stored(self, *args: P.args, **kwargs: P.kwargs) -> StoredValue | None:
+        """Return what is stored for a call, without its value, and never load.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            When it was stored, when it expires, how long its load took and its size; None if
+            nothing is stored that may be served.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            tasks_of.stored(1)
+        """
+        if not self.region.enabled:
+            return None
+        return stored_value(self.region, self._entry(self._prefix + args, kwargs), self._policy)
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself. Nothing is looked up or stored.

@@ -129,11 +129,20 @@ def invalidate(invalidations: Iterable[Invalidation]) -> list[Invalidation]:
     return []
 
 
+WHOLE_REGION = "the whole region"
+TAGS = "tags: "
+"""Before the tags, in the description of an invalidation."""
+
+
 def invalidate_tags(
-    regions: Iterable[InvalidatedRegion], tags: Sequence[str], families: Sequence[str] = ()
+    regions: Iterable[InvalidatedRegion],
+    tags: Sequence[str],
+    families: Sequence[str] = (),
+    cause: str = "",
 ) -> None:
     """Invalidate the entries of ``regions`` that have one of ``tags``, or a tag of one of
-    ``families``. Raises ConfigurationError for a tag that is not a string."""
+    ``families``. ``cause``: what the event log says of it. Raises ConfigurationError for a tag that
+    is not a string."""
     for tag in tags:
         if not isinstance(tag, str):
             many = isinstance(tag, list | tuple | set | frozenset)
@@ -145,7 +154,8 @@ def invalidate_tags(
     regions = list(regions)
     # Regions that share a store share its generations.
     by_store = {region.store.generation_store: region for region in regions}
-    what = f"tags: {', '.join((*tags, *(f'{family}*' for family in families)))}"
+    named = ", ".join((*tags, *(f"{family}*" for family in families)))
+    what = f"{cause}{'; ' if cause else ''}{TAGS}{named}"
     users = frozenset(
         (region.stats, function)
         for region in regions
@@ -159,7 +169,7 @@ def invalidate_tags(
 def invalidate_all(regions: Iterable[InvalidatedRegion]) -> None:
     """Invalidate every entry of ``regions``, at one moment."""
     invalidate(
-        Invalidation(region, frozenset((region_scope(region.name),)), "the whole region")
+        Invalidation(region, frozenset((region_scope(region.name),)), WHOLE_REGION)
         for region in regions
     )
 

@@ -11,6 +11,7 @@ import fcntl
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from beaker_regions.engine.invalidation import TAGS, WHOLE_REGION
 from beaker_regions.engine.region import all_regions
 from beaker_regions.telemetry import (
     aggregate,
@@ -46,6 +47,7 @@ __all__ = [
     "counts",
     "invalidations",
     "largest_values",
+    "last_invalidation",
     "slowest_loads",
     "start_of",
 ]
@@ -197,6 +199,18 @@ def invalidations(folder: Path, most: int = 50) -> list[LoggedEvent]:
     """Return the last invalidations, the latest first. Those of keys of Beaker's own API, such as
     sessions, are left out."""
     return event_log.read(folder, "invalidation")[:most]
+
+
+def last_invalidation(folder: Path, tag: str) -> LoggedEvent | None:
+    """Return the last invalidation of a tag, or of a whole region, with its cause in place of its
+    description."""
+    for event in event_log.read(folder, "invalidation"):
+        cause, found, tags = event.what.partition(TAGS)
+        if found and tag in tags.split(", "):
+            return event._replace(what=cause.removesuffix("; ") or "the application")
+        if event.what == WHOLE_REGION:
+            return event._replace(what="an invalidation of the whole region")
+    return None
 
 
 def advise(

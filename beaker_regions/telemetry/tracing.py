@@ -7,6 +7,7 @@ functions, of pages, and of fragments of templates.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -198,10 +199,22 @@ class Collected:
 _collecting: ContextVar[tuple[Collected, ...]] = ContextVar("_collecting", default=())
 
 
+_collectors = 0
+_lock = threading.RLock()
+
+
+def _add_collector(number: int) -> None:
+    """Watch calls as long as any thread collects them."""
+    global _collectors
+    with _lock:
+        _collectors += number
+        (watch if _collectors else unwatch)(_collect)
+
+
 @contextmanager
 def collecting() -> Iterator[Collected]:
     """Collect the calls in this block, of this thread or task and of those that it starts."""
-    watch(_collect)
+    _add_collector(1)
     collected = Collected()
     around = (each for each in _collecting.get() if each.is_open)
     token = _collecting.set((*around, collected))
@@ -209,6 +222,7 @@ def collecting() -> Iterator[Collected]:
         yield collected
     finally:
         collected.is_open = False
+        _add_collector(-1)
         _collecting.reset(token)
 
 

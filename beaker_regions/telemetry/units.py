@@ -15,6 +15,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def age(seconds: float) -> str:
+    """Return an age in whole units, such as "3 min"."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
+
 def took(seconds: float) -> str:
     """Return a measured time, such as "1.5 s", "5.1 ms" or "40 µs"."""
     if seconds >= 1 or seconds == 0:

@@ -99,4 +99,5 @@ class Changes:
             self._invalidate()
 
     def _invalidate(self) -> None:
-        invalidate_tags(all_tagged(), sorted(self._tags), sorted(self._families))
+        cause = f"a change of {self._watch.declaration.model._meta.verbose_name_plural}"
+        invalidate_tags(all_tagged(), sorted(self._tags), sorted(self._families), cause)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
@@ -30,7 +31,7 @@ from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.atomic_requests import call_in_transaction, take_over
 from beaker_regions.django.pages.dependencies import Found, check, fetch
 from beaker_regions.django.pages.keys import Fields, PageKey, PageKeys, Visit
-from beaker_regions.django.pages.rendering import Rendering, Uncacheable
+from beaker_regions.django.pages.rendering import PageAbout, Rendering, Uncacheable
 from beaker_regions.django.pages.responses import Page, response_from
 from beaker_regions.django.pages.vary_by import vary_by_function
 from beaker_regions.engine.drivers import run, run_async
@@ -130,13 +131,14 @@ def region_page(
         if iscoroutinefunction(view):
 
             async def arespond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                visit = Visit(name, view, request, args, kwargs)
+                visit = Visit(name, view, request, args, kwargs, time.time())
                 return pages.with_cache_control(await pages.arespond(visit))
 
             return functools.wraps(view)(arespond)  # type: ignore[return-value]
 
         def respond(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            return pages.with_cache_control(pages.respond(Visit(name, view, request, args, kwargs)))
+            visit = Visit(name, view, request, args, kwargs, time.time())
+            return pages.with_cache_control(pages.respond(visit))
 
         functools.update_wrapper(respond, view)
         take_over(respond)
@@ -206,7 +208,8 @@ class Pages:
         if isinstance(page, Uncacheable):
             return page.answer()
         try:
-            return response_from(visit.request, page)
+            is_new = getattr(visit.request, "_has_loaded_page", False)
+            return response_from(visit.request, page, visit.asked_at, is_new=is_new)
         except TemplateDoesNotExist:
             return MISSING  # the template of a {% hole %} no longer exists
 
@@ -242,7 +245,8 @@ class Pages:
     # -- rendering -------------------------------------------------------------------------
 
     def _load(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
-        with Rendering(visit.request, self._vary_by, is_shared=key.is_shared) as rendering:
+        about = PageAbout(self.region.name, visit.name, key.tags)
+        with Rendering(visit.request, about, self._vary_by, is_shared=key.is_shared) as rendering:
             response, rendering.rolled_back = call_in_transaction(visit)
             rendering.response = _rendered(response)
         outcome = rendering.outcome(self._max_age)
@@ -251,7 +255,8 @@ class Pages:
         return self._counted(visit, key, outcome)
 
     async def _aload(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
-        with Rendering(visit.request, self._vary_by, is_shared=key.is_shared) as rendering:
+        about = PageAbout(self.region.name, visit.name, key.tags)
+        with Rendering(visit.request, about, self._vary_by, is_shared=key.is_shared) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
         if outcome is None:
@@ -262,6 +267,7 @@ class Pages:
         self, visit: Visit, key: PageKey, outcome: Page | Uncacheable
     ) -> Page | Uncacheable:
         self.region.stats.tag_users.learn(visit.name, key.tags)
+        visit.request._has_loaded_page = True  # type: ignore[attr-defined]
         if isinstance(outcome, Uncacheable):
             self.region.stats.count("not_kept", visit.name)
             logger.info(

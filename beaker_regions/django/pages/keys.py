@@ -37,6 +37,8 @@ class Visit(NamedTuple):
     request: HttpRequest
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    asked_at: float
+    """Seconds since the epoch."""
 
     def call(self) -> Any:
         return self.view(self.request, *self.args, **self.kwargs)

@@ -30,14 +30,16 @@ from django.template import loader
 from django.utils.safestring import SafeString
 
 from beaker_regions.django.pages.dependencies import current_recorder
+from beaker_regions.django.pages.origin import ORIGIN, of_no_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from django.http import HttpRequest
 
 TOKEN = ""
-"""The name of a placeholder for the CSRF token; others are named by their templates."""
+"""The name of a placeholder for the CSRF token; others, except for `ORIGIN`, are named by their
+templates."""
 
 _SECRET, _NEEDS_COOKIE = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
 """Keys of Django's CSRF protection in META: the secret; whether a token was used, and so the
@@ -141,22 +143,27 @@ class OpenPlaceholders:
 
 
 class Filling:
-    """The content for a page's placeholders, for one request."""
+    """The content for a page's placeholders, for one request. ``origin``: where the page came from
+    (`beaker_regions.django.pages.origin`)."""
 
-    def __init__(self, request: HttpRequest, pieces: Pieces, charset: str) -> None:
+    def __init__(
+        self, request: HttpRequest, pieces: Pieces, charset: str, origin: Callable[[], bytes]
+    ) -> None:
         self._request = request
         self._pieces = pieces
+        self._origin = origin
         self._templates = {
             name: _rendered(request, name, charset)
             for name in dict.fromkeys(pieces.placeholders)
-            if name != TOKEN
+            if name not in (TOKEN, ORIGIN)
         }
         self._has_token = TOKEN in pieces.placeholders or any(
             each.placeholders for each in self._templates.values()
         )
 
     def identity(self) -> Iterator[bytes]:
-        """Yield texts that identify this content. The masks of its tokens do not matter."""
+        """Yield texts that identify this content. The masks of its tokens and its origin do not
+        matter."""
         if self._has_token:
             yield self._secret().encode()
         for template in self._templates.values():
@@ -171,6 +178,8 @@ class Filling:
                 self._request.META[_NEEDS_COOKIE] = True
         filled = {name: token.join(each.texts) for name, each in self._templates.items()}
         filled[TOKEN] = token
+        if ORIGIN in self._pieces.placeholders:
+            filled[ORIGIN] = self._origin()
         return join(self._pieces, filled)
 
     def _secret(self) -> str:
@@ -231,6 +240,18 @@ def hole(request: HttpRequest, template: str) -> SafeString:
     if open_placeholders is None:
         return loader.render_to_string(template, request=request)
     return SafeString(open_placeholders.mark(template))
+
+
+def page_origin(request: HttpRequest) -> SafeString:
+    """Return the line that says where the page came from, as HTML: a ``details``, or a ``p`` for an
+    answer that no `region_page` makes."""
+    open_placeholders: OpenPlaceholders | None = getattr(request, "_open_placeholders", None)
+    recorder = current_recorder()
+    if recorder is not None:
+        recorder.of_request = recorder.of_request or "{% page_origin %}"
+    if open_placeholders is None:
+        return of_no_page()
+    return SafeString(open_placeholders.mark(ORIGIN))
 
 
 def _rendered(request: HttpRequest, template: str, charset: str) -> Pieces:

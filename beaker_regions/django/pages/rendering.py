@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpResponse, HttpResponseBase
 
 from beaker_regions.django.pages.dependencies import recording
+from beaker_regions.django.pages.origin import ORIGIN, Origin, not_stored
 from beaker_regions.django.pages.placeholders import Filling, OpenPlaceholders
 from beaker_regions.django.pages.responses import CREDENTIALS, Page, page_from, varies_on
 from beaker_regions.django.pages.vary_by import is_authenticated, loaded_user, user_reason
+from beaker_regions.telemetry.tracing import collecting
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -40,13 +44,29 @@ class Uncacheable(NamedTuple):
         return self.response
 
 
+class PageAbout(NamedTuple):
+    """Which page is rendered."""
+
+    region: str
+    view: str
+    tags: tuple[str, ...]
+
+
 class Rendering:
-    """In this block, a view answers for the store. ``is_shared``: the page is for all visitors."""
+    """In this block, a view answers for the store. ``about``: which page it is. ``is_shared``: the
+    page is for all visitors."""
 
     def __init__(
-        self, request: HttpRequest, vary_by: object = None, *, is_shared: bool = True
+        self,
+        request: HttpRequest,
+        about: PageAbout,
+        vary_by: object = None,
+        *,
+        is_shared: bool = True,
     ) -> None:
         self._request = request
+        self._about = about
+        self._started = time.perf_counter()
         self._vary_by = vary_by
         self._is_shared = is_shared
         self._user = None if is_shared else loaded_user(request)
@@ -63,6 +83,7 @@ class Rendering:
         self._blocks.enter_context(self.placeholders)
         self._blocks.enter_context(self.access)
         self.recorder = self._blocks.enter_context(recording())
+        self._collected = self._blocks.enter_context(collecting())
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> bool:
@@ -97,11 +118,19 @@ class Rendering:
             reason = reason or (
                 "a fragment in it was rendered in a transaction, or its store is unavailable"
             )
+        seconds, details = time.perf_counter() - self._started, ""
+        if ORIGIN in pieces.placeholders:
+            details = Origin(*self._about, self._collected.calls).details()
         if not reason and isinstance(response, HttpResponse):
             dependencies = self.recorder.dependencies
-            return page_from(self._request, response, pieces, dependencies, self._vary_by, max_age)
+            return page_from(
+                *(self._request, response, pieces, dependencies, self._vary_by, max_age),
+                *(seconds, details),
+            )
         if pieces.placeholders and isinstance(response, HttpResponse):
-            response.content = Filling(self._request, pieces, response.charset).content()
+            origin = partial(not_stored, seconds, reason, details)
+            filling = Filling(self._request, pieces, response.charset, origin)
+            response.content = filling.content()
         return Uncacheable(response, reason=reason)
 
 

@@ -11,6 +11,7 @@ from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
+from beaker_regions.django.pages.origin import from_cache, loaded
 from beaker_regions.django.pages.placeholders import Filling, Pieces, join
 from beaker_regions.engine.reads import Dependency
 
@@ -41,6 +42,10 @@ class Page(NamedTuple):
     """Seconds since the epoch."""
     shared: bool
     """Whether all visitors get the same content, so that its date identifies it."""
+    load_seconds: float
+    """How long the view took."""
+    details: str
+    """What its origin shows of its load; empty if it does not show its origin."""
     dependencies: tuple[Dependency, ...]
 
 
@@ -51,6 +56,8 @@ def page_from(
     dependencies: Iterable[Dependency],
     vary_by: object,
     max_age: float | None,
+    load_seconds: float,
+    details: str,
 ) -> Page:
     """Return the page to store for a response."""
     shared = vary_by is None and not pieces.placeholders
@@ -77,13 +84,26 @@ def page_from(
         digest.hexdigest(),
         time.time(),
         shared,
+        load_seconds,
+        details,
         tuple(dependencies),
     )
 
 
-def response_from(request: HttpRequest, page: Page) -> HttpResponse:
-    """Return the response to one request for a stored page."""
-    filling = Filling(request, page.pieces, page.charset) if page.pieces.placeholders else None
+def response_from(
+    request: HttpRequest, page: Page, asked_at: float, *, is_new: bool
+) -> HttpResponse:
+    """Return the response to one request for a stored page, that was asked for at ``asked_at``
+    (seconds since the epoch). ``is_new``: this request has loaded it."""
+
+    def origin() -> bytes:
+        if is_new:
+            return loaded(page.load_seconds, page.details)
+        return from_cache(page.made_at, page.load_seconds, asked_at, page.details)
+
+    filling = None
+    if page.pieces.placeholders:
+        filling = Filling(request, page.pieces, page.charset, origin)
     headers = dict(page.headers)
     age = max(0.0, time.time() - page.made_at)
     headers["Age"] = str(int(age))

@@ -25,7 +25,7 @@ PATIENCE = 0.5
 
 
 class Server(NamedTuple):
-    """A memcached."""
+    """A server of a region."""
 
     address: str
     error: str
@@ -67,7 +67,7 @@ def problems(regions: Iterable[Report]) -> list[Finding]:
 
 def _server(address: str, answer: dict[str, str] | StoreUnavailableError) -> Server:
     if isinstance(answer, StoreUnavailableError):
-        return Server(address, str(answer))
+        return Server(address, str(answer).partition(f"{address}: ")[2] or str(answer))
     numbers = {
         "used": "bytes",
         "limit": "limit_maxbytes",

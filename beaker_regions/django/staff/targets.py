@@ -48,7 +48,7 @@ class Target:
                 change_message=f"Invalidated: {self.title}",
             )
             if self.kind == "tag":
-                invalidate_tags(all_regions(), [self.name])
+                invalidate_tags(all_regions(), [self.name], cause="the staff")
                 return
             for region in regions_named(self.region):
                 if self.kind == "region":

@@ -164,6 +164,24 @@ def hole(context: Context, template: str) -> SafeString:
     return placeholders.hole(request, template)
 
 
+@register.simple_tag(takes_context=True)
+def page_origin(context: Context) -> SafeString:
+    """Say where the page came from, for each request: from the cache or loaded now, when it was
+    stored, and what that saved. It opens to the page's region and tags, and what its load called.
+
+    Example::
+
+        {% page_origin %}
+
+    Raises:
+        TemplateSyntaxError: The context has no request.
+    """
+    request = getattr(context, "request", None) or context.get("request")
+    if request is None:
+        raise TemplateSyntaxError("{% page_origin %} needs a request: render the template with one")
+    return placeholders.page_origin(request)
+
+
 def _arguments(parser: Parser, tag: str, bits: list[str]) -> Arguments:
     given: list[FilterExpression] = []
     named: dict[str, FilterExpression] = {}

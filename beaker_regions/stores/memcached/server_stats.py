@@ -25,8 +25,8 @@ PATIENCE = 1.0
 
 
 def status(server: str, username: str | None = None, password: str | None = None) -> dict[str, str]:
-    """Return the values of ``stats`` and ``stats settings``, and ``answered_in`` (seconds). Raises
-    StoreUnavailableError."""
+    """Return the values of ``stats`` and ``stats settings``, ``answered_in`` (seconds) and
+    ``answered_at`` (by this host's clock). Raises StoreUnavailableError."""
     started = time.monotonic()
     try:
         if username is None:
@@ -35,13 +35,14 @@ def status(server: str, username: str | None = None, password: str | None = None
             found = _signed_in(server, username, password)
     except (OSError, ValueError) as error:
         raise StoreUnavailableError("server", f"memcached {server}: {error}") from error
+    found["answered_at"] = f"{time.time():.6f}"
     found["answered_in"] = f"{time.monotonic() - started:.6f}"
     return found
 
 
 def remarks(answer: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return what is wrong with a server: "warning" or "error", and a message with the mend."""
-    found = _clock(float(answer["time"]))
+    found = _clock(float(answer["time"]) - float(answer["answered_at"]))
     largest = int(answer.get("item_size_max", PART_SIZE))
     if largest < PART_SIZE + 1024:
         found.append(
@@ -55,8 +56,7 @@ def remarks(answer: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
-def _clock(now: float) -> list[tuple[str, str]]:
-    off = now - time.time()
+def _clock(off: float) -> list[tuple[str, str]]:
     if -CLOCK <= off <= CLOCK - 1:
         return []
     # Matters only for entries that live for more than 30 days: shorter times are relative.

@@ -47,15 +47,7 @@ def percent(ratio: float | None) -> str:
 @register.filter
 def ago(at: float) -> str:
     """Write the age of a time in seconds since the epoch."""
-    return f"{_whole(max(0, round(time.time() - at)))} ago"
-
-
-def _whole(seconds: int) -> str:
-    """Write an age in whole units: nobody counts the seconds of an hour."""
-    for unit, number in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= number:
-            return f"{seconds // number} {unit}"
-    return f"{seconds} s"
+    return f"{units.age(round(time.time() - at))} ago"
 
 
 @register.filter
