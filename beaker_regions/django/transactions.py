@@ -115,11 +115,7 @@ class DatabaseTransactions:
         return any(True for _ in self._opened())
 
     def pending(self) -> frozenset[str]:
-        if (
-            coroutines.has_loop()
-            and not coroutines.open_anywhere()
-            and not self._committed.in_tests
-        ):
+        if not coroutines.open_anywhere() and not self._committed.in_tests:
             return frozenset()  # quickly: this may be a hit
         scopes: set[str] = set()
         for connection in self._opened():
