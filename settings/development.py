@@ -13,7 +13,13 @@ ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]").spl
 # DEBUG=1 DEBUG_TOOLBAR=1 show django-debug-toolbar, if it is installed.
 if os.environ.get("DEBUG_TOOLBAR") == "1" and importlib.util.find_spec("debug_toolbar"):
     INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar"]
-    MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *MIDDLEWARE]
+    # Within the compression: the toolbar is written into a page that is not compressed yet.
+    within = MIDDLEWARE.index("project.compression.CompressedPages") + 1
+    MIDDLEWARE = [
+        *MIDDLEWARE[:within],
+        "debug_toolbar.middleware.DebugToolbarMiddleware",
+        *MIDDLEWARE[within:],
+    ]
     INTERNAL_IPS = ["127.0.0.1", "::1"]
     # Panels are in the page itself, since each process knows only its own requests.
     DEBUG_TOOLBAR_CONFIG = {"RENDER_PANELS": True}
