@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.management.commands import flush
 
 from tests.servers import Memcached, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _flush_without_permissions() -> Iterator[None]:
-    """Between tests of transactions, all rows are deleted. Django would then insert the content
-    types and permissions of all models again: most of such a test's processor time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
-        yield
 
 
 @pytest.fixture(scope="session")

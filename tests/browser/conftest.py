@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from tests.serving import ROOT, Serving
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Visit = Callable[..., Page]
 
 SCREENSHOTS = ROOT / "test-results"
+PATIENCE = 60_000
+"""Milliseconds that a page may take on a machine that is busy with tests."""
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")
@@ -71,7 +75,7 @@ def visit(
 
     def open_page(**settings: Any) -> Page:
         context = chromium.new_context(base_url=server.address, **settings)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         context.on("response", check)
         context.on("requestfailed", fail)
