@@ -18,7 +18,10 @@ class Reporter(Protocol):
         """Expect ``size`` more bytes."""
 
     def advance(self, size: int) -> None:
-        """Count ``size`` more bytes that were read, or that do not have to be read."""
+        """Count ``size`` more bytes that were read."""
+
+    def pass_over(self, size: int) -> None:
+        """Count ``size`` more bytes that do not have to be read."""
 
     def done(self) -> None:
         """Count one more file whose present content is stored."""
@@ -91,13 +94,13 @@ class LockedReporter:
     def done(self, left: int) -> None:
         """Report one more file as done, with the ``left`` bytes of it that were not read."""
         with self._lock:
-            self._reporter.advance(left)
+            self._reporter.pass_over(left)
             self._reporter.done()
 
     def failed(self, path: str, reason: str, left: int) -> None:
         with self._lock:
             self._reporter.failed(path, reason)
-            self._reporter.advance(left)
+            self._reporter.pass_over(left)
 
     def planned(self, action: str, path: str) -> None:
         with self._lock:

@@ -30,7 +30,7 @@ class _Progress:
     def __init__(self, files: int, size: int) -> None:
         self.files = files
         self.size = size
-        self.done_files = self.done_size = 0
+        self.done_files = self.done_size = self.read_size = 0
         self._started = time.monotonic()
 
     @property
@@ -39,8 +39,8 @@ class _Progress:
 
     @property
     def rate(self) -> float:
-        """Bytes a second."""
-        return self.done_size / max(time.monotonic() - self._started, 0.001)
+        """Bytes read a second."""
+        return self.read_size / max(time.monotonic() - self._started, 0.001)
 
     @property
     def seconds_left(self) -> float:
@@ -80,6 +80,10 @@ class BarReporter:
             self._bar.total = self._progress.cost
 
     def advance(self, size: int) -> None:
+        self._progress.read_size += size
+        self.pass_over(size)
+
+    def pass_over(self, size: int) -> None:
         self._progress.done_size += size
         self._update(size)
 
@@ -123,6 +127,10 @@ class LineReporter:
         self._progress.size += size
 
     def advance(self, size: int) -> None:
+        self._progress.read_size += size
+        self.pass_over(size)
+
+    def pass_over(self, size: int) -> None:
         self._progress.done_size += size
         self._print()
 

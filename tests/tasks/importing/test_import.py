@@ -280,6 +280,9 @@ class Meddler:
         if meddle is not None:
             meddle()
 
+    def pass_over(self, size: int) -> None:
+        pass
+
     def done(self) -> None:
         pass
 
