@@ -33,6 +33,7 @@ from tests.tasks.importing.test_command import (
     checked_rows,
     folder_of_region,
     run,
+    run_apart,
     start,
     stored_files,
     version,
@@ -497,5 +498,5 @@ def test_a_large_file_in_an_archive_needs_little_memory(tmp_path: Path) -> None:
     def have_little() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (120 << 20, 120 << 20))
 
-    assert run(archive, preexec_fn=have_little)[0] == 0
+    assert run_apart(archive, preexec_fn=have_little)[0] == 0
     assert ImportedFile.objects.get().size == 192 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from beaker_regions.stores.files.store import FileStore
@@ -53,8 +55,21 @@ def start(
     )
 
 
-def run(source: Path | str, *orders: str, **options: Any) -> tuple[int, list[str], list[str]]:
-    """Run the command to its end; return exit status and lines of output and errors."""
+def run(source: Path | str, *orders: str) -> tuple[int, list[str], list[str]]:
+    """Run the command to its end, in this process; return exit status and lines of output and
+    errors, as `manage.py` does."""
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    try:
+        call_command("import_data", str(source), *orders, stdout=out, stderr=err)
+    except CommandError as error:
+        status = error.returncode
+        err.write(f"CommandError: {error}\n")
+    return status, out.getvalue().splitlines(), err.getvalue().splitlines()
+
+
+def run_apart(source: Path | str, *orders: str, **options: Any) -> tuple[int, list[str], list[str]]:
+    """As `run`, in a process of its own, to which ``options`` apply."""
     with start(source, *orders, **options) as process:
         out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out.splitlines(), err.splitlines()
@@ -144,7 +159,7 @@ def test_a_full_disk_ends_the_run_and_keeps_the_imported_files(tmp_path: Path) -
         # As with a full disk, a write of the system fails half way.
         resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
 
-    status, out, err = run(tmp_path, preexec_fn=fill)
+    status, out, err = run_apart(tmp_path, preexec_fn=fill)
     assert status == 1
     assert out[-1].startswith("1 imported, 0 unchanged, 0 failed; ")
     assert "File too large" in err[-2]
@@ -235,7 +250,7 @@ def test_a_large_file_needs_little_memory(tmp_path: Path) -> None:
     def allow_little() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (120 << 20, 120 << 20))
 
-    status, _, errors = run(tmp_path, preexec_fn=allow_little)
+    status, _, errors = run_apart(tmp_path, preexec_fn=allow_little)
     assert (status, errors) == (0, [])
 
 
@@ -243,7 +258,7 @@ def test_the_regions_own_files_in_the_source_are_not_imported(tmp_path: Path) ->
     (tmp_path / "a").write_bytes(version("a", 1))
     regions = tmp_path / "var" / "regions"
     for _ in range(2):
-        status, _, err = run(tmp_path, regions=regions)
+        status, _, err = run_apart(tmp_path, regions=regions)
         assert list(ImportedFile.objects.values_list("path", flat=True)) == ["a"]
     assert status == 0
     assert err == [
@@ -251,7 +266,7 @@ def test_the_regions_own_files_in_the_source_are_not_imported(tmp_path: Path) ->
         "var/regions/files: is where the regions keep their entries",
         "var/regions/functions: is where the regions keep their entries",
     ]
-    status, _, err = run(regions / "files" / "content", regions=regions)
+    status, _, err = run_apart(regions / "files" / "content", regions=regions)
     assert (status, len(err)) == (1, 1)
     assert "is where the regions keep their entries" in err[0]
 

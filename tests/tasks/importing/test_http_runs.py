@@ -26,6 +26,7 @@ from tests.tasks.importing.test_command import (
     arriving,
     folder_of_region,
     run,
+    run_apart,
     start,
     sweep,
     wait_for,
@@ -189,7 +190,7 @@ def test_a_full_disk_ends_a_run_with_all_its_jobs(origin: Origin) -> None:
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
 
-    status, _, err = run(origin.manifest(), preexec_fn=fill)
+    status, _, err = run_apart(origin.manifest(), preexec_fn=fill)
     assert status == 1
     assert err[-1].startswith("CommandError: The files region cannot store more: ")
     assert ": File too large. " in err[-1]

@@ -11,7 +11,7 @@ from django.core.management import CommandError
 
 from tasks.files.index import files_page
 from tasks.models import ImportedFile
-from tests.tasks.importing.test_command import run
+from tests.tasks.importing.test_command import run, run_apart
 from tests.tasks.importing.test_import import contents, import_data
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def test_a_dry_run_reports_the_actions_and_changes_nothing(source: Path) -> None
     (source / "new\n").write_bytes(b"new")
     (source / "b.png").unlink()
     before = contents()
-    # As a process: its output during the run counts.
     status, out, err = run(source, "--dry-run", "--prune")
     assert (status, err) == (0, [])
     assert out[1:-1] == ["would import a.txt", "would import new\\n", "would forget b.png"]
@@ -136,7 +135,7 @@ def test_prune_keeps_files_of_a_skipped_folder(source: Path, options: list[str])
     import_data(source)
     (source / "in" / "a.txt").unlink()
     # From now on this is the folder of the run's regions, which is never part of a source.
-    _, _, err = run(source, "--prune", *options, regions=source / "in")
+    _, _, err = run_apart(source, "--prune", *options, regions=source / "in")
     said = "in/files: is where the regions keep their entries" in err
     assert said is ("--exclude=in/files" not in options)
     paths = set(ImportedFile.objects.values_list("path", flat=True))

@@ -19,7 +19,7 @@ from beaker_regions.stores.opening import open_store
 from beakercache import cache
 from tasks.importing import room
 from tasks.models import ImportedFile
-from tests.tasks.importing.test_command import run
+from tests.tasks.importing.test_command import run_apart
 from tests.tasks.importing.test_http import failures, origin
 from tests.tasks.importing.test_import import contents, import_data
 
@@ -114,6 +114,6 @@ def test_files_of_former_runs_are_evicted_and_reported(tmp_path: Path, limit: Si
 def test_the_environment_sets_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = folder_of(tmp_path / "a", 2)
     monkeypatch.setenv("REGIONS_FILES_SIZE_LIMIT", "100K")
-    status, out, _ = run(source, "--json", regions=tmp_path / "other")
+    status, out, _ = run_apart(source, "--json", regions=tmp_path / "other")
     assert status == 1
     assert "its size_limit is 100.0 KB" in json.loads(out[0])["error"]
