@@ -71,3 +71,14 @@ def made(
     }
     options["socket_connect_timeout"] = options["socket_timeout"]
     return lambda: class_(protocol=2, **options)
+
+
+def socket_of(connection: AbstractConnection) -> socket.socket:
+    """Connect, and return the socket, which does not block and is the caller's own. Raises OSError
+    or RedisError."""
+    connection.connect()
+    holder: Any = connection
+    taken: socket.socket = holder._sock
+    holder._sock = None
+    taken.setblocking(False)
+    return taken

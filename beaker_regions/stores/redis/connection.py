@@ -45,7 +45,7 @@ from beaker_regions.stores.servers.connection import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from redis.connection import AbstractConnection
 
@@ -142,14 +142,14 @@ class RedisConnection(Connection):
             self._ready()
             stored = self._run(_ADD_GENERATION, [key], [value + self._epoch])
         else:
-            stored = self._ask(_packed(b"SET", self._key(key), value, b"NX", *_expiry(seconds)))
+            stored = self._ask(packed(b"SET", self._key(key), value, b"NX", *_expiry(seconds)))
         return added(bool(stored), self._resent)
 
     def set(self, key: str, value: bytes, seconds: float) -> bool:
         if len(value) > LARGEST:
             return False
         try:
-            self._ask(_packed(b"SET", self._key(key), value, *_expiry(seconds)))
+            self._ask(packed(b"SET", self._key(key), value, *_expiry(seconds)))
         except NotTakenError:
             return False
         return True
@@ -162,7 +162,7 @@ class RedisConnection(Connection):
         return found
 
     def gets(self, key: str) -> Item | None:
-        found = self._ask(_packed(b"GET", self._key(key)))
+        found = self._ask(packed(b"GET", self._key(key)))
         value = found and self._without_epoch(found)
         return Item(value, (found, self._epoch)) if value else None
 
@@ -191,7 +191,7 @@ class RedisConnection(Connection):
         if time.monotonic() < self._verify_at or self._connection is None:
             (values,) = yield from self._asking(request)
         else:
-            values, *ids = yield from self._asking(request + _WHO, 3)
+            values, *ids = yield from self._asking(request + WHO, 3)
             self._verify_at = time.monotonic() + VERIFIED
             if not self._is_same(ids):
                 self._drop()
@@ -199,18 +199,10 @@ class RedisConnection(Connection):
         return self._found(keys, values)
 
     def _request(self, keys: Sequence[str]) -> bytes:
-        return _packed(b"MGET", *map(self._key, keys))
+        return packed(b"MGET", *map(self._key, keys))
 
     def _found(self, keys: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes]:
-        epoch = self._epoch
-        found = {}
-        for key, value in zip(keys, values, strict=True):
-            if value is not None:
-                if len(value) != _STORED_SIZE:
-                    found[key] = value
-                elif value.endswith(epoch):
-                    found[key] = value[:GENERATION_SIZE]
-        return found
+        return of_epoch(zip(keys, values, strict=True), self._epoch)
 
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         stored = yield from self._running(_SET_MANY, keys, [value, *_expiry(seconds)])
@@ -228,7 +220,7 @@ class RedisConnection(Connection):
         return [keys[at] for at in lost]
 
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
-        yield from self._asking(_packed(b"DEL", *map(self._key, keys)))
+        yield from self._asking(packed(b"DEL", *map(self._key, keys)))
 
     def _without_epoch(self, value: bytes) -> bytes | None:
         if len(value) != _STORED_SIZE:
@@ -254,7 +246,7 @@ class RedisConnection(Connection):
     ) -> Halves[Any]:
         """Run a script: all of it is one step of the server."""
         named = (b"%d" % len(keys), *map(self._key, keys))
-        request = _packed(b"EVAL", script, *named, *arguments)
+        request = packed(b"EVAL", script, *named, *arguments)
         (answer,) = yield from self._asking(request, resend=resend)
         return answer
 
@@ -313,14 +305,14 @@ class RedisConnection(Connection):
     def _connected(self) -> AbstractConnection:
         connection = self._connection = self._make()
         connection.connect()
-        connection.send_packed_command([_WHO], check_health=False)
-        self._epoch = _epoch_of([connection.read_response(disable_decoding=True) for _ in range(2)])
+        connection.send_packed_command([WHO], check_health=False)
+        self._epoch = epoch_of([connection.read_response(disable_decoding=True) for _ in range(2)])
         self._verify_at = time.monotonic() + VERIFIED
         return connection
 
     def _is_same(self, answers: Sequence[bytes]) -> bool:
         try:
-            return _epoch_of(answers) == self._epoch
+            return epoch_of(answers) == self._epoch
         except StoreUnavailableError:
             return False
 
@@ -376,7 +368,7 @@ def _interruption(error: BaseException) -> BaseException | None:
     return None
 
 
-def _epoch_of(answers: Sequence[bytes]) -> bytes:
+def epoch_of(answers: Sequence[bytes]) -> bytes:
     """Return the epoch of the server that gave these two answers to INFO. Raises
     StoreUnavailableError for a replica."""
     answer = b"\n".join(answers)
@@ -390,13 +382,25 @@ def _epoch_of(answers: Sequence[bytes]) -> bytes:
     return hashlib.blake2b(b"\n".join(ids), digest_size=_EPOCH_SIZE).digest()
 
 
-def _packed(*parts: bytes) -> bytes:
+def of_epoch(values: Iterable[tuple[str, bytes | None]], epoch: bytes) -> dict[str, bytes]:
+    """Return the values that exist, without the generations of another epoch."""
+    found = {}
+    for key, value in values:
+        if value is not None:
+            if len(value) != _STORED_SIZE:
+                found[key] = value
+            elif value.endswith(epoch):
+                found[key] = value[:GENERATION_SIZE]
+    return found
+
+
+def packed(*parts: bytes) -> bytes:
     """Return a request in the server's protocol (RESP)."""
     packed = [b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]
     return b"*%d\r\n%b" % (len(parts), b"".join(packed))
 
 
-_WHO = _packed(b"INFO", b"server") + _packed(b"INFO", b"replication")
+WHO = packed(b"INFO", b"server") + packed(b"INFO", b"replication")
 
 
 def _expiry(seconds: float) -> tuple[bytes, ...]:

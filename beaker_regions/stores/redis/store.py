@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.stores.redis import info
-from beaker_regions.stores.redis.addresses import made, name_of
+from beaker_regions.stores.redis import info, loop_protocol
+from beaker_regions.stores.redis.addresses import made, name_of, socket_of
 from beaker_regions.stores.redis.connection import RedisConnection
+from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore
 
 if TYPE_CHECKING:
@@ -53,10 +54,18 @@ class RedisStore(ServerStore):
         def connect(server: str) -> Connection:
             return RedisConnection(make(server))
 
-        self._make = make
+        def loops(server: str) -> LoopConnections:
+            connection = make(server)
+            limit = connection().socket_timeout or timeout
+            return LoopConnections(lambda: socket_of(connection()), loop_protocol, limit)
 
+        self._make = make
+        # An event loop cannot wait for a socket with TLS by its descriptor alone.
+        is_plain = not any(url.startswith("rediss:") for url in urls.values())
         named = [(name_of(url), weight) for url, weight in servers]
-        super().__init__(named, signer, "redis", connect, **options)
+        super().__init__(
+            named, signer, "redis", connect, loops=loops if is_plain else None, **options
+        )
 
     def status(self, server: str) -> dict[str, str]:
         # Long, because a person waits, and a busy server must not look unreachable.

@@ -1,0 +1,69 @@
+"""Hits of coroutines on Redis take no thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from beaker_regions.stores.redis import loop_protocol
+from beaker_regions.stores.redis.connection import epoch_of
+from tests.beaker_regions.conftest import Calls, Manager, make_manager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.servers import Redis
+
+    Start = Callable[..., Redis]
+
+
+def test_a_hit_takes_no_thread_and_a_restart_with_a_snapshot_no_old_value(
+    start: Start, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    cache = make_manager(
+        type="ext:redis", url=server.url, secret="of the tests", timeout=5, retry=0.01
+    )
+
+    @cache.region("functions", tags=["news"])
+    async def load(key: int) -> int:
+        return calls()
+
+    async def first() -> None:
+        values = await asyncio.gather(*(load(key) for key in range(20)))
+        assert list(await asyncio.gather(*(load(key) for key in range(20)))) == list(values)
+        with monkeypatch.context() as context:
+            context.setattr(threading.Thread, "start", _no_thread)
+            context.setattr("beaker_regions.runtime.threads.do_apart", _no_thread)
+            assert list(await asyncio.gather(*(load(key) for key in range(20)))) == list(values)
+        assert server.ask("SAVE") == b"+OK"
+        await asyncio.to_thread(cache.invalidate_tags, "news")
+        assert await load(1) > max(values)
+        server.restart()
+        fresh = await load(1)
+        assert fresh > 21, "the snapshot holds a value of before the invalidation"
+
+    asyncio.run(first())
+
+
+def _no_thread(*_: Any, **__: Any) -> None:
+    raise AssertionError("a thread is used")
+
+
+def test_an_answer_in_pieces(redis: Redis, redis_manager: Manager, calls: Calls) -> None:
+    ids = b"run_id:a\r\nrole:master\r\nmaster_replid:b\r\n"
+    epoch = epoch_of([b"", ids])
+    generation = os.urandom(8)
+    parts = [b"$3\r\na b\r\n$0\r\n\r\n", b"$%d\r\n%b\r\n" % (len(ids), ids), b"*2\r\n"]
+    answer = b"".join([*parts, b"$16\r\n%b\r\n$-1\r\n" % (generation + epoch)])
+    for size in range(len(answer)):
+        found: dict[str, bytes] = {}
+        at, missing = loop_protocol.read_items(answer[:size], 0, found)
+        assert (at, found) == (0, {})
+        assert 0 < missing <= len(answer) - size
+    assert loop_protocol.read_items(answer + b"next", 0, found) == (len(answer), 0)
+    assert found == {"a": generation}
