@@ -134,7 +134,7 @@ def test_an_invalidation_is_confirmed_done_and_recorded(
     assert fields["name"] in entry.object_repr
     said = done.content.decode()
     assert f"Invalidated: {entry.object_repr.removeprefix('Invalidated: ')}" in said
-    what = {"function": f"all calls of {books.name}", "tag": "tags: owner:1"}
+    what = {"function": f"all calls of {books.name}", "tag": "the staff; tags: owner:1"}
     row = f'<td class="text">{what.get(kind, "the whole region")}</td></tr>'
     assert row in said
 
