@@ -153,4 +153,8 @@ def test_an_oserror_of_the_application_is_no_failure_of_the_store(file_manager: 
     ):
         with pytest.raises(OSError, match="of the application"):
             use()
-    assert cache["functions"].stats.snapshot() == {"loads": 1, "misses": 1}
+        assert cache["functions"].stats.snapshot() == {
+            "load_errors": 1,
+            "missed.first": 1,
+            "misses": 1,
+        }
