@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
-D = TypeVar("D")
 S = TypeVar("S")
 
 
@@ -241,6 +240,13 @@ class Cached(Generic[P]):
 
     def _invalidate_all(self) -> None:
         self.region.invalidate(frozenset((self._scope,)), f"all calls of {self.name}", self.name)
+
+    def _peek(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the stored value, MISSING if a call would load."""
+        if not self.region.enabled:
+            return MISSING
+        entry = self._entry(self._prefix + args, kwargs)
+        return self._value_if_fresh(entry, self._look(entry), self._policy)
 
     def _hit(self, entry: Entry, lookup: Lookup | None, value: Any) -> Any:
         if lookup is not None:
@@ -469,10 +475,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
 
             if tasks_of.peek(1) is None: ...
         """
-        if not self.region.enabled:
-            return None
-        entry = self._entry(self._prefix + args, kwargs)
-        value = self._value_if_fresh(entry, self._look(entry), self._policy)
+        value = self._peek(args, kwargs)
         return None if value is MISSING else value
 
     def peek_stale(self, *args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -110,17 +110,16 @@ def _distribute(
                     is_over = True
                     break
                 worker.lists.append(files)
-                worker.pipe.send([(file.found, file.digest) for file in files])
+                with _refused_if_killed():
+                    worker.pipe.send([(file.found, file.digest) for file in files])
         busy = [worker.pipe for worker in workers if worker.lists]
         if not busy:
             return
         for pipe in wait(busy):
             assert isinstance(pipe, Connection)
             worker = pipes[pipe]
-            try:
+            with _refused_if_killed():
                 answer: _Answer = pipe.recv()
-            except (EOFError, ConnectionError) as error:
-                raise SourceError("a process of the import was killed; run it again") from error
             report(answer.read, answer.unexpected)
             count(answer.grown)
             for position, result, left in answer.results:
@@ -130,6 +129,15 @@ def _distribute(
                 raise answer.error
             if answer.is_last:
                 del worker.lists[0]
+
+
+@contextlib.contextmanager
+def _refused_if_killed() -> Iterator[None]:
+    """Raise SourceError if the process at the other end of a pipe has ended."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise SourceError("a process of the import was killed; run it again") from error
 
 
 def _lists(files: Iterable[FileToRead], threads: int) -> Iterator[list[FileToRead]]:

@@ -53,7 +53,12 @@ def test_pages_have_security_headers(nginx: Nginx) -> None:
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert page.headers["X-Frame-Options"] == "DENY"
     assert "no-store" in page.headers["Cache-Control"]
-    assert Answer(nginx, "/", Accept_Encoding="gzip").headers["Content-Encoding"] is None
+    # The size of a compressed page must not tell what the request has in common with a secret.
+    compressed = [Answer(nginx, "/", Accept_Encoding="gzip") for _ in range(20)]
+    assert {answer.headers["Content-Encoding"] for answer in compressed} == {"gzip"}
+    assert max(len(answer.body) for answer in compressed) > min(
+        len(answer.body) for answer in compressed
+    )
 
 
 def test_nginx_sends_static_files_compressed_and_immutable(nginx: Nginx) -> None:

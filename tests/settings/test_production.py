@@ -71,7 +71,7 @@ def test_cookies_are_sent_over_tls_only_and_not_shown_to_scripts(answers: Any) -
     answer = answers["log in"]
     assert answer["status"] == 302
     assert "max-age=31536000" in answer["headers"]["Strict-Transport-Security"]
-    assert set(answer["cookies"]) == {"__Host-sessionid", "__Host-csrftoken"}
+    assert set(answer["cookies"]) == {"__Host-sessionid", "__Host-csrftoken", "__Host-messages"}
     told = answers["message"]["cookies"]
     assert set(told) == {"__Host-sessionid", "__Host-messages"}
     for cookie in (*answer["cookies"].values(), *told.values()):

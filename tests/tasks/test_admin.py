@@ -52,7 +52,7 @@ def test_tasks_are_added_edited_and_deleted(mine: Browser, staff: Browser) -> No
     task = Task.objects.get(name="d")
     staff.post(f"{of(Task)}{task.pk}/change/", name="e", done="on")
     page = mine.get()
-    assert page.names == ["e", "c", "b", "a"]
+    assert page.names == ["c", "b", "a", "e"], "done tasks come last"
     assert page.counts == [4, 3, 1]
     delete(staff, task)
     assert mine.get().names == ["c", "b", "a"]
