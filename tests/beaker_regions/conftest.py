@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Manager = Callable[..., CacheManager]
 Later = Callable[[float], None]
 
-_QUICK = ("api", "engine", "redis")
+_QUICK = ("engine", "redis")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

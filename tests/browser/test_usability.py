@@ -63,7 +63,10 @@ def check(page: Page, where: str) -> None:
     assert page.evaluate(CHECK, ["color-contrast"]) == [], f"{where}, dark"
 
 
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "screen",
+    [pytest.param(DESKTOP, id="desktop"), pytest.param(PHONE, id="phone", marks=pytest.mark.slow)],
+)
 def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[str, Any]) -> None:
     # The site's policy would stop the checker, which is not the site's script.
     page = visit(bypass_csp=True, reduced_motion="reduce", **screen)
@@ -115,7 +118,10 @@ def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[st
         page.go_back()
 
 
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "screen",
+    [pytest.param(DESKTOP, id="desktop", marks=pytest.mark.slow), pytest.param(PHONE, id="phone")],
+)
 def test_the_layout_does_not_shift(visit: Visit, screen: dict[str, Any]) -> None:
     page = visit(**screen)
     fill(page, "Three", "Two", "One")

@@ -110,7 +110,7 @@ def test_a_body_larger_than_any_form_is_refused(nginx: Nginx) -> None:
     [
         ("gunicorn", signal.SIGTERM),
         pytest.param("uwsgi", signal.SIGTERM, marks=pytest.mark.slow),
-        ("uwsgi", signal.SIGKILL),
+        pytest.param("uwsgi", signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
 def test_visitors_do_not_notice_a_server_that_stops(

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 the library's own
-    MovedError,
     RedisError,
     ResponseError,
 )
@@ -111,12 +110,10 @@ return redis.call('INCRBY', KEYS[1], ARGV[1])
 
 
 class RedisConnection(Connection):
-    """A connection of those that ``make`` returns: a new one after each failure. ``tag`` is put
-    before each key, for a server of a cluster."""
+    """A connection of those that ``make`` returns: a new one after each failure."""
 
-    def __init__(self, make: Callable[[], AbstractConnection], tag: str = "") -> None:
+    def __init__(self, make: Callable[[], AbstractConnection]) -> None:
         self._make = make
-        self._tag = tag.encode()
         self._connection: AbstractConnection | None = None
         self._epoch = b""
         self._verify_at = 0.0
@@ -142,14 +139,14 @@ class RedisConnection(Connection):
             self._ready()
             stored = self._run(_ADD_GENERATION, [key], [value + self._epoch])
         else:
-            stored = self._ask(packed(b"SET", self._key(key), value, b"NX", *_expiry(seconds)))
+            stored = self._ask(packed(b"SET", key.encode(), value, b"NX", *_expiry(seconds)))
         return added(bool(stored), self._resent)
 
     def set(self, key: str, value: bytes, seconds: float) -> bool:
         if len(value) > LARGEST:
             return False
         try:
-            self._ask(packed(b"SET", self._key(key), value, *_expiry(seconds)))
+            self._ask(packed(b"SET", key.encode(), value, *_expiry(seconds)))
         except NotTakenError:
             return False
         return True
@@ -162,7 +159,7 @@ class RedisConnection(Connection):
         return found
 
     def gets(self, key: str) -> Item | None:
-        found = self._ask(packed(b"GET", self._key(key)))
+        found = self._ask(packed(b"GET", key.encode()))
         value = found and self._without_epoch(found)
         return Item(value, (found, self._epoch)) if value else None
 
@@ -199,7 +196,7 @@ class RedisConnection(Connection):
         return self._found(keys, values)
 
     def _request(self, keys: Sequence[str]) -> bytes:
-        return packed(b"MGET", *map(self._key, keys))
+        return packed(b"MGET", *map(str.encode, keys))
 
     def _found(self, keys: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes]:
         return of_epoch(zip(keys, values, strict=True), self._epoch)
@@ -220,7 +217,7 @@ class RedisConnection(Connection):
         return [keys[at] for at in lost]
 
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
-        yield from self._asking(packed(b"DEL", *map(self._key, keys)))
+        yield from self._asking(packed(b"DEL", *map(str.encode, keys)))
 
     def _without_epoch(self, value: bytes) -> bytes | None:
         if len(value) != _STORED_SIZE:
@@ -228,9 +225,6 @@ class RedisConnection(Connection):
         return value[:GENERATION_SIZE] if value.endswith(self._epoch) else None
 
     # -- requests --------------------------------------------------------------------------
-
-    def _key(self, key: str) -> bytes:
-        return self._tag + key.encode()
 
     def _ask(self, request: bytes) -> Any:
         (answer,) = whole(self._asking(request))
@@ -245,7 +239,7 @@ class RedisConnection(Connection):
         self, script: bytes, keys: Sequence[str], arguments: Sequence[bytes], *, resend: bool = True
     ) -> Halves[Any]:
         """Run a script: all of it is one step of the server."""
-        named = (b"%d" % len(keys), *map(self._key, keys))
+        named = (b"%d" % len(keys), *map(str.encode, keys))
         request = packed(b"EVAL", script, *named, *arguments)
         (answer,) = yield from self._asking(request, resend=resend)
         return answer
@@ -254,7 +248,7 @@ class RedisConnection(Connection):
         self, request: bytes, answers: int = 1, *, resend: bool = True
     ) -> Halves[list[Any]]:
         """Send a request, and return so many answers. If the server has closed a kept connection,
-        as after a restart, ask again; without ``resend`` only if it has refused the request."""
+        as after a restart, ask again if ``resend`` says so."""
         kept, self._resent = self._connection is not None, False
         try:
             try:
@@ -262,11 +256,10 @@ class RedisConnection(Connection):
                 sent_at = time.monotonic()
                 yield
                 return self._answers(answers, sent_at)
-            except (ConnectionError, MovedError) as error:
-                refused = isinstance(error, MovedError)
-                if not kept or not (refused or (resend and _is_closed_by(error))):
+            except ConnectionError as error:
+                if not (kept and resend and _is_closed_by(error)):
                     raise
-                self._resent = not refused
+                self._resent = True
             self._drop()
             self._send(request)
             return self._answers(answers, time.monotonic())

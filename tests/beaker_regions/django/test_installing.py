@@ -67,7 +67,13 @@ class Run:
 
 
 @pytest.mark.parametrize(
-    "program", ["name(1)", "name.invalidate(1)", "name.refresh(1)", "name(Group(pk=1))"]
+    "program",
+    [
+        "name(1)",
+        "name.invalidate(1)",
+        pytest.param("name.refresh(1)", marks=pytest.mark.slow),
+        pytest.param("name(Group(pk=1))", marks=pytest.mark.slow),
+    ],
 )
 def test_a_check_tells_a_project_without_the_application_to_install_it(
     run: Run, program: str

@@ -26,7 +26,7 @@ class TimeUp(Exception):
     """As Celery's SoftTimeLimitExceeded."""
 
 
-@pytest.fixture(params=[TimeUp, TimeoutError])
+@pytest.fixture(params=[pytest.param(TimeUp, marks=pytest.mark.slow), TimeoutError])
 def limit(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
     """What a signal raises. Python itself drops it in the middle of a finalizer, so not more than a
     few are raised that reach nobody."""

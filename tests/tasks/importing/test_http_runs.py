@@ -72,7 +72,7 @@ def break_off(origin: Origin, url: str, gate: threading.Event) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("by_manifest", [True, False])
+@pytest.mark.parametrize("by_manifest", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_killed_download_is_continued_by_the_next_run(
     origin: Origin, gate: threading.Event, by_manifest: bool
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_download_that_failed_is_continued_by_the_next_run(origin: Origin) -> 
     assert contents() == {"large": LARGE}
 
 
-@pytest.mark.parametrize("by_manifest", [True, False])
+@pytest.mark.parametrize("by_manifest", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_killed_download_of_changed_content_is_not_continued(
     origin: Origin, gate: threading.Event, by_manifest: bool
 ) -> None:
