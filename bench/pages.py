@@ -2,7 +2,7 @@
 
 Run it with ``python -m bench.pages``.
 
-Stages of this project (nothing kept, the query, a fragment a row, the whole page with holes)
+Stages of this project (nothing kept, the query, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
 (`bench.guide`). Each is served by gunicorn with two processes of its default kind: with threads
 and connections that are kept, one of the two may get all connections.
@@ -53,7 +53,6 @@ STAGES = (
     Stage("an empty view that reads its session", "bench.served.wsgi", "page", "/known/"),
     Stage("nothing kept", "bench.served.wsgi", "uncached"),
     Stage("the query kept", "bench.served.wsgi", "query"),
-    Stage("a fragment a row", "bench.served.wsgi", "fragments"),
     Stage("the whole page, with holes", "bench.served.wsgi", "page"),
     Stage("guide: nothing kept", "bench.guide.wsgi", "uncached"),
     Stage("guide: the query kept", "bench.guide.wsgi", "query"),

@@ -1,5 +1,5 @@
 """This project as it is served for the measurement of its pages.
 
-``BENCH_STAGE`` names what is kept: ``uncached``, ``query``, ``fragments`` or ``page``; the last is
-the project as it is.
+``BENCH_STAGE`` names what is kept: ``uncached``, ``query`` or ``page``; the last is the project as
+it is.
 """
