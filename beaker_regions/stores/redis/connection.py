@@ -35,6 +35,7 @@ from redis.exceptions import (
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
+from beaker_regions.stores.redis import scripts
 from beaker_regions.stores.servers.connection import (
     Connection,
     Item,
@@ -68,46 +69,6 @@ authentication code, and everything else is shorter."""
 _IDS = re.compile(rb"^(?:run_id|master_replid):(\S+)", re.MULTILINE)
 _ROLE = re.compile(rb"^role:(\S+)", re.MULTILINE)
 
-_ADD_GENERATION = b"""
-local found = redis.call('GET', KEYS[1])
-if found and (#found ~= #ARGV[1] or string.sub(found, -8) == string.sub(ARGV[1], -8)) then
-    return 0
-end
-redis.call('SET', KEYS[1], ARGV[1])
-return 1
-"""
-_REPLACE = b"""
-if redis.call('GETRANGE', KEYS[1], 0, ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[1], ARGV[3], unpack(ARGV, 4))
-return 1
-"""
-_REPLACE_MANY = b"""
-local lost = {}
-for at, key in ipairs(KEYS) do
-    if redis.call('GET', key) ~= ARGV[2 * at - 1] then
-        lost[#lost + 1] = at - 1
-    elseif redis.pcall('SET', key, ARGV[2 * at]).err then
-        redis.call('DEL', key)
-    end
-end
-return lost
-"""
-_SET_MANY = b"""
-local stored = {}
-for at, key in ipairs(KEYS) do
-    if redis.pcall('SET', key, unpack(ARGV)).err then
-        redis.call('DEL', key)
-    else
-        stored[#stored + 1] = at - 1
-    end
-end
-return stored
-"""
-_INCREASE = b"""
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-return redis.call('INCRBY', KEYS[1], ARGV[1])
-"""
-
 
 class RedisConnection(Connection):
     """A connection of those that ``make`` returns: a new one after each failure."""
@@ -137,7 +98,7 @@ class RedisConnection(Connection):
     def add(self, key: str, value: bytes, seconds: float) -> bool:
         if len(value) == GENERATION_SIZE:
             self._ready()
-            stored = self._run(_ADD_GENERATION, [key], [value + self._epoch])
+            stored = self._run(scripts.ADD_GENERATION, [key], [value + self._epoch])
         else:
             stored = self._ask(packed(b"SET", key.encode(), value, b"NX", *_expiry(seconds)))
         return added(bool(stored), self._resent)
@@ -155,7 +116,7 @@ class RedisConnection(Connection):
         whole(self.deleting([key]))
 
     def incr(self, key: str, amount: int) -> int | None:
-        found: int | None = self._run(_INCREASE, [key], [b"%d" % amount])
+        found: int | None = self._run(scripts.INCREASE, [key], [b"%d" % amount])
         return found
 
     def gets(self, key: str) -> Item | None:
@@ -177,7 +138,7 @@ class RedisConnection(Connection):
             if len(value) == GENERATION_SIZE:
                 value += epoch
             arguments = [b"%d" % _HEAD, found[: _HEAD + 1], value, *_expiry(seconds)]
-            return bool(self._run(_REPLACE, [key], arguments, resend=False))
+            return bool(self._run(scripts.REPLACE, [key], arguments, resend=False))
         except NotTakenError:
             return None
 
@@ -202,7 +163,7 @@ class RedisConnection(Connection):
         return of_epoch(zip(keys, values, strict=True), self._epoch)
 
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
-        stored = yield from self._running(_SET_MANY, keys, [value, *_expiry(seconds)])
+        stored = yield from self._running(scripts.SET_MANY, keys, [value, *_expiry(seconds)])
         return {keys[at]: Item(value, (value, self._epoch)) for at in stored}
 
     def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
@@ -213,7 +174,7 @@ class RedisConnection(Connection):
             # A tombstone of another epoch may be one that came back.
             arguments += [found if epoch == self._epoch else b"", value + self._epoch]
         keys = list(values)
-        lost = yield from self._running(_REPLACE_MANY, keys, arguments, resend=False)
+        lost = yield from self._running(scripts.REPLACE_MANY, keys, arguments, resend=False)
         return [keys[at] for at in lost]
 
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
