@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+SIGNAL_SECONDS = 0.5
+"""The most seconds that the main thread waits without a look at its signals. A signal that comes
+just before a wait, or to another thread, does not end the wait."""
 
 
 def map_as_completed(
@@ -64,5 +69,8 @@ class _Work(Generic[T, R]):
 
     def result(self) -> tuple[T, R]:
         """Wait for the next result."""
-        item, future = self.done.get()
+        while True:
+            with contextlib.suppress(Empty):
+                item, future = self.done.get(timeout=SIGNAL_SECONDS)
+                break
         return item, future.result()

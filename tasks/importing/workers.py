@@ -19,7 +19,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from tasks.importing.jobs import map_as_completed
+from tasks.importing.jobs import SIGNAL_SECONDS, map_as_completed
 from tasks.importing.reading import FileToRead, Result
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError, SourceFileInfo
@@ -115,7 +115,7 @@ def _distribute(
         busy = [worker.pipe for worker in workers if worker.lists]
         if not busy:
             return
-        for pipe in wait(busy):
+        for pipe in wait(busy, SIGNAL_SECONDS):
             assert isinstance(pipe, Connection)
             worker = pipes[pipe]
             with _refused_if_killed():

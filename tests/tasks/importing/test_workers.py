@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from django.core.management import CommandError
 
 from tasks.importing import importer, workers
 from tasks.importing.importer import Importer, ImportOptions
+from tasks.importing.jobs import map_as_completed
 from tasks.importing.locating import source_at
 from tasks.importing.reading import FileReader, FileToRead, Result
 from tasks.importing.room import RegionFullError
@@ -20,6 +23,7 @@ from tasks.importing.sources import SourceFileInfo
 from tasks.models import ImportedFile
 from tasks.sources.progress import Progress
 from tests.beaker_regions.children import fork
+from tests.tasks.importing.test_command import wait_for
 from tests.tasks.importing.test_import import contents, import_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,6 +135,50 @@ def test_the_processes_end_with_a_parent_that_is_killed(source: Path) -> None:
     os.waitpid(child, 0)
     with open(read_end, "rb") as pipe:
         assert pipe.read() == b""  # waits until it is closed
+
+
+def in_processes(read: Callable[[FileToRead], Result], files: list[FileToRead]) -> Iterable[object]:
+    counted = (lambda: 0), (lambda _: None)
+    return workers.map_in_processes(2, read, files, lambda *_: None, counted)
+
+
+def in_threads(read: Callable[[FileToRead], Result], files: list[FileToRead]) -> Iterable[object]:
+    return map_as_completed(2, read, files)
+
+
+@pytest.mark.parametrize("results_of", [in_processes, in_threads])
+def test_a_signal_that_interrupts_no_wait_ends_the_run(
+    source: Path,
+    tmp_path: Path,
+    results_of: Callable[[Callable[[FileToRead], Result], list[FileToRead]], Iterable[object]],
+) -> None:
+    """Another thread takes the signal, so the main thread's wait for a result goes on."""
+    begun, end = tmp_path / "begun", tmp_path / "end"
+
+    def hang(file: FileToRead) -> Result:
+        begun.touch()
+        wait_for(end.exists)
+        return OSError("hung")
+
+    def interrupt() -> None:
+        wait_for(begun.exists)
+        time.sleep(0.1)  # so that the main thread waits
+        signal.raise_signal(signal.SIGINT)
+        over.wait(30)
+        end.touch()
+
+    over = threading.Event()
+    (found, *_) = (
+        file for file in source_at(str(source)).walk() if isinstance(file, SourceFileInfo)
+    )
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(results_of(hang, [FileToRead(found, Progress())] * 2))
+    has_waited = end.exists()
+    over.set()
+    thread.join()
+    assert not has_waited
 
 
 def test_an_importer_without_jobs_uses_all_processors(
