@@ -110,6 +110,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
+DELETED_TASKS_DAYS = 30
+"""Days for which deleted tasks can be brought back. Then `manage.py purge_tasks`, or the next
+deletion in the same list, removes them for good."""
+
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 """The bearer token with which Prometheus reads /metrics. Empty: only the staff can."""
 

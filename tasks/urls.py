@@ -40,6 +40,7 @@ urlpatterns = [
     path("tasks/clear-done/", own(deleted.clear_done), name="clear_done"),
     path("tasks/undo/<int:deletion_id>/", own(deleted.undo), name="undo"),
     path("tasks/deleted/", deleted.recently, name="deleted"),
+    path("tasks/deleted/forget/", own(deleted.forget), name="forget"),
     path("tasks/delete-added/", own(deleted.delete_added), name="delete_added"),
     path("tasks/lines/", own(lines.add_lines), name="lines"),
     path("account/", account.account, name="account"),

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import transaction
 
 from tasks.lists import positions, queries
-from tasks.lists.capacity import check_room
+from tasks.lists.capacity import make_room
 from tasks.lists.queries import Show
 from tasks.models import ORDER, STEP, Task, TaskList
 
@@ -34,7 +34,7 @@ def change_of(*list_ids: int | None) -> Iterator[None]:
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
     """Add a task on top. Raises Full."""
     with change_of(tasks.pk):
-        check_room(tasks, 1)
+        make_room(tasks, 1)
         top = positions.top(tasks.pk)
         return Task.objects.create(list=tasks, name=name, due=due, position=top)
 
@@ -57,7 +57,7 @@ def add_all(tasks: TaskList, new: Sequence[NewTask]) -> tuple[int, int]:
     """Add tasks, the first of them on top; all, or none: raises Full. Return the lowest and the
     highest of their ids: the list has no others between them."""
     with change_of(tasks.pk):
-        check_room(tasks, len(new))
+        make_room(tasks, len(new))
         top = positions.top(tasks.pk) + STEP * len(new)
         Task.objects.bulk_create(
             (

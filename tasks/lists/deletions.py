@@ -1,23 +1,23 @@
 """Deleting tasks. A deletion can be undone for a time.
 
 Deleted tasks stay in the table with everything that belongs to them, and no page shows them.
-After that time they are removed by the list's next deletions, or by ``manage.py purge_tasks``.
+After that time, `settings.DELETED_TASKS_DAYS`, they are removed by the list's next deletions, or
+by ``manage.py purge_tasks``. A list keeps a limited number of them (`tasks.lists.capacity`).
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count
+from django.conf import settings
+from django.db.models import Count, Prefetch
 from django.utils import timezone
 
 from beakercache import cache
 from tasks.lists.capacity import check_room
 from tasks.lists.changes import change_of
-from tasks.models import Deletion, Task
+from tasks.models import ORDER, Deletion, Task
 
-UNDO_FOR = timedelta(hours=1)
-"""How long a deletion can be undone."""
-SHOWN = 50
+SHOWN = 200
 """Deletions that are shown at once."""
 NAMES = 3
 """Names of tasks that are shown of a deletion."""
@@ -72,51 +72,55 @@ class Deleted:
 def deleted_of(list_id: int) -> tuple[Deleted, ...]:
     """Return what was deleted from a list lately, the latest first, and maybe what is too old to be
     brought back."""
-    made = Deletion.objects.filter(list_id=list_id).order_by("-pk")
-    numbers = made.annotate(number=Count("tasks")).filter(number__gt=0)
+    first = Prefetch("tasks", Task.with_deleted.order_by(*ORDER)[:NAMES], to_attr="first")
+    made = Deletion.objects.filter(list_id=list_id).order_by("-pk").prefetch_related(first)
     return tuple(
-        Deleted(pk, made_at, number, _first_names(list_id, pk))
-        for pk, made_at, number in numbers.values_list("pk", "made_at", "number")[:SHOWN]
+        Deleted(each.pk, each.made_at, each.number, tuple(task.name for task in each.first))
+        for each in made.annotate(number=Count("tasks")).filter(number__gt=0)[:SHOWN]
     )
 
 
-def _first_names(list_id: int, deletion_id: int) -> tuple[str, ...]:
-    tasks = Task.with_deleted.filter(list_id=list_id, deletion_id=deletion_id)
-    return tuple(tasks.values_list("name", flat=True)[:NAMES])
+def kept_since() -> datetime:
+    """Return the time since which deletions can be undone."""
+    return timezone.now() - timedelta(days=settings.DELETED_TASKS_DAYS)
 
 
 def undo(list_id: int | None, deletion_id: int) -> int:
     """Bring the tasks of a deletion back to their former positions; return their number: 0 if
     they are back already. Raises Deletion.DoesNotExist, also for one that is too old, and Full."""
     with change_of(list_id):
-        deletion = Deletion.objects.get(
-            list_id=list_id, pk=deletion_id, made_at__gt=timezone.now() - UNDO_FOR
-        )
+        deletion = Deletion.objects.get(list_id=list_id, pk=deletion_id, made_at__gt=kept_since())
         tasks = Task.with_deleted.filter(deletion=deletion)
         if number := tasks.count():
-            check_room(deletion.list, number, new=False)
+            check_room(deletion.list, number)
         return tasks.update(deletion=None)
 
 
 def purge() -> int:
     """Remove for good, in all lists, the deletions that are too old; return the number of tasks."""
-    old = Deletion.objects.filter(made_at__lte=timezone.now() - UNDO_FOR)
+    old = Deletion.objects.filter(made_at__lte=kept_since())
     return sum(map(_purge, old.order_by("list").values_list("list", flat=True).distinct()))
 
 
-def _purge(list_id: int) -> int:
+def forget(list_id: int | None) -> int:
+    """Remove for good all that was deleted from a list; return the number of tasks."""
+    return 0 if list_id is None else _purge(list_id, timezone.now())
+
+
+def _purge(list_id: int, before: datetime | None = None) -> int:
     total = 0
     while True:
         with change_of(list_id):
-            removed = _remove_old(list_id)
+            removed = _remove_old(list_id, before)
         total += removed
         if removed < AT_ONCE:
             return total
 
 
-def _remove_old(list_id: int) -> int:
-    """Remove old deletions; return the number of tasks: `AT_ONCE` if there may be more."""
-    old = Deletion.objects.filter(list_id=list_id, made_at__lte=timezone.now() - UNDO_FOR)
+def _remove_old(list_id: int, before: datetime | None = None) -> int:
+    """Remove deletions made before a time, or else those that can no longer be undone; return the
+    number of tasks: `AT_ONCE` if there may be more."""
+    old = Deletion.objects.filter(list_id=list_id, made_at__lte=before or kept_since())
     tasks = Task.with_deleted.filter(deletion__in=old).values_list("pk", flat=True)
     _, removed = Task.with_deleted.filter(pk__in=list(tasks[:AT_ONCE])).delete()
     old.filter(tasks=None).delete()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from tasks.lists import changes, queries, sharing
-from tasks.lists.capacity import Full, takes_another_list
+from tasks.lists.capacity import Full, forget_deleted, takes_another_list
 from tasks.models import Deletion, Task, TaskList
 from tasks.throttling import NEW_LISTS, address_of
 
@@ -108,6 +108,7 @@ def _move_to(user: User, known: int) -> int | None:
             Task.with_deleted.filter(list=visitors).update(list=target)
             sharing.keep(visitors, target)
             visitors.delete()
+            forget_deleted(target)
             return number
 
 

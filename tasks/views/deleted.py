@@ -1,10 +1,10 @@
 """Deleting tasks, and bringing them back."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -69,9 +69,21 @@ def recently(request: HttpRequest) -> HttpResponse:
     list_id = ownership.list_id(request)
     known = () if list_id is None else deletions.deleted_of(list_id)
     # A stored result may be older than the limit.
-    since = timezone.now() - deletions.UNDO_FOR
-    context = {"deletions": [each for each in known if each.made_at > since]}
+    since = deletions.kept_since()
+    context = {
+        "deletions": [each for each in known if each.made_at > since],
+        "most": deletions.SHOWN,
+        "days": settings.DELETED_TASKS_DAYS,
+    }
     return render(request, "tasks/deleted.html", context)
+
+
+@require_POST
+def forget(request: HttpRequest) -> HttpResponse:
+    """Remove for good all that was deleted."""
+    number = deletions.forget(ownership.list_id(request))
+    say(request, f"Removed {number_of(number, 'deleted task')} for good.")
+    return HttpResponseRedirect(reverse("tasks:deleted"))
 
 
 def _deleted(request: HttpRequest, text: str, deletion: Deletion) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from tasks.lists import changes, deletions
-from tasks.lists.deletions import AT_ONCE, UNDO_FOR
+from tasks.lists.deletions import AT_ONCE
 from tasks.models import Attachment, Deletion, ImportedFile, Task, TaskList
 from tests.tasks.conftest import at_once
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def pass_time(*, enough: bool = True) -> None:
     """Make all deletions as old as the limit, or a minute younger."""
     minute = timedelta(minutes=0 if enough else 1)
-    Deletion.objects.update(made_at=timezone.now() - UNDO_FOR + minute)
+    Deletion.objects.update(made_at=timezone.now() - timedelta(days=30) + minute)
 
 
 @pytest.mark.parametrize("last", ["page", "purge", "delete"])
@@ -53,6 +53,27 @@ def test_a_deletion_can_be_undone_for_a_limited_time(
     assert mine.post(f"/tasks/undo/{deletion}/").status == 404
     assert "late" not in mine.get().names
     assert Task.with_deleted.filter(pk=late).exists() is (last == "page")
+
+
+def test_the_page_of_what_was_deleted_brings_it_back_or_removes_it_for_good(
+    browser: MakeBrowser, user: User
+) -> None:
+    mine, other = browser(user), browser()
+    for each in (mine, other):
+        each.add("kept", "early", *(f"done {number}" for number in range(4)))
+        each.post(f"/tasks/{each.id_of('early')}/delete/")
+        each.finish(*(f"done {number}" for number in range(4)))
+        each.post("/tasks/clear-done/")
+    pass_time(enough=False)
+    text = mine.get("/tasks/deleted/").text
+    assert "for 30 days after they were deleted" in text
+    assert "done 3, done 2, done 1 and 1 more" in " ".join(text.split())
+    assert "Removed 5 deleted tasks for good." in mine.post("/tasks/deleted/forget/").text
+    assert "Nothing was deleted within the last 30 days." in mine.get("/tasks/deleted/").text
+    assert mine.get().names == ["kept"]
+    assert Task.with_deleted.count() == 1 + 6
+    deletion = Deletion.objects.earliest("pk")
+    assert other.post(f"/tasks/undo/{deletion.pk}/").names == ["early", "kept"]
 
 
 def test_a_visitors_deletion_can_be_undone_after_logging_in(
