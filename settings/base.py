@@ -107,7 +107,7 @@ STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or VAR / "static")
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise wants it before anything is collected
 STORAGES = {
     # Names contain a hash of the content, so that browsers may keep the files forever.
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "tasks.scripts.BundlingStorage"},
 }
 
 DELETED_TASKS_DAYS = 30

@@ -29,7 +29,7 @@ LAYERS = {
     "tasks": (
         "__init__",
         "migrations models",
-        "bypass forms throttling",
+        "bypass forms scripts throttling",
         "lists",
         "sources",
         "files",

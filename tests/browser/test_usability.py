@@ -147,6 +147,16 @@ def test_the_layout_does_not_shift(visit: Visit, screen: dict[str, Any]) -> None
     assert sum(shift["value"] for shift in shifts) < 0.1, shifts
 
 
+def test_the_list_takes_few_requests(visit: Visit) -> None:
+    page = visit(**DESKTOP)
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url))
+    page.reload()
+    expect(page.locator("#id_name")).to_be_focused()  # by a script
+    assert len([each for each in loaded if each.endswith(".js")]) == 2, loaded
+    assert len(loaded) <= 6, loaded
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts, **PHONE)
