@@ -56,8 +56,6 @@ class Contender:
 
 
 class Ours(Contender):
-    client = "memcache"
-
     def __init__(self, place: Place, load: Load, timeout: float | None = None) -> None:
         cache = beaker_regions.CacheManager(
             **beaker_regions.parse_cache_config_options(
@@ -82,14 +80,9 @@ class Ours(Contender):
         return {
             "cache.ours.type": "ext:memcached",
             "cache.ours.url": place.address,
-            "cache.ours.memcache_module": self.client,
             "cache.ours.timeout": timeout,
             "cache.ours.data_dir": place.folder / "ours",
         }
-
-
-class OursPylibmc(Ours):
-    client = "pylibmc"
 
 
 class OursRedis(Ours):
@@ -314,7 +307,6 @@ class DjangoRedisPackage(DjangoRedis):
 OURS = "regions"
 CONTENDERS: dict[str, type[Contender]] = {
     OURS: Ours,
-    f"{OURS}, pylibmc": OursPylibmc,
     f"{OURS}, files": OursFiles,
     "Beaker": Beaker,
     "Beaker, files": BeakerFiles,

@@ -23,7 +23,7 @@ import aiomcache
 from aiocache.serializers import PickleSerializer  # type: ignore[import-untyped]
 
 import beaker_regions
-from bench.contenders import EXPIRE, OURS, Ours, OursPylibmc, Place
+from bench.contenders import EXPIRE, OURS, Ours, Place
 from bench.hit import VALUES
 from bench.report import Row, arguments, report, spread
 from tests.servers import Memcached
@@ -46,10 +46,6 @@ class OursAsync(Ours):
             return load(key)
 
         self.call, self.invalidate = value, value.invalidate
-
-
-class OursAsyncPylibmc(OursPylibmc, OursAsync):
-    """The same, in a region whose other requests pylibmc makes."""
 
 
 def calls_of(place: Place, value: Any, prefix: str) -> dict[str, Call]:

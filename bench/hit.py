@@ -56,10 +56,7 @@ TURN = 0.004
 neighbours on the machine."""
 STRONGEST = "dogpile.cache, pylibmc"
 """The fastest peer that stores what a function returns."""
-BARE = {
-    OURS: "python-memcached, pickle 5, one get",
-    f"{OURS}, pylibmc": "pylibmc, one get",
-}
+BARE = {OURS: "python-memcached, pickle 5, one get"}
 """A get of the same client and nothing else."""
 
 

@@ -12,6 +12,7 @@ import pwd
 import re
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -152,6 +153,43 @@ class Memcached(Server):
         """Return the server's own counters that are whole numbers, by name."""
         lines = [line.split() for line in self.ask("stats").decode().splitlines()]
         return {line[1]: int(line[2]) for line in lines if len(line) == 3 and line[2].isdecimal()}
+
+
+class PasswordMemcached(Memcached):
+    """A memcached that only `USER` may use; ``folder`` is for its files."""
+
+    USER, PASSWORD = "somebody@of-the-tests", "open sesame"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("-S")
+        user, _, realm = self.USER.partition("@")
+        passwords = str(folder / "passwords")
+        subprocess.run(
+            ["saslpasswd2", "-c", "-p", "-f", passwords, "-a", "memcached", "-u", realm, user],
+            input=self.PASSWORD.encode(),
+            env={"PATH": SEARCH_PATH},
+            check=True,
+        )
+        (folder / "memcached.conf").write_text(
+            "mech_list: plain\n"
+            "pwcheck_method: auxprop\n"
+            "auxprop_plugin: sasldb\n"
+            f"sasldb_path: {passwords}\n"
+        )
+        self.environment["SASL_CONF_PATH"] = str(folder)
+
+    def flush(self) -> None:
+        """Empty it."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+            for command, key, value in (
+                (0x21, b"PLAIN", f"\0{self.USER}\0{self.PASSWORD}".encode()),
+                (0x08, b"", b""),
+            ):
+                head = struct.pack(">BBHIIIQ", 0x80, command, len(key), 0, len(key + value), 0, 0)
+                connection.sendall(head + key + value)
+                answer = connection.recv(1024)
+                assert answer[:2] == bytes((0x81, command)), answer
+                assert answer[6:8] == b"\0\0", answer
 
 
 class Redis(Server):

@@ -15,7 +15,6 @@ ALLOWED = {
         "beaker_regions",
         "beaker",
         "memcache",
-        "pylibmc",
         "redis",
         "prometheus_client",
         "opentelemetry",

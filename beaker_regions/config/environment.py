@@ -48,7 +48,6 @@ def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> d
                 f"region {region!r}: url, from {variable} = {environ[variable]!r}: {error}"
             ) from error
         if variable.startswith("MEMCACHIER"):
-            options["memcache_module"] = "pylibmc"
             options["username"] = _required("MEMCACHIER_USERNAME", variable, environ)
             options["password"] = _required("MEMCACHIER_PASSWORD", variable, environ)
         break

@@ -163,15 +163,6 @@ def _name_of(user: int) -> str:
         return str(user)
 
 
-def _client(value: Any) -> str:
-    names = {"auto": "memcache", "memcache": "memcache", "pylibmc": "pylibmc"}
-    if value not in names:
-        raise ValueError(nearest(str(value), names))
-    if names[value] == "pylibmc" and find_spec("pylibmc") is None:
-        raise ValueError("it is not installed; pip install pylibmc")
-    return names[value]
-
-
 def _readable(value: Any) -> str:
     try:
         with open(value, "rb"):
@@ -202,10 +193,12 @@ COMMON: dict[str, Check] = {
     "secret": _secrets,
     "prefix": _prefix,
     "data_dir": _folder,
-    # Options of Beaker's that this library's stores do not use: lock files, and keys in clear.
+    # Options of Beaker's that this library's stores do not use: lock files, keys in clear, and
+    # client libraries of memcached.
     "lock_dir": _anything,
     "key_length": _anything,
     "log_file": _anything,
+    "memcache_module": _anything,
 }
 _REDIS: dict[str, Check] = {
     "url": redis_servers,
@@ -218,7 +211,6 @@ _REDIS: dict[str, Check] = {
 BUILTIN_TYPES: dict[str, dict[str, Check]] = {
     "ext:memcached": {
         "url": servers,
-        "memcache_module": _client,
         "username": _text,
         "password": _text,
         "timeout": _limit,
@@ -330,18 +322,6 @@ def _require(name: str, type_: str, values: Config) -> None:
         signed_in = {"username", "password"} & values.keys()
         if signed_in and len(signed_in) < 2:
             raise _error(name, "username", None, "username and password go together")
-        if signed_in and values.get("memcache_module") != "pylibmc":
-            raise _error(
-                name,
-                "memcache_module",
-                values.get("memcache_module"),
-                "python-memcached cannot sign in to a server; set it to 'pylibmc' "
-                "(pip install pylibmc)",
-            )
-        ipv6 = [server for server, _ in values["url"] if server.startswith("[")]
-        if ipv6 and values.get("memcache_module") == "pylibmc":
-            mend = "pylibmc takes no IPv6 address: set memcache_module to 'memcache'"
-            raise _error(name, "url", ipv6[0], mend)
     if type_ in REDIS_TYPES:
         if "url" not in values:
             raise _error(name, "url", None, "name the servers, such as redis://127.0.0.1:6379")

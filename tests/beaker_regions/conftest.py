@@ -20,7 +20,7 @@ from beaker_regions.engine.region import all_regions
 from beaker_regions.stores import opening
 from beaker_regions.telemetry import maintenance, recorder
 from tests.beaker_regions.stores.proxies import Proxy
-from tests.servers import Memcached, Redis
+from tests.servers import Memcached, PasswordMemcached, Redis
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,10 +77,27 @@ def memcached_manager(memcached: Memcached) -> Manager:
     return lambda **options: make_manager(**{"secret": "of the tests", **own, **options})
 
 
+@pytest.fixture(scope="session")
+def _password_memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PasswordMemcached]:
+    made = PasswordMemcached(tmp_path_factory.mktemp("sasl"))
+    made.start()
+    yield made
+    made.kill()
+
+
 @pytest.fixture
-def pylibmc_manager(memcached_manager: Manager) -> Manager:
-    """As `memcached_manager`, through the other client library."""
-    return functools.partial(memcached_manager, memcache_module="pylibmc")
+def password_memcached(_password_memcached: PasswordMemcached) -> PasswordMemcached:
+    """A memcached that wants a password and is empty, shared by the tests of a run."""
+    _password_memcached.flush()
+    return _password_memcached
+
+
+@pytest.fixture
+def password_manager(password_memcached: PasswordMemcached) -> Manager:
+    """As `memcached_manager`, on a real memcached that wants a password."""
+    own = {"type": "ext:memcached", "url": password_memcached.address}
+    own |= {"username": PasswordMemcached.USER, "password": PasswordMemcached.PASSWORD}
+    return lambda **options: make_manager(**{"secret": "of the tests", **own, **options})
 
 
 @pytest.fixture
@@ -108,7 +125,7 @@ def files_manager(request: pytest.FixtureRequest) -> Manager:
         "file_manager",
         "cluster_manager",
         "memcached_manager",
-        pytest.param("pylibmc_manager", marks=pytest.mark.slow),
+        pytest.param("password_manager", marks=pytest.mark.slow),
         "redis_manager",
     ]
 )
@@ -157,12 +174,6 @@ def calls() -> Calls:
     return Calls()
 
 
-@pytest.fixture(params=["memcache", "pylibmc"])
-def client(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 @pytest.fixture
 def proxy(memcached: Memcached) -> Iterator[Proxy]:
     """A proxy before a memcached that is up and empty."""
@@ -181,14 +192,13 @@ def server() -> Iterator[Memcached]:
 
 
 @pytest.fixture
-def connected(client: str) -> Manager:
-    """Make managers of a region on the servers of ``url``, through each client library."""
+def connected() -> Manager:
+    """Make managers of a region on the servers of ``url``."""
 
-    def make(url: str, **options: object) -> object:
-        own = {"memcache_module": client, "secret": "of the tests", **options}
-        return make_manager(type="ext:memcached", url=url, **own)
+    def make(url: str, **options: Any) -> CacheManager:
+        return make_manager(type="ext:memcached", url=url, **{"secret": "of the tests", **options})
 
-    return make  # type: ignore[return-value]
+    return make
 
 
 @pytest.fixture

@@ -300,17 +300,9 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     "no servers": ({"type": "ext:memcached"}, "url.*name the servers"),
     "a cluster that is none": ({"cluster": "servers"}, "cluster = 'servers'"),
     "a folder that is a file": ({"data_dir": __file__}, "data_dir = .*folder"),
-    "a client that is none": (
-        {"type": "ext:memcached", "url": "127.0.0.1:1", "memcache_module": "pymemcache"},
-        "memcache_module = 'pymemcache'",
-    ),
     "a name without a password": (
         {"type": "ext:memcached", "url": "127.0.0.1:1", "username": "me"},
         "username and password go together",
-    ),
-    "pylibmc is missing": (
-        {"type": "ext:memcached", "url": "127.0.0.1:1", "memcache_module": "pylibmc"},
-        r"pylibmc.*not installed; pip install pylibmc",
     ),
     "redis is missing": (
         {"type": "ext:redis", "url": "redis://x"},
@@ -330,7 +322,6 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_configuration_that_cannot_be_used_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pylibmc", None)
     monkeypatch.setitem(sys.modules, "redis", None)
     own, words = CONFIGURATIONS[mistake]
     options = {"type": "file", "secret": "s", **own}

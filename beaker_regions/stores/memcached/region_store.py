@@ -9,8 +9,7 @@ from beaker_regions.engine.store import dump
 from beaker_regions.entries.records import Codec, deflated
 from beaker_regions.stores.memcached import binary_protocol, server_stats, text_protocol
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
-from beaker_regions.stores.memcached.pylibmc_client import Pylibmc
-from beaker_regions.stores.memcached.python_memcached import PythonMemcached
+from beaker_regions.stores.memcached.thread_connection import ThreadConnection
 from beaker_regions.stores.memcached.wire import Host
 from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore, fetching, not_taken
@@ -20,39 +19,37 @@ if TYPE_CHECKING:
 
     from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record, Signer
-    from beaker_regions.stores.servers.connection import Connection
-    from beaker_regions.stores.servers.loop_connection import GetProtocol
+    from beaker_regions.stores.memcached.thread_connection import CommandProtocol
 
 
 class MemcachedStore(ServerStore):
-    """A region's entries on memcached servers, through the client library ``memcache_module``. It
-    waits ``timeout`` seconds for an answer; further options are those of `ServerStore`."""
+    """A region's entries on memcached servers. It waits ``timeout`` seconds for an answer, and
+    signs in with ``username`` and ``password``, if they are given. Further options are those of
+    `ServerStore`."""
 
     def __init__(
         self,
         servers: Sequence[tuple[str, float]],
         signer: Signer,
         *,
-        memcache_module: str = "memcache",
         username: str | None = None,
-        password: str | None = None,
+        password: str = "",
         timeout: float = 0.05,
         **options: Any,
     ) -> None:
-        def connect(server: str) -> Connection:
-            if memcache_module == "pylibmc":
-                return Pylibmc(server, timeout, username, password)
-            return PythonMemcached(server, timeout)
+        self._credentials = None if username is None else (username, password)
+        protocol: CommandProtocol = text_protocol if username is None else binary_protocol
+
+        def host(server: str) -> Host:
+            return Host(server, timeout, self._credentials)
+
+        def connect(server: str) -> ThreadConnection:
+            return ThreadConnection(host(server), protocol)
 
         def loops(server: str) -> LoopConnections:
-            def connect_loop() -> socket.socket:
-                return _connected(Host(server, timeout), username, password)
-
-            protocol: GetProtocol = text_protocol if username is None else binary_protocol
-            return LoopConnections(connect_loop, protocol, timeout)
+            return LoopConnections(lambda: _connected(host(server)), protocol, timeout)
 
         super().__init__(servers, signer, "memcached", connect, loops=loops, **options)
-        self._credentials = username, password
 
     def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
         codec, payload = deflated(*dump(value))
@@ -71,17 +68,15 @@ class MemcachedStore(ServerStore):
         return joined(wanted, record, found)
 
     def status(self, server: str) -> dict[str, str]:
-        return server_stats.status(server, *self._credentials)
+        return server_stats.status(server, self._credentials)
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
         return server_stats.remarks(status)
 
 
-def _connected(host: Host, username: str | None, password: str | None) -> socket.socket:
+def _connected(host: Host) -> socket.socket:
     """Return a socket for an event loop. Raises OSError or StoreUnavailableError."""
     made = host.connected()
-    if username is not None:
-        binary_protocol.sign_in(made, username, password or "")
     if made.family != socket.AF_UNIX:
         # A request is sent while the last one is not answered yet.
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

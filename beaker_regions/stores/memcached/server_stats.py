@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from typing import TYPE_CHECKING
 
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.stores.memcached.binary_protocol import statistics
 from beaker_regions.stores.memcached.chunks import PART_SIZE
-from beaker_regions.stores.memcached.sasl import mechanisms
-from beaker_regions.stores.servers.name_lookup import address_of, connect
+from beaker_regions.stores.memcached.wire import Host
 from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 LEAST_MEMORY = 64 << 20
@@ -24,16 +23,19 @@ PATIENCE = 1.0
 """Seconds; long, because a person waits, and a busy server must not look unreachable."""
 
 
-def status(server: str, username: str | None = None, password: str | None = None) -> dict[str, str]:
+def status(server: str, credentials: tuple[str, str] | None = None) -> dict[str, str]:
     """Return the values of ``stats`` and ``stats settings``, ``answered_in`` (seconds) and
     ``answered_at`` (by this host's clock). Raises StoreUnavailableError."""
     started = time.monotonic()
     try:
-        if username is None:
-            found = _asked(server)
-        else:
-            found = _signed_in(server, username, password)
-    except (OSError, ValueError) as error:
+        with Host(server, PATIENCE, credentials).connected() as connection:
+            connection.settimeout(PATIENCE)
+            if credentials is None:
+                found = _of_text(connection)
+            else:
+                groups = [statistics(connection, group) for group in ("settings", "")]
+                found = groups[0] | groups[1]
+    except (OSError, StoreUnavailableError, ValueError) as error:
         raise StoreUnavailableError("server", f"memcached {server}: {error}") from error
     found["answered_at"] = f"{time.time():.6f}"
     found["answered_in"] = f"{time.monotonic() - started:.6f}"
@@ -63,8 +65,10 @@ def _clock(off: float) -> list[tuple[str, str]]:
     return [("warning", f"its clock is {off:+.0f} s off this host's")]
 
 
-def _asked(server: str) -> dict[str, str]:
-    with contextlib.closing(_connected(server)) as connection, connection.makefile("rwb") as stream:
+def _of_text(connection: socket.socket) -> dict[str, str]:
+    """Return both groups by the text protocol. The settings have some of the names of the counters,
+    which come first."""
+    with connection.makefile("rwb") as stream:
         stream.write(b"stats\r\nstats settings\r\n")
         stream.flush()
         found: dict[str, str] = {}
@@ -73,50 +77,5 @@ def _asked(server: str) -> dict[str, str]:
                 word, name, value = line.decode().rstrip("\r\n").split(" ", 2)
                 if word != "STAT":
                     raise ValueError(f"it answers {line!r}")
-                # The settings have some of the names of the counters, which come first.
                 found.setdefault(name, value)
     return found
-
-
-def _connected(server: str) -> socket.socket:
-    path = server.removeprefix("unix:")
-    if path.startswith("/"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE)
-        try:
-            connection.connect(path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-    host, _, port = server.rpartition(":")
-    return connect(host.strip("[]"), int(port), PATIENCE, socket.socket)
-
-
-def _signed_in(server: str, username: str, password: str | None) -> dict[str, str]:
-    with mechanisms():
-        import pylibmc
-    milliseconds = round(PATIENCE * 1e3)
-    client = pylibmc.Client(
-        [address_of(server, PATIENCE)],
-        binary=True,
-        username=username,
-        password=password,
-        behaviors={"connect_timeout": milliseconds, "receive_timeout": milliseconds * 1000},
-    )
-    found: dict[str, str] = {}
-    try:
-        for what in ("", "settings"):
-            for _, stats in client.get_stats(what):
-                found = {_text(name): _text(value) for name, value in stats.items()} | found
-    except pylibmc.Error as error:
-        raise ValueError(str(error)) from error
-    finally:
-        client.disconnect_all()
-    if "version" not in found:
-        raise ValueError("it does not answer")
-    return found
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -1,5 +1,4 @@
-"""Requests for many items in memcached's text protocol, and the answers to them: only bytes, of
-any connection."""
+"""Requests in memcached's text protocol, and the answers to them: only bytes, of any connection."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 2048
 """Bytes; a key has 250 at the most."""
+NO_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
 NOT_TAKEN = re.compile(rb"SERVER_ERROR (?:object too large|out of memory|Out of memory)")
 _VALUE = re.compile(rb"VALUE ([^ ]+) (\d+) (\d+)(?: (\d+))?\r\n")
 _END = b"END\r\n"
@@ -23,6 +23,40 @@ _END = b"END\r\n"
 def get_request(keys: Iterable[str]) -> bytes:
     """Return the request for the items under ``keys``."""
     return b"get %b\r\n" % " ".join(keys).encode()
+
+
+def gets_request(keys: Iterable[str]) -> bytes:
+    """As `get_request`; the answer also has the items' numbers."""
+    return b"gets %b\r\n" % " ".join(keys).encode()
+
+
+def store_request(command: bytes, key: str, value: bytes, exptime: int, number: int = 0) -> bytes:
+    """Return the request that stores a value: ``set``, ``add``, or ``cas`` with the ``number`` of
+    the item that it replaces. ``exptime`` is memcached's form of a time to live."""
+    only = b" %d" % number if command == b"cas" else b""
+    line = b"%b %b 0 %d %d%b" % (command, key.encode(), exptime, len(value), only)
+    return b"%b\r\n%b\r\n" % (line, value)
+
+
+def delete_request(key: str) -> bytes:
+    """Return the request that removes an item."""
+    return b"delete %b\r\n" % key.encode()
+
+
+def incr_request(key: str, amount: int) -> bytes:
+    """Return the request that adds to a number."""
+    return b"incr %b %d\r\n" % (key.encode(), amount)
+
+
+def read_answer(answer: bytes) -> tuple[bytes | None, int]:
+    """Read the answer to a request that changes an item. Returns its word, or a number, and where
+    the rest begins; None if it is not complete. Raises ValueError for anything else."""
+    end = answer.find(b"\r\n")
+    if end >= 0:
+        return answer[:end], end + 2
+    if len(answer) > LONGEST_LINE:
+        raise ValueError(f"the server answers {answer[:80]!r}")
+    return None, 0
 
 
 def answer_of(items: Mapping[str, bytes]) -> bytes:

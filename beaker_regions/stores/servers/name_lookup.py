@@ -99,26 +99,12 @@ def connect(host: str, port: int, seconds: float, cls: type[S]) -> S:
     raise OSError(f"the name {host} has no address")
 
 
-def forget(host: str, port: int) -> bool:
-    """Look a name up again the next time, because no server answers at its address. Returns
-    whether it is a name."""
+def forget(host: str, port: int) -> None:
+    """Look a name up again the next time, because no server answers at its address."""
     with _lock:
         lookup = _lookups.get((host, port))
         if lookup is not None and lookup.ended_at <= time.monotonic():
             del _lookups[host, port]
-        return lookup is not None
-
-
-def address_of(server: str, seconds: float) -> str:
-    """Return a server's address in the form of libmemcached, which would look up a name without a
-    time-out, and knows IPv4 alone. Raises OSError."""
-    if server.startswith("unix:"):
-        return server.removeprefix("unix:")
-    host, _, port = server.rpartition(":")
-    for family, address in addresses(host, int(port), seconds):
-        if family == socket.AF_INET:
-            return f"{address[0]}:{port}"
-    raise OSError(f"{host} has no IPv4 address, and pylibmc takes no other")
 
 
 def _is_number(family: socket.AddressFamily, host: str) -> bool:

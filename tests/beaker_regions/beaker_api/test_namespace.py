@@ -27,7 +27,7 @@ LONG = 30.0
 """Seconds; longer than any test."""
 
 
-@pytest.fixture(params=["file", "cluster", "memcache", "pylibmc"])
+@pytest.fixture(params=["file", "cluster", "memcached"])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Manager:
     """Make managers of one region, on each store. A busy machine is no fault of a server."""
     url = request.getfixturevalue("memcached").address
@@ -36,7 +36,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Manager:
         if request.param == "cluster":
             own |= {"cluster": "servers", "servers": {"url": url, "timeout": 5}}
     else:
-        own = {"type": "ext:memcached", "url": url, "timeout": 5, "memcache_module": request.param}
+        own = {"type": "ext:memcached", "url": url, "timeout": 5}
     return lambda **options: make_manager(secret="of the tests", **own, **options)
 
 

@@ -92,9 +92,7 @@ def test_what_cannot_work_is_refused(tmp_path: Path, options: dict[str, Any], me
         ({"url": ""}, "name at least one server"),
         ({"url": "a:1;a:1"}, "the same server is named twice"),
         ({"url": "a", "timeout": 0}, "timeout = 0"),
-        ({"url": "a", "memcache_module": "pymemcache"}, "memcache_module = 'pymemcache'"),
         ({"url": "a", "username": "x"}, "username and password go together"),
-        ({"url": "a", "username": "x", "password": "y"}, "python-memcached cannot sign in"),
         ({"url": "a", "file_dir": "x"}, "file_dir = 'x': no such option"),
     ],
 )
@@ -205,7 +203,6 @@ def test_memcachier_signs_in() -> None:
     assert memcached_options("functions", environ) == {
         "cache.functions.type": "ext:memcached",
         "cache.functions.url": "a:1",
-        "cache.functions.memcache_module": "pylibmc",
         "cache.functions.username": "me",
         "cache.functions.password": "word",
     }

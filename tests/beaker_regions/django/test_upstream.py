@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
-STORES = ("file", "memcache", "pylibmc")
+STORES = ("file", "memcached")
 CULLING = 3
 """Django's tests that skip themselves."""
 
@@ -40,7 +40,6 @@ def runs(
             servers[name].start()
             # A machine that is busy with tests is not an error.
             options = {"type": "ext:memcached", "url": servers[name].address, "timeout": 10}
-            options["memcache_module"] = name
         upstream = ROOT / ".venv" / "upstream-tests" / "django"
         runs[name] = subprocess.Popen(
             [sys.executable, "-m", "django", "test", "tests.beaker_regions.django.upstream.suite"],

@@ -20,7 +20,7 @@ CHILDREN = 4
 KEYS = 200
 
 
-@pytest.fixture(params=["file", "cluster", "memcache", "pylibmc"])
+@pytest.fixture(params=["file", "cluster", "memcached"])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     url = request.getfixturevalue("memcached").address
     if request.param in ("file", "cluster"):
@@ -29,7 +29,6 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
             own |= {"cluster": "servers", "servers": {"url": url, "timeout": 10}}
     else:
         own = {"type": "ext:memcached", "url": url, "timeout": 10}
-        own["memcache_module"] = request.param
     return {**own, "secret": "of the tests"}
 
 

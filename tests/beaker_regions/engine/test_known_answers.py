@@ -27,7 +27,7 @@ TIMES = 5
 """Calls after which an answer is known, and its value decided."""
 
 
-@pytest.fixture(params=["memcached_manager", "pylibmc_manager"])
+@pytest.fixture(params=["memcached_manager"])
 def cache(request: pytest.FixtureRequest) -> CacheManager:
     manager: Manager = request.getfixturevalue(request.param)
     return manager(expire=60)

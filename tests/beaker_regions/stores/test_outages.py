@@ -126,13 +126,6 @@ class Outage:
         return [server.stats()["cmd_get"] for server in self.servers[1:]]
 
 
-@pytest.fixture(params=["memcache", pytest.param("pylibmc", marks=pytest.mark.slow)])
-def client(request: pytest.FixtureRequest) -> str:
-    """The client library of `connected`."""
-    name: str = request.param
-    return name
-
-
 @pytest.fixture(params=FAILURES)
 def failure(request: pytest.FixtureRequest) -> str:
     name: str = request.param

@@ -42,7 +42,6 @@ def read_only_by(
     *,
     retry: float = 0.01,
     timeout: float = 5,
-    client: str = "memcache",
 ) -> CachedFunction[[], int]:
     """Return a cached function, as each process has it."""
     cache = make_manager(
@@ -52,7 +51,6 @@ def read_only_by(
         secret="of the tests",
         timeout=timeout,
         retry=retry,
-        memcache_module=client,
     )
 
     @cache.region("functions")
@@ -263,7 +261,6 @@ def test_other_processes_apply_those_of_a_process_without_descriptors(
 # -- damaged -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("client", ["memcache", "pylibmc"])
 @pytest.mark.parametrize("damage", [b"\xff\xfe\n", b"\0" * 4096, b"\0\n", b"e 1\r\n", b"t12"])
 def test_a_damaged_queue_fails_no_call_and_no_value_that_it_may_have_named_is_served(
     memcached: Memcached,
@@ -271,9 +268,8 @@ def test_a_damaged_queue_fails_no_call_and_no_value_that_it_may_have_named_is_se
     calls: Calls,
     caplog: pytest.LogCaptureFixture,
     damage: bytes,
-    client: str,
 ) -> None:
-    load = read_only_by(memcached.address, tmp_path, calls, client=client)
+    load = read_only_by(memcached.address, tmp_path, calls)
     assert (load(), load()) == (1, 1)
     path = tmp_path / FOLDER / quote(memcached.address, safe="")
     PersistentQueue(path).keep([A])

@@ -453,7 +453,6 @@ def test_neither_secrets_nor_passwords_are_shown(
         type="ext:memcached",
         url=memcached.address,
         secret=secret,
-        memcache_module="pylibmc",
         username="regions",
         password=password,
     )

@@ -23,7 +23,6 @@ cache = CacheManager(**parse_cache_config_options({
     "cache.regions": "functions",
     "cache.functions.type": "ext:memcached",
     "cache.functions.url": os.environ["TEST_SERVER"],
-    "cache.functions.memcache_module": os.environ["TEST_CLIENT"],
     "cache.functions.timeout": 0.2,
     "cache.functions.retry": 0.001,
     "cache.functions.secret": "of the tests",
@@ -70,10 +69,10 @@ class Gunicorn(Server):
 
 
 @pytest.fixture
-def gunicorn(tmp_path: Path, server: Memcached, client: str) -> Iterator[Gunicorn]:
+def gunicorn(tmp_path: Path, server: Memcached) -> Iterator[Gunicorn]:
     (tmp_path / "served.py").write_text(APPLICATION)
     made = Gunicorn(tmp_path)
-    made.environment = {"TEST_SERVER": server.address, "TEST_CLIENT": client}
+    made.environment = {"TEST_SERVER": server.address}
     made.start()
     yield made
     made.kill()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.servers import name_lookup
 from tests.servers import SEARCH_PATH, Memcached, free_port
 from tests.waiting import PATIENCE, stored_value
@@ -80,7 +79,6 @@ def ipv6_port() -> Iterator[int]:
         process.kill()
 
 
-@pytest.mark.parametrize("client", ["memcache"])
 @pytest.mark.parametrize("numbers", [["::1"], ["127.0.0.1", "::1"]])
 def test_a_name_may_stand_for_ipv6(
     connected: Manager, resolver: dict[str, Any], calls: Calls, ipv6_port: int, numbers: list[str]
@@ -93,9 +91,3 @@ def test_a_name_may_stand_for_ipv6(
 
         load = connected(url).region("functions")(load)
         assert load(url) == load(url)
-
-
-def test_pylibmc_refuses_ipv6_and_says_what_to_set(connected: Manager, client: str) -> None:
-    if client == "pylibmc":
-        with pytest.raises(ConfigurationError, match=r"\[::1\].*memcache_module"):
-            connected("[::1]:11211")

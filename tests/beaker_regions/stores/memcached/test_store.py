@@ -1,4 +1,4 @@
-"""Entries on memcached servers, through both client libraries."""
+"""Entries on memcached servers."""
 
 from __future__ import annotations
 
@@ -62,26 +62,6 @@ def test_an_invalidation_is_one_request_whatever_it_covers(
         proxy.requests.clear()
         invalidate()
         assert len(proxy.requests) == 1
-
-
-def test_both_clients_read_each_others_records(
-    memcached: Memcached, connected: Manager, calls: Calls
-) -> None:
-    def load(value: Any) -> tuple[Any, int]:
-        return value, calls()
-
-    functions = [
-        connected(memcached.address, memcache_module=client).region("functions")(load)
-        for client in ("memcache", "pylibmc")
-    ]
-    values = [None, 7, "text\udcff", b"\x00\r\nEND\r\n", ("x" * 100_000, 1)]
-    for first, second in (functions, functions[::-1]):
-        for value in values:
-            assert first(value) == second(value)
-        first.invalidate_all()
-        assert second(values[0]) != first.uncached(values[0])
-        second.invalidate_all()
-    assert calls.count == 2 * (len(values) + 2)
 
 
 # -- records that are not ours ----------------------------------------------------------------

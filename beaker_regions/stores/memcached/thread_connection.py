@@ -1,10 +1,11 @@
-"""Memcached through python-memcached, the default.
+"""One thread's connection to a memcached.
 
-The library's own commands report a failure as a miss and try other servers. So only its connection
-is used here, and this module writes requests and reads answers itself.
+python-memcached's own commands report a failure as a miss and try other servers. So only its notion
+of a server is used, and requests are written and answers read here. `CommandProtocol` is the form
+of both: a server that wants a password speaks another one.
 
 A server that hangs costs one time-out. A server that sends rubbish, or never stops sending, costs
-little more: a line that is not of the protocol ends the connection.
+little more: an answer that is not of the protocol ends the connection.
 """
 
 from __future__ import annotations
@@ -12,31 +13,26 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.memcached.exptime import exptime_of
-from beaker_regions.stores.memcached.text_protocol import (
-    LONGEST_LINE,
-    NOT_TAKEN,
-    expect,
-    get_request,
-    read_items,
-    unexpected,
-)
-from beaker_regions.stores.memcached.wire import Host
+from beaker_regions.stores.memcached.text_protocol import NO_NUMBER, NOT_TAKEN, unexpected
 from beaker_regions.stores.servers.connection import (
     Connection,
     Item,
     NotANumberError,
     added,
+    whole,
 )
+from beaker_regions.stores.servers.loop_connection import GetProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from beaker_regions.entries.known import Known
+    from beaker_regions.stores.memcached.wire import Host
     from beaker_regions.stores.servers.connection import Halves
 
 T = TypeVar("T")
@@ -52,27 +48,46 @@ _PATIENCE, _SLOWEST = 20, 100_000
 bytes a second."""
 _STORED = {b"STORED": True, b"NOT_STORED": False, b"EXISTS": False, b"NOT_FOUND": False}
 _DELETED = {b"DELETED": True, b"NOT_FOUND": False}
-_NO_NUMBER = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
 
 
-class PythonMemcached(Connection):
-    """Through python-memcached, the default."""
+class CommandProtocol(GetProtocol, Protocol):
+    """Requests and answers, as `beaker_regions.stores.memcached.text_protocol` has them."""
 
-    def __init__(self, server: str, timeout: float) -> None:
-        self._host = Host(server, timeout)
+    def gets_request(self, keys: Iterable[str]) -> bytes: ...
+    def store_request(
+        self, command: bytes, key: str, value: bytes, exptime: int, number: int = 0
+    ) -> bytes: ...
+    def delete_request(self, key: str) -> bytes: ...
+    def incr_request(self, key: str, amount: int) -> bytes: ...
+    def read_answer(self, answer: bytes) -> tuple[bytes | None, int]: ...
+    def read_items(
+        self,
+        answer: bytes,
+        at: int,
+        found: dict[str, bytes],
+        numbers: dict[str, bytes] | None = None,
+    ) -> tuple[int, int]: ...
+
+
+class ThreadConnection(Connection):
+    """One thread's connection to a memcached."""
+
+    def __init__(self, host: Host, protocol: CommandProtocol) -> None:
+        self._host = host
+        self._protocol = protocol
         self._sent = 0
         """How many times the current request was sent."""
 
     # -- one key ---------------------------------------------------------------------------
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        return self._ask(get_request(keys), self._values)
+        return self._ask(self._protocol.get_request(keys), self._values)
 
     def get_if_changed(self, known: Known) -> dict[str, bytes] | None:
         host = self._host
         socket = host.socket
         if socket is None or host.buffer or not known.request:
-            expect(known)
+            self._protocol.expect(known)
             return self.get(known.keys)
         # Written out, because this is every hit.
         try:
@@ -95,30 +110,31 @@ class PythonMemcached(Connection):
         return self._ask(known.request, self._values, is_sent=True)
 
     def add(self, key: str, value: bytes, seconds: float) -> bool:
-        answer = self._ask(_storing(b"add", key, value, seconds), self._line)
+        answer = self._ask(self._storing(b"add", key, value, seconds), self._line)
         return added(self._meaning(answer, _STORED), self._sent > 1)
 
     def set(self, key: str, value: bytes, seconds: float) -> bool:
-        return self._is_stored(self._ask(_storing(b"set", key, value, seconds), self._line)) is True
+        answer = self._ask(self._storing(b"set", key, value, seconds), self._line)
+        return self._is_stored(answer) is True
 
     def delete(self, key: str) -> None:
-        self._meaning(self._ask(b"delete %b\r\n" % key.encode(), self._line), _DELETED)
+        self._meaning(self._ask(self._protocol.delete_request(key), self._line), _DELETED)
 
     def incr(self, key: str, amount: int) -> int | None:
-        answer = self._ask(b"incr %b %d\r\n" % (key.encode(), amount), self._line)
+        answer = self._ask(self._protocol.incr_request(key, amount), self._line)
         if answer.isdigit():
             return int(answer)
-        if answer == _NO_NUMBER:
+        if answer == NO_NUMBER:
             raise NotANumberError(key)
         self._meaning(answer, {b"NOT_FOUND": False})
         return None
 
     def gets(self, key: str) -> Item | None:
-        return self._ask(b"gets %b\r\n" % key.encode(), self._items).get(key)
+        return self._ask(self._protocol.gets_request([key]), self._items).get(key)
 
     def cas(self, key: str, value: bytes, seconds: float, seen: Item | None) -> bool | None:
         if seen is None:
-            answer = self._ask(_storing(b"add", key, value, seconds), self._line)
+            answer = self._ask(self._storing(b"add", key, value, seconds), self._line)
             stored = self._is_stored(answer)
             return stored if stored is None else added(stored, self._sent > 1)
         # A server that restarts closes its connections and numbers its items from 1 again ("cas
@@ -126,7 +142,7 @@ class PythonMemcached(Connection):
         number, connection = seen.token
         if self._host.socket is not connection or self._host.has_ended():
             return False
-        request = _storing(b"cas", key, value, seconds, number)
+        request = self._storing(b"cas", key, value, seconds, number)
         return self._is_stored(self._ask(request, self._line, resend=False))
 
     # -- many at once ----------------------------------------------------------------------
@@ -134,15 +150,15 @@ class PythonMemcached(Connection):
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
         found: dict[str, bytes] = {}
         for batch in _batches(keys):
-            found |= yield from self._asking(get_request(batch), self._values)
+            found |= yield from self._asking(self._protocol.get_request(batch), self._values)
         return found
 
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         found: dict[str, Item] = {}
         refused: list[str] = []
         for batch in _batches(keys):
-            requests = [_storing(b"set", key, value, seconds) for key in batch]
-            requests.append(b"gets %b\r\n" % " ".join(batch).encode())
+            requests = [self._storing(b"set", key, value, seconds) for key in batch]
+            requests.append(self._protocol.gets_request(batch))
 
             def read(batch: Sequence[str] = batch) -> tuple[list[bytes], dict[str, Item]]:
                 return self._lines(len(batch)), self._items()
@@ -166,7 +182,8 @@ class PythonMemcached(Connection):
             lost += [key for key in batch if key not in here]
             if here:
                 requests = [
-                    _storing(b"cas", key, values[key], math.inf, seen[key].token[0]) for key in here
+                    self._storing(b"cas", key, values[key], math.inf, seen[key].token[0])
+                    for key in here
                 ]
 
                 def read(count: int = len(here)) -> list[bytes]:
@@ -186,22 +203,21 @@ class PythonMemcached(Connection):
             def read(count: int = len(batch)) -> list[bytes]:
                 return self._lines(count)
 
-            requests = [b"delete %b\r\n" % key.encode() for key in batch]
+            requests = [self._protocol.delete_request(key) for key in batch]
             for answer in (yield from self._asking(b"".join(requests), read)):
                 self._meaning(answer, _DELETED)
 
     # -- reading answers -------------------------------------------------------------------
 
     def _line(self) -> bytes:
-        """Return the next line of the answer, without its end."""
+        """Return the answer to a request that changes an item."""
         host = self._host
-        while (end := host.buffer.find(b"\r\n")) < 0:
-            if len(host.buffer) > LONGEST_LINE:
-                raise ValueError(f"the server answers {host.buffer[:80]!r}")
+        while True:
+            line, end = self._protocol.read_answer(host.buffer)
+            if line is not None:
+                host.buffer = host.buffer[end:]
+                return line
             host.buffer += self._receive()
-        line: bytes = host.buffer[:end]
-        host.buffer = host.buffer[end + 2 :]
-        return line
 
     def _lines(self, count: int) -> list[bytes]:
         return [self._line() for _ in range(count)]
@@ -220,10 +236,10 @@ class PythonMemcached(Connection):
         found: dict[str, bytes] = {}
         answer = host.buffer or self._receive()
         host.buffer = b""
-        at, missing = read_items(answer, 0, found, numbers)
+        at, missing = self._protocol.read_items(answer, 0, found, numbers)
         while missing:
             answer = answer[at:] + self._receive(missing)
-            at, missing = read_items(answer, 0, found, numbers)
+            at, missing = self._protocol.read_items(answer, 0, found, numbers)
         if len(answer) > at:
             raise ValueError("the server answers more than it was asked")
         return found
@@ -243,6 +259,12 @@ class PythonMemcached(Connection):
 
     # -- sending requests ------------------------------------------------------------------
 
+    def _storing(
+        self, command: bytes, key: str, value: bytes, seconds: float, number: int = 0
+    ) -> bytes:
+        """Return the request that stores a value; with the ``number`` of an item for ``cas``."""
+        return self._protocol.store_request(command, key, value, exptime_of(seconds), number)
+
     def _ask(
         self,
         request: bytes,
@@ -251,34 +273,24 @@ class PythonMemcached(Connection):
         resend: bool = True,
         is_sent: bool = False,
     ) -> T:
+        return whole(self._asking(request, read, resend=resend, is_sent=is_sent))
+
+    def _asking(
+        self,
+        request: bytes,
+        read: Callable[[], T],
+        *,
+        resend: bool = True,
+        is_sent: bool = False,
+    ) -> Halves[T]:
+        """Send a request, unless it is sent, and read its answer. It is sent once more if the
+        server has closed a kept connection, as after a restart, and ``resend`` allows it."""
         host = self._host
         kept, self._sent = host.socket is not None, 1
         try:
             try:
                 if not is_sent:
                     self._send(request)
-                return read()
-            except OSError as error:
-                if not (kept and resend and _is_closed(error)):
-                    raise
-            host.close_socket()
-            self._sent = 2
-            self._send(request)
-            return read()
-        except BaseException as error:
-            # The rest of the answer must not be read as that to the next request.
-            host.close_socket()
-            if _is_failure(error):
-                raise StoreUnavailableError("server", str(error) or repr(error)) from error
-            raise
-
-    def _asking(self, request: bytes, read: Callable[[], T], *, resend: bool = True) -> Halves[T]:
-        """As `_ask`, in halves."""
-        host = self._host
-        kept, self._sent = host.socket is not None, 1
-        try:
-            try:
-                self._send(request)
                 sent_at = time.monotonic()
                 yield
                 with self._waiting_since(sent_at):
@@ -302,10 +314,10 @@ class PythonMemcached(Connection):
     def _send(self, request: bytes) -> None:
         """Send a request; connect first if there is no connection."""
         host = self._host
-        if host.socket is None:
-            host.connect_again()
-        assert host.socket is not None
         try:
+            if host.socket is None:
+                host.connect_again()
+            assert host.socket is not None
             host.socket.sendall(request)
         except BlockingIOError:
             raise TimeoutError("timed out") from None
@@ -356,12 +368,6 @@ def _is_failure(error: BaseException) -> bool:
 def _is_closed(error: OSError) -> bool:
     """Return whether the server has closed a kept connection, as after a restart."""
     return not isinstance(error, TimeoutError) and not is_interruption(error)
-
-
-def _storing(command: bytes, key: str, value: bytes, seconds: float, *number: int) -> bytes:
-    """Return the request that stores a value; with the ``number`` of an item for ``cas``."""
-    line = b"%b %b 0 %d %d" % (command, key.encode(), exptime_of(seconds), len(value))
-    return b"%b%b\r\n%b\r\n" % (line, b"".join(b" %d" % each for each in number), value)
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
