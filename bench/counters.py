@@ -48,7 +48,7 @@ def ours(folder: Path) -> dict[str, Callable[[], object]]:
     load(2)
     region = cache["bench"]
     entry, other = load.entry(1), load.entry(2)
-    found = region.look(entry)
+    found = region.lookup(entry)
     assert found is not None
     assert found.record is not None
     sampled, unsampled = region.stats.of("sampled"), region.stats.of("unsampled")

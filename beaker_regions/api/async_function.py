@@ -127,14 +127,14 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         )
 
     async def _look_up(self, entry: Entry) -> Found:
-        reading = self._begin_look(entry)
+        reading = self._begin_lookup(entry)
         if reading is None:
             (found,) = await in_thread(functools.partial(self._look_up_here, [entry]))
             return found
         return await self._found(entry, reading)
 
     async def _look_up_many(self, entries: list[Entry]) -> list[Found]:
-        begun = [self._begin_look(entry) for entry in entries]
+        begun = [self._begin_lookup(entry) for entry in entries]
         readings = [reading for reading in begun if reading is not None]
         if len(readings) < len(entries):
             return await in_thread(functools.partial(self._look_up_here, entries))
@@ -147,7 +147,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         """Look up entries, in a thread that may wait."""
         return [
             Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
-            for entry, lookup in zip(entries, self._look_many(entries), strict=True)
+            for entry, lookup in zip(entries, self._lookup_many(entries), strict=True)
         ]
 
     async def _found(self, entry: Entry, reading: Reading) -> Found:
@@ -155,15 +155,15 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             await answer
         if not reading.is_short():
             return await in_thread(functools.partial(self._read, entry, reading))
-        lookup = self._end_look(entry, reading)
+        lookup = self._end_lookup(entry, reading)
         value = self._value_in_loop(entry, lookup, self._policy)
         if value is UNKNOWN:
-            look = functools.partial(self._value_if_fresh, entry, lookup, self._policy)
-            value = await in_thread(look)
+            find = functools.partial(self._value_if_fresh, entry, lookup, self._policy)
+            value = await in_thread(find)
         return Found(lookup, value)
 
     def _read(self, entry: Entry, reading: Reading) -> Found:
-        lookup = self._end_look(entry, reading)
+        lookup = self._end_lookup(entry, reading)
         return Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
 
     async def _value(

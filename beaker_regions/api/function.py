@@ -106,11 +106,11 @@ class Cached(Generic[P]):
             QueryDependents(region, self._policy) if self._policy.depends_on == QUERIES else None
         )
         # Bound here, so that a hit takes no more calls than the region's own.
-        self._look = (self._dependents or region).look
-        self._look_many = (self._dependents or region).look_many
+        self._lookup = (self._dependents or region).lookup
+        self._lookup_many = (self._dependents or region).lookup_many
         self._value_if_fresh = (self._dependents or region).value_if_fresh
-        self._begin_look = (self._dependents or region).begin_look
-        self._end_look = region.end_look
+        self._begin_lookup = (self._dependents or region).begin_lookup
+        self._end_lookup = region.end_lookup
         self._value_in_loop = (self._dependents or region).value_in_loop
         self.warm = options.checked_warm(name)
         """A function that returns the calls to load in advance; None: warm= was not given."""
@@ -246,7 +246,7 @@ class Cached(Generic[P]):
         if not self.region.enabled:
             return MISSING
         entry = self._entry(self._prefix + args, kwargs)
-        return self._value_if_fresh(entry, self._look(entry), self._policy)
+        return self._value_if_fresh(entry, self._lookup(entry), self._policy)
 
     def _hit(self, entry: Entry, lookup: Lookup | None, value: Any) -> Any:
         if lookup is not None:
@@ -301,7 +301,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return region.store.pass_through(self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if not tracing.watchers:  # without the cost of a block: this is every hit
             entry = self._entry(call, kwargs)
-            lookup = self._look(entry)
+            lookup = self._lookup(entry)
             value = self._value_if_fresh(entry, lookup, self._policy)
             if value is MISSING or lookup is None:
                 return self._loaded(entry, lookup, call, kwargs)
@@ -309,7 +309,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return value  # type: ignore[no-any-return]
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
-            return self._value(entry, self._look(entry), call, kwargs)
+            return self._value(entry, self._lookup(entry), call, kwargs)
 
     def many(self, calls: Iterable[Any]) -> list[R]:
         """Return the values of many calls, in their order.
@@ -340,7 +340,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return [
                 self._value(entry, lookup, call, {})
                 for entry, lookup, call in zip(
-                    entries, self._look_many(entries), given, strict=True
+                    entries, self._lookup_many(entries), given, strict=True
                 )
             ]
 
@@ -367,7 +367,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return self(*args, **kwargs), []
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
-            lookup, *seen = self._look_many([entry, *others])
+            lookup, *seen = self._lookup_many([entry, *others])
             value = self._value_if_fresh(entry, lookup, self._policy)
             if value is MISSING:
                 return self._value(entry, lookup, call, kwargs), []
@@ -450,7 +450,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
             return self(*args, **kwargs)
         call = self._prefix + args
         entry = self._entry(call, kwargs)
-        lookup = region.look(entry, region.store.read_for_load)
+        lookup = region.lookup(entry, region.store.read_for_load)
         value = self._value_if_fresh(entry, lookup, self._policy)
         if value is not MISSING:
             return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
@@ -504,7 +504,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if not self.region.enabled:
             return None
         entry = self._entry(self._prefix + args, kwargs)
-        value = self.region.value_if_younger(entry, self._look(entry), math.inf)
+        value = self.region.value_if_younger(entry, self._lookup(entry), math.inf)
         return None if value is MISSING else value
 
     def stored_digest(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
@@ -527,7 +527,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if not self.region.enabled or self._dependents is not None:
             return None
         entry = self._entry(self._prefix + args, kwargs)
-        return self.region.digest_if_fresh(entry, self._look(entry), self._policy)
+        return self.region.digest_if_fresh(entry, self._lookup(entry), self._policy)
 
     def stored(self, *args: P.args, **kwargs: P.kwargs) -> StoredValue | None:
         """Return what is stored for a call, without its value, and never load.

@@ -26,7 +26,7 @@ class StoredValue(NamedTuple):
 
 def stored_value(region: Region, entry: Entry, policy: Policy) -> StoredValue | None:
     """Describe the value that a call would return without a load, except for what it is made of."""
-    lookup = region.look(entry)
+    lookup = region.lookup(entry)
     if lookup is None or lookup.record is None or not lookup.is_current:
         return None
     record = lookup.record

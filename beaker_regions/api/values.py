@@ -111,7 +111,7 @@ class Values(Generic[K, V]):
         if not self.region.enabled:
             return default
         entry = self._entry(key)
-        value = self._counted(entry, self.region.look(entry))
+        value = self._counted(entry, self.region.lookup(entry))
         return default if value is MISSING else value
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
@@ -129,7 +129,7 @@ class Values(Generic[K, V]):
         if not self.region.enabled:
             return {}
         entries = {key: self._entry(key) for key in keys}
-        lookups = self.region.look_many(list(entries.values()))
+        lookups = self.region.lookup_many(list(entries.values()))
         found = {
             key: self._counted(entry, lookup)
             for (key, entry), lookup in zip(entries.items(), lookups, strict=True)

@@ -168,7 +168,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
 
     def _look_up(self, entry: Entry) -> Lookup | None:
         creating = self._thread.creating
-        lookup = self.region.look(entry)
+        lookup = self.region.lookup(entry)
         if creating.get(entry.address) is _NOT_LOOKED_UP:
             if lookup is not None and not _complete(lookup):
                 lookup = self._read_for_load(entry)
@@ -312,7 +312,7 @@ class CreationLock:
             self._lease = None
             if not wait:
                 return False
-            lookup = region.look(self._entry)
+            lookup = region.lookup(self._entry)
             before = before or lookup
             if lookup is None or (lookup.is_current and lookup != before):
                 break

@@ -241,7 +241,7 @@ class DatabaseTransactions:
     def is_caught_up(self) -> bool:
         return True
 
-    def may_look_in_loop(self) -> bool:
+    def may_look_up_in_loop(self) -> bool:
         # The thread that waits for the coroutine knows its own transactions.
         return not (coroutines.open_anywhere() and coroutines.is_waited_for())
 

@@ -39,7 +39,7 @@ def current(dependencies: Iterable[Dependency], regions: Mapping[str, Region]) -
             by_region.setdefault(each.region, []).append(each)
     found = set()
     for name, some in by_region.items():
-        lookups = regions[name].look_many([each.entry for each in some])
+        lookups = regions[name].lookup_many([each.entry for each in some])
         for each, lookup in zip(some, lookups, strict=True):
             if lookup is not None and lookup.generations == each.generations:
                 found.add(each)
@@ -91,16 +91,16 @@ class QueryDependents:
 
     # -- stored values ---------------------------------------------------------------------
 
-    def look(self, entry: Entry) -> Lookup | None:
-        return self.look_many([entry])[0]
+    def lookup(self, entry: Entry) -> Lookup | None:
+        return self.lookup_many([entry])[0]
 
-    def look_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
-        """As `Region.look_many`. Each lookup has the generations of the remembered tables."""
+    def lookup_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
+        """As `Region.lookup_many`. Each lookup has the generations of the remembered tables."""
         scopes = tuple(self._tables)
         if not scopes:
-            return self._region.look_many(entries)
+            return self._region.lookup_many(entries)
         tables = [tables_entry(entry, scopes) for entry in entries]
-        found = self._region.look_many([*entries, *tables])
+        found = self._region.lookup_many([*entries, *tables])
         return [
             lookup and seen and lookup._replace(tables=reads.generations_of(table, seen))
             for lookup, table, seen in zip(
@@ -108,14 +108,14 @@ class QueryDependents:
             )
         ]
 
-    def begin_look(self, entry: Entry) -> Reading | None:
-        """As `Region.begin_look`, of an entry and the generations of the remembered tables."""
-        own = self._region.begin_look(entry)
+    def begin_lookup(self, entry: Entry) -> Reading | None:
+        """As `Region.begin_lookup`, of an entry and the generations of the remembered tables."""
+        own = self._region.begin_lookup(entry)
         scopes = tuple(self._tables)
         if own is None or not scopes:
             return own
         tables = tables_entry(entry, scopes)
-        seen = self._region.begin_look(tables)
+        seen = self._region.begin_lookup(tables)
         return seen and _ReadingWithTables(own, tables, seen)
 
     def value_if_fresh(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:

@@ -61,7 +61,7 @@ class NoTransactions:
     def is_caught_up(self) -> bool:
         return True
 
-    def may_look_in_loop(self) -> bool:
+    def may_look_up_in_loop(self) -> bool:
         return True
 
     def share_pending(self, invalidations: Sequence[Invalidation]) -> None:

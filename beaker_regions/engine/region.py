@@ -133,7 +133,7 @@ class Region:
 
     # -- lookups ---------------------------------------------------------------------------
 
-    def look(self, entry: Entry, ask: Callable[[Entry], Lookup] | None = None) -> Lookup | None:
+    def lookup(self, entry: Entry, ask: Callable[[Entry], Lookup] | None = None) -> Lookup | None:
         """Look up an entry, by the store's `read` or by ``ask``. Returns None if the store is
         unavailable, if this thread has a pending invalidation of the entry, or if this process may
         have missed another host's. The caller then neither uses nor stores cached data."""
@@ -155,8 +155,8 @@ class Region:
             return None
         return self._checked(entry, lookup) if lookup.refused else lookup
 
-    def look_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
-        """As `look`, for many entries: one round trip to each server."""
+    def lookup_many(self, entries: Sequence[Entry]) -> list[Lookup | None]:
+        """As `lookup`, for many entries: one round trip to each server."""
         if not self._may_be_read():
             for entry in entries:
                 self.stats.count("bypassed", entry.function)
@@ -179,20 +179,20 @@ class Region:
                 lookups[entry] = self._checked(entry, found)
         return [lookups.get(entry) for entry in entries]
 
-    def begin_look(self, entry: Entry) -> Reading | None:
-        """Begin `look` for a task of the running event loop, without waiting. Returns None if a
+    def begin_lookup(self, entry: Entry) -> Reading | None:
+        """Begin `lookup` for a task of the running event loop, without waiting. Returns None if a
         thread has to look, because more is to be done than to read."""
         if (
             current_reads() is not None
             or block.get() is not None
-            or not invalidation.transactions.may_look_in_loop()
+            or not invalidation.transactions.may_look_up_in_loop()
             or not invalidation.pending().isdisjoint(entry.scopes)
         ):
             return None
         return self.store.begin_read(entry)
 
-    def end_look(self, entry: Entry, reading: Reading) -> Lookup | None:
-        """Return what `begin_look` has read; as `look`."""
+    def end_lookup(self, entry: Entry, reading: Reading) -> Lookup | None:
+        """Return what `begin_lookup` has read; as `lookup`."""
         try:
             lookup = reading.lookup()
         except StoreUnavailableError as error:

@@ -72,7 +72,7 @@ class Transactions(Protocol):
         """Whether this process knows all invalidations that others could not apply. If not, it must
         not read a store that other hosts use."""
 
-    def may_look_in_loop(self) -> bool:
+    def may_look_up_in_loop(self) -> bool:
         """Whether `is_caught_up` is true and `pending` complete in this thread, which runs the
         coroutine's event loop, without waiting for a database or another thread."""
 

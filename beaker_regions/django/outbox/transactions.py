@@ -52,8 +52,8 @@ class OutboxTransactions(DatabaseTransactions):
     def is_caught_up(self) -> bool:
         return self._poller.is_current()
 
-    def may_look_in_loop(self) -> bool:
-        return self._poller.is_valid and super().may_look_in_loop()
+    def may_look_up_in_loop(self) -> bool:
+        return self._poller.is_valid and super().may_look_up_in_loop()
 
     def invalidation_log(self) -> InvalidationLog | None:
         return CollectedRows(self._collect)

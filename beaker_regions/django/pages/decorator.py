@@ -238,7 +238,7 @@ class Pages:
             fields = tuple((field, meta.get(field)) for field in names)
 
     def _look_up(self, prefetch: Prefetch, entry: Entry) -> Found:
-        lookup = prefetch.lookup(entry) or self.region.look(entry)
+        lookup = prefetch.lookup(entry) or self.region.lookup(entry)
         (found,) = check(self.region, [entry], [lookup], self._policy)
         return found
 

@@ -76,7 +76,7 @@ class Found(NamedTuple):
 def look_up(region: Region, entries: Sequence[Entry], policy: Policy) -> list[Found]:
     """Look up entries whose values have ``dependencies``: in one round trip to each server, and a
     second one if any value has some."""
-    return check(region, entries, region.look_many(entries), policy)
+    return check(region, entries, region.lookup_many(entries), policy)
 
 
 def check(

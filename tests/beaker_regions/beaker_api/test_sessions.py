@@ -164,7 +164,7 @@ def test_the_store_keeps_a_session_little_longer_than_its_timeout(where: dict[st
     session.save()
     namespace = session.namespace
     assert namespace.timeout == 60 + 120
-    assert namespace.region.look(namespace.entry("session")).record.expire == 60 + 120
+    assert namespace.region.lookup(namespace.entry("session")).record.expire == 60 + 120
 
 
 def test_without_a_timeout_the_region_says_how_long_a_session_is_kept(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_without_a_timeout_the_region_says_how_long_a_session_is_kept(tmp_path: 
     for session, seconds in ((named, 60), (installed, 90)):
         session.save()
         namespace = session.namespace
-        assert namespace.region.look(namespace.entry("session")).record.expire == seconds
+        assert namespace.region.lookup(namespace.entry("session")).record.expire == seconds
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_request_costs_one_look_and_one_save(memcached: Memcached) -> None:
     client.get("/count")
     proxy.requests.clear()
     assert data_of(client.get("/count")) == "{'value': 2}"
-    # A look; and to save, what is current and the item.
+    # A lookup; and to save, what is current and the item.
     assert [request.partition(" ")[0] for request in proxy.requests] == ["get", "get", "set"]
     proxy.close()
 
@@ -250,7 +250,7 @@ def test_options_that_a_session_has_of_its_own_hold(tmp_path: Path) -> None:
     own = {"type": "regions", "region": "functions", "expire": 30, "enabled": True, "grace": "5"}
     session = middleware(own)._get_session()
     session.save()
-    record = session.namespace.region.look(session.namespace.entry("session")).record
+    record = session.namespace.region.lookup(session.namespace.entry("session")).record
     assert (record.expire, session.namespace._grace) == (30, 5)
 
 

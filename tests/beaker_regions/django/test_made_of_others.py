@@ -54,7 +54,7 @@ def test_one_caller_loads_it_after_an_invalidation_of_a_part(
         return Whole(number, (Dependency(region.name, inner, generations, math.inf),))
 
     def call(_: Any = None) -> int:
-        (found,) = check(region, [entry], [region.look(entry)], POLICY)
+        (found,) = check(region, [entry], [region.lookup(entry)], POLICY)
         number: int = run(fetch(region, entry, POLICY, found), load).number
         return number
 

@@ -130,11 +130,11 @@ def test_a_time_limit_while_a_server_hangs_skips_no_store(
     assert {each() for each in read.values()} == {truth}
     go_on, tell = os.pipe()
 
-    def look() -> None:
+    def peek() -> None:
         os.read(go_on, 1)
         assert read["file"].peek() is None
 
-    other = fork(look)  # before there is anything that a child could inherit
+    other = fork(peek)  # before there is anything that a child could inherit
     truth = next(versions)
     own_memcached.pause()
     with time_limit(0.3):

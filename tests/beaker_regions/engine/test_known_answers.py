@@ -50,7 +50,7 @@ def known(call: Callable[[], Any]) -> Any:
 
 
 def is_known(cache: CacheManager, entry: Entry) -> bool:
-    lookup = cache["functions"].look(entry)
+    lookup = cache["functions"].lookup(entry)
     return type(lookup) is Known and bool(lookup.request)
 
 
@@ -113,7 +113,7 @@ def test_a_call_with_other_scopes_is_not_the_known_one(cache: CacheManager, call
     known(load)
     entry = load.entry()
     tagged = entry._replace(scopes=(*entry.scopes, tag_scope("a")))
-    lookup = cache["functions"].look(tagged)
+    lookup = cache["functions"].lookup(tagged)
     assert lookup is not None
     assert len(lookup.generations) == len(tagged.scopes)
     assert not lookup.is_current

@@ -208,7 +208,7 @@ class Run:
 
     def _call(self, number: int) -> int:
         entry = self.entries[number]
-        reading = self.region.look(entry)
+        reading = self.region.lookup(entry)
         value: Any = self.region.value_if_fresh(entry, reading, self.policy)
         if value is not MISSING:
             self.region.stats.count("hits")
@@ -251,7 +251,7 @@ class RunOfQueries(Run):
 
     def _call(self, number: int) -> int:
         entry = self.entries[number]
-        lookup = self._dependents.look(entry)
+        lookup = self._dependents.lookup(entry)
         value: Any = self._dependents.value_if_fresh(entry, lookup, self.policy)
         if value is not MISSING:
             self.region.stats.count("hits")

@@ -221,7 +221,7 @@ def keys_on(server: Memcached) -> list[str]:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"lru_crawler metadump all\r\n")
         answer = b""
-        # The server may be busy with a look of its own.
+        # The server may be busy with a lookup of its own.
         while not answer.endswith(b"END\r\n") and not answer.startswith(b"BUSY"):
             answer += connection.recv(65536)
     return re.findall(r"key=(\S+)", urllib.parse.unquote(answer.decode()))

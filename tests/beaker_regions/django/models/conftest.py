@@ -129,9 +129,9 @@ class World:
             empty()
             self.fill()
         self.cache.invalidate_region("functions")
-        self.look()
+        self.read()
 
-    def look(self) -> int:
+    def read(self) -> int:
         """Call every function and return how many loaded."""
         before = self.loads
         for call in self.calls:
@@ -200,7 +200,7 @@ def world(
     try:
         with transaction.atomic():
             made.fill()
-        made.look()
+        made.read()
         yield made
     finally:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -582,7 +582,7 @@ def test_raw_sql_is_invalidated_explicitly(world: World, rows: Callable[[], Any]
 
 def test_too_many_rows_are_the_whole_model(world: World) -> None:
     Book.objects.bulk_create(Book(shelf_id=2) for _ in range(LIMIT + 1))
-    world.look()
+    world.read()
     invalidate_model(Book, Book.objects.all())
     assert {f"shelf books:{number}" for number in (1, 2, 3)} <= world.changed()
 

@@ -25,7 +25,7 @@ def test_a_foreign_key_that_another_transaction_changes_is_followed_again(world:
 
     def give_away() -> None:
         Shelf.objects.filter(pk=book.shelf_id).update(owner=after)
-        world.look()  # stores the rows of the new owner, with the unchanged book
+        world.read()  # stores the rows of the new owner, with the unchanged book
         connections.close_all()
 
     with transaction.atomic():

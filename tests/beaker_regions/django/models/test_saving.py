@@ -77,7 +77,7 @@ def test_a_save_of_a_row_that_moved_since(world: World, fields: list[str] | None
     shelf = Shelf.objects.get(pk=1)
     shelf.name = "new"
     Shelf.objects.filter(pk=1).update(owner=3)
-    world.look()
+    world.read()
     shelf.save(update_fields=fields)
     assert world.stale() == []
     assert ("owner:1" in world.changed()) == (fields is None)
@@ -86,7 +86,7 @@ def test_a_save_of_a_row_that_moved_since(world: World, fields: list[str] | None
 def test_only_the_tags_of_the_changed_rows_are_invalidated(world: World) -> None:
     Shelf.objects.filter(pk=1).update(name="new")
     assert world.changed() == {"shelf:1", "owner:1", "watched.Shelf", "owner books:1", "lent by:1"}
-    world.look()
+    world.read()
     Book.objects.filter(pk=2).update(shelf=3)
     kinds = "shelf books", "owner books", "lent by"
     tags = {f"{kind}:{number}" for kind in kinds for number in (1, 3)}
@@ -120,7 +120,7 @@ def test_a_bulk_change_of_many_rows_is_the_family(world: World) -> None:
         "owner books:2",
         "lent by:2",
     }
-    world.look()
+    world.read()
     Book.objects.update(pages=1)
     assert "shelf books:3" in world.changed(), "it has no book"
     assert "shelf:3" not in world.changed()
@@ -141,7 +141,7 @@ def test_models_of_migrations_invalidate_whole_models(world: World) -> None:
         write()
         assert world.stale() == []
         assert {"shelf books:1", "shelf books:3", "watched.Book"} <= world.changed()
-        world.look()
+        world.read()
 
 
 def test_rows_that_the_database_deletes_itself(world: World) -> None:

@@ -178,7 +178,7 @@ def test_random_writes(world: World, steps: list[Step]) -> None:
     for step in steps:
         carry_out(world, step)
         assert world.stale() == []
-        world.look()
+        world.read()
 
 
 def test_writes_of_several_processes(world: World) -> None:
@@ -201,7 +201,7 @@ def test_writes_of_several_processes(world: World) -> None:
 
     def read_often() -> None:
         for _ in range(15):
-            world.look()
+            world.read()
         connections.close_all()
 
     children = [fork(lambda seed=seed: write_often(seed)) for seed in range(3)]  # type: ignore[misc]
