@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from tasks.lists import changes, positions
-from tasks.models import ImportedFile, Task, TaskList
+from tasks.models import ImportedFile, ImportRun, Task, TaskList
 
 
 @admin.register(Task)
@@ -41,12 +41,8 @@ class TaskListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
-@admin.register(ImportedFile)
-class ImportedFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """The index is written by the import alone."""
-
-    list_display = ("path", "size", "media_type", "imported_at")
-    search_fields = ("path",)
+class WrittenByImport(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows that the import alone writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -56,3 +52,15 @@ class ImportedFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: ImportedFile | None = None) -> bool:
         return False
+
+
+@admin.register(ImportedFile)
+class ImportedFileAdmin(WrittenByImport):
+    list_display = ("path", "size", "media_type", "imported_at")
+    search_fields = ("path",)
+
+
+@admin.register(ImportRun)
+class ImportRunAdmin(WrittenByImport):
+    list_display = ("source", "started_at", "ended_at", "status", "new", "changed", "failed")
+    search_fields = ("source",)

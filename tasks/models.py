@@ -161,6 +161,41 @@ class ImportedFile(models.Model):
         return self.path
 
 
+class ImportRun(models.Model):
+    """A run of the import."""
+
+    source = models.TextField()
+    """What the operator named: a path, a URL, or a list of URLs."""
+    into = models.TextField(default="")
+    """The folder of the site that the files went into; "" for the top."""
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    """When the run last wrote its numbers."""
+    ended_at = models.DateTimeField(null=True)
+    """None: it is under way, or was killed."""
+    host = models.CharField(max_length=255)
+    process = models.CharField(max_length=64)
+    """Which process of the host it is (`tasks.importing.runs`)."""
+    status = models.PositiveSmallIntegerField(null=True)
+    """The exit status, when it has ended."""
+    error = models.TextField(default="")
+    new = models.PositiveIntegerField(default=0)
+    """The numbers are of files."""
+    changed = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    forgotten = models.PositiveIntegerField(default=0)
+    size = models.BigIntegerField(default=0)
+    """Bytes that were read."""
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"import of {self.source}"
+
+
 @row_tags("list:{task__list_id}", "user:{task__list__user_id}")
 class Attachment(models.Model):
     """An imported file that belongs to a task."""

@@ -33,7 +33,7 @@ from tasks.importing.index import (
 )
 from tasks.importing.jobs import map_as_completed
 from tasks.importing.listing import Listing
-from tasks.importing.progress import LockedReporter, Summary
+from tasks.importing.progress import Change, LockedReporter, Summary
 from tasks.importing.reading import FileReader, FileToRead, Result, StoredFile
 from tasks.importing.room import RegionFullError, Room
 from tasks.importing.selection import Selection
@@ -43,7 +43,7 @@ from tasks.models import ImportedFile
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from tasks.importing.listing import Listing
 from tasks.importing.progress import Reporter
@@ -84,9 +84,15 @@ class Importer:
     """One run over one source. ``summary`` has the results so far, even if the run fails."""
 
     def __init__(
-        self, source: Source, reporter: Reporter, options: ImportOptions | None = None
+        self,
+        source: Source,
+        reporter: Reporter,
+        options: ImportOptions | None = None,
+        wrote: Callable[[Summary], None] = lambda _: None,
     ) -> None:
+        """``wrote`` is called with the results so far after each file that was read."""
         self.summary = Summary()
+        self._wrote = wrote
         self._source = source
         self._options = options or ImportOptions()
         self._jobs = self._options.jobs or source.default_jobs
@@ -120,6 +126,7 @@ class Importer:
                 for file, result in results:
                     self._finish(file, result)
                     self._room.check()
+                    self._wrote(self.summary)
             self._room.check(now=True)
             if self._options.prune:
                 self._prune()
@@ -197,6 +204,7 @@ class Importer:
                     self._fail(found.path, found.reason, by_nature=found.by_nature)
                     continue
                 row = known.get(path_digest(found.path))
+                is_known = row is not None
                 if row is not None and (row.root, row.into) == self._mine:
                     self._present += 1
                 if row is not None and (self._options.force or not _describes(row, found)):
@@ -207,14 +215,13 @@ class Importer:
                 if not self._options.dry_run:
                     digest = "" if row is None else row.digest
                     progress = Progress(found.size, self._report.read)
-                    yield FileToRead(found, progress, row, digest)
+                    yield FileToRead(found, progress, row, digest, is_known)
                 elif row is not None and is_stored(row):
-                    self.summary.unchanged += 1
-                    self._report.done(found.size or 0)
+                    self._count_done(found.path, "unchanged", found.size or 0)
                 else:
-                    self.summary.imported += 1
                     self._report.planned("import", found.path)
-                    self._report.done(found.size or 0)
+                    change: Change = "changed" if is_known else "new"
+                    self._count_done(found.path, change, found.size or 0)
 
     def _sync(self) -> None:
         """Bring the content to disk whose rows are written next."""
@@ -227,16 +234,20 @@ class Importer:
         if isinstance(result, OSError):
             self._fail(file.found.path, result.strerror or str(result), file.progress.left)
             return
+        change: Change = "unchanged"
         if isinstance(result, StoredFile):
-            if result.renewed:
-                self.summary.unchanged += 1
-            else:
-                self.summary.imported += 1
+            if not result.renewed:
+                change = "changed" if file.is_known else "new"
             self._index.add(self._row(file.found, result), imported=not result.renewed)
         else:
             self._adopt(file.row)
-            self.summary.unchanged += 1
-        self._report.done(file.progress.left)
+        self._count_done(file.found.path, change, file.progress.left)
+
+    def _count_done(self, path: str, change: Change, left: int) -> None:
+        self.summary.unchanged += change == "unchanged"
+        self.summary.imported += change != "unchanged"
+        self.summary.changed += change == "changed"
+        self._report.done(path, change, left)
 
     def _adopt(self, row: ImportedFile | None) -> None:
         """Let the row of an unchanged file belong to this source."""
@@ -331,10 +342,11 @@ class Importer:
         if by_nature:
             self.summary.skipped += 1
             self.summary.skips.append((path, reason))
+            self._report.skipped(path, reason)
         else:
             self.summary.failed += 1
             self.summary.failures.append((path, reason))
-        self._report.failed(path, reason, left)
+            self._report.failed(path, reason, left)
 
 
 def _describes(row: ImportedFile, found: SourceFileInfo) -> bool:

@@ -15,7 +15,7 @@ from tasks.importing.manifests import is_manifest_name
 from tasks.importing.sources import SourceError, SourceOptions
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
-from tasks.sources.fetching.urls import has_scheme
+from tasks.sources.fetching.urls import has_scheme, shown
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class GoneSource:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def source_shown(name: str) -> str:
+    """Return what the operator has named as a source, for records: an absolute path, or a URL
+    without its query, in which there may be a secret."""
+    return shown(name) if has_scheme(name) else path_of(os.path.realpath(name))
 
 
 def source_at(name: str, options: SourceOptions | None = None) -> Source:

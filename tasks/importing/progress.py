@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
+
+Change = Literal["new", "changed", "unchanged"]
+"""What a run did with a file: it had no row before, it was read again, or it was passed over."""
 
 
 class Reporter(Protocol):
@@ -23,11 +26,14 @@ class Reporter(Protocol):
     def pass_over(self, size: int) -> None:
         """Count ``size`` more bytes that do not have to be read."""
 
-    def done(self) -> None:
+    def done(self, path: str, change: Change) -> None:
         """Count one more file whose present content is stored."""
 
     def failed(self, path: str, reason: str) -> None:
         """Count one more file that could not be imported."""
+
+    def skipped(self, path: str, reason: str) -> None:
+        """Count one more name that is no file of the source."""
 
     def planned(self, action: str, path: str) -> None:
         """Report the action that a real run would take on one more file, in a rehearsal."""
@@ -39,6 +45,8 @@ class Summary:
 
     imported: int = 0
     """Files that are new or changed, or whose content was no longer stored."""
+    changed: int = 0
+    """Those of them that had been imported before."""
     unchanged: int = 0
     failed: int = 0
     """Files that could not be imported."""
@@ -91,16 +99,20 @@ class LockedReporter:
                     self._summary.size += size
                     self._reporter.advance(size)
 
-    def done(self, left: int) -> None:
+    def done(self, path: str, change: Change, left: int) -> None:
         """Report one more file as done, with the ``left`` bytes of it that were not read."""
         with self._lock:
             self._reporter.pass_over(left)
-            self._reporter.done()
+            self._reporter.done(path, change)
 
     def failed(self, path: str, reason: str, left: int) -> None:
         with self._lock:
             self._reporter.failed(path, reason)
             self._reporter.pass_over(left)
+
+    def skipped(self, path: str, reason: str) -> None:
+        with self._lock:
+            self._reporter.skipped(path, reason)
 
     def planned(self, action: str, path: str) -> None:
         with self._lock:

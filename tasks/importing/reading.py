@@ -55,6 +55,8 @@ class FileToRead(NamedTuple):
     """Its row in the index, if that describes its present version."""
     digest: str = ""
     """The digest of the row."""
+    is_known: bool = False
+    """Whether it has a row, of any version."""
 
 
 @dataclass(frozen=True, slots=True)

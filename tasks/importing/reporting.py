@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.importing.importer import ImportOptions
-    from tasks.importing.progress import Summary
+    from tasks.importing.progress import Change, Summary
 
 INTERVAL = 5.0
 """Seconds between two lines, without a terminal."""
@@ -54,11 +54,54 @@ class _Progress:
         )
 
 
-class BarReporter:
-    """A progress bar, below one line for each failure."""
+class Names:
+    """The lines that name files. A log gets them all, except those of unchanged files."""
 
-    def __init__(self, terminal: TextIO) -> None:
+    def __init__(
+        self,
+        out: Callable[[str], None],
+        err: Callable[[str], None],
+        log: Callable[[str], None] | None = None,
+        verbosity: int = 1,
+    ) -> None:
+        """``verbosity``: 0 names failures, 1 what was skipped too, 2 files that were imported, and
+        3 those that are unchanged."""
+        self._out = out
+        self._err = err
+        self._log = log
+        self._verbosity = verbosity
+
+    def done(self, path: str, change: Change) -> None:
+        if change != "unchanged":
+            self._say(self._out, f"{change} {printable(path)}", 2)
+        elif self._verbosity >= 3:
+            self._out(f"unchanged {printable(path)}")
+
+    def failed(self, path: str, reason: str) -> None:
+        self._say(self._err, f"{printable(path)}: {printable(reason)}", 0)
+
+    def skipped(self, path: str, reason: str) -> None:
+        self._say(self._err, f"{printable(path)}: {printable(reason)}", 1)
+
+    def planned(self, action: str, path: str) -> None:
+        self._say(self._out, f"would {action} {printable(path)}", 1)
+
+    def _say(self, say: Callable[[str], None], line: str, least: int) -> None:
+        if self._log is not None:
+            self._log(line)
+        if self._verbosity >= least:
+            say(line)
+
+
+class BarReporter:
+    """A progress bar, below the lines that name files."""
+
+    def __init__(self, terminal: TextIO, log: Callable[[str], None], verbosity: int) -> None:
+        def write(line: str) -> None:
+            tqdm.write(line, file=terminal)
+
         self._terminal = terminal
+        self._names = Names(write, write, log, verbosity)
         self._progress = _Progress(0, 0)
         self._bar: tqdm[NoReturn] | None = None
 
@@ -87,21 +130,29 @@ class BarReporter:
         self._progress.done_size += size
         self._update(size)
 
-    def done(self) -> None:
-        self._progress.done_files += 1
-        self._update(FILE_COST)
+    def done(self, path: str, change: Change) -> None:
+        self._names.done(path, change)
+        self._count()
 
     def failed(self, path: str, reason: str) -> None:
-        tqdm.write(failure(path, reason), file=self._terminal)
-        self.done()
+        self._names.failed(path, reason)
+        self._count()
+
+    def skipped(self, path: str, reason: str) -> None:
+        self._names.skipped(path, reason)
+        self._count()
 
     def planned(self, action: str, path: str) -> None:
-        tqdm.write(plan(action, path), file=self._terminal)
+        self._names.planned(action, path)
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.set_description_str(str(self._progress))
             self._bar.close()
+
+    def _count(self) -> None:
+        self._progress.done_files += 1
+        self._update(FILE_COST)
 
     def _update(self, cost: int) -> None:
         # update() returns True if it has drawn the bar, a few times a second. Set the next text.
@@ -110,11 +161,11 @@ class BarReporter:
 
 
 class LineReporter:
-    """One line every few seconds on ``out``, and one for each failure on ``err``."""
+    """One line every few seconds, between the lines that name files."""
 
-    def __init__(self, out: Callable[[str], None], err: Callable[[str], None]) -> None:
+    def __init__(self, out: Callable[[str], None], names: Names) -> None:
         self._out = out
-        self._err = err
+        self._names = names
         self._progress = _Progress(0, 0)
         self._printed = 0.0
 
@@ -134,34 +185,32 @@ class LineReporter:
         self._progress.done_size += size
         self._print()
 
-    def done(self) -> None:
-        self._progress.done_files += 1
-        self._print()
+    def done(self, path: str, change: Change) -> None:
+        self._names.done(path, change)
+        self._count()
 
     def failed(self, path: str, reason: str) -> None:
-        self._err(failure(path, reason))
-        self.done()
+        self._names.failed(path, reason)
+        self._count()
+
+    def skipped(self, path: str, reason: str) -> None:
+        self._names.skipped(path, reason)
+        self._count()
 
     def planned(self, action: str, path: str) -> None:
-        self._out(plan(action, path))
+        self._names.planned(action, path)
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _count(self) -> None:
+        self._progress.done_files += 1
+        self._print()
 
     def _print(self) -> None:
         if time.monotonic() - self._printed >= INTERVAL:
             self._printed = time.monotonic()
             self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
-
-
-def failure(path: str, reason: str) -> str:
-    """Return the line that says why one file was not imported."""
-    return f"{printable(path)}: {printable(reason)}"
-
-
-def plan(action: str, path: str) -> str:
-    """Return the line for the action that a real run would take on one file."""
-    return f"would {action} {printable(path)}"
 
 
 def result(summary: Summary, options: ImportOptions) -> str:
@@ -184,6 +233,7 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
     return json.dumps(
         {
             "imported": summary.imported,
+            "changed": summary.changed,
             "unchanged": summary.unchanged,
             "failed": summary.failed,
             "skipped": summary.skipped,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tasks.sources.pace import keep_pace
+
 
 class Progress:
     """Counts the bytes of one file, and passes every change on."""
@@ -21,6 +23,8 @@ class Progress:
 
     def advance(self, size: int) -> None:
         """Count ``size`` more bytes as read. 0 only asks whether the reading should end."""
+        if size:
+            keep_pace(size, self._ask)
         self._read += size
         self._change(size, max(0, self._read - self._expected))
 
@@ -33,6 +37,9 @@ class Progress:
     def left(self) -> int:
         """Bytes that are expected and not read yet."""
         return self._expected - self._read
+
+    def _ask(self) -> None:
+        self._change(0, 0)
 
     def _change(self, read: int, unexpected: int) -> None:
         self._expected += unexpected

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 
 from tasks.importing.folders import FolderSource
 from tasks.importing.importer import Importer
-from tasks.importing.reporting import LineReporter
+from tasks.importing.reporting import LineReporter, Names
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError
 from tasks.models import ImportedFile
@@ -24,7 +24,7 @@ SAMPLE = Path(__file__).parent.parent / "sample"
 def import_sample(request: HttpRequest) -> HttpResponse:
     """Import the sample as long as there are no files; they are the same for all visitors."""
     if not ImportedFile.objects.exists():
-        reporter = LineReporter(logger.debug, logger.warning)
+        reporter = LineReporter(logger.debug, Names(logger.debug, logger.warning))
         try:
             summary = Importer(FolderSource(str(SAMPLE)), reporter).run()
         except (SourceError, RegionFullError):

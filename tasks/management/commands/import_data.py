@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentTypeError
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
@@ -16,16 +16,22 @@ from beaker_regions import counting_imports
 from tasks.files.content import path_of
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals, read_no_more
 from tasks.importing.importer import Importer, ImportOptions
-from tasks.importing.locating import source_at
+from tasks.importing.locating import source_at, source_shown
+from tasks.importing.log import BadLogError, logging_to
 from tasks.importing.progress import Summary
-from tasks.importing.reporting import BarReporter, LineReporter, result, result_json
+from tasks.importing.reporting import BarReporter, LineReporter, Names, result, result_json
 from tasks.importing.room import RegionFullError
+from tasks.importing.runs import Recorder
 from tasks.importing.selection import Selection, patterns_in
 from tasks.importing.sources import MAX_JOBS, SourceError, SourceOptions
-from tasks.importing.texts import printable
+from tasks.importing.texts import printable, size_in
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.fetching.access import Access, BadAccessError, access_of
 from tasks.sources.fetching.connections import use_access
+from tasks.sources.pace import use_pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _KEPT = "Imported files are kept; run the command again for the rest."
 
@@ -140,6 +146,38 @@ class Command(BaseCommand):
             help="end with one JSON object on the standard output; all else goes to standard error",
         )
 
+        parser.add_argument(
+            "--bwlimit",
+            metavar="RATE",
+            type=_rate,
+            help="read at most RATE bytes a second, all jobs together; K, M and G mean the powers "
+            "of 1024",
+        )
+        parser.add_argument(
+            "-q",
+            "--quiet",
+            dest="verbosity",
+            action="store_const",
+            const=0,
+            help="name failures only, as --verbosity 0 does; -v names the files that are imported, "
+            "and -vv those that are unchanged, too",
+        )
+        parser.add_argument(
+            "--log-file",
+            metavar="FILE",
+            help="add what the run does to FILE, each line with its time",
+        )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        # Django's -v wants a number; alone it means 2, as elsewhere.
+        numbers = {"-v": "-v2", "-vv": "-v3"}
+        super().run_from_argv(
+            [
+                each if following.isdecimal() else numbers.get(each, each)
+                for each, following in zip(argv, [*argv[1:], ""], strict=True)
+            ]
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             exclude = [*options["exclude"], *chain(*map(patterns_in, options["exclude_from"]))]
@@ -157,33 +195,48 @@ class Command(BaseCommand):
             dry_run=options["dry_run"],
             jobs=options["jobs"],
         )
+        try:
+            with logging_to(options["log_file"]) as log:
+                self._run(options, import_options, log)
+        except BadLogError as error:
+            raise CommandError(f"--log-file: {error}") from error
+
+    def _run(
+        self, options: dict[str, Any], import_options: ImportOptions, log: Callable[[str], None]
+    ) -> None:
+        """Run the import. Raises CommandError with the exit status unless all was imported."""
+        name: str = options["source"]
+        verbosity: int = options["verbosity"]
+        say: Callable[[str], None] = self._say_aside if options["json"] else self._say
+        if not verbosity:
+            say = _say_nothing
         reporter: BarReporter | LineReporter
-        if self.stderr.isatty():
-            reporter = BarReporter(sys.stderr)
+        if self.stderr.isatty() and verbosity:
+            reporter = BarReporter(sys.stderr, log, verbosity)
         else:
-            say = self._say_aside if options["json"] else self._say
-            reporter = LineReporter(say, self.stderr.write)
-        summary, error = Summary(), None
+            reporter = LineReporter(say, Names(say, self.stderr.write, log, verbosity))
+        log(f"import of {source_shown(name)}")
+        summary, error, recorder = Summary(), None, None
         with ended_by_signals():
             try:
-                use_access(
-                    access_of(
-                        options["source"], options["headers"], options["netrc"], options["ca"]
-                    )
-                )
+                if not import_options.dry_run:
+                    recorder = Recorder(source_shown(name), import_options.into)
+                use_access(access_of(name, options["headers"], options["netrc"], options["ca"]))
+                use_pace(options["bwlimit"])
                 source = source_at(
-                    options["source"],
+                    name,
                     SourceOptions(
                         import_options.into,
                         as_file=options["as_file"],
                         keep=options["keep"],
-                        leaves_out=selection.excludes,
+                        leaves_out=import_options.selection.excludes,
                     ),
                 )
                 many = (import_options.jobs or 1) > source.max_jobs
                 if many:
                     import_options = replace(import_options, jobs=None)
-                importer = Importer(source, reporter, import_options)
+                wrote = _say_nothing if recorder is None else recorder.progress
+                importer = Importer(source, reporter, import_options, wrote)
                 summary = importer.summary
                 if many:
                     summary.notes.append("an archive is read by one job, whatever --jobs says")
@@ -200,30 +253,29 @@ class Command(BaseCommand):
             finally:
                 reporter.close()
                 use_access(Access())
+                use_pace(None)
         if error is None:
             summary.notes += [
-                f"the pattern {each!r} matched nothing" for each in selection.unmatched()
+                f"the pattern {each!r} matched nothing"
+                for each in import_options.selection.unmatched()
             ]
-        for note in summary.notes:
+        line = result(summary, import_options)
+        for each in (*(f"note: {note}" for note in summary.notes), line):
+            log(each)
+        for note in summary.notes if verbosity else ():
             self._say_aside(f"note: {note}")
         with contextlib.suppress(EndedError):
             if options["json"]:
                 self._say(result_json(summary, import_options, str(error) if error else None))
             elif summary.files or summary.kept:
-                self._say(result(summary, import_options))
+                say(line)
+        error = error or _incomplete(summary)
+        status = 0 if error is None else error.returncode
+        log(f"exit status {status}{'' if error is None else f': {error}'}")
+        if recorder is not None:
+            recorder.end(summary, status, "" if error is None else str(error))
         if error is not None:
             raise error
-        if summary.failed:
-            raise CommandError(
-                f"{summary.failed} of {summary.files} files were not imported", returncode=PARTIAL
-            )
-        if summary.evicted:
-            raise CommandError(
-                f"{summary.evicted} files and other entries that had not expired were removed from "
-                "the files region to make room; set REGIONS_FILES_SIZE_LIMIT to more, and import "
-                "their sources again",
-                returncode=PARTIAL,
-            )
 
     def _say(self, line: str) -> None:
         """Write a line to the standard output. Raises EndedError if nobody reads it any more."""
@@ -252,6 +304,35 @@ def _jobs(value: str) -> int:
     if not 1 <= jobs <= MAX_JOBS:
         raise ArgumentTypeError(f"{value!r} is not a number from 1 to {MAX_JOBS}")
     return jobs
+
+
+def _rate(value: str) -> int:
+    rate = size_in(value)
+    if not rate:
+        raise ArgumentTypeError(
+            f"{printable(repr(value))} is no number of bytes a second; give one such as 500K or 2M"
+        )
+    return rate
+
+
+def _say_nothing(_: object) -> None:
+    pass
+
+
+def _incomplete(summary: Summary) -> CommandError | None:
+    """Return the error of a run that came to its end, unless it did all that it should."""
+    if summary.failed:
+        return CommandError(
+            f"{summary.failed} of {summary.files} files were not imported", returncode=PARTIAL
+        )
+    if summary.evicted:
+        return CommandError(
+            f"{summary.evicted} files and other entries that had not expired were removed from "
+            "the files region to make room; set REGIONS_FILES_SIZE_LIMIT to more, and import "
+            "their sources again",
+            returncode=PARTIAL,
+        )
+    return None
 
 
 def _failure(error: BaseException) -> CommandError:

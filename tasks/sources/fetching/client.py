@@ -25,6 +25,7 @@ from tasks.sources.fetching.connections import (
     ask,
 )
 from tasks.sources.fetching.urls import BadUrlError, checked, is_folder, is_gzip, redirected
+from tasks.sources.pace import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +77,7 @@ def body(response: BaseHTTPResponse) -> Iterator[bytes]:
     """Yield the content of an answer in chunks as they arrive. Raises TemporaryError if the
     transfer breaks off."""
     try:
-        while chunk := response.read1(CHUNK, decode_content=False):
+        while chunk := response.read1(at_once(CHUNK), decode_content=False):
             yield chunk
     except (HTTPError, OSError) as error:
         raise TemporaryError(_reason(error)) from error

@@ -116,5 +116,5 @@ def beside(url: str, name: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL for messages, without a password."""
-    return re.sub(r"(?<=://)[^/?#]*@", "…@", url)
+    """Return a URL for messages, without a password, and without its query, which may be one."""
+    return re.sub(r"[?#].*", "", re.sub(r"(?<=://)[^/?#]*@", "…@", url), flags=re.DOTALL)

@@ -283,11 +283,14 @@ class Meddler:
     def pass_over(self, size: int) -> None:
         pass
 
-    def done(self) -> None:
+    def done(self, path: str, change: str) -> None:
         pass
 
     def failed(self, path: str, reason: str) -> None:
         self.failures[path] = reason
+
+    def skipped(self, path: str, reason: str) -> None:
+        pass
 
     def planned(self, what: str, path: str) -> None:
         pass

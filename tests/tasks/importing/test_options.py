@@ -152,6 +152,7 @@ def test_the_summary_is_one_json_object_and_everything_else_goes_to_stderr(sourc
     assert summary.pop("seconds") >= 0
     assert summary == {
         "imported": 5,
+        "changed": 0,
         "unchanged": 0,
         "failed": 0,
         "skipped": 1,

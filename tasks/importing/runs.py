@@ -1,0 +1,108 @@
+"""The record of each run of the import, in the database: its numbers, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError
+from django.utils import timezone
+
+from tasks.models import ImportRun
+
+if TYPE_CHECKING:
+    from tasks.importing.progress import Summary
+
+KEPT = 1000
+"""Records; those of older runs are removed."""
+EVERY = 5.0
+"""Seconds between two writes of the numbers."""
+_SILENCE = 60 * 60
+"""Seconds without a write after which a run on another host counts as killed. One large file may
+take long."""
+
+UNDER_WAY = "under way"
+KILLED = "killed"
+_ENDS = {0: "whole", 1: "ended early", 3: "partial"}
+
+
+class Recorder:
+    """Writes the record of this run. Raises DatabaseError when it begins; afterwards a record that
+    cannot be written is no reason to end a run."""
+
+    def __init__(self, source: str, into: str) -> None:
+        now = timezone.now()
+        self._run = ImportRun.objects.create(
+            source=source,
+            into=into,
+            started_at=now,
+            seen_at=now,
+            host=_host(),
+            process=_process(os.getpid()),
+        )
+        self._written = time.monotonic()
+        oldest = ImportRun.objects.values_list("pk", flat=True)[KEPT : KEPT + 1]
+        ImportRun.objects.filter(pk__lte=next(iter(oldest), 0)).delete()
+
+    def progress(self, summary: Summary) -> None:
+        """Write the numbers so far, a few times a minute."""
+        if time.monotonic() - self._written >= EVERY:
+            self._written = time.monotonic()
+            self._write(summary)
+
+    def end(self, summary: Summary, status: int, error: str) -> None:
+        """Write how the run ended: its exit status, and the error or ""."""
+        self._run.status, self._run.error, self._run.ended_at = status, error, timezone.now()
+        self._write(summary)
+
+    def _write(self, summary: Summary) -> None:
+        run = self._run
+        run.seen_at = timezone.now()
+        run.new = max(0, summary.imported - summary.changed)
+        run.changed = min(summary.changed, summary.imported)
+        run.unchanged, run.skipped, run.failed = summary.unchanged, summary.skipped, summary.failed
+        run.forgotten, run.size = summary.forgotten, summary.size
+        with contextlib.suppress(DatabaseError):
+            run.save()
+
+
+def latest(number: int) -> list[ImportRun]:
+    """Return the last runs, the last one first."""
+    return list(ImportRun.objects.all()[:number])
+
+
+def end_of(run: ImportRun) -> str:
+    """Return in words how a run ended, or that it is under way or was killed."""
+    if run.status is not None:
+        return _ENDS.get(run.status) or f"interrupted ({run.status})"
+    if run.host == _host():
+        is_alive = run.process == _process(int(run.process.rpartition(":")[2]))
+    else:
+        is_alive = (timezone.now() - run.seen_at).total_seconds() < _SILENCE
+    return UNDER_WAY if is_alive else KILLED
+
+
+def seconds_of(run: ImportRun) -> float:
+    """Return how long a run took; if it has not ended, how long it was seen to take."""
+    return ((run.ended_at or run.seen_at) - run.started_at).total_seconds()
+
+
+def _host() -> str:
+    return socket.gethostname()[:255]
+
+
+def _process(number: int) -> str:
+    """Return what no other process of this host has, even after the host was started again: the
+    boot, the moment at which the process began, and its number. Without the middle part, it does
+    not live."""
+    began = ""
+    with contextlib.suppress(OSError), open(f"/proc/{number}/stat", "rb") as file:
+        # The name of the program is in brackets, and may hold anything.
+        fields = file.read().rpartition(b")")[2].split()
+        if fields[0] != b"Z":
+            began = fields[19].decode()
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return f"{file.read(8)}:{began}:{number}"
