@@ -10,6 +10,7 @@ import atexit
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ def pytest_load_initial_conftests() -> Generator[None, None, None]:
     for name in list(os.environ):
         if name.startswith(("MEMCACHED_", "MEMCACHIER_")):
             del os.environ[name]
+    # A shell that starts the run in the background has it ignore Ctrl-C. Tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["REGIONS_DATA_DIR"] = str(FOLDER / "regions")
     os.environ["STATIC_ROOT"] = str(FOLDER / "static")

@@ -469,14 +469,16 @@ def test_an_import_that_is_killed_at_any_moment_is_finished_by_the_next(
     archive = pack(tmp_path, suffix, {name: version(name, 1) for name in names[::2]})
     assert run(archive)[0] == 0
     pack(tmp_path, suffix, {name: version(name, 2) for name in names})
+    killed = 0
     for _ in range(3):
         enough = stored_files() + random.randint(1, 15)
         with start(archive) as process:
             wait_for(lambda: stored_files() >= enough or process.poll() is not None)  # noqa: B023
             process.send_signal(signal.SIGKILL)
             process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        killed += process.returncode == -signal.SIGKILL  # else it was quicker than this test
         assert 30 <= checked_rows() <= 60
+    assert killed
     assert run(archive)[0] == 0
     assert checked_rows() == 60
     assert contents() == {name: version(name, 2) for name in names}
