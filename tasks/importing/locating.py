@@ -13,6 +13,7 @@ from tasks.importing.index import number_from
 from tasks.importing.local_manifests import LocalManifestSource
 from tasks.importing.manifests import is_manifest_name
 from tasks.importing.sources import SourceError, SourceOptions
+from tasks.importing.texts import printable
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching.urls import has_scheme, shown
@@ -47,7 +48,7 @@ class GoneSource:
 def source_shown(name: str) -> str:
     """Return what the operator has named as a source, for records: an absolute path, or a URL
     without its query, in which there may be a secret."""
-    return shown(name) if has_scheme(name) else path_of(os.path.realpath(name))
+    return printable(shown(name) if has_scheme(name) else path_of(os.path.abspath(name)))
 
 
 def source_at(name: str, options: SourceOptions | None = None) -> Source:
