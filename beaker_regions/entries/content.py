@@ -1,4 +1,5 @@
-"""Content that lies in a file: given by a function, handed to callers, never held in memory."""
+"""Content that lies in a file: given by a function, handed to callers, not held in memory unless it
+is small."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ import os
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from io import BufferedIOBase, BufferedReader, FileIO, RawIOBase
+from collections.abc import Callable, Iterator
+from io import BufferedIOBase, BufferedReader, BytesIO, FileIO, RawIOBase
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -85,11 +86,13 @@ class CachedFile(os.PathLike[str]):
     """
 
     descriptor: int | None = None  # also where it is let go of before it is made
+    small: bytes | None = None
+    """Small content is in memory. It gets a file of its own when `path` is first asked for."""
 
     def __init__(
         self,
         path: str,
-        descriptor: int,
+        descriptor: int | None,
         stored_at: float,
         *,
         size: int,
@@ -108,7 +111,8 @@ class CachedFile(os.PathLike[str]):
 
     @property
     def path(self) -> Path:
-        """The raw content: in the region's folder, or at its source when it is not stored."""
+        """The raw content as a file: in the region's folder, or at its source when it is not
+        stored. Raises OSError if small content cannot be written to one."""
         return Path(self._path)
 
     @property
@@ -163,6 +167,38 @@ class CachedFile(os.PathLike[str]):
 
     def __repr__(self) -> str:
         return f"<CachedFile {self.size} bytes, at {self._path}>"
+
+
+class SmallCachedFile(CachedFile):
+    """Content in memory. ``place`` writes it to a path, unless it is there."""
+
+    small: bytes
+
+    def __init__(
+        self,
+        path: str,
+        small: bytes,
+        stored_at: float,
+        digest: str,
+        place: Callable[[str, bytes], None],
+    ) -> None:
+        super().__init__(path, None, stored_at, size=len(small), digest=digest)
+        self.small = small
+        self._place = place
+
+    @property
+    def path(self) -> Path:
+        self._place(self._path, self.small)
+        return Path(self._path)
+
+    def open(self) -> BufferedReader:
+        return BufferedReader(BytesIO(self.small))  # type: ignore[arg-type]
+
+    def read_bytes(self) -> bytes:
+        return self.small
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 Content = Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile

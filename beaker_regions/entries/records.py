@@ -18,9 +18,10 @@ Layout, in bytes (integers and floats little-endian)::
     ..  payload: the rest
 
 The code is keyed BLAKE2b (RFC 7693) over the magic, the kind of store with its length before it,
-the address, and all that follows the code. An address has one size, and the sizes of all that
-follows stand in the header. So each part begins and ends where the code says, and no part of a
-genuine record can be passed off as another part.
+the address, and all that follows the code. Of a payload that ends with content (`Codec.CONTENT`),
+it covers the description, which has the digest of the content. An address has one size, and the
+sizes of all that follows stand in the header. So each part begins and ends where the code says, and
+no part of a genuine record can be passed off as another part.
 """
 
 from __future__ import annotations
@@ -73,7 +74,13 @@ class Codec(enum.IntEnum):
     """The payload is another codec's number and that codec's payload, compressed with zlib."""
     PARTS = 5
     """The payload describes the parts of the value (`beaker_regions.stores.memcached.chunks`)."""
+    CONTENT = 6
+    """As FILE, and the content follows in the payload (`with_content`). The code covers the
+    description alone. The digest there covers the content, and is checked before it is used."""
 
+
+_DESCRIBED = struct.Struct("<H")
+"""The bytes of the description in a payload of codec CONTENT."""
 
 DEFLATE_FROM = 32 * 1024
 """Bytes. Compressing a smaller payload takes longer than it saves."""
@@ -169,6 +176,19 @@ def inflated(record: Record) -> Record:
     return record._replace(codec=inner, payload=payload)
 
 
+def with_content(description: bytes, content: bytes | memoryview) -> bytes:
+    """Return a payload of codec CONTENT."""
+    return b"".join((_DESCRIBED.pack(len(description)), description, content))
+
+
+def parted(payload: bytes | memoryview) -> tuple[memoryview, memoryview]:
+    """Return the two parts of a payload of codec CONTENT: the description, and the content."""
+    (size,) = _DESCRIBED.unpack_from(payload)
+    end = _DESCRIBED.size + size
+    payload = memoryview(payload)
+    return payload[_DESCRIBED.size : end], payload[end:]
+
+
 class Signer:
     """Seals the records of one kind of store, and opens those sealed with any of its secrets.
 
@@ -205,7 +225,7 @@ class Signer:
                 record.payload,
             )
         )
-        return b"".join((MAGIC, _code(self._keyed[0], address, body), body))
+        return b"".join((MAGIC, _code(self._keyed[0], address, _covered(body)), body))
 
     def open(self, address: bytes, sealed: bytes) -> Record:
         """Authenticate and take apart. Raises RecordRefusedError, before anything is unpickled."""
@@ -218,8 +238,9 @@ class Signer:
             raise RecordRefusedError("cut short")
         body = memoryview(sealed)[_BODY:]
         code = sealed[len(MAGIC) : _BODY]
+        covered = _covered(body)
         for keyed in self._keyed:
-            if hmac.compare_digest(code, _code(keyed, address, body)):
+            if hmac.compare_digest(code, _code(keyed, address, covered)):
                 break
         else:
             raise RecordRefusedError("not sealed for this entry with a key of this application")
@@ -234,6 +255,19 @@ class Signer:
         payload, scopes = body[end + size - _BODY :], sealed[end : end + size]
         codec = _CODECS[codec]
         return Record(generations, stored_at, expire, load_seconds, codec, payload, scopes, turn)
+
+
+def _covered(body: bytes | memoryview) -> bytes | memoryview:
+    """Return the part of a record's body that its code covers. Raises RecordRefusedError."""
+    if body[0] != Codec.CONTENT:
+        return body
+    _, count, scopes, *_ = _HEADER.unpack_from(body)
+    start = _HEADER.size + count * GENERATION_SIZE + scopes
+    try:
+        (size,) = _DESCRIBED.unpack_from(body, start)
+    except struct.error:
+        raise RecordRefusedError("cut short") from None
+    return body[: start + _DESCRIBED.size + size]
 
 
 def _code(keyed: hashlib.blake2b, address: bytes, body: bytes | memoryview) -> bytes:

@@ -42,8 +42,8 @@ UNWRITTEN = 1 << 20
 SUMS = ("load_nanoseconds", "bytes_in", "bytes_out")
 """Names that are sums, not counts of events."""
 
-_ELSEWHERE = (Codec.FILE, Codec.PARTS)
-"""Records whose payload is only the location of the value."""
+_DESCRIBED = (Codec.FILE, Codec.CONTENT, Codec.PARTS)
+"""Records whose payload is not the value itself."""
 
 IMPORTS = "import:"
 """Before the events of `counting_imports`."""
@@ -97,7 +97,7 @@ class FunctionStats:
         record = lookup.record
         if type(lookup) is Known:
             size = lookup.size
-        elif record is None or record.codec in _ELSEWHERE:
+        elif record is None or record.codec in _DESCRIBED:
             size = size_of(value)
         else:
             size = len(record.payload)

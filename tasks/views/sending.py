@@ -127,9 +127,12 @@ def _applies(request: HttpRequest, etag: str, modified: str) -> bool:
 
 
 def _accelerated(request: HttpRequest, content: CachedFile) -> HttpResponse | None:
-    """Return a response that lets nginx send the content; None without an nginx that can read it.
-    If the content disappears before nginx opens it, nginx answers 404."""
+    """Return a response that lets nginx send the content; None without an nginx that can read it,
+    or if it is in memory already. If the content disappears before nginx opens it, nginx answers
+    404."""
     if not settings.X_ACCEL_REDIRECT or any(name in request.headers for name in _NOT_FOR_NGINX):
+        return None
+    if content.small is not None:
         return None
     folder = cache["files"].folder
     if folder is None or not content.path.is_relative_to(folder):

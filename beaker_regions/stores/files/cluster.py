@@ -156,17 +156,17 @@ class ClusterFileStore(FileStore):
             return self._servers.value(entry, record)
         return super().value(entry, record)
 
-    def _content_value(self, entry: Entry, record: Record) -> Any:
+    def _content_value(self, entry: Entry, record: Record, described: Description) -> Any:
         try:
             with _replaced_is_missing():
-                return _in_hand(super()._content_value(entry, record))
+                return _in_hand(super()._content_value(entry, record, described))
         except FileNotFoundError:
             # Content is there before its record, and goes after it; but what was there, or was not,
             # may be remembered.
             self._refresh_folder(entry.address)
             _listed(os.path.dirname(self.content.path(entry.address, "")), durable=self._durable)
         with _replaced_is_missing():
-            return _in_hand(super()._content_value(entry, record))
+            return _in_hand(super()._content_value(entry, record, described))
 
     # -- generations and leases ------------------------------------------------------------
 

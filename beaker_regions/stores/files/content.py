@@ -1,4 +1,7 @@
-"""Raw content beside the records of a files region: one file an entry, equal content once.
+"""The content of a files region: small content in the record, larger in a file of its own, once.
+
+Content of up to `SMALL` bytes is stored in its entry's record, so it is one file, which is read at
+once. Its digest is checked whenever it is read.
 
 A content file has a second name, made of its digest, under ``equal``. Content that arrives with the
 same digest becomes one more name of the same file (a hard link). So content is stored once, however
@@ -14,7 +17,7 @@ With ``durable``, content is on disk (fsync) before a record names it. Without i
 power a file may have the right size and time but wrong bytes. So its record contains the boot of
 the machine in which it was stored, and it is not used after a restart.
 
-Small content can be stored as one of many, which are synced together
+Content can be stored as one of many, which are synced together
 (`beaker_regions.stores.files.together`). Its record names it before it is on disk. So its record
 contains the boot as well, and after a restart its digest is checked at each opening.
 """
@@ -29,15 +32,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from beaker_regions.entries.content import CHUNK
-from beaker_regions.entries.records import Codec
-from beaker_regions.runtime.atomic_write import (
-    link,
-    move,
-    new_file,
-    reported,
-    sync_folder,
-    write_all,
-)
+from beaker_regions.entries.records import Codec, Record, parted, with_content
+from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder
 from beaker_regions.stores.files.incoming import is_growing, received
 
 if TYPE_CHECKING:
@@ -54,9 +50,14 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 DURABLE = bytes(16)
 """In place of a boot: the content is valid in every one."""
-SMALL = 1024 * 1024
+SMALL = 32 * 1024
+"""The most bytes of content that is stored in the record. Its digest is checked in some
+microseconds, and a copy of equal content takes less than the files of another kind would."""
+TOGETHER = 1024 * 1024
 """The most bytes of content that is synced together with others: its digest is checked in about a
 millisecond."""
+BLOCK = 4096
+"""Bytes in which file systems give room to files."""
 _TOGETHER = 0x80
 """The bit of the codec's byte for content that was synced together with others."""
 
@@ -86,15 +87,23 @@ class Description(NamedTuple):
     """Whether it was synced together with others, after its record was stored."""
     shared: bool = False
     """Whether equal content was there already."""
+    small: bytes | memoryview | None = None
+    """The content, if it is in the record."""
 
-    @staticmethod
-    @functools.lru_cache(1024)
-    def unpack(payload: bytes | memoryview) -> Description:
-        codec, size, modified_ns, inode, digest, run = _HEAD.unpack_from(payload)
-        name = str(payload[_HEAD.size :], "ascii")
-        together = bool(codec & _TOGETHER)
-        codec = Codec(codec & ~_TOGETHER)
-        return Description(codec, size, modified_ns, inode, digest, run, name, together)
+    @classmethod
+    def of(cls, record: Record | None) -> Description | None:
+        """Return the description of a record's content; None if it has none."""
+        if record is not None and record.codec is Codec.FILE:
+            return _unpacked_again(record.payload)
+        if record is not None and record.codec is Codec.CONTENT:
+            described, content = parted(record.payload)
+            return _unpacked(described)._replace(small=content)
+        return None
+
+    @property
+    def room(self) -> int:
+        """The bytes that its own file takes, if it has one."""
+        return 0 if self.small is not None else room_of(self.size)
 
     @property
     def outlived(self) -> bool:
@@ -110,9 +119,29 @@ class Description(NamedTuple):
     def _is_of_former_run(self) -> bool:
         return self.run != DURABLE and self.run != this_run()
 
-    def pack(self) -> bytes:
+    def pack(self) -> tuple[Codec, bytes]:
+        """Return the codec and the payload of its record."""
         codec = self.codec | _TOGETHER if self.together else self.codec
-        return _HEAD.pack(codec, *self[1:6]) + self.name.encode("ascii")
+        described = _HEAD.pack(codec, *self[1:6]) + self.name.encode("ascii")
+        if self.small is None:
+            return Codec.FILE, described
+        return Codec.CONTENT, with_content(described, self.small)
+
+
+def room_of(size: int) -> int:
+    """Return the bytes of a disk that a file of ``size`` bytes takes, about."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def _unpacked(described: bytes | memoryview) -> Description:
+    codec, size, modified_ns, inode, digest, run = _HEAD.unpack_from(described)
+    name = str(described[_HEAD.size :], "ascii")
+    together = bool(codec & _TOGETHER)
+    codec = Codec(codec & ~_TOGETHER)
+    return Description(codec, size, modified_ns, inode, digest, run, name, together)
+
+
+_unpacked_again = functools.lru_cache(1024)(_unpacked)
 
 
 class ContentFiles:
@@ -148,10 +177,15 @@ class ContentFiles:
     ) -> Description:
         """Store content that comes in chunks. ``together``: the caller syncs small content later.
         Raises StoreUnavailableError, and what the chunks raise."""
-        with received(self._incoming, address, chunks, this_run()) as (file, size, digest):
-            together = together and size <= SMALL
+        name = _new_name(address)
+        with received(self._incoming, address, chunks, this_run(), SMALL) as arrived:
+            file, size, digest = arrived.file, arrived.size, arrived.digest
+            if arrived.small is not None:
+                run = DURABLE if self._durable and not together else this_run()
+                # Its digest is checked at each reading, so it may be synced later in any case.
+                return Description(codec, size, 0, 0, digest, run, name, True, small=arrived.small)
+            together = together and size <= TOGETHER
             durable = self._durable and not together
-            name = _new_name(address)
             path, equal = self.path(address, name), self.equal_path(digest)
             with reported("write"):
                 shared = self._share(equal, path, digest, durable=durable)
@@ -171,29 +205,6 @@ class ContentFiles:
                 return None
             found = os.stat(path)
         return self._described(Codec.FILE, found, digest, name, together=False, shared=True)
-
-    def store_small(self, address: bytes, codec: Codec, content: bytes) -> tuple[Description, int]:
-        """Store small content that the caller syncs later; return a descriptor of it, too. Raises
-        StoreUnavailableError."""
-        digest = hashlib.sha256(content).digest()
-        name = _new_name(address)
-        path, equal = self.path(address, name), self.equal_path(digest)
-        with reported("write"):
-            shared = self._share(equal, path, digest, durable=False)
-            # Nothing names the file before it is whole, so it can be written in its place.
-            descriptor = os.open(path, _READ) if shared else new_file(path)
-            try:
-                if not shared:
-                    write_all(descriptor, content)
-                    self._keep_for_others(path, equal)
-                found = os.fstat(descriptor)
-            except BaseException:
-                os.close(descriptor)
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-                raise
-        described = self._described(codec, found, digest, name, together=True, shared=shared)
-        return described, descriptor
 
     def _described(
         self,
@@ -252,10 +263,20 @@ class ContentFiles:
             raise
         return descriptor
 
+    def verify(self, address: bytes, described: Description) -> None:
+        """Raise OSError if an entry's content is gone, or not what was stored: its digest is
+        checked."""
+        if described.small is not None:
+            self.read(address, described)
+        else:
+            os.close(self.verified(address, described))
+
     def check(self, address: bytes, described: Description) -> None:
         """Raise OSError if an entry's content is gone, or is another file than what was stored."""
         if described.is_unproven:
-            os.close(self.verified(address, described))
+            self.verify(address, described)
+        elif described.small is not None:
+            _check_size(described, len(described.small))
         else:
             path = self._usable_path(address, described)
             _compare(described, os.stat(path, follow_symlinks=False), path)
@@ -278,6 +299,10 @@ class ContentFiles:
 
     def read(self, address: bytes, described: Description) -> bytes:
         """Return an entry's whole content. Raises OSError as `open`."""
+        if described.small is not None:
+            content = bytes(described.small)
+            _check(described, hashlib.sha256(content).digest())
+            return content
         descriptor = self._opened(address, described)
         try:
             content = os.read(descriptor, described.size)
@@ -293,11 +318,16 @@ class ContentFiles:
             _check(described, hashlib.sha256(content).digest())
         return content
 
-    def remove(self, address: bytes, described: Description) -> bool:
-        """Give up an entry's content; whether no other entry has it, and it is gone."""
+    def remove(self, address: bytes, described: Description) -> int:
+        """Give up an entry's content. Returns the bytes that are free now: 0 if other entries have
+        the same content."""
         with contextlib.suppress(OSError):
             os.unlink(self.path(address, described.name))
-        return self.forget_unused(self.equal_path(described.digest))
+            if described.small is not None:
+                return room_of(described.size)  # it had a file of its own, too
+        if described.small is None and self.forget_unused(self.equal_path(described.digest)):
+            return described.room
+        return 0
 
     def forget_unused(self, equal: str) -> bool:
         """Remove content that no entry has any more; whether it did. One that shares it at this
@@ -323,6 +353,11 @@ def _compare(described: Description, found: os.stat_result, path: str) -> None:
         or found.st_ino != described.inode
     ):
         raise OSError(f"{path} is not what was stored")
+
+
+def _check_size(described: Description, size: int) -> None:
+    if size != described.size:
+        raise OSError(f"{described.name} has {size} bytes of {described.size}")
 
 
 def _check(described: Description, digest: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Content that is arriving: in a growing file that is named by its entry.
+"""Content that is arriving: in memory at first, then in a growing file that is named by its entry.
 
 So waiting callers see that a load makes progress, however long it takes. If content can be resumed,
 the next load of the entry continues the file. The file stays until then, or until the region is
@@ -23,52 +23,171 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SOON = 1.0
+"""Seconds after which content that still arrives goes to a file, however small it is."""
+
+
 class Received(NamedTuple):
     """Content that has arrived completely."""
 
-    file: IO[bytes]
     size: int
     """Bytes."""
     digest: bytes
     """SHA-256."""
+    small: bytes | None
+    """Small content; None: it is in the file."""
+    file: IO[bytes] | None
 
 
 @contextlib.contextmanager
 def received(
-    folder: Path, address: bytes, content: Iterable[bytes] | Resumable, run: bytes
+    folder: Path, address: bytes, content: Iterable[bytes] | Resumable, run: bytes, small: int
 ) -> Iterator[Received]:
-    """Yield the content of an entry, in a file in ``folder`` that is removed afterwards unless it
-    was moved. ``run`` identifies the boot of the machine: bytes written before a restart may never
-    have reached the disk. Raises StoreUnavailableError, and the errors of the content."""
-    with reported("write"):
-        file = None
-        if isinstance(content, Resumable):
-            file = _continued(folder, f"{address.hex()}-{run.hex()}")
-        if file is None:
-            # With a random name, so no load continues it.
-            file = _opened(folder, f"{address.hex()}-{os.urandom(8).hex()}")
-    keep = False
+    """Yield the content of an entry: up to ``small`` bytes in memory, more in a file in ``folder``
+    that is removed afterwards unless it was moved. ``run`` identifies the boot of the machine:
+    bytes written before a restart may never have reached the disk. Raises StoreUnavailableError,
+    and the errors of the content."""
+    arriving = _Arriving(folder, address, run if isinstance(content, Resumable) else None, small)
     try:
         try:
-            size, digest = _receive(content, file)
+            arriving.receive(content)
         except StoreUnavailableError:
+            arriving.is_kept = False
             raise
-        except BaseException:
-            keep = isinstance(content, Resumable)
-            raise
+        arriving.is_kept = False
         if isinstance(content, Resumable):
-            content.verify(size, digest.hex())
-        yield Received(file, size, digest)
+            content.verify(arriving.size, arriving.digest.hexdigest())
+        yield arriving.result()
     finally:
-        # All bytes are written by now; errors of writing were raised above.
+        arriving.close()
+
+
+class _Arriving:
+    """The part of some content that has arrived. ``run``: None if nobody can resume it."""
+
+    def __init__(self, folder: Path, address: bytes, run: bytes | None, small: int) -> None:
+        self._folder = folder
+        self._address = address
+        self._run = run
+        self._small = small
+        self._in_memory: list[bytes] = []
+        self._file: IO[bytes] | None = None
+        self._file_from = time.monotonic() + SOON
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self.is_kept = run is not None
+        """Whether the next load continues it."""
+
+    def receive(self, content: Iterable[bytes] | Resumable) -> None:
+        """Append content to the part that an earlier load has left."""
+        if not isinstance(content, Resumable):
+            for chunk in content:
+                self._add(chunk)
+            return
+        with reported("write"):
+            self._file = self._continued(0)
+            if self._file is not None:
+                for chunk in read_chunks(self._file):
+                    self._count(chunk)
+        for position, chunk in content.pieces(self.size):
+            if position != self.size:
+                self._begin_again()
+            self._add(chunk)
+
+    def _add(self, chunk: bytes) -> None:
+        self._count(chunk)
+        if self._file is None:
+            self._in_memory.append(bytes(chunk))
+            if self.size > self._small or time.monotonic() > self._file_from:
+                self._open()
+        else:
+            with reported("write"):
+                self._file.write(chunk)
+
+    def _count(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        self.digest.update(chunk)
+
+    def _begin_again(self) -> None:
+        self.size, self.digest = 0, hashlib.sha256()
+        self._in_memory.clear()
+        if self._file is not None:
+            with reported("write"):
+                self._file.seek(0)
+                self._file.truncate()
+
+    def _open(self) -> None:
+        """Go on in a file."""
+        with reported("write"):
+            if self._run is not None:
+                self._file = self._continued(os.O_CREAT)
+            if self._file is None:
+                # With a random name, so no load continues it.
+                self._file = self._opened(os.urandom(8).hex(), os.O_CREAT)
+            self._file.truncate()
+            self._file.writelines(self._in_memory)
+        self._in_memory.clear()
+
+    def _continued(self, flags: int) -> IO[bytes] | None:
+        """Open the file that loads of the entry continue; None if there is none, or another load
+        has it, or has just finished it."""
+        try:
+            file = self._opened(self._run.hex(), flags)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
+                return file
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        file.close()
+        return None
+
+    def _opened(self, name: str, flags: int) -> IO[bytes]:
+        """Open a file of the entry for reading and writing, without truncating it."""
+
+        def opener(path: str, mode: int) -> int:
+            return os.open(path, mode | flags | os.O_NOFOLLOW, 0o660)
+
+        path = f"{self._folder}/{self._address.hex()}-{name}"
+        try:
+            return open(path, "r+b", opener=opener)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return open(path, "r+b", opener=opener)
+
+    def result(self) -> Received:
+        """Return the content, now that all of it is there."""
+        small = None
+        if self._file is None:
+            small = b"".join(self._in_memory)
+        else:
+            with reported("write"):
+                self._file.flush()
+                if self.size <= self._small:
+                    self._file.seek(0)
+                    small = self._file.read()
+        return Received(self.size, self.digest.digest(), small, self._file)
+
+    def close(self) -> None:
+        """Give up what is not needed any more."""
+        # All bytes of a whole content are written by now; errors of writing were raised.
+        if self.is_kept and self._in_memory:
+            with contextlib.suppress(StoreUnavailableError):
+                self._open()
+        if self._file is None:
+            return
         with contextlib.suppress(OSError):
             # Closing is not enough if a fork has copied the descriptor.
-            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         with contextlib.suppress(OSError):
-            file.close()
-        if not keep:
+            self._file.close()
+        if not self.is_kept:
             with contextlib.suppress(OSError):
-                os.unlink(file.name)
+                os.unlink(self._file.name)
 
 
 def is_growing(folder: Path, address: bytes, seconds: float) -> bool:
@@ -80,59 +199,3 @@ def is_growing(folder: Path, address: bytes, seconds: float) -> bool:
             if path.stat().st_mtime > since:
                 return True
     return False
-
-
-def _receive(content: Iterable[bytes] | Resumable, file: IO[bytes]) -> tuple[int, bytes]:
-    """Append content to the part that a file already has; return its size and its SHA-256."""
-    size, digest = 0, hashlib.sha256()
-    with reported("write"):
-        for chunk in read_chunks(file):
-            size += len(chunk)
-            digest.update(chunk)
-    pieces = content.pieces(size) if isinstance(content, Resumable) else _in_turn(content)
-    for position, chunk in pieces:
-        with reported("write"):
-            if position != size:
-                file.seek(0)
-                file.truncate()
-                size, digest = 0, hashlib.sha256()
-            file.write(chunk)
-        size += len(chunk)
-        digest.update(chunk)
-    with reported("write"):
-        file.flush()
-    return size, digest.digest()
-
-
-def _in_turn(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    size = 0
-    for chunk in chunks:
-        yield size, chunk
-        size += len(chunk)
-
-
-def _continued(folder: Path, name: str) -> IO[bytes] | None:
-    """Open a file that may exist; None if another load has it, or has just finished it."""
-    file = _opened(folder, name)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(file.name)):
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    file.close()
-    return None
-
-
-def _opened(folder: Path, name: str) -> IO[bytes]:
-    """Open a file for reading and writing, without truncating it."""
-
-    def opener(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o660)
-
-    path = str(folder / name)
-    try:
-        return open(path, "r+b", opener=opener)
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        return open(path, "r+b", opener=opener)

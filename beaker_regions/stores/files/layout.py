@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from beaker_regions.entries.records import AHEAD, Codec, Record, RecordRefusedError
+from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError
 from beaker_regions.runtime.atomic_write import make_folder
-from beaker_regions.stores.files.content import Description
+from beaker_regions.stores.files.content import Description, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Stored(NamedTuple):
     """The record's; another one means that another record was stored since."""
     address: bytes
     size: int
-    """Bytes of the record, and of its content."""
+    """Bytes that the record and its content take on the disk."""
     last_use: float
     """Seconds since the epoch; updated now and then, if a region has a limit."""
     record: Record | None
@@ -108,12 +108,13 @@ def stored_at(store: Files, path: str) -> Stored | None:
         # What a network's file system says of a file that is gone was said.
         with contextlib.suppress(OSError):
             os.close(descriptor)
+    size = room_of(len(stored))
     try:
         record = store.unseal(address, stored)
     except RecordRefusedError:
-        return Stored(path, file.st_ino, address, len(stored), file.st_mtime, None, None, False)
-    content = Description.unpack(record.payload) if record.codec is Codec.FILE else None
-    size = len(stored) + (content.size if content else 0)
+        return Stored(path, file.st_ino, address, size, file.st_mtime, None, None, False)
+    content = Description.of(record)
+    size += content.room if content else 0
     invalidated = not store.is_current(record)
     return Stored(path, file.st_ino, address, size, file.st_mtime, record, content, invalidated)
 
@@ -123,10 +124,10 @@ def remove(store: Files, found: Stored) -> int:
     entry was stored again, or removed, since it was found."""
     if not _take_out(store, found):
         return 0
-    freed = found.size
-    if found.content is not None and not store.content.remove(found.address, found.content):
-        freed -= found.content.size
-    return freed
+    if found.content is None:
+        return found.size
+    freed = store.content.remove(found.address, found.content)
+    return found.size - found.content.room + freed
 
 
 def _take_out(store: Files, found: Stored) -> bool:
@@ -156,7 +157,8 @@ def _take_out(store: Files, found: Stored) -> bool:
 
 
 def bytes_in_use(store: Files) -> int:
-    """Return what the files of entries take. Invalidated entries count, too: no record is read."""
+    """Return what the files of entries take on the disk. Invalidated entries count, too: no record
+    is read."""
     size = 0
     counted = set()
     for folder in ("entries", "content"):
@@ -164,7 +166,7 @@ def bytes_in_use(store: Files) -> int:
             with contextlib.suppress(FileNotFoundError):
                 found = file.stat(follow_symlinks=False)
                 if found.st_nlink == 1 or found.st_ino not in counted:
-                    size += found.st_size
+                    size += room_of(found.st_size)
                     counted.add(found.st_ino)
     return size
 

@@ -37,7 +37,7 @@ class Usage(NamedTuple):
 
     entries: int
     size: int
-    """Bytes, equal content counted once."""
+    """Bytes on the disk, equal content counted once."""
     oldest: float | None
     """When the oldest record was stored, in seconds since the epoch."""
 
@@ -94,9 +94,9 @@ def usage(store: FileStore, seconds: float = math.inf) -> Usage:
             raise TimeoutError(f"{store.folder} holds more than can be counted in {seconds:g} s")
         entries += 1
         size += found.size
-        if found.content is not None:
+        if found.content is not None and found.content.small is None:
             if found.content.digest in counted:
-                size -= found.content.size
+                size -= found.content.room
             counted.add(found.content.digest)
         if found.record is not None:
             oldest = min(oldest or found.record.stored_at, found.record.stored_at)
@@ -138,7 +138,7 @@ def _fault(store: FileStore, found: Stored, digests: dict[int, str]) -> str | No
     if content is None or content.outlived:
         return None
     try:
-        os.close(store.content.verified(found.address, content))
+        store.content.verify(found.address, content)
     except OSError as error:
         # Replaced or invalidated since the record was read: that is no fault. A client of a
         # network's file system may remember the former record until it lists the folder.

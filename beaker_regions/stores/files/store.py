@@ -1,4 +1,4 @@
-"""Entries as files: one record an entry, and beside it, for content, one raw file.
+"""Entries as files: one record an entry, and beside it, for large content, one raw file.
 
 Layout of a store's folder::
 
@@ -7,7 +7,7 @@ Layout of a store's folder::
     identity                a random number that identifies the folder (`folder_identity`)
     leases                  one lease for each entry that is being loaded (`locks`)
     entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
-    content/ab/cdef…-12ab   raw content of an entry (`content`)
+    content/ab/cdef…-12ab   raw content of an entry, if it is not in the record (`content`)
     equal/ab/cdef…          second names of the same files, by the digest of their content
     incoming/               files that are being written (`incoming`)
     counters/ab             numbers (`counters`)
@@ -26,12 +26,14 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, Stored, dump
 from beaker_regions.entries.content import (
     CachedFile,
     Resumable,
+    SmallCachedFile,
     content_chunks,
     is_content,
     keep_open,
@@ -45,22 +47,21 @@ from beaker_regions.entries.records import (
     Signer,
 )
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.runtime.atomic_write import reported, write_file
+from beaker_regions.runtime.atomic_write import read_file, reported, write_file
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.files.compare_and_set import FileCompareAndSet
-from beaker_regions.stores.files.content import ContentFiles, Description
+from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
 from beaker_regions.stores.files.generations import GenerationTable, places
 from beaker_regions.stores.files.locks import FileLeases
 from beaker_regions.stores.files.record_cache import RecordCache
-from beaker_regions.stores.files.together import FilesTogether, if_small, joined
+from beaker_regions.stores.files.together import FilesTogether, joined
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.pending import PendingInvalidations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
 LARGE = 64 * 1024
 """Bytes. Bytes and texts of at least this size are stored as content: a hit costs reading it."""
@@ -204,7 +205,7 @@ class FileStore(Store):
         if is_content(value):
             content = value if isinstance(value, Resumable) else content_chunks(value)
             again = None
-            if isinstance(value, CachedFile) and value.stored:
+            if isinstance(value, CachedFile) and value.stored and value.small is None:
                 again = self.content.store_again(entry.address, bytes.fromhex(value.digest))
             return self._write_content(entry, Codec.FILE, content, record, again)
         codec, payload = dump(value)
@@ -224,25 +225,15 @@ class FileStore(Store):
         again: Description | None = None,
     ) -> Stored:
         """Store content that comes in chunks, or that is stored already: ``again``."""
-        batch = joined(self)
-        whole = None
-        if batch is not None and again is None and not isinstance(chunks, Resumable):
-            whole, chunks = if_small(chunks)
-        descriptor: int | None = None
-        if whole is not None:
-            content, descriptor = self.content.store_small(entry.address, codec, whole)
-        else:
-            together = batch is not None
-            content = again or self.content.store(entry.address, codec, chunks, together=together)
-        record = record.with_payload(Codec.FILE, content.pack())
+        together = joined(self) is not None
+        content = again or self.content.store(entry.address, codec, chunks, together=together)
+        record = record.with_payload(*content.pack())
         opened = None
         try:
             with reported("write"):
-                # Open it before eviction can remove it.
-                if descriptor is not None:
-                    opened = self._cached(entry, record, content, descriptor)
-                elif codec is Codec.FILE:
-                    opened = self._content_value(entry, record)
+                if codec is Codec.FILE:
+                    # Open it before eviction can remove it.
+                    opened = self._content_value(entry, record, content)
             self._replace(entry, record, content)
         except StoreUnavailableError:
             self.content.remove(entry.address, content)
@@ -252,26 +243,28 @@ class FileStore(Store):
     def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
         """Publish a record and its content in place of the entry's former ones."""
         path = self._entry_path(entry.address)
-        batch = joined(self)
-        former, former_size = None, 0
+        former, freed = None, 0
         with reported("write"), contextlib.suppress(FileNotFoundError):
-            former_size = os.stat(path).st_size
-            former = self._content_of(entry)
+            freed = room_of(os.stat(path).st_size)
+            former = Description.of(self._lookup(entry, ()).record)
         record = record._replace(scopes=self._scopes(entry.scopes))
         sealed = self._signer.seal(entry.address, record)
-        durable = self._durable and content is not None and batch is None
+        durable = self._durable and content is not None and joined(self) is None
         with reported("write"):
             write_file(self._incoming, path, sealed, durable=durable)
         self._record_cache.forget(entry.address)
-        grown = len(sealed) - former_size
-        if content is not None and not content.shared:
-            grown += content.size
-        if former is not None and self.content.remove(entry.address, former):
-            grown -= former.size
+        if former is not None:
+            freed += self.content.remove(entry.address, former)
+        added = 0 if content is None or content.shared else content.room
+        self._grew(room_of(len(sealed)) + added - freed)
+
+    def _grew(self, size: int) -> None:
+        """Count bytes that were stored, now or with the batch that the running code has joined."""
+        batch = joined(self)
         if batch is not None:
-            batch.grew(grown)
+            batch.grew(size)
         elif self.size_limit is not None:
-            self.size_limit.grew(grown)
+            self.size_limit.grew(size)
 
     def together(self) -> FilesTogether:
         return FilesTogether(self, self.folder, self.size_limit, durable=self._durable)
@@ -291,18 +284,12 @@ class FileStore(Store):
 
     # -- content ---------------------------------------------------------------------------
 
-    def _content_of(self, entry: Entry) -> Description | None:
-        """Return the content of the entry's present record, if it has one."""
-        record = self._lookup(entry, ()).record
-        if record is None or record.codec is not Codec.FILE:
-            return None
-        return Description.unpack(record.payload)
-
     def value(self, entry: Entry, record: Record) -> Any:
-        if record.codec is not Codec.FILE:
+        described = Description.of(record)
+        if described is None:
             return super().value(entry, record)
         try:
-            return self._content_value(entry, record)
+            return self._content_value(entry, record, described)
         except FileNotFoundError as error:
             self._record_cache.forget(entry.address)
             if self._lookup(entry, record.generations).record == record:
@@ -310,35 +297,37 @@ class FileStore(Store):
             raise GoneError from error
 
     def digest(self, entry: Entry, record: Record) -> str:
-        if record.codec is not Codec.FILE:
+        described = Description.of(record)
+        if described is None:
             raise GoneError
-        described = Description.unpack(record.payload)
         try:
             self.content.check(entry.address, described)
         except OSError as error:
             raise GoneError from error
         return described.digest.hex()
 
-    def _content_value(self, entry: Entry, record: Record) -> Any:
-        described = Description.unpack(record.payload)
+    def _content_value(self, entry: Entry, record: Record, described: Description) -> Any:
         if described.codec is Codec.BYTES:
             return self.content.read(entry.address, described)
         if described.codec is Codec.TEXT:
             payload = self.content.read(entry.address, described)
             return super().value(entry, record._replace(codec=described.codec, payload=payload))
-        descriptor = self.content.open(entry.address, described)
-        return self._cached(entry, record, described, descriptor)
+        path, digest = self.content.path(entry.address, described.name), described.digest.hex()
+        if described.small is None:
+            descriptor = self.content.open(entry.address, described)
+            return CachedFile(
+                path, descriptor, record.stored_at, size=described.size, digest=digest
+            )
+        small = self.content.read(entry.address, described)
+        return SmallCachedFile(path, small, record.stored_at, digest, self._copied)
 
-    def _cached(
-        self, entry: Entry, record: Record, described: Description, descriptor: int
-    ) -> CachedFile:
-        return CachedFile(
-            self.content.path(entry.address, described.name),
-            descriptor,
-            record.stored_at,
-            size=described.size,
-            digest=described.digest.hex(),
-        )
+    def _copied(self, path: str, content: bytes) -> None:
+        """Give small content a file of its own, for what needs one. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if read_file(Path(path)) == content:
+                return
+        write_file(self._incoming, path, content, durable=False)
+        self._grew(room_of(len(content)))
 
     def pass_through(self, value: Any) -> Any:
         return keep_open(value) if is_content(value) else value

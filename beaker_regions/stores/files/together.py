@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import itertools
 import os
 import threading
 from contextvars import ContextVar
@@ -18,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from beaker_regions.engine.store import Together
 from beaker_regions.runtime.atomic_write import reported
-from beaker_regions.stores.files.content import SMALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from beaker_regions.stores.files.eviction import SizeLimit
@@ -91,16 +89,3 @@ def sync_file_system(folder: str) -> None:
             raise OSError(number, os.strerror(number), folder)
     finally:
         os.close(descriptor)
-
-
-def if_small(chunks: Iterable[bytes]) -> tuple[bytes | None, Iterable[bytes]]:
-    """Return content as a whole if it is `SMALL`, and its chunks, to be read in any other case."""
-    rest = iter(chunks)
-    read: list[bytes] = []
-    size = 0
-    for chunk in rest:
-        read.append(chunk)
-        size += len(chunk)
-        if size > SMALL:
-            return None, itertools.chain(read, rest)
-    return b"".join(read), ()

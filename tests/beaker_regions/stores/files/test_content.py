@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 from typing import TYPE_CHECKING
@@ -229,3 +230,102 @@ def test_a_file_system_without_room_for_another_name(
         assert load(1).read_bytes() == CONTENT
         assert load(1).stored
     assert calls.count == 1
+
+
+SMALL = os.urandom(3000)
+
+
+def record_in(folder: Path) -> Path:
+    (path,) = (path for path in (folder / "entries").rglob("*") if path.is_file())
+    return path
+
+
+def test_small_content_is_one_file_and_reads_as_any_other(
+    cache: CacheManager, folder: Path, calls: Calls, tmp_path: Path
+) -> None:
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        calls()
+        return iter([SMALL[:1000], SMALL[1000:]])
+
+    for _ in range(2):
+        found = load()
+        assert (found.size, found.stored) == (len(SMALL), True)
+        assert found.digest == load.stored_digest() == hashlib.sha256(SMALL).hexdigest()
+        assert found.read_bytes() == b"".join(found.chunks()) == SMALL
+        with found.open() as first, found.open() as second:
+            assert (first.seek(2990), first.read()) == (2990, SMALL[2990:])
+            assert (second.read(3), second.peek(1)[:1]) == (SMALL[:3], SMALL[3:4])
+    assert calls.count == 1
+    assert [path.parent.parent for path in folder.glob("*/??/*")] == [folder / "entries"]
+    load.invalidate()
+    load.refresh()
+    found.close()
+    assert found.read_bytes() == SMALL, "it stays readable"
+
+
+def test_a_path_of_small_content_is_a_file_of_its_own(cache: CacheManager, folder: Path) -> None:
+    contents = [SMALL]
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        return iter(contents)
+
+    path = load().path
+    assert path.read_bytes() == SMALL
+    assert path.is_relative_to(folder)
+    path.write_bytes(b"altered")
+    with open(load(), "rb") as file:
+        assert file.read() == SMALL, "it is made again"
+    assert load().path == path
+    contents[0] = b"new"
+    assert load.refresh().path.read_bytes() == b"new"
+    assert not path.exists(), "it goes with its entry"
+
+
+@pytest.mark.parametrize("at", [-1, -3000, -3001, 3], ids="byte {}".format)
+def test_an_altered_byte_of_small_content_is_a_miss_and_heals(
+    cache: CacheManager, folder: Path, calls: Calls, at: int
+) -> None:
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        calls()
+        return iter([SMALL])
+
+    load()
+    stored = bytearray(record_in(folder).read_bytes())
+    stored[at] ^= 1
+    record_in(folder).write_bytes(stored)
+    assert load().read_bytes() == load().read_bytes() == SMALL
+    assert calls.count == 2
+
+
+@pytest.mark.parametrize("left", [-1, -2999, -3001, 200, 90, 75, 20, 2])
+def test_small_content_that_was_cut_short_is_a_miss_and_heals(
+    cache: CacheManager, folder: Path, calls: Calls, left: int
+) -> None:
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        calls()
+        return iter([SMALL])
+
+    load()
+    record_in(folder).write_bytes(record_in(folder).read_bytes()[:left])
+    assert load.stored_digest() is None
+    assert load().read_bytes() == load().read_bytes() == SMALL
+    assert calls.count == 2
+
+
+def test_large_content_can_become_small_and_large_again(cache: CacheManager, folder: Path) -> None:
+    contents = [CONTENT]
+
+    @cache.region("functions")
+    def load() -> Iterator[bytes]:
+        return iter(contents)
+
+    assert load().read_bytes() == CONTENT
+    for content in (SMALL, CONTENT, SMALL):
+        contents[0] = content
+        assert load.refresh().read_bytes() == load().read_bytes() == content
+        in_files = [path for path in (folder / "content").rglob("*") if path.is_file()]
+        assert len(in_files) == (content is CONTENT)

@@ -124,11 +124,11 @@ def test_no_link_is_followed_to_a_folders_identity(tmp_path: Path) -> None:
 
 
 def test_a_closed_file_is_not_opened_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"content")
+    (tmp_path / "source").write_bytes(b"content" * 10_000)
     found = manager(tmp_path / "regions").region("functions")(Path)(tmp_path / "source")
     assert isinstance(found, CachedFile)
     found.close()
-    assert found.read_bytes() == b"content"
+    assert found.read_bytes() == b"content" * 10_000
     found.path.unlink()
     found.path.symlink_to(tmp_path / "source")
     with pytest.raises(OSError, match="symbolic"):

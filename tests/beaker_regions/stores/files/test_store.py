@@ -46,7 +46,7 @@ def files_of(folder: Path, kind: str) -> list[Path]:
 
 def content(number: int) -> Iterator[bytes]:
     for part in range(3):
-        yield b"%d:%d;" % (number, part) * 1000
+        yield b"%d:%d;" % (number, part) * 5000
 
 
 @pytest.mark.parametrize("size", [0, 1, 50], ids="cut to {} bytes".format)

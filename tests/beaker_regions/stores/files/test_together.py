@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from beaker_regions import CacheManager
+    from beaker_regions.entries.entry import Entry
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([__name__])
@@ -36,20 +37,27 @@ def manager(folder: Path, **options: Any) -> CacheManager:
 def streamed(cache: CacheManager) -> Any:
     @cache.region("functions")
     def stream(number: int) -> Iterator[bytes]:
-        yield b"%d of the batch " % number
-        yield b"in two pieces"
+        content = content_of(number)
+        yield content[:9]
+        yield content[9:]
 
     return stream
 
 
 def content_of(number: int) -> bytes:
-    return b"%d of the batch in two pieces" % number
+    """Of even numbers it is small enough for the record."""
+    return b"%d of the batch in two pieces" % number * (2000 if number % 2 else 1)
 
 
 def store_of(cache: CacheManager) -> FileStore:
     store = cache["functions"].store
     assert isinstance(store, FileStore)
     return store
+
+
+def record_of(cache: CacheManager, entry: Entry) -> Path:
+    name = entry.address.hex()
+    return store_of(cache).folder / "entries" / name[:2] / name[2:]
 
 
 def fill_for_ever(folder: Path, ready: Any) -> None:
@@ -131,15 +139,22 @@ def test_after_a_restart_the_digest_shows_whether_content_has_reached_the_disk(
     cache = manager(tmp_path)
     stream = streamed(cache)
     with cache["functions"].together().joined():
-        kept, lost = stream.fill(1), stream.fill(2)
+        kept, lost = stream.fill(1), stream.fill(3)
+        small, torn = stream.fill(2), stream.fill(4)
     monkeypatch.setattr(content_files, "this_run", lambda: b"another boot, 16")
     found = os.stat(lost.path)
     # As after a loss of power: the size and the time are right, the bytes are not.
     lost.path.write_bytes(bytes(found.st_size))
     os.utime(lost.path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    with open(record_of(cache, stream.entry(4)), "r+b") as file:
+        file.seek(-len(torn.read_bytes()), os.SEEK_END)
+        file.write(bytes(torn.size))
     assert stream.peek(1).path == kept.path
-    assert stream.peek(2) is None
-    assert stream(2).read_bytes() == content_of(2)
+    assert stream.stored_digest(2) == stream.peek(2).digest == small.digest
+    for number in (3, 4):
+        assert stream.stored_digest(number) is None
+        assert stream.peek(number) is None
+        assert stream(number).read_bytes() == content_of(number)
     assert list(maintenance.verify(store_of(cache))) == []
 
 
@@ -148,7 +163,7 @@ def test_equal_content_is_stored_once(tmp_path: Path) -> None:
 
     @cache.region("functions")
     def same(number: int) -> Iterator[bytes]:
-        return iter([b"the same for all"])
+        return iter([b"the same for all" * 10_000])
 
     batch = cache["functions"].together()
     with batch.joined():
