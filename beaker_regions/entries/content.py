@@ -192,7 +192,7 @@ class SmallCachedFile(CachedFile):
         return Path(self._path)
 
     def open(self) -> BufferedReader:
-        return BufferedReader(BytesIO(self.small))  # type: ignore[arg-type]
+        return BufferedReader(BytesIO(self.small))
 
     def read_bytes(self) -> bytes:
         return self.small

@@ -184,6 +184,7 @@ class ContentFiles:
                 run = DURABLE if self._durable and not together else this_run()
                 # Its digest is checked at each reading, so it may be synced later in any case.
                 return Description(codec, size, 0, 0, digest, run, name, True, small=arrived.small)
+            assert file is not None
             together = together and size <= TOGETHER
             durable = self._durable and not together
             path, equal = self.path(address, name), self.equal_path(digest)

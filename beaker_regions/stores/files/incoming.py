@@ -119,18 +119,19 @@ class _Arriving:
     def _open(self) -> None:
         """Go on in a file."""
         with reported("write"):
-            if self._run is not None:
-                self._file = self._continued(os.O_CREAT)
-            if self._file is None:
-                # With a random name, so no load continues it.
-                self._file = self._opened(os.urandom(8).hex(), os.O_CREAT)
+            # With a random name, no load continues it.
+            self._file = self._continued(os.O_CREAT) or self._opened(
+                os.urandom(8).hex(), os.O_CREAT
+            )
             self._file.truncate()
             self._file.writelines(self._in_memory)
         self._in_memory.clear()
 
     def _continued(self, flags: int) -> IO[bytes] | None:
         """Open the file that loads of the entry continue; None if there is none, or another load
-        has it, or has just finished it."""
+        has it, or has just finished it, or nobody can resume the content."""
+        if self._run is None:
+            return None
         try:
             file = self._opened(self._run.hex(), flags)
         except FileNotFoundError:

@@ -17,6 +17,7 @@ from beaker_regions.entries.records import (
     Signer,
     dump_value,
     load_value,
+    with_content,
 )
 
 ADDRESS = b"a" * 20
@@ -28,13 +29,21 @@ records = st.builds(
     stored_at=st.floats(0, 1e11),
     expire=st.floats(0, 1e11) | st.just(float("inf")),
     load_seconds=st.floats(0, 1e6, width=32),
-    codec=st.sampled_from(Codec),
+    codec=st.sampled_from([codec for codec in Codec if codec is not Codec.CONTENT]),
     payload=st.binary(max_size=300),
     turn=st.binary(min_size=8, max_size=8),
 )
+with_contents = st.builds(
+    lambda record, description, content: record._replace(
+        codec=Codec.CONTENT, payload=with_content(description, content)
+    ),
+    records,
+    st.binary(max_size=200),
+    st.just(b"content"),
+)
 
 
-@given(records, st.binary(min_size=20, max_size=20))
+@given(records | with_contents, st.binary(min_size=20, max_size=20))
 def test_a_record_comes_back_as_it_was(record: Record, address: bytes) -> None:
     assert SIGNER.open(address, SIGNER.seal(address, record)) == record
 
@@ -53,6 +62,19 @@ def test_a_record_cut_short_is_refused(record: Record, data: st.DataObject) -> N
     sealed = SIGNER.seal(ADDRESS, record)
     with pytest.raises(RecordRefusedError):
         SIGNER.open(ADDRESS, sealed[: data.draw(st.integers(0, len(sealed) - 1))])
+
+
+@given(with_contents, st.data())
+def test_of_a_record_with_content_all_but_the_content_is_covered(
+    record: Record, data: st.DataObject
+) -> None:
+    sealed = bytearray(SIGNER.seal(ADDRESS, record))
+    covered = len(sealed) - len(b"content")
+    with pytest.raises(RecordRefusedError):
+        SIGNER.open(ADDRESS, bytes(sealed[: data.draw(st.integers(0, covered - 1))]))
+    sealed[data.draw(st.integers(0, covered - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(RecordRefusedError):
+        SIGNER.open(ADDRESS, bytes(sealed))
 
 
 @given(st.binary(max_size=300))

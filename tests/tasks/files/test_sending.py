@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,19 @@ def test_a_head_request_has_the_headers_and_no_content(
     assert (head.status_code, head.content) == (200, b"")
     assert dict(head.headers) == dict(response.headers)
     response.close()
+
+
+@override_settings(X_ACCEL_REDIRECT="/protected/")
+def test_nginx_sends_what_is_not_in_memory_already(client: Client, imported: Import) -> None:
+    imported({"small.txt": b"content", "large.txt": b"content" * 10_000})
+    large = client.get(address("large.txt", "download/"))
+    assert large["X-Accel-Redirect"].startswith("/protected/content/")
+    assert large.content == b""
+    small = client.get(address("small.txt", "download/"))
+    assert "X-Accel-Redirect" not in small
+    assert small.getvalue() == b"content"
+    part = client.get(address("small.txt", "download/"), headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.getvalue()) == (206, b"nte")
 
 
 def test_content_in_the_browsers_cache_is_not_sent_again(client: Client, imported: Import) -> None:

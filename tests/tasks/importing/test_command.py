@@ -266,7 +266,7 @@ def test_the_regions_own_files_in_the_source_are_not_imported(tmp_path: Path) ->
         "var/regions/files: is where the regions keep their entries",
         "var/regions/functions: is where the regions keep their entries",
     ]
-    status, _, err = run_apart(regions / "files" / "content", regions=regions)
+    status, _, err = run_apart(regions / "files" / "entries", regions=regions)
     assert (status, len(err)) == (1, 1)
     assert "is where the regions keep their entries" in err[0]
 
@@ -311,5 +311,5 @@ def sweep() -> None:
 
 
 def stored_files() -> int:
-    """Return the number of content files in the region."""
-    return sum(len(names) for _, _, names in os.walk(folder_of_region("content")))
+    """Return the number of files in the region."""
+    return sum(len(names) for _, _, names in os.walk(folder_of_region("entries")))
