@@ -134,6 +134,8 @@ def path_digest(path: str) -> str:
 def path_of(name: str) -> str:
     r"""Return a file's name as text that every database takes: a byte that is not UTF-8 becomes
     ``\xNN``, a backslash two. No two names become one, and `name_of` turns it back."""
+    if name.isascii() and "\\" not in name:
+        return name
     return os.fsencode(name).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 

@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
@@ -29,7 +30,7 @@ from tasks.importing.index import (
     number_from,
     rows_from,
     rows_of,
-    version_of,
+    whole_rows_of,
 )
 from tasks.importing.jobs import map_as_completed
 from tasks.importing.listing import Listing
@@ -45,7 +46,7 @@ from tasks.sources.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from tasks.importing.listing import Listing
+    from tasks.importing.index import KnownRow
 from tasks.importing.progress import Reporter
 
 _MANY = 1000
@@ -175,7 +176,11 @@ class Importer:
     def _placed(self, found: SourceFileInfo | Skipped) -> SourceFileInfo | Skipped:
         """Return a file with its path on the site."""
         into = self._options.into
-        return replace(found, path=path_in(into, found.path)) if into else found
+        if not into:
+            return found
+        path = path_in(into, found.path)
+        is_file = isinstance(found, SourceFileInfo)
+        return found._replace(path=path) if is_file else replace(found, path=path)
 
     def _count(self) -> None:
         files = size = refused = 0
@@ -196,26 +201,29 @@ class Importer:
     def _files_to_read(self) -> Iterator[FileToRead]:
         """Yield the files that have to be read. Count and report all others."""
         for batch in self._listing.batches():
-            known = rows_of(found for found in batch if isinstance(found, SourceFileInfo))
-            for found in batch:
-                if self._options.prune or self._options.keep:
-                    self._seen.add(path_digest(found.path))
+            digests = [path_digest(found.path) for found in batch]
+            if self._options.prune or self._options.keep:
+                self._seen.update(digests)
+            known = rows_of(digests)
+            others = [row is not None and self._is_other(row) for row in map(known.get, digests)]
+            whole = whole_rows_of(list(compress(digests, others)))
+            for found, digest in zip(batch, digests, strict=True):
                 if isinstance(found, Skipped):
                     self._fail(found.path, found.reason, by_nature=found.by_nature)
                     continue
-                row = known.get(path_digest(found.path))
+                row = known.get(digest)
                 is_known = row is not None
-                if row is not None and (row.root, row.into) == self._mine:
-                    self._present += 1
-                if row is not None and (self._options.force or not _describes(row, found)):
-                    if self._is_taken(found, row):
-                        self._fail(found.path, _taken_by(row), found.size or 0)
-                        continue
-                    row = None
+                if row is not None:
+                    self._present += not self._is_other(row)
+                    if self._options.force or not _describes(row, found):
+                        if self._is_taken(found, row):
+                            self._fail(found.path, _taken_by(row), found.size or 0)
+                            continue
+                        row = None
                 if not self._options.dry_run:
-                    digest = "" if row is None else row.digest
                     progress = Progress(found.size, self._report.read)
-                    yield FileToRead(found, progress, row, digest, is_known)
+                    stored = "" if row is None else row.digest
+                    yield FileToRead(found, progress, stored, is_known, whole.get(digest))
                 elif row is not None and is_stored(row):
                     self._count_done(found.path, "unchanged", found.size or 0)
                 else:
@@ -240,7 +248,9 @@ class Importer:
                 change = "changed" if file.is_known else "new"
             self._index.add(self._row(file.found, result), imported=not result.renewed)
         else:
-            self._adopt(file.row)
+            if file.row is not None:
+                file.row.root, file.row.into = self._mine
+                self._index.add(file.row)
         self._count_done(file.found.path, change, file.progress.left)
 
     def _count_done(self, path: str, change: Change, left: int) -> None:
@@ -248,12 +258,6 @@ class Importer:
         self.summary.imported += change != "unchanged"
         self.summary.changed += change == "changed"
         self._report.done(path, change, left)
-
-    def _adopt(self, row: ImportedFile | None) -> None:
-        """Let the row of an unchanged file belong to this source."""
-        if row is not None and (row.root, row.into) != self._mine:
-            row.root, row.into = self._mine
-            self._index.add(row)
 
     def _row(self, found: SourceFileInfo, stored: StoredFile) -> ImportedFile:
         return ImportedFile(
@@ -270,14 +274,17 @@ class Importer:
             **placing(found.path),
         )
 
-    def _is_taken(self, found: SourceFileInfo, row: ImportedFile) -> bool:
-        """Whether the row of this path is another source's, and has to be left alone."""
-        mine = ImportedFile(
-            root=self._source.root, into=self._options.into, source=path_of(found.source)
-        )
-        return not self._options.replace and is_of_another_source(row, mine)
+    def _is_other(self, row: KnownRow) -> bool:
+        """Whether a row is of another source, or of another folder of the site."""
+        return (row.root, row.into) != self._mine
 
-    def _taken(self, row: ImportedFile, other: ImportedFile) -> None:
+    def _is_taken(self, found: SourceFileInfo, row: KnownRow) -> bool:
+        """Whether the row of this path is another source's, and has to be left alone."""
+        return not self._options.replace and is_of_another_source(
+            row, self._mine, path_of(found.source)
+        )
+
+    def _taken(self, row: ImportedFile, other: KnownRow) -> None:
         """Another run has added a row of this path since this one asked."""
         self.summary.imported -= 1
         self._fail(row.path, _taken_by(other))
@@ -349,13 +356,16 @@ class Importer:
             self._report.failed(path, reason, left)
 
 
-def _describes(row: ImportedFile, found: SourceFileInfo) -> bool:
+def _describes(row: KnownRow, found: SourceFileInfo) -> bool:
     """Whether a row describes a file's present version."""
-    name, size, version = version_of(row)
-    return (name, version) == (found.source, found.version) and found.size in (None, size)
+    return (
+        row.version == found.version
+        and found.size in (None, row.size)
+        and row.source == path_of(found.source)
+    )
 
 
-def _taken_by(row: ImportedFile) -> str:
+def _taken_by(row: KnownRow) -> str:
     return (
         f"has the name of a file from {row.root or row.source!r}; give --into FOLDER to keep both, "
         "or --replace to put this one in its place"

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 
-from tasks.files.content import kept_without_source, name_of, path_digest, read_file
+from tasks.files.content import kept_without_source, name_of, read_file
 from tasks.models import ImportedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-
-    from tasks.importing.sources import SourceFileInfo
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 BATCH = 500
 """Rows that one query reads or writes."""
+ROWS = 2000
+"""Rows of one transaction. To sync thousands of files takes little longer than to sync a few."""
 FLUSH_SECONDS = 1.0
-"""After this time a smaller batch is written too, so that the pages show its files."""
+"""After this time a smaller number is written too, so that the pages show its files."""
 TRIES = 5
 """Attempts to write a batch. If the last one fails, the run ends."""
 LONGEST_PAUSE = 0.2
 """The longest pause between two attempts, in seconds."""
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Rows that are written together, after the content of their files is on disk."""
+
+    rows: list[ImportedFile] = field(default_factory=list)
+    imported: int = 0
+    """The number of rows whose files count as imported."""
+    synced: Future[None] = field(default_factory=Future)
+
+    def sync(self, sync: Callable[[], None]) -> None:
+        try:
+            self.synced.set_result(sync())
+        except BaseException as error:
+            self.synced.set_exception(error)
+
+
 class IndexWriter:
-    """Writes rows in batches; `flush` writes the last ones.
+    """Writes rows in batches; `flush` writes the last ones. While the content of one batch is
+    brought to disk, the next one is filled.
 
     A row of another source is not replaced, even if another run has added it at this moment.
     """
@@ -37,73 +57,89 @@ class IndexWriter:
     def __init__(
         self,
         sync: Callable[[], None],
-        taken: Callable[[ImportedFile, ImportedFile], None] | None,
+        taken: Callable[[ImportedFile, KnownRow], None] | None,
     ) -> None:
-        """``sync`` brings the content of the rows to disk, before they are written. ``taken`` is
+        """``sync`` brings the content of the rows to disk, before they are written, in a thread of
+        its own. ``taken`` is
         called with a row that was not written, and with the other source's row of this path. None:
         rows of other sources are replaced."""
         self._sync = sync
-        self._rows: list[ImportedFile] = []
-        self.unwritten = 0
-        """The number of imported files whose rows are not written yet."""
+        self._latest = _Batch()
+        self._syncing: _Batch | None = None
         self._taken = taken
-        self._flushed = time.monotonic()
+        self._begun = time.monotonic()
+
+    @property
+    def unwritten(self) -> int:
+        """The number of imported files whose rows are not written yet."""
+        return self._latest.imported + (self._syncing.imported if self._syncing else 0)
 
     def add(self, row: ImportedFile, *, imported: bool = False) -> None:
         """Write a row with the next batch. It replaces a row of the same path. ``imported``:
         whether its file counts as imported."""
-        self._rows.append(row)
-        self.unwritten += imported
-        if len(self._rows) >= BATCH or time.monotonic() - self._flushed >= FLUSH_SECONDS:
-            self.flush()
+        self._latest.rows.append(row)
+        self._latest.imported += imported
+        if self._syncing is not None and self._syncing.synced.done():
+            self._write_synced()
+        age = time.monotonic() - self._begun
+        if len(self._latest.rows) >= ROWS or age >= FLUSH_SECONDS:
+            self._begin_sync()
 
     def flush(self) -> None:
-        """Write the remaining rows, in one transaction. Raises DatabaseError."""
-        if self._rows:
-            self._sync()
-            for left in reversed(range(TRIES)):
-                try:
-                    refused = self._write()
-                except (OperationalError, IntegrityError):
-                    if not left:
-                        raise
-                    # Another run writes the same rows, and the database has ended a deadlock.
-                    time.sleep(random.uniform(0, LONGEST_PAUSE))
-                else:
-                    break
-            self._rows.clear()
-            self.unwritten = 0
-            if self._taken is not None:
-                for row, other in refused:
-                    self._taken(row, other)
-        self._flushed = time.monotonic()
+        """Write the remaining rows. Raises DatabaseError, and what ``sync`` raises."""
+        self._begin_sync()
+        self._write_synced()
 
-    def _write(self) -> list[tuple[ImportedFile, ImportedFile]]:
-        """Write the rows; return those whose path another source has, with that one's rows."""
+    def _begin_sync(self) -> None:
+        self._write_synced()
+        self._begun = time.monotonic()
+        if self._latest.rows:
+            self._syncing, self._latest = self._latest, _Batch()
+            threading.Thread(target=self._syncing.sync, args=(self._sync,), daemon=True).start()
+
+    def _write_synced(self) -> None:
+        """Write the rows of the batch that is synced, in one transaction."""
+        if self._syncing is None:
+            return
+        self._syncing.synced.result()
+        for left in reversed(range(TRIES)):
+            try:
+                refused = self._write(self._syncing.rows)
+            except (OperationalError, IntegrityError):
+                if not left:
+                    raise
+                # Another run writes the same rows, and the database has ended a deadlock.
+                time.sleep(random.uniform(0, LONGEST_PAUSE))
+            else:
+                break
+        self._syncing = None
+        if self._taken is not None:
+            for row, other in refused:
+                self._taken(row, other)
+
+    def _write(self, rows: list[ImportedFile]) -> list[tuple[ImportedFile, KnownRow]]:
+        """Write rows; return those whose path another source has, with that one's rows."""
         with transaction.atomic():
-            digests = [row.path_digest for row in self._rows]
             # The lock keeps other runs from changing these rows until this transaction ends.
-            present = {
-                row.path_digest: row
-                for row in ImportedFile.objects.filter(path_digest__in=digests)
-                .select_for_update()
-                .only("path_digest", "root", "into", "source")
-            }
+            present = rows_of([row.path_digest for row in rows], locked=True)
             new, changed, refused = [], [], []
-            for row in self._rows:
+            for row in rows:
                 former = present.get(row.path_digest)
                 if former is None:
                     new.append(row)
-                elif self._taken is not None and is_of_another_source(former, row):
+                elif self._taken is not None and is_of_another_source(
+                    former, (row.root, row.into), row.source
+                ):
                     refused.append((row, former))
                 else:
                     changed.append(row)
             # Not an upsert: if another run has added one of them by now, this one looks again.
-            ImportedFile.objects.bulk_create(new)
+            ImportedFile.objects.bulk_create(new, BATCH)
             # MariaDB's upsert is always for all unique columns, and accepts no names of columns.
             accepts_names = connection.features.supports_update_conflicts_with_target
             ImportedFile.objects.bulk_create(
                 changed,
+                BATCH,
                 update_conflicts=True,
                 unique_fields=["path_digest"] if accepts_names else None,
                 update_fields=_UPDATED,
@@ -124,17 +160,40 @@ _UPDATED = [
 ]
 
 
-def is_of_another_source(row: ImportedFile, other: ImportedFile) -> bool:
-    """Whether two rows of one path are of two sources. A file that is found with two sources (in a
-    folder, and alone) is of both."""
-    return (row.root, row.into) != (other.root, other.into) and row.source != other.source
+class KnownRow(NamedTuple):
+    """The part of a file's row that an import compares with what it finds."""
+
+    source: str
+    size: int
+    version: str
+    digest: str
+    root: str
+    into: str
 
 
-def rows_of(files: Iterable[SourceFileInfo]) -> dict[str, ImportedFile]:
-    """Return the existing rows of a source's files, by the digests of their paths."""
-    digests = [path_digest(file.path) for file in files]
-    rows = ImportedFile.objects.filter(path_digest__in=digests)
-    return {row.path_digest: row for row in rows}
+def is_of_another_source(row: KnownRow, origin: tuple[str, str], source: str) -> bool:
+    """Whether the row of a path is of another source than a file with this root and folder of the
+    site (``origin``) and this source. A file that is found with two sources (in a folder, and
+    alone) is of both."""
+    return (row.root, row.into) != origin and row.source != source
+
+
+def rows_of(digests: Sequence[str], *, locked: bool = False) -> dict[str, KnownRow]:
+    """Return the existing rows by the digests of their paths. ``locked``: no other connection can
+    change them before this transaction ends."""
+    found: dict[str, KnownRow] = {}
+    for start in range(0, len(digests), BATCH):
+        rows = ImportedFile.objects.filter(path_digest__in=digests[start : start + BATCH])
+        if locked:
+            rows = rows.select_for_update()
+        for digest, *known in rows.values_list("path_digest", *KnownRow._fields):
+            found[digest] = KnownRow(*known)
+    return found
+
+
+def whole_rows_of(digests: Collection[str]) -> dict[str, ImportedFile]:
+    """Return the existing rows by the digests of their paths, with all their columns."""
+    return ImportedFile.objects.in_bulk(digests, field_name="path_digest") if digests else {}
 
 
 def rows_from(root: str, into: str) -> Iterator[ImportedFile]:
@@ -151,7 +210,7 @@ def number_from(root: str, into: str) -> int:
     return ImportedFile.objects.filter(root=root, into=into).count()
 
 
-def is_stored(row: ImportedFile) -> bool:
+def is_stored(row: KnownRow) -> bool:
     """Whether the content of a row is stored and has not expired."""
     return read_file.stored_digest(*version_of(row)) == row.digest
 
@@ -188,6 +247,6 @@ def forget(rows: Collection[ImportedFile]) -> None:
                     read_file.invalidate(*version)
 
 
-def version_of(row: ImportedFile) -> tuple[str, int, str]:
+def version_of(row: ImportedFile | KnownRow) -> tuple[str, int, str]:
     """Return the arguments of `read_file` for the content of a row."""
     return name_of(row.source), row.size, row.version

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import mimetypes
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ _COMPRESSED = {
 
 def media_type(name: str, content: CachedFile) -> str:
     """Return the media type of the file ``name``."""
-    # With "./" before it, guess_type() does not take the name for a URL ("data:…").
-    by_name, encoding = mimetypes.guess_type(f"./{os.path.basename(name)}", strict=False)
+    # Two suffixes are known at the most. All names with the same have the same type.
+    stem, *suffixes = name.rpartition("/")[2].rsplit(".", 2)
+    by_name, encoding = _by_suffixes(".".join(("name" if stem.strip(".") else stem, *suffixes)))
     if encoding is not None:
         return _COMPRESSED.get(encoding, BINARY)
     if by_name is not None:
@@ -32,6 +33,12 @@ def media_type(name: str, content: CachedFile) -> str:
     with content.open() as file:
         start = file.read(SAMPLE)
     return "text/plain" if _is_text(start) else BINARY
+
+
+@functools.lru_cache(1024)
+def _by_suffixes(name: str) -> tuple[str | None, str | None]:
+    # With "./" before it, guess_type() does not take the name for a URL ("data:…").
+    return mimetypes.guess_type(f"./{name}", strict=False)
 
 
 def _is_text(start: bytes) -> bool:

@@ -51,12 +51,12 @@ class FileToRead(NamedTuple):
     found: SourceFileInfo
     progress: Progress
     """Of reading it."""
-    row: ImportedFile | None = None
-    """Its row in the index, if that describes its present version."""
     digest: str = ""
-    """The digest of the row."""
+    """The digest of its row in the index, if that describes its present version."""
     is_known: bool = False
     """Whether it has a row, of any version."""
+    row: ImportedFile | None = None
+    """This row, if it becomes one of this source when the file is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)

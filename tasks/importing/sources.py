@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tasks.sources.open_source import Opener, open_source
 
@@ -38,8 +38,7 @@ class SourceOptions:
     """A source that cannot be read has no files, and is no error."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFileInfo:
+class SourceFileInfo(NamedTuple):
     """A file that may be imported."""
 
     path: str

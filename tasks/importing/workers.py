@@ -124,7 +124,8 @@ def _distribute(
             count(answer.grown)
             for position, result, left in answer.results:
                 file = worker.lists[0][position]
-                yield file._replace(progress=Progress(left)), result
+                file.progress.settle(left)
+                yield file, result
             if answer.error is not None:
                 raise answer.error
             if answer.is_last:

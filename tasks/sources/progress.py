@@ -41,6 +41,10 @@ class Progress:
     def _ask(self) -> None:
         self._change(0, 0)
 
+    def settle(self, left: int) -> None:
+        """Take over the ``left`` bytes of a copy of it, whose changes were passed on already."""
+        self._read = self._expected - left
+
     def _change(self, read: int, unexpected: int) -> None:
         self._expected += unexpected
         if self._report is not None:

@@ -128,7 +128,7 @@ def test_rows_that_cannot_be_written_are_not_counted(
 ) -> None:
     (tmp_path / "a").write_bytes(b"first")
 
-    def fail(self: IndexWriter) -> None:
+    def fail(self: IndexWriter, rows: object) -> None:
         raise OperationalError("attempt to write a readonly database")
 
     monkeypatch.setattr(IndexWriter, "_write", fail)
