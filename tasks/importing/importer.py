@@ -179,8 +179,9 @@ class Importer:
         if not into:
             return found
         path = path_in(into, found.path)
-        is_file = isinstance(found, SourceFileInfo)
-        return found._replace(path=path) if is_file else replace(found, path=path)
+        if isinstance(found, SourceFileInfo):
+            return found._replace(path=path)
+        return replace(found, path=path)
 
     def _count(self) -> None:
         files = size = refused = 0

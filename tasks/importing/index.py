@@ -42,9 +42,11 @@ class _Batch:
 
     def sync(self, sync: Callable[[], None]) -> None:
         try:
-            self.synced.set_result(sync())
+            sync()
         except BaseException as error:
             self.synced.set_exception(error)
+        else:
+            self.synced.set_result(None)
 
 
 class IndexWriter:

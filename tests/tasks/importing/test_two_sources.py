@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import CommandError
 
-from tasks.importing.index import IndexWriter
+from tasks.importing.index import IndexWriter, KnownRow
 from tasks.models import ImportedFile
 from tests.tasks.importing.test_http import failures, origin
 from tests.tasks.importing.test_import import contents, import_data
@@ -113,7 +113,7 @@ def test_a_run_beside_this_one_is_not_overwritten(one: Path, other: Path) -> Non
     (row,) = ImportedFile.objects.filter(path="read.me")
     (others,) = ImportedFile.objects.filter(path="read.me")
     others.root, others.source, others.digest = str(other), str(other / "read.me"), "0" * 64
-    taken: list[ImportedFile] = []
+    taken: list[KnownRow] = []
     writer = IndexWriter(lambda: None, lambda mine, theirs: taken.append(theirs))
     writer.add(others)
     writer.flush()
