@@ -529,6 +529,32 @@ class CachedFunction(Cached[P], Generic[P, R]):
         entry = self._entry(self._prefix + args, kwargs)
         return self.region.digest_if_fresh(entry, self._lookup(entry), self._policy)
 
+    def stored_digests(self, calls: Iterable[Any]) -> list[str | None]:
+        """As `stored_digest`, for many calls. It takes less time for each.
+
+        Args:
+            calls: The calls. Each is the tuple of its arguments, or its only argument if that is
+                not a tuple.
+
+        Returns:
+            One digest for each call, or None, in their order.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            missing = [m for m, d in zip(months, export.stored_digests(months)) if d is None]
+        """
+        given = [self._prefix + arguments(call) for call in calls]
+        if not self.region.enabled or self._dependents is not None:
+            return [None] * len(given)
+        entries = [self._make_entry(call, {}) for call in given]
+        return [
+            self.region.digest_if_fresh(entry, lookup, self._policy)
+            for entry, lookup in zip(entries, self._lookup_many(entries), strict=True)
+        ]
+
     def stored(self, *args: P.args, **kwargs: P.kwargs) -> StoredValue | None:
         """Return what is stored for a call, without its value, and never load.
 

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@contextlib.contextmanager
-def reported(kind: str) -> Iterator[None]:
+class reported:  # noqa: N801 a function to those who write ``with reported("read"):``
     """Raise StoreUnavailableError of a kind for an OSError. An exception of a signal handler, such
     as a TimeoutError, passes through."""
-    try:
-        yield
-    except OSError as error:
-        if is_interruption(error):
-            raise
-        raise StoreUnavailableError(kind, str(error)) from error
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError) and not is_interruption(error):
+            raise StoreUnavailableError(self._kind, str(error)) from error
 
 
 @contextlib.contextmanager

@@ -146,9 +146,17 @@ class GenerationTable:
             time.sleep(pause)
         return (None,) * len(places)
 
+    def read_many(self, sets: Iterable[tuple[int, ...]]) -> list[tuple[bytes, ...]]:
+        """Return the current generations at many sets of places, each read once. Raises OSError."""
+        file = self._opened()
+        read = functools.cache(functools.partial(_generation, file.descriptor))
+        return [self._of_this_table(file, list(map(read, places))) for places in sets]
+
     def _read(self, file: _OpenFile, places: tuple[int, ...]) -> tuple[bytes, ...]:
-        descriptor, pread = file.descriptor, os.pread
-        found = [pread(descriptor, GENERATION_SIZE, at * GENERATION_SIZE) for at in places]
+        descriptor = file.descriptor
+        return self._of_this_table(file, [_generation(descriptor, at) for at in places])
+
+    def _of_this_table(self, file: _OpenFile, found: list[bytes]) -> tuple[bytes, ...]:
         if not all(found):
             raise OSError(f"{self._path} was cut short")
         # All generations of a record must be current, so it is enough to mix the table's identity
@@ -304,6 +312,10 @@ def _new_file(folder: str, name: str) -> Iterator[tuple[int, str]]:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def _generation(descriptor: int, place: int) -> bytes:
+    return os.pread(descriptor, GENERATION_SIZE, place * GENERATION_SIZE)
 
 
 def _changed(descriptor: int) -> int:

@@ -119,6 +119,24 @@ class FileStore(Store):
     def read(self, entry: Entry) -> Lookup:
         return self._lookup(entry, self._current(entry, self._generations.read))
 
+    def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
+        entries = list(entries)
+        try:
+            with reported("read"):
+                self._pending.apply(self._generations.change)
+                found = self._generations.read_many([places(entry.scopes) for entry in entries])
+        except StoreUnavailableError as error:
+            return [error] * len(entries)
+        return [self._try_lookup(*each) for each in zip(entries, found, strict=True)]
+
+    def _try_lookup(
+        self, entry: Entry, generations: tuple[bytes | None, ...]
+    ) -> Lookup | StoreUnavailableError:
+        try:
+            return self._lookup(entry, generations)
+        except StoreUnavailableError as error:
+            return error
+
     def read_uncached(self, entry: Entry) -> Lookup:
         self._record_cache.forget(entry.address)
         return self._lookup(entry, self._current(entry, self._generations.read_uncached))
@@ -131,13 +149,9 @@ class FileStore(Store):
     def _current(
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
     ) -> tuple[bytes | None, ...]:
-        try:
+        with reported("read"):
             self._pending.apply(self._generations.change)
             return read(places(entry.scopes))
-        except OSError as error:
-            if is_interruption(error):
-                raise
-            raise StoreUnavailableError("read", str(error)) from error
 
     def _lookup(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
         """Return an entry's record beside the current generations."""

@@ -329,3 +329,30 @@ def test_large_content_can_become_small_and_large_again(cache: CacheManager, fol
         assert load.refresh().read_bytes() == load().read_bytes() == content
         in_files = [path for path in (folder / "content").rglob("*") if path.is_file()]
         assert len(in_files) == (content is CONTENT)
+
+
+def test_many_digests_at_once_are_those_of_single_calls(
+    cache: CacheManager, folder: Path, calls: Calls
+) -> None:
+    @cache.region("functions", tags=["tag of {number}"])
+    def load(number: int, size: int = 3000) -> Iterator[bytes]:
+        calls()
+        return iter([b"%d" % number * size])
+
+    for number in range(8):
+        load(number)
+    load(8, 300_000)
+    load.invalidate(1)
+    cache.invalidate_tags("tag of 2")
+    spoiled = folder / "entries" / load.entry(3).address.hex()[:2] / load.entry(3).address.hex()[2:]
+    spoiled.write_bytes(spoiled.read_bytes()[:-1])
+    given = [*range(9), (8, 300_000), (0, 3000)]
+    digests = load.stored_digests(given)
+    assert [at for at, digest in enumerate(digests) if digest is None] == [1, 2, 3, 8]
+    assert digests == [
+        load.stored_digest(*(each if isinstance(each, tuple) else (each,))) for each in given
+    ]
+    assert digests[0] == hashlib.sha256(b"0" * 3000).hexdigest()
+    load.invalidate_all()
+    assert load.stored_digests(given) == [None] * len(given)
+    assert calls.count == 9
