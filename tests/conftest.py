@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.redis_cluster import RedisCluster
 from tests.servers import Memcached, Redis
 
 if TYPE_CHECKING:
@@ -45,6 +46,21 @@ def redis(_redis: Redis) -> Redis:
     """A Redis that is up and empty, shared by the tests of a run."""
     _redis.flush()
     return _redis
+
+
+@pytest.fixture(scope="module")
+def _redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def redis_cluster(_redis_cluster: RedisCluster) -> RedisCluster:
+    """A Redis Cluster that is up and empty, shared by the tests of a module."""
+    _redis_cluster.flush()
+    return _redis_cluster
 
 
 @pytest.fixture

@@ -193,8 +193,9 @@ class PasswordMemcached(Memcached):
 
 
 class Redis(Server):
-    """A Redis; ``options`` are further ones of its command line, in which PORT is its port. Without
-    a ``--dir`` among them it keeps nothing on disk."""
+    """A Redis, or what the variable REDIS_SERVER names, such as valkey-server. ``options`` are
+    further ones of its command line, in which PORT is its port. Without a ``--dir`` among them it
+    keeps nothing on disk."""
 
     def __init__(self, *options: str) -> None:
         super().__init__()
@@ -203,7 +204,7 @@ class Redis(Server):
     def command(self) -> list[str]:
         given = [str(self.port) if each == "PORT" else each for each in self._options]
         own = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", *given]
-        return ["redis-server", *own]
+        return [os.environ.get("REDIS_SERVER", "redis-server"), *own]
 
     def ask(self, *words: str) -> bytes:
         """Send a command, and return its answer, if that is one line."""
@@ -217,13 +218,21 @@ class Redis(Server):
                 answer += received
         return answer.removesuffix(b"\r\n")
 
+    def ask_large(self, command: str) -> str:
+        """As `ask`, for an answer of many lines."""
+        return self._whole(command, "PING")
+
+    def config(self, name: str) -> str:
+        """Return one of the server's options."""
+        return self.ask_large(f"CONFIG GET {name}").split("\r\n")[4]
+
     def flush(self) -> None:
         """Forget everything."""
         assert self.ask("FLUSHALL") == b"+OK"
 
     def keys(self) -> list[str]:
         """Return all keys."""
-        return re.findall(r"\r\n([^$*\r]\S*)\r\n", self._whole("KEYS *", "DBSIZE"))
+        return re.findall(r"\r\n([^$*:+\r]\S*)(?=\r\n)", self._whole("KEYS *", "DBSIZE"))
 
     def info(self, name: str) -> str:
         """Return one of the values of INFO."""

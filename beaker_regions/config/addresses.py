@@ -81,6 +81,29 @@ def redis_servers(value: Any) -> tuple[tuple[str, float], ...]:
     return tuple(found.items())
 
 
+def cluster_nodes(value: Any) -> tuple[tuple[str, float], ...]:
+    """Return the URLs of nodes of a Redis Cluster, each with the weight 1.
+
+    ``value`` is as for `redis_servers`, without weights, databases and sockets. User, password and
+    options are those of all nodes. Raises ValueError, without the password.
+    """
+    found = redis_servers(value)
+    for url, weight in found:
+        parts = urlsplit(url)
+        if parts.scheme == "unix" or parts.path not in ("", "/", "/0") or weight != 1:
+            raise ValueError(
+                f"{without_password(url)!r}: a node of a cluster has no socket, no database but 0, "
+                "and no weight"
+            )
+    access = {
+        (urlsplit(url).scheme, urlsplit(url).netloc.rpartition("@")[0], urlsplit(url).query)
+        for url, _ in found
+    }
+    if len(access) > 1:
+        raise ValueError("the nodes of a cluster have the same scheme, user, password and options")
+    return found
+
+
 def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
     form = "write redis://host:port/database, rediss://host:port or unix:///path"
     if not isinstance(url, str):

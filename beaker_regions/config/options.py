@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from beaker_regions.config import isolation
-from beaker_regions.config.addresses import redis_servers, servers, without_password
+from beaker_regions.config.addresses import cluster_nodes, redis_servers, servers, without_password
 from beaker_regions.errors import ConfigurationError, nearest
 
 Config = Mapping[str, Any]
 Check = Callable[[Any], Any]
 
-FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla", "ext:rediscluster")
+FOREIGN_TYPES = ("memory", "dbm", "ext:database", "ext:sqla")
 """Types of stock Beaker that a region may have. Beaker checks the options that only they have."""
 
 
@@ -173,7 +173,7 @@ def _readable(value: Any) -> str:
 
 def _cluster(value: Any) -> RegionOptions:
     if not isinstance(value, RegionOptions):
-        raise ValueError("name a region of type 'ext:memcached' of the same configuration")
+        raise ValueError("name a region on servers, of the same configuration")
     return value
 
 
@@ -218,6 +218,7 @@ BUILTIN_TYPES: dict[str, dict[str, Check]] = {
     },
     "ext:redis": _REDIS,
     "ext:valkey": _REDIS,
+    "ext:rediscluster": {**_REDIS, "url": cluster_nodes},
     "file": {
         "file_dir": _folder,
         "digest_filenames": _flag,
@@ -230,8 +231,10 @@ BUILTIN_TYPES: dict[str, dict[str, Check]] = {
 """The types that this library implements, with the options that only they have."""
 
 
-REDIS_TYPES = ("ext:redis", "ext:valkey")
-"""Two names of one type."""
+REDIS_TYPES = ("ext:redis", "ext:valkey", "ext:rediscluster")
+"""Those of Redis and Valkey; the first two are names of one type."""
+SERVER_TYPES = ("ext:memcached", *REDIS_TYPES)
+"""Those whose entries, or generations, are on servers."""
 
 _MAY_BE_NONE = (lifetime, _secrets, _size)
 """The checks that see None. Any other option that is None counts as not given."""

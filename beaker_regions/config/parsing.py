@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import beaker.util
 
-from beaker_regions.config.options import BUILTIN_TYPES, COMMON, check, shared_by
+from beaker_regions.config.options import BUILTIN_TYPES, COMMON, SERVER_TYPES, check, shared_by
 from beaker_regions.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ def _with_cluster(
     found = regions.get(name) if isinstance(name, str) else None
     if found is None:
         mend = f"there is no such region; {nearest(str(name), regions)}"
-    elif found["type"] != "ext:memcached":
+    elif found["type"] not in SERVER_TYPES:
         mend = (
-            f"that region is of type {found['type']!r}: name one of type 'ext:memcached', on whose "
-            "servers the hosts exchange invalidations; a single host needs no cluster"
+            f"that region is of type {found['type']!r}: name one of type 'ext:memcached' or "
+            "'ext:redis', on whose servers the hosts exchange invalidations; a single host needs "
+            "no cluster"
         )
     else:
         return options | {"cluster": check(name, found)}

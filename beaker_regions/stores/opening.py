@@ -9,7 +9,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from beaker_regions.config.options import REDIS_TYPES
+from beaker_regions.config.options import SERVER_TYPES
 from beaker_regions.entries.records import Signer
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.beaker.store import BeakerStore
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from beaker_regions.engine.store import Store
     from beaker_regions.stores.servers.store import ServerStore
 
-_ON_SERVERS = ("ext:memcached", *REDIS_TYPES)
-
 logger = logging.getLogger("beaker_regions")
 
 opened: dict[object, Store] = {}
@@ -37,7 +35,7 @@ def open_store(options: RegionOptions) -> Store:
     """Return the store of a region: regions on the same servers, and managers that name the same
     folder, share one."""
     secret = options.secret or _own_secret()
-    name = "" if options.type in _ON_SERVERS else options.name
+    name = "" if options.type in SERVER_TYPES else options.name
     identity = (options.type, options.prefix, name, options.data_dir, options.backend, secret)
     store = opened.get(identity)
     if store is None:
@@ -55,11 +53,11 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     backend, name = dict(options.backend), options.name
     if options.prefix:
         name = f"{options.prefix}@{name}"
-    type_ = REDIS_TYPES[0] if options.type in REDIS_TYPES else options.type
+    type_ = "ext:redis" if options.type == "ext:valkey" else options.type
     signer = Signer(secret, type_)
-    if type_ in _ON_SERVERS:
+    if type_ in SERVER_TYPES:
         folder = options.data_dir and options.data_dir / FOLDER
-        store = MemcachedStore if type_ == "ext:memcached" else _redis_store()
+        store = MemcachedStore if type_ == "ext:memcached" else _redis_store(type_)
         url = backend.pop("url")
         return store(url, signer, folder=folder, prefix=options.prefix, **backend)
     if options.type == "file":
@@ -77,11 +75,11 @@ def _make_store(options: RegionOptions, secret: tuple[str, ...]) -> Store:
     return BeakerStore(options.type, name, backend, signer)
 
 
-def _redis_store() -> type[ServerStore]:
-    """Return the class of stores on Redis; only a region of that type imports redis-py."""
-    from beaker_regions.stores.redis.store import RedisStore
+def _redis_store(type_: str) -> type[ServerStore]:
+    """Return the class of stores on Redis; only a region of such a type imports redis-py."""
+    from beaker_regions.stores.redis.store import RedisClusterStore, RedisStore
 
-    return RedisStore
+    return RedisStore if type_ == "ext:redis" else RedisClusterStore
 
 
 def _refuse_links(folder: Path) -> None:

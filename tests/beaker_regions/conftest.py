@@ -25,6 +25,8 @@ from tests.servers import Memcached, PasswordMemcached, Redis
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.redis_cluster import RedisCluster
+
 Manager = Callable[..., CacheManager]
 Later = Callable[[float], None]
 
@@ -108,6 +110,13 @@ def redis_manager(redis: Redis) -> Manager:
 
 
 @pytest.fixture
+def redis_cluster_manager(redis_cluster: RedisCluster) -> Manager:
+    """As `memcached_manager`, on a real Redis Cluster."""
+    own = {"type": "ext:rediscluster", "url": redis_cluster.url, "timeout": 5}
+    return lambda **options: make_manager(**{"secret": "of the tests", **own, **options})
+
+
+@pytest.fixture
 def cluster_manager(file_manager: Manager, memcached: Memcached) -> Manager:
     """As `file_manager`, with generations and leases on a real memcached that is empty."""
     return functools.partial(file_manager, cluster="servers", servers={"url": memcached.address})
@@ -127,6 +136,7 @@ def files_manager(request: pytest.FixtureRequest) -> Manager:
         "memcached_manager",
         pytest.param("password_manager", marks=pytest.mark.slow),
         "redis_manager",
+        pytest.param("redis_cluster_manager", marks=pytest.mark.slow),
     ]
 )
 def manager(request: pytest.FixtureRequest) -> Manager:

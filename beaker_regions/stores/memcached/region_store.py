@@ -54,17 +54,20 @@ class MemcachedStore(ServerStore):
     def _items(self, entry: Entry, value: Any, record: Record) -> tuple[dict[str, bytes], float]:
         codec, payload = deflated(*dump(value))
         parts: dict[str, bytes] = {}
+        server = self._server_of(entry)
         if len(payload) > PART_SIZE:
-            codec, (payload, parts) = Codec.PARTS, split(self._stem, entry, codec, payload)
+            codec, (payload, parts) = Codec.PARTS, split(server.stem, entry, codec, payload)
         record = record.with_payload(codec, payload)
-        items = {**parts, self._record_key(entry): self._signer.seal(entry.address, record)}
+        key = server.key_of(entry.address.hex())
+        items = {**parts, key: self._signer.seal(entry.address, record)}
         if len(parts) > MOST_PARTS:
             raise not_taken(items)
         return items, record.load_seconds
 
     def _whole(self, entry: Entry, record: Record) -> Record:
-        wanted = keys(self._stem, entry, record.payload)
-        found = self._server_of(entry).ask(fetching(wanted))
+        server = self._server_of(entry)
+        wanted = keys(server.stem, entry, record.payload)
+        found = server.ask(fetching(wanted))
         return joined(wanted, record, found)
 
     def status(self, server: str) -> dict[str, str]:

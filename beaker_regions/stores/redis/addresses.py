@@ -38,14 +38,28 @@ _HEEDED = ("host", "port", "path", "db", "username", "password", "socket_timeout
 """The options of a URL that are heeded, with those that begin with ``ssl_``."""
 
 
+Address = tuple[str, int]
+"""The host and port of a node of a cluster."""
+
+
 def name_of(url: str) -> str:
     """Return the name of a server: its address and database, without user and password."""
-    parts = urlsplit(url)
     database = parse_url(url).get("db", 0)
+    parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"unix:{parts.path}/{database}"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or 6379}/{database}"
+    return f"{name_of_node(node_of(url))}/{database}"
+
+
+def node_of(url: str) -> Address:
+    """Return the host and port of a server."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or 6379
+
+
+def name_of_node(node: Address) -> str:
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def made(
@@ -55,9 +69,10 @@ def made(
     password: str | None = None,
     ca_file: str | None = None,
     timeout: float = 0.05,
-) -> Callable[[], AbstractConnection]:
+) -> Callable[..., AbstractConnection]:
     """Return a function that makes a connection, which is not connected yet. What the URL says
-    comes before the other arguments; ``timeout`` is in seconds."""
+    comes before the other arguments; ``timeout`` is in seconds. The function takes options of
+    redis-py by keyword, which come before all others."""
     given = parse_url(url)
     class_ = _CLASSES.get(given.get("connection_class"), _Tcp)
     options: dict[str, Any] = {"username": username, "password": password}
@@ -70,7 +85,7 @@ def made(
         if name in _HEEDED or (name.startswith("ssl_") and class_ is _Tls)
     }
     options["socket_connect_timeout"] = options["socket_timeout"]
-    return lambda: class_(protocol=2, **options)
+    return lambda **others: class_(protocol=2, **{**options, **others})
 
 
 def socket_of(connection: AbstractConnection) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING
@@ -12,9 +13,11 @@ from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from redis.connection import AbstractConnection
+
+    from beaker_regions.stores.redis.addresses import Address
 
 _NAMES = {
     "version": ("valkey_version", "redis_version"),
@@ -26,17 +29,21 @@ _NAMES = {
     "get_misses": ("keyspace_misses",),
     "policy": ("maxmemory_policy",),
     "role": ("role",),
+    "cluster": ("cluster_enabled",),
+    "cluster_state": ("cluster_state",),
 }
 """The names in the answer, by those that memcached has."""
+_MASTER = re.compile(r"^\w+ (\S*):(\d+)@\S* (?:myself,)?master ", re.MULTILINE)
+"""A line of CLUSTER NODES: a master that works."""
 
 
 def status(name: str, make: Callable[[], AbstractConnection]) -> dict[str, str]:
     """Return the status of a server, as `ServerStore.status`. Raises StoreUnavailableError."""
     started, connection = time.monotonic(), make()
     try:
-        connection.connect()
-        connection.send_command("INFO")
-        answer = connection.read_response(disable_decoding=True).decode()
+        answer = _asked(connection, "INFO")
+        if "cluster_enabled:1" in answer:
+            answer += _asked(connection, "CLUSTER", "INFO")
     except (RedisError, OSError) as error:
         raise StoreUnavailableError("server", f"redis {name}: {error}") from error
     finally:
@@ -51,10 +58,32 @@ def status(name: str, make: Callable[[], AbstractConnection]) -> dict[str, str]:
     return found | {"answered_in": f"{time.monotonic() - started:.6f}"}
 
 
+def masters(
+    nodes: Iterable[Address], make: Callable[[Address], AbstractConnection]
+) -> list[Address]:
+    """Return the masters of a cluster, as the first of ``nodes`` that answers knows them."""
+    for node in nodes:
+        connection = make(node)
+        with contextlib.suppress(RedisError, OSError):
+            found = _MASTER.findall(_asked(connection, "CLUSTER", "NODES"))
+            return [(host or node[0], int(port)) for host, port in found]
+        connection.disconnect()
+    return []
+
+
+def _asked(connection: AbstractConnection, *words: str) -> str:
+    connection.connect()
+    connection.send_command(*words)
+    answer: bytes = connection.read_response(disable_decoding=True)
+    return answer.decode()
+
+
 def remarks(status: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return what is wrong with a server, as `ServerStore.remarks`."""
     found = []
-    if status.get("role", "master") != "master":
+    if status.get("cluster_state", "ok") != "ok":
+        found.append(("error", "its cluster is down: not every hash slot has a master"))
+    if status.get("role", "master") != "master" and status.get("cluster") != "1":
         found.append(("error", "is a replica, and is not read: name the master in the option url"))
     limit, policy = int(status.get("limit_maxbytes", 0)), status.get("policy", "")
     if not limit:

@@ -1,7 +1,7 @@
 """Requests of event loops for many keys, and the answers to them: only bytes, of any connection.
 
 An answer names neither its keys nor the epoch of its server. So each request also lets the server
-repeat the keys, and asks for its ids (`beaker_regions.stores.redis.connection`).
+repeat the keys, and asks for its ids (`beaker_regions.stores.redis.link`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.redis.connection import WHO, epoch_of, of_epoch, packed
+from beaker_regions.stores.redis.link import WHO, epoch_of, of_epoch, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

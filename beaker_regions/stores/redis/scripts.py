@@ -15,19 +15,18 @@ redis.call('SET', KEYS[1], ARGV[3], unpack(ARGV, 4))
 return 1
 """
 """Store a value if the first bytes of the stored one are the given ones. Returns 1 or 0."""
-REPLACE_MANY = b"""
+DELETE_MANY = b"""
 local lost = {}
 for at, key in ipairs(KEYS) do
-    if redis.call('GET', key) ~= ARGV[2 * at - 1] then
-        lost[#lost + 1] = at - 1
-    elseif redis.pcall('SET', key, ARGV[2 * at]).err then
+    if redis.call('GET', key) == ARGV[at] then
         redis.call('DEL', key)
+    else
+        lost[#lost + 1] = at - 1
     end
 end
 return lost
 """
-"""Store each value whose stored one is the given one; a key whose value does not fit is deleted.
-Returns the places of the others."""
+"""Delete each key whose value is the given one. Returns the places of the others."""
 SET_MANY = b"""
 local stored = {}
 for at, key in ipairs(KEYS) do

@@ -1,31 +1,39 @@
-"""Entries on Redis or Valkey servers, spread and invalidated as on any servers."""
+"""Entries on Redis or Valkey servers, or on a Redis Cluster, spread and invalidated as on any
+servers."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.stores.redis import info, loop_protocol
-from beaker_regions.stores.redis.addresses import made, name_of, socket_of
+from beaker_regions.stores.redis.addresses import made, name_of, name_of_node, node_of, socket_of
+from beaker_regions.stores.redis.cluster import BUCKETS, TAGS, ClusterConnection, Nodes, slot_of
 from beaker_regions.stores.redis.connection import RedisConnection
+from beaker_regions.stores.redis.link import Link
 from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from redis.connection import AbstractConnection
 
     from beaker_regions.entries.records import Signer
+    from beaker_regions.stores.redis.addresses import Address
     from beaker_regions.stores.servers.connection import Connection
-
+    from beaker_regions.stores.servers.server import Server
 
 PATIENCE = 1.0
-"""Seconds that a server may take to tell its status."""
+"""Seconds that a server may take to tell its status: a person waits, and a busy server must not
+look unreachable."""
+_PATIENT = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
 
 
 class RedisStore(ServerStore):
-    """A region's entries on Redis or Valkey servers, each named by a URL, with a weight. It waits
-    ``timeout`` seconds for an answer; further options are those of `ServerStore`."""
+    """A region's entries on Redis or Valkey servers, each named by a URL, with a weight. The
+    options for connections are those of `made`, all others those of `ServerStore`."""
 
     deletes_at_once = True
 
@@ -34,42 +42,92 @@ class RedisStore(ServerStore):
         servers: Sequence[tuple[str, float]],
         signer: Signer,
         *,
-        username: str | None = None,
-        password: str | None = None,
-        ca_file: str | None = None,
-        timeout: float = 0.05,
-        **options: Any,
+        retry: float = 1.0,
+        folder: Path | None = None,
+        prefix: str = "",
+        **access: Any,
     ) -> None:
-        urls = {name_of(url): url for url, _ in servers}
-
-        def make(server: str, seconds: float = timeout) -> Callable[[], AbstractConnection]:
-            return made(
-                urls[server],
-                username=username,
-                password=password,
-                ca_file=ca_file,
-                timeout=seconds,
-            )
-
-        def connect(server: str) -> Connection:
-            return RedisConnection(make(server))
-
-        def loops(server: str) -> LoopConnections:
-            connection = make(server)
-            limit = connection().socket_timeout or timeout
-            return LoopConnections(lambda: socket_of(connection()), loop_protocol, limit)
-
-        self._make = make
+        self._makers = {name_of(url): made(url, **access) for url, _ in servers}
         # An event loop cannot wait for a socket with TLS by its descriptor alone.
-        is_plain = not any(url.startswith("rediss:") for url in urls.values())
-        named = [(name_of(url), weight) for url, weight in servers]
+        is_plain = not any(url.startswith("rediss:") for url, _ in servers)
         super().__init__(
-            named, signer, "redis", connect, loops=loops if is_plain else None, **options
+            [(name_of(url), weight) for url, weight in servers],
+            signer,
+            "redis",
+            lambda server: RedisConnection(lambda: Link(self._makers[server]())),
+            loops=self._loops if is_plain else None,
+            retry=retry,
+            folder=folder,
+            prefix=prefix,
         )
 
+    def _loops(self, server: str) -> LoopConnections:
+        make = self._makers[server]
+        limit = make().socket_timeout or PATIENCE
+        return LoopConnections(lambda: socket_of(make()), loop_protocol, limit)
+
     def status(self, server: str) -> dict[str, str]:
-        # Long, because a person waits, and a busy server must not look unreachable.
-        return info.status(server, self._make(server, PATIENCE))
+        return info.status(server, partial(self._makers[server], **_PATIENT))
+
+    def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
+        return info.remarks(status)
+
+
+class RedisClusterStore(ServerStore):
+    """A region's entries on a Redis Cluster. Some of its nodes are named by URLs, and the first one
+    says how all are reached. Options as for `RedisStore`. Coroutines ask in threads."""
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, float]],
+        signer: Signer,
+        *,
+        retry: float = 1.0,
+        folder: Path | None = None,
+        prefix: str = "",
+        **access: Any,
+    ) -> None:
+        make = made(servers[0][0], **access)
+
+        def connection(address: Address, **options: Any) -> AbstractConnection:
+            return make(host=address[0], port=address[1], **options)
+
+        self._make = connection
+        self._configured = [node_of(url) for url, _ in servers]
+        nodes = Nodes(connection, self._configured)
+        # The name ends with that of a server: what is pending for it is reported with that.
+        first = name_of_node(self._configured[0])
+        self._buckets = [f"{number}/{BUCKETS} of {first}" for number in range(1, BUCKETS + 1)]
+        tags = dict(zip(self._buckets, TAGS, strict=True))
+
+        def connect(bucket: str) -> Connection:
+            return ClusterConnection(nodes, slot_of(tags[bucket]))
+
+        super().__init__(
+            [(bucket, 1.0) for bucket in self._buckets],
+            signer,
+            "redis",
+            connect,
+            retry=retry,
+            folder=folder,
+            prefix=prefix,
+            hash_tag=lambda bucket: f"{{{tags[bucket]}}}:",
+        )
+
+    def _owners(self, address: bytes) -> list[str]:
+        return [self._buckets[int.from_bytes(address[:2]) * BUCKETS >> 16]]
+
+    def _server(self, address: bytes) -> Server:
+        return self._servers[self._owners(address)[0]]
+
+    @property
+    def server_names(self) -> list[str]:
+        """The addresses of all masters, and of the nodes that are configured."""
+        addresses = info.masters(self._configured, partial(self._make, **_PATIENT))
+        return list(map(name_of_node, dict.fromkeys([*self._configured, *addresses])))
+
+    def status(self, server: str) -> dict[str, str]:
+        return info.status(server, partial(self._make, node_of(f"//{server}"), **_PATIENT))
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
         return info.remarks(status)

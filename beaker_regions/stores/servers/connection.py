@@ -110,8 +110,8 @@ class Connection(ABC):
         return found
 
     def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
-        """Store each of ``values``, without expiry, if the item under its key is still the one in
-        ``seen``; return the keys with another item."""
+        """Store each of ``values``, without expiry, or remove the key, if the item under it is
+        still the one in ``seen``; return the keys with another item."""
         yield
         return [
             key for key, value in values.items() if not self.cas(key, value, math.inf, seen[key])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Sequence
 
+    from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.known import Known
     from beaker_regions.stores.pending import PendingInvalidations
     from beaker_regions.stores.servers.connection import Connection, Halves
@@ -74,7 +75,7 @@ class Server:
     ) -> None:
         self.name = name
         """For messages, such as "memcached 127.0.0.1:11211"."""
-        self._stem = stem
+        self.stem = stem
         self._connections = Connections(connect)
         self._loops = loops
         self._retry = retry
@@ -90,7 +91,12 @@ class Server:
     def key_of(self, name: str) -> str:
         """Return the key of an item: a record is named by its entry's address, a generation by its
         scope, a lease by its own name."""
-        return f"{self._stem}{name}"
+        return f"{self.stem}{name}"
+
+    def keys_of(self, entry: Entry) -> list[str]:
+        """Return the key of an entry's record, then those of its generations."""
+        stem = self.stem
+        return [stem + entry.address.hex(), *[stem + scope for scope in entry.scopes]]
 
     def cover(self, scope: str) -> None:
         """Register a region's scope: it covers everything that the region keeps here."""

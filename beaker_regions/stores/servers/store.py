@@ -60,7 +60,8 @@ class ServerStore(Store):
     the connections of event loops to one; without them, coroutines ask in threads. After a failure,
     a server is not asked for ``retry`` seconds. ``folder``: the pending invalidations of this
     host's processes; without it each process has its own. Items under another ``prefix`` belong to
-    another site: they are neither read nor invalidated.
+    another site: they are neither read nor invalidated. ``hash_tag`` returns what the keys of all
+    items on a server have in common, beside the prefix.
     """
 
     deletes_at_once = False
@@ -77,10 +78,10 @@ class ServerStore(Store):
         retry: float = 1.0,
         folder: Path | None = None,
         prefix: str = "",
+        hash_tag: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.kind = kind
         self._signer = signer
-        self._stem = stem_of(prefix)
         # Each site has its own queues, because a queue contains scopes without their prefix.
         site = f"{prefix}@" if prefix else ""
         self._weights = dict(servers)
@@ -92,7 +93,7 @@ class ServerStore(Store):
                 PersistentQueue(folder / quote(site + server, safe=""))
                 if folder
                 else PendingInvalidations(),
-                self._stem,
+                stem_of(prefix) + hash_tag(server),
                 loops(server) if loops else None,
             )
             for server in self._weights
@@ -103,6 +104,11 @@ class ServerStore(Store):
 
     def _server(self, address: bytes) -> Server:
         return self._servers[choose(self._weights, address)]
+
+    def _owners(self, address: bytes) -> list[str]:
+        """Return every server on which some host may have the entry at ``address``, this host's
+        first."""
+        return places(self._weights, address)
 
     def _server_of(self, entry: Entry) -> Server:
         return self._server(bytes.fromhex(entry.scopes[0][1:]))
@@ -132,8 +138,8 @@ class ServerStore(Store):
                 return known
             record, *generations = known.keys
             return self._lookup(entry, changed.get(record), map(changed.get, generations))
-        record, *generations = wanted = self._keys(entry)
         server = self._server_of(entry)
+        record, *generations = wanted = server.keys_of(entry)
         found = server.ask(fetching(wanted))
         lookup = self._lookup(entry, found.get(record), map(found.get, generations))
         if known is not None and lookup is known:
@@ -145,7 +151,8 @@ class ServerStore(Store):
         if known is not None and known.keys:
             answer = known.server.begin_get(known.keys, known)
             return None if answer is None else _Reading(self._lookup, entry, answer, known)
-        server, keys = self._server_of(entry), self._keys(entry)
+        server = self._server_of(entry)
+        keys = server.keys_of(entry)
         answer = server.begin_get(keys)
         if answer is not None and known is not None:
             known.ask_at(server, keys)
@@ -158,7 +165,7 @@ class ServerStore(Store):
             spread.setdefault(self._server_of(entry), []).append(entry)
         # Entries of a function share generations: each is asked for once.
         wanted = {
-            server: list(dict.fromkeys(key for entry in asked for key in self._keys(entry)))
+            server: list(dict.fromkeys(key for entry in asked for key in server.keys_of(entry)))
             for server, asked in spread.items()
         }
         answers = at_once(
@@ -170,13 +177,14 @@ class ServerStore(Store):
                 lookups |= dict.fromkeys(spread[server], found)
                 continue
             for entry in spread[server]:
-                record, *generations = self._keys(entry)
+                record, *generations = server.keys_of(entry)
                 lookups[entry] = self._lookup(entry, found.get(record), map(found.get, generations))
         return [lookups[entry] for entry in entries]
 
     def read_for_load(self, entry: Entry) -> Lookup:
-        record, *generations = wanted = self._keys(entry)
-        found = self._server_of(entry).ask(
+        server = self._server_of(entry)
+        record, *generations = wanted = server.keys_of(entry)
+        found = server.ask(
             lambda connection: complete(connection, connection.get(wanted), generations)
         )
         return self._lookup_for_load(entry, found.get(record), map(found.get, generations))
@@ -228,18 +236,20 @@ class ServerStore(Store):
         sealed record is the last item. Raises NotTakenError."""
         codec, payload = deflated(*dump(value))
         record = record.with_payload(codec, payload)
-        items = {self._record_key(entry): self._signer.seal(entry.address, record)}
+        key = self._server_of(entry).key_of(entry.address.hex())
+        items = {key: self._signer.seal(entry.address, record)}
         return items, record.load_seconds
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
-        record, *generations = self._keys(entry)
+        server = self._server_of(entry)
+        record, *generations = server.keys_of(entry)
 
         def fetch(connection: Connection) -> tuple[Item | None, dict[str, bytes]]:
             # Fetch the item first: `compare_and_set` then notices every later change.
             item = connection.gets(record)
             return item, complete(connection, connection.get(generations), generations)
 
-        item, found = self._server_of(entry).ask(fetch)
+        item, found = server.ask(fetch)
         lookup = self._lookup_for_load(entry, item and item.value, map(found.get, generations))
         return LookupForUpdate(lookup, item)
 
@@ -270,7 +280,7 @@ class ServerStore(Store):
         would use. Otherwise they could still find the replaced value there."""
         own = entry.scopes[0]
         # Not `Server.delete`: an update must not wait each time for a server that has failed.
-        for name in places(self._weights, bytes.fromhex(own[1:]))[1:]:
+        for name in self._owners(bytes.fromhex(own[1:]))[1:]:
             try:
                 server = self._servers[name]
                 server.ask(partial(_deleting, server.key_of(own)))
@@ -309,20 +319,12 @@ class ServerStore(Store):
         for scope in scopes:
             if is_entry_scope(scope):
                 # Its own server last, because loads begin there: they then find all others changed.
-                owners = places(self._weights, bytes.fromhex(scope[1:]))[::-1]
+                owners = self._owners(bytes.fromhex(scope[1:]))[::-1]
             else:
                 owners = list(self._servers)
             for server in owners:
                 spread.setdefault(self._servers[server], []).append(scope)
         return spread
-
-    def _record_key(self, entry: Entry) -> str:
-        return self._stem + entry.address.hex()
-
-    def _keys(self, entry: Entry) -> list[str]:
-        """Return the key of the record, then those of its generations."""
-        stem = self._stem
-        return [stem + entry.address.hex(), *[stem + scope for scope in entry.scopes]]
 
     def acquire(self, entry: Entry, seconds: float, over: bytes = b"") -> Lease:
         return self.leases.acquire(entry, seconds, over)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.stores.redis import loop_protocol
-from beaker_regions.stores.redis.connection import epoch_of
+from beaker_regions.stores.redis.link import epoch_of
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 
 if TYPE_CHECKING:

@@ -104,7 +104,7 @@ def test_a_replica_that_lost_the_last_writes_and_becomes_the_master(
 def test_a_master_that_became_a_replica_and_the_master_again_while_connected(
     start: Start, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("beaker_regions.stores.redis.connection.VERIFIED", 0.0)
+    monkeypatch.setattr("beaker_regions.stores.redis.link.VERIFIED", 0.0)
     first, second = start(), start()
     cache = manager_on(first)
     load = loader(cache, calls)

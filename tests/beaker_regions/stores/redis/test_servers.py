@@ -147,7 +147,7 @@ def test_its_memory_and_its_policy_are_checked(start: Start) -> None:
             f"{each.level}: {each.message}" for each in health.check([region])[region]
         )
 
-    assert "ok: redis 7" in found()
+    assert "ok: redis " in found()
     assert "warning: stores nothing new once its memory is full: set maxmemory-policy" in found()
     server.ask("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     assert "warning: maxmemory-policy is volatile-lru" in found()

@@ -1,0 +1,242 @@
+"""Entries on a Redis Cluster, whose servers, the nodes, share 16384 hash slots.
+
+A hit asks for a record and its generations in one request, so all of them must lie in one slot. So
+entries are spread over `BUCKETS` hash tags, and each bucket has copies of the generations that its
+entries depend on. To the rest of the library a bucket is a server of its own
+(`beaker_regions.stores.servers.store`): it fails alone, and an invalidation reaches all buckets at
+one moment. The nodes of a cluster come and go; the buckets stay.
+
+**Which node has a bucket** is not asked for: a node that does not have it names the one that has
+(MOVED), and has done nothing else. So a request is sent again in any case. Each thread has one
+connection to a node, for all buckets there. redis-py's own client of clusters is not used: it sends
+a write again after an error, although the write may have been carried out.
+
+**While a slot moves**, its keys are on either node, and a request for several keys is refused
+(TRYAGAIN). The new node takes a request for a key that the former one no longer has (ASK). Keys are
+read and removed there, so that an invalidation finds each of them. Nothing is stored there: whether
+the slot stays is not known yet, and if it goes back, what was stored on the new node may lie there
+until it comes again. So a bucket that moves is like a server whose memory is full: what it lacks is
+loaded and not stored, and an invalidation removes generations.
+
+**No old generation comes to life**, because each carries the epoch of the node that it was stored
+on (`beaker_regions.stores.redis.link`). On the new node of a slot, and on a replica that was
+promoted, it counts as missing, whatever they have lost. Entries of a moved bucket are loaded again,
+once. If the slot returns, those are current again that no invalidation removed on the other node.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
+
+from beaker_regions.errors import NotTakenError, StoreUnavailableError
+from beaker_regions.stores.redis.connection import RedisConnection
+from beaker_regions.stores.redis.link import Link, packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from redis.connection import AbstractConnection
+
+    from beaker_regions.stores.redis.addresses import Address
+    from beaker_regions.stores.redis.connection import Request
+    from beaker_regions.stores.servers.connection import Halves, Item
+
+BUCKETS = 24
+"""Can be shared by 2, 3, 4, 6, 8 and 12 nodes without rest. More would be more work for each
+invalidation, fewer would not be spread well."""
+_SLOTS = 16384
+_REDIRECTS = 5
+"""As many nodes are asked one after the other, at most."""
+_SAME_MOMENT = 0.01
+"""Seconds in which a thread does not try a node again. An invalidation asks all buckets of a node
+at the same time, and waits only once for one that hangs."""
+
+
+def slot_of(tag: str) -> int:
+    """Return the hash slot of the keys with a tag."""
+    return binascii.crc_hqx(tag.encode(), 0) % _SLOTS
+
+
+def _tags() -> list[str]:
+    """Return a tag for each bucket. Their slots are spread evenly, because a node has a range."""
+    found: dict[int, str] = {}
+    number = 0
+    while len(found) < BUCKETS:
+        found.setdefault(slot_of(str(number)) * BUCKETS // _SLOTS, str(number))
+        number += 1
+    return [found[bucket] for bucket in range(BUCKETS)]
+
+
+TAGS = _tags()
+
+
+class _Links(threading.local):
+    """A thread's links by address, and when it failed to make one."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.links: dict[Address, Link] = {}
+        self.failed: dict[Address, float] = {}
+        self.inherited: tuple[object, ...] = ()
+        """Of the parent process: kept, and not used."""
+
+    def after_fork(self) -> None:
+        self.inherited = (self.inherited, self.links)
+        self.process, self.links, self.failed = os.getpid(), {}, {}
+
+
+class Nodes:
+    """The nodes of a cluster, as far as this process knows them: those that are configured, and
+    those that were named by others."""
+
+    def __init__(
+        self, make: Callable[[Address], AbstractConnection], configured: Iterable[Address]
+    ) -> None:
+        self._make = make
+        self._at: dict[int, Address] = {}
+        """The node of each slot that was asked for."""
+        self._failed = dict.fromkeys(configured, 0.0)
+        """All that are known, and when each one failed."""
+        self._mine = _Links()
+
+    def link(self, slot: int) -> tuple[Address, Link]:
+        """Return the node of a slot, and this thread's link. If the node is not known, or cannot be
+        reached, another one that names it."""
+        others = sorted(self._failed, key=self._failed.__getitem__)[:_REDIRECTS]
+        known = [self._at[slot]] if slot in self._at else []
+        failure: Exception | None = None
+        for address in [*known, *others]:
+            try:
+                return address, self.link_to(address)
+            except (RedisError, OSError, StoreUnavailableError) as error:
+                failure = error
+        assert failure is not None, "at least one is configured"
+        raise failure
+
+    def link_to(self, address: Address) -> Link:
+        """Return this thread's link to a node."""
+        mine = self._mine
+        if mine.process != os.getpid():
+            mine.after_fork()
+        link = mine.links.get(address)
+        if link is None or link.is_dropped:
+            if time.monotonic() < mine.failed.get(address, 0.0) + _SAME_MOMENT:
+                raise StoreUnavailableError("server", "it failed just now")
+            try:
+                link = mine.links[address] = Link(self._make(address), in_cluster=True)
+            except BaseException:
+                self.failed(address)
+                raise
+        return link
+
+    def moved(self, slot: int, address: Address) -> None:
+        self._failed.setdefault(address, 0.0)
+        self._at[slot] = address
+
+    def failed(self, address: Address) -> None:
+        self._failed[address] = self._mine.failed[address] = time.monotonic()
+
+
+class ClusterConnection(RedisConnection):
+    """As `RedisConnection`, to the node that has a slot."""
+
+    def __init__(self, nodes: Nodes, slot: int) -> None:
+        super().__init__(self._to_any)
+        self._nodes, self._slot = nodes, slot
+        self._address: Address = ("", 0)
+
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
+        try:
+            return (yield from super().setting(keys, value, seconds))
+        except NotTakenError:
+            yield from self.deleting(keys)
+            return {}
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        try:
+            return (yield from super().replacing(values, seen))
+        except NotTakenError:
+            return list(values)
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        try:
+            yield from super().deleting(keys)
+        except NotTakenError:
+            # One after the other: a request for one key is never refused.
+            for key in keys:
+                yield from super().deleting([key])
+
+    def _asking(
+        self,
+        request: Request,
+        answers: int = 1,
+        *,
+        resend: bool = True,
+        stores: bool = False,
+    ) -> Halves[list[Any]]:
+        for _ in range(_REDIRECTS):
+            try:
+                return (yield from super()._asking(request, answers, resend=resend))
+            except MovedError as error:
+                self._move(self._named(error))
+            except (AskError, TryAgainError) as error:
+                if stores or not isinstance(error, AskError):
+                    raise _moving(error) from error
+                return self._asked(request, answers, self._named(error))
+        raise StoreUnavailableError("server", "its nodes name one another")
+
+    def _move(self, address: Address) -> None:
+        self._nodes.moved(self._slot, address)
+        self._link = None
+        try:
+            self._address, self._link = address, self._nodes.link_to(address)
+        except BaseException as error:
+            raise self._failure(error) from error
+
+    def _asked(self, request: Request, answers: int, address: Address) -> list[Any]:
+        """Return the answers of the node that a slot is moving to."""
+        link = None
+        try:
+            link = self._nodes.link_to(address)
+            content = request if isinstance(request, bytes) else request(link.epoch)
+            found = link.read(link.send(_ASKING + content, 1 + answers))[1:]
+        except TryAgainError as error:
+            raise _moving(error) from error
+        except BaseException as error:
+            if link is not None:
+                link.drop()
+            raise self._failure(error) from error
+        self._epoch = link.epoch
+        return found
+
+    def _named(self, error: AskError) -> Address:
+        # A node that does not know its own name leaves it out.
+        return error.host or self._address[0], error.port
+
+    def _to_any(self) -> Link:
+        self._address, link = self._nodes.link(self._slot)
+        return link
+
+    def _is_to_ask_again(self, error: BaseException) -> bool:
+        return isinstance(error, AskError | TryAgainError) or super()._is_to_ask_again(error)
+
+    def _failure(self, error: BaseException) -> BaseException:
+        if isinstance(error, AskError | TryAgainError):
+            return error
+        link, made = self._link, super()._failure(error)
+        if self._link is None and link is not None:
+            self._nodes.failed(self._address)
+        return made
+
+
+def _moving(error: ResponseError) -> NotTakenError:
+    return NotTakenError(f"its hash slot is moving to another node: {error}")
+
+
+_ASKING = packed(b"ASKING")

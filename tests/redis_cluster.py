@@ -1,0 +1,93 @@
+"""A real Redis Cluster for tests: three masters, and a fourth node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.servers import Redis, free_port
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLOTS = 16384
+
+
+class RedisCluster:
+    """Its nodes have their folders in ``folder``. ``spare`` has no slots, and may become a
+    replica."""
+
+    def __init__(self, folder: Path) -> None:
+        own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+        own += ["--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no"]
+        self.nodes: list[Redis] = []
+        for number in range(4):
+            (folder / str(number)).mkdir(parents=True)
+            folders = ["--dir", str(folder / str(number))]
+            self.nodes.append(Redis(*own, "--cluster-port", str(free_port()), *folders))
+        *self.masters, self.spare = self.nodes
+
+    def start(self) -> None:
+        """Start, and wait until each node knows all others."""
+        for node in self.nodes:
+            node.start()
+        bounds = [0, 5461, 10923, SLOTS]
+        for number, node in enumerate(self.masters):
+            slots = f"{bounds[number]} {bounds[number + 1] - 1}"
+            self.tell(node, f"ADDSLOTSRANGE {slots}")
+            self.tell(node, f"SET-CONFIG-EPOCH {number + 1}")
+        first = self.nodes[0]
+        bus = first.config("cluster-port")
+        for node in self.nodes[1:]:
+            self.tell(node, f"MEET 127.0.0.1 {first.port} {bus}")
+        until(lambda: all("known_nodes:4" in self.info(node) for node in self.nodes))
+        for each in ("slots_ok:16384", "state:ok"):
+            until(lambda each=each: all(each in self.info(node) for node in self.nodes))
+
+    def tell(self, node: Redis, command: str) -> None:
+        answer = node.ask(f"CLUSTER {command}")
+        assert answer == b"+OK", answer
+
+    def info(self, node: Redis) -> str:
+        return node.ask_large("CLUSTER INFO")
+
+    def id_of(self, node: Redis) -> str:
+        return node.ask_large("CLUSTER MYID").split("\r\n")[1]
+
+    def role_of(self, node: Redis) -> str:
+        return node.info("role")
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    @property
+    def url(self) -> str:
+        return ",".join(node.url for node in self.masters)
+
+    def flush(self) -> None:
+        """Forget everything."""
+        for node in self.nodes:
+            if node.process is not None and self.role_of(node) == "master":
+                node.flush()
+
+    def all_keys(self) -> list[str]:
+        """Return all keys."""
+        return [key for node in self.masters for key in sorted(node.keys())]
+
+    def keys_at(self, node: Redis, slot: int) -> list[str]:
+        found = node.ask_large(f"CLUSTER GETKEYSINSLOT {slot} 1000").split("\r\n")
+        return [key for key in found if key.startswith("brg1:")]
+
+    def begin_move(self, slot: int, source: Redis, target: Redis) -> None:
+        self.tell(target, f"SETSLOT {slot} IMPORTING {self.id_of(source)}")
+        self.tell(source, f"SETSLOT {slot} MIGRATING {self.id_of(target)}")
+
+    def move_keys(self, keys: list[str], source: Redis, target: Redis) -> None:
+        for key in keys:
+            answer = source.ask(f"MIGRATE 127.0.0.1 {target.port} {key} 0 5000")
+            assert answer in (b"+OK", b"+NOKEY"), answer
+
+    def end_move(self, slot: int, source: Redis, target: Redis) -> None:
+        for node in (target, source):
+            self.tell(node, f"SETSLOT {slot} NODE {self.id_of(target)}")
