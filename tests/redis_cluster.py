@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import random
+import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.servers import Redis, free_port
+from tests.servers import Redis
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SLOTS = 16384
+
+
+def _bus_port() -> int:
+    """Return a port that no outgoing connection gets before the node listens there: a node whose
+    port for the others is taken ends after it has taken connections of clients."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 class RedisCluster:
@@ -24,7 +37,7 @@ class RedisCluster:
         for number in range(4):
             (folder / str(number)).mkdir(parents=True)
             folders = ["--dir", str(folder / str(number))]
-            self.nodes.append(Redis(*own, "--cluster-port", str(free_port()), *folders))
+            self.nodes.append(Redis(*own, "--cluster-port", str(_bus_port()), *folders))
         *self.masters, self.spare = self.nodes
 
     def start(self) -> None:
@@ -40,9 +53,11 @@ class RedisCluster:
         bus = first.config("cluster-port")
         for node in self.nodes[1:]:
             self.tell(node, f"MEET 127.0.0.1 {first.port} {bus}")
-        until(lambda: all("known_nodes:4" in self.info(node) for node in self.nodes))
-        for each in ("slots_ok:16384", "state:ok"):
-            until(lambda each=each: all(each in self.info(node) for node in self.nodes))
+        for each in ("known_nodes:4", "slots_ok:16384", "state:ok"):
+            until(partial(self._all_say, each))
+
+    def _all_say(self, words: str) -> bool:
+        return all(words in self.info(node) for node in self.nodes)
 
     def tell(self, node: Redis, command: str) -> None:
         answer = node.ask(f"CLUSTER {command}")

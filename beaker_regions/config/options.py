@@ -173,7 +173,8 @@ def _readable(value: Any) -> str:
 
 def _cluster(value: Any) -> RegionOptions:
     if not isinstance(value, RegionOptions):
-        raise ValueError("name a region on servers, of the same configuration")
+        mend = "name a region of type 'ext:memcached' or 'ext:redis' of the same configuration"
+        raise ValueError(mend)
     return value
 
 

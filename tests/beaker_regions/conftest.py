@@ -122,7 +122,20 @@ def cluster_manager(file_manager: Manager, memcached: Memcached) -> Manager:
     return functools.partial(file_manager, cluster="servers", servers={"url": memcached.address})
 
 
-@pytest.fixture(params=["file_manager", "cluster_manager"])
+@pytest.fixture
+def cluster_on_redis_manager(file_manager: Manager, redis: Redis) -> Manager:
+    """As `cluster_manager`, on a real Redis."""
+    servers = {"type": "ext:redis", "url": redis.url}
+    return functools.partial(file_manager, cluster="servers", servers=servers)
+
+
+@pytest.fixture(
+    params=[
+        "file_manager",
+        "cluster_manager",
+        pytest.param("cluster_on_redis_manager", marks=pytest.mark.slow),
+    ]
+)
 def files_manager(request: pytest.FixtureRequest) -> Manager:
     """As `file_manager`, on each store that keeps content in a folder."""
     made: Manager = request.getfixturevalue(request.param)
@@ -137,6 +150,7 @@ def files_manager(request: pytest.FixtureRequest) -> Manager:
         pytest.param("password_manager", marks=pytest.mark.slow),
         "redis_manager",
         pytest.param("redis_cluster_manager", marks=pytest.mark.slow),
+        pytest.param("cluster_on_redis_manager", marks=pytest.mark.slow),
     ]
 )
 def manager(request: pytest.FixtureRequest) -> Manager:

@@ -314,6 +314,14 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "ext:redis", "url": "redis://:secret@a/?ssl_ca_cert=x"},
         "url = 'redis://a.*: ssl_ca_cert: did you mean 'ssl_ca_certs'",
     ),
+    "a database of a cluster": (
+        {"type": "ext:rediscluster", "url": "redis://:secret@a/1"},
+        "url = 'redis://a/1'.*a node of a cluster has no socket, no database but 0, and no weight",
+    ),
+    "two passwords of a cluster": (
+        {"type": "ext:rediscluster", "url": "redis://:secret@a,redis://:other@b"},
+        "nodes of a cluster have the same scheme, user, password",
+    ),
     "a database that is none": ({"type": "ext:redis", "url": "redis://a/b"}, "number, such as /0"),
 }
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PATIENCE = 1.0
 """Seconds that a server may take to tell its status: a person waits, and a busy server must not
 look unreachable."""
-_PATIENT = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+_PATIENT: dict[str, Any] = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
 
 
 class RedisStore(ServerStore):
@@ -127,7 +127,7 @@ class RedisClusterStore(ServerStore):
         return list(map(name_of_node, dict.fromkeys([*self._configured, *addresses])))
 
     def status(self, server: str) -> dict[str, str]:
-        return info.status(server, partial(self._make, node_of(f"//{server}"), **_PATIENT))
+        return info.status(server, lambda: self._make(node_of(f"//{server}"), **_PATIENT))
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
         return info.remarks(status)

@@ -148,8 +148,8 @@ def _damage(cache: CacheManager) -> None:
         data = path.read_bytes()
         path.write_bytes(data[:-6] + b"\xff" + data[-5:])
         return
-    (server,) = store.generation_store._servers.values()
     address = cache.counter("functions", "downloads")._address
+    server = store.generation_store._server(address)
     key = server.key_of(f"c{address.hex()}")
     server.ask(lambda connection: connection.set(key, b"no number", 60.0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +48,10 @@ class Moving:
     def move(self, keys: list[str]) -> None:
         self.cluster.move_keys(keys, self.source, self.target)
 
+    def stop(self) -> None:
+        for node in (self.source, self.target):
+            self.cluster.tell(node, f"SETSLOT {self.slot} STABLE")
+
     def end(self) -> None:
         self.move(self.keys(self.source))
         self.cluster.end_move(self.slot, self.source, self.target)
@@ -56,7 +61,7 @@ class Moving:
 def _loader(cache: CacheManager, calls: Calls) -> Any:
     """Return a cached function that returns the number of its loads."""
 
-    @cache.region("functions", tags=["news"])
+    @cache.region("functions", tags=["news", "weather"])
     def load() -> int:
         return calls()
 
@@ -129,6 +134,29 @@ def test_a_slot_that_moves_serves_nothing_old(moving: Moving, moved: str) -> Non
     assert load_there() > fresh
 
 
+@pytest.mark.parametrize("what", ["the entry", "the function", "two tags"])
+def test_an_invalidation_during_a_move_that_is_taken_back(moving: Moving, what: str) -> None:
+    load, load_there = moving.load, moving.load_there
+    assert load_there() == load() == 1
+    moving.begin()
+    generations = sorted(
+        key for key in moving.keys(moving.source) if re.search(r":[a-z]\w{40}$", key)
+    )
+    moving.move(generations[::2] if what == "two tags" else generations)
+    if what == "the entry":
+        load.invalidate()
+    elif what == "the function":
+        load.invalidate_all()
+    else:
+        moving.here.invalidate_tags("news", "weather")
+    source, target = moving.source, moving.target
+    moving.cluster.tell(source, f"SETSLOT {moving.slot} STABLE")
+    moving.cluster.move_keys(moving.keys(target), target, source)
+    moving.cluster.tell(target, f"SETSLOT {moving.slot} STABLE")
+    assert load_there() > 1
+    assert load() == stored_value(load_there)
+
+
 def test_nothing_is_stored_where_a_slot_only_may_come_to_lie(moving: Moving) -> None:
     load, load_there = moving.load, moving.load_there
     moving.begin()
@@ -137,8 +165,7 @@ def test_nothing_is_stored_where_a_slot_only_may_come_to_lie(moving: Moving) -> 
     assert load() < load() < load_there()
     assert moving.keys(moving.target) == []
     # The move is given up, something changes, and the slot moves after all.
-    for node in (moving.source, moving.target):
-        moving.cluster.tell(node, f"SETSLOT {moving.slot} STABLE")
+    moving.stop()
     fresh = stored_value(load)
     moving.begin()
     moving.end()
@@ -244,7 +271,7 @@ def test_a_node_that_hangs_affects_only_its_own_entries(
         assert min(load(key) for key in range(60)) > max(again)
     finally:
         hanging.resume()
-    last = [stored_value(lambda key=key: load(key)) for key in range(60)]
+    last = [stored_value(partial(load, key)) for key in range(60)]
     assert min(last) > max(again)
 
 
