@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import fields
 from datetime import timedelta
-from inspect import iscoroutinefunction, ismethod
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    BinaryIO,
-    NamedTuple,
-    Never,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 import beaker.cache
 
-from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.counters import Counter
-from beaker_regions.api.function import CachedFunction
+from beaker_regions.api.decorating import RegionDecorator, decorator
 from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.api.values import Values
-from beaker_regions.beaker_api.registry import (
-    LegacyCache,
-    anonymous_region,
-    cache_options,
-    open_region,
-)
-from beaker_regions.config.options import (
-    BUILTIN_TYPES,
-    COMMON,
-    RegionOptions,
-    check,
-    lifetime,
-    shared_by,
-)
+from beaker_regions.beaker_api.manager import BeakerManager
+from beaker_regions.beaker_api.registry import cache_options, open_region
+from beaker_regions.config.options import BUILTIN_TYPES, RegionOptions, check, lifetime
 from beaker_regions.engine.bypass import bypassed
 from beaker_regions.engine.invalidation import (
     deferred_invalidation,
@@ -46,21 +22,13 @@ from beaker_regions.engine.invalidation import (
     invalidate_tags,
 )
 from beaker_regions.engine.region import Region
-from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError, nearest
 from beaker_regions.reports.metrics import last_invalidation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from beaker_regions.config.options import Config
-    from beaker_regions.entries.content import CachedFile, Resumable
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class LastInvalidation(NamedTuple):
@@ -72,22 +40,7 @@ class LastInvalidation(NamedTuple):
     """What made it: a change of a model's rows, the staff, the application."""
 
 
-class RegionDecorator(Protocol):
-    """The decorator that `CacheManager.region` returns. It makes a function a cached one."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[P, Coroutine[Any, Any, R]]
-    ) -> AsyncCachedFunction[P, R]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile]
-    ) -> CachedFunction[P, CachedFile]: ...
-    @overload
-    def __call__(self, function: Callable[P, R]) -> CachedFunction[P, R]: ...
-
-
-class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
+class CacheManager(BeakerManager):
     """The regions of an application, and the functions whose results they store.
 
     A manager is a mapping of regions by name: ``cache["functions"]`` is a `Region`.
@@ -135,8 +88,6 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         self._regions = {each.name: open_region(each) for each in options}
         for region in self._regions.values():
             region.siblings = self._regions
-        self.functions: dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]] = {}
-        """Every decorated function, by name."""
         # Beaker's own API, such as its cache_region(), then also uses this library's stores.
         own = {
             each.name: cache_options(self._regions[each.name], each, self.functions.__contains__)
@@ -250,7 +201,7 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
             depends_on,
             shared,
         )
-        return self._decorator(self[region], self.options[region], options)
+        return decorator(self[region], self.options[region], options, self.functions)
 
     def counter(self, region: str, name: str, *key: Any, expire: float | None = None) -> Counter:
         """Return a counter.
@@ -299,98 +250,6 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
         default = self.options[self[region].name].expire
         own = default if expire is None else _lifetime(f"values {name!r}", expire)
         return Values(self[region], name, own)
-
-    def cache(self, *names: str, **options: Any) -> RegionDecorator:
-        """As `region`, for a function that belongs to no configured region.
-
-        Args:
-            *names: Labels that distinguish functions of the same module and name.
-            **options: Options of a region. Those that are not given are the ones configured for
-                all regions.
-
-        Returns:
-            A decorator, as that of `region`.
-
-        Raises:
-            ConfigurationError: An option cannot be used.
-
-        Example::
-
-            @cache.cache("squares", type="file", data_dir="/var/cache/site", expire=60)
-            def square(number: int) -> int: ...
-        """
-        where, own = anonymous_region(shared_by(self.kwargs, options))
-        return self._decorator(where, own, FunctionOptions(names))
-
-    def _decorator(
-        self, where: Region, own: RegionOptions, options: FunctionOptions
-    ) -> RegionDecorator:
-        default = Policy(own.expire, own.grace, own.early)
-
-        def decorate(function: Callable[..., Any]) -> Any:
-            if ismethod(function):
-                return decorate(function.__func__)._bound_to(function.__self__)
-            plain = getattr(function, "__func__", function)
-            form = AsyncCachedFunction if iscoroutinefunction(plain) else CachedFunction
-            cached: Any = form(where, function, options, default)
-            self.functions[cached.name] = cached
-            return cached
-
-        return decorate
-
-    def get_cache(self, name: str, **kwargs: Any) -> beaker.cache.Cache:
-        """Return one of Beaker's caches.
-
-        The types ``ext:memcached`` and ``file`` use this library's stores.
-
-        Args:
-            name: The name of the cache.
-            **kwargs: Its options. Those that are not given are the ones configured for all.
-
-        Returns:
-            A ``beaker.cache.Cache``.
-
-        Raises:
-            ConfigurationError: An option cannot be used.
-
-        Example::
-
-            prices = cache.get_cache("prices", type="file", data_dir="/var/cache/site")
-            prices.get_value("milk", createfunc=fetch_price)
-        """
-        if kwargs.get("type", self.kwargs.get("type")) not in BUILTIN_TYPES:
-            return super().get_cache(name, **kwargs)
-        given = dict(kwargs)
-        beakers = {key: kwargs.pop(key) for key in ("starttime", "expiretime") if key in kwargs}
-        region, options = anonymous_region(shared_by(self.kwargs, kwargs))
-        made = cache_options(region, options, self.functions.__contains__)
-        cache = LegacyCache._get_cache(name, made | beakers)
-        cache.of_type = functools.partial(self._cache_of_type, name, given)
-        return cache
-
-    def _cache_of_type(self, name: str, former: Config, /, **options: Any) -> beaker.cache.Cache:
-        """Return a cache of another type, with those of the former options that every type has."""
-        common = {key: value for key, value in former.items() if key in COMMON}
-        return self.get_cache(name, **{**common, **options})
-
-    def invalidate(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        """Invalidate one call of a function decorated with `cache`, in Beaker's way.
-
-        ``function.invalidate(...)`` says the same more plainly.
-
-        Args:
-            function: The decorated function, or its name.
-            *args: The labels given to the decorator, then the arguments of the call.
-            **kwargs: Not used. Beaker passes the options of the cache here.
-
-        Raises:
-            ConfigurationError: This manager has not decorated the function.
-
-        Example::
-
-            cache.invalidate(square, "squares", 3)
-        """
-        self.region_invalidate(function, None, *args)
 
     def invalidate_tags(self, *tags: str) -> None:
         """Invalidate every entry that has one of the tags, in all regions of this manager.
@@ -490,40 +349,6 @@ class CacheManager(beaker.cache.CacheManager):  # type: ignore[misc]
                     cache.invalidate_tags(f"list:{task.list_id}")
         """
         return deferred_invalidation()
-
-    def region_invalidate(self, namespace: Any, region: str | None, *args: Any) -> None:
-        """Invalidate one call of a decorated function, in Beaker's way.
-
-        ``function.invalidate(...)`` says the same more plainly.
-
-        Args:
-            namespace: The decorated function, or its name.
-            region: The name of its region. None: that of the function.
-            *args: The labels given to the decorator, then the arguments of the call.
-
-        Raises:
-            ConfigurationError: This manager has not decorated the function, or the region or the
-                labels are not the function's.
-
-        Example::
-
-            cache.region_invalidate(tasks_of, "functions", 1)
-        """
-        function = self.functions.get(getattr(namespace, "name", namespace))
-        if function is None and hasattr(namespace, "_arg_namespace"):
-            # Decorated with Beaker's own cache_region().
-            super().region_invalidate(namespace, region, *args)
-            return
-        if function is None or (region is not None and region != function.region.name):
-            raise ConfigurationError(
-                f"{namespace!r} is not a function that is cached in region {region!r}"
-            )
-        names, call = args[: len(function.names)], args[len(function.names) :]
-        if names != function.names:
-            raise ConfigurationError(
-                f"{function.name}: the labels of its decorator are {function.names}, not {names}"
-            )
-        function.region.invalidate(function.entry(*call).own_scope)
 
 
 def _meant_by(option: str) -> str:

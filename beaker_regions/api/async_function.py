@@ -17,7 +17,7 @@ from typing import (
     overload,
 )
 
-from beaker_regions.api.function import Cached, arguments
+from beaker_regions.api.cached import Cached, arguments
 from beaker_regions.engine.drivers import ReadContent, in_thread, run_async
 from beaker_regions.entries.content import is_content
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN

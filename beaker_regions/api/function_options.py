@@ -16,36 +16,21 @@ from beaker_regions.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class FunctionOptions:
-    """The options as given. The methods raise ConfigurationError, with the function's name, for an
-    option that cannot be used."""
+    """The options as they are given to `CacheManager.region`, which describes them. The methods
+    raise ConfigurationError, with the function's name, for an option that cannot be used."""
 
     names: tuple[str, ...] = ()
-    """Labels that distinguish functions of the same module and name."""
     tags: Tags = ()
-    """Templates over the arguments (``"list:{list_id}"``), or a function of the arguments."""
     expire: float | timedelta | None = None
-    """Seconds; None: the region's."""
     grace: float | timedelta | None = None
-    """Seconds; None: the region's."""
     early: float | None = None
-    """How eagerly a value is loaded again before it expires; None: the region's."""
     key: Callable[..., Any] | None = None
-    """A function of the arguments. Its result is the key, instead of the arguments."""
     ignore: tuple[str, ...] = ()
-    """Parameters that are not part of the key."""
     store_if: Callable[[Any], bool] | None = None
-    """Whether a loaded value is worth storing."""
     version: int | str = 0
-    """Values of another version are not used; invalidations reach the values of all versions."""
     warm: Callable[[], Iterable[Any]] | None = None
-    """Returns the calls to load in advance, in the form that `many` takes; a call of a method has
-    its object first (`beaker_regions.api.warming`)."""
     depends_on: str = "tags"
-    """What ends the life of a value besides its expiry: "tags"; "queries", so what was read while
-    it was loaded, and its tags; or nothing, "expiry"."""
-
     shared: bool = False
-    """Whether no caller changes a value, so several may get the same object."""
 
     def policy(self, name: str, default: Policy) -> Policy:
         """Return the times of the function ``name``; ``default`` has those of its region."""

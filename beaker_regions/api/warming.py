@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from beaker_regions.api.async_function import AsyncCachedFunction
-from beaker_regions.api.function import arguments
+from beaker_regions.api.cached import arguments
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
 from beaker_regions.entries.sentinels import MISSING

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.autoreload import file_changed
 from django.utils.functional import LazyObject, Promise, empty
 
-from beaker_regions.api.function import Cached
+from beaker_regions.api.cached import Cached
 from beaker_regions.django.checks import TAG, check_regions, check_sessions
 from beaker_regions.django.models.declarations import registry
 from beaker_regions.django.models.noting import note_queries

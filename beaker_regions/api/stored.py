@@ -1,0 +1,159 @@
+"""What is stored for a call of a function, looked up and never loaded."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+from beaker_regions.api.cached import Cached, arguments
+from beaker_regions.entries.sentinels import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class StoredValue(NamedTuple):
+    """The stored value of a call: its times and its size."""
+
+    stored_at: float
+    """Seconds since the epoch."""
+    expires_in: float
+    """Seconds; infinity: never."""
+    load_seconds: float
+    """How long its load took."""
+    size: int
+    """Bytes of its record; of a file, without its content."""
+
+
+class Stored(Cached[P], Generic[P, R]):
+    """The methods of a cached function that never load."""
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the stored value, and never load.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value, or None if a call would load.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            if tasks_of.peek(1) is None: ...
+        """
+        value = self._peek(args, kwargs)
+        return None if value is MISSING else value
+
+    def peek_stale(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the stored value even if it has expired, and never load.
+
+        A function of a region of files may return it: if the origin says that nothing has changed,
+        the content is stored for another period, without a transfer.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The value, or None if there is none, or it was invalidated.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            @cache.region("files")
+            def export(month: str) -> Path | CachedFile:
+                kept = export.peek_stale(month)
+                return kept if kept is not None and is_unchanged(month) else write(month)
+        """
+        if not self.region.enabled:
+            return None
+        entry = self._entry(self._prefix + args, kwargs)
+        value = self.region.value_if_younger(entry, self._lookup(entry), math.inf)
+        return None if value is MISSING else value
+
+    def stored_digest(self, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        """Return the SHA-256 of stored content, without opening it.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The digest in hexadecimal, or None if a call would load, or returns no content.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            if export.stored_digest("2026-10") is None: ...
+        """
+        if not self.region.enabled or self._dependents is not None:
+            return None
+        entry = self._entry(self._prefix + args, kwargs)
+        return self.region.digest_if_fresh(entry, self._lookup(entry), self._policy)
+
+    def stored_digests(self, calls: Iterable[Any]) -> list[str | None]:
+        """As `stored_digest`, for many calls. It takes less time for each.
+
+        Args:
+            calls: The calls. Each is the tuple of its arguments, or its only argument if that is
+                not a tuple.
+
+        Returns:
+            One digest for each call, or None, in their order.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            missing = [m for m, d in zip(months, export.stored_digests(months)) if d is None]
+        """
+        given = [self._prefix + arguments(call) for call in calls]
+        if not self.region.enabled or self._dependents is not None:
+            return [None] * len(given)
+        entries = [self._make_entry(call, {}) for call in given]
+        return [
+            self.region.digest_if_fresh(entry, lookup, self._policy)
+            for entry, lookup in zip(entries, self._lookup_many(entries), strict=True)
+        ]
+
+    def stored(self, *args: P.args, **kwargs: P.kwargs) -> StoredValue | None:
+        """Return what is stored for a call, without its value, and never load.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            When it was stored, when it expires, how long its load took and its size; None if
+            nothing is stored that may be served.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            tasks_of.stored(1)
+        """
+        if not self.region.enabled:
+            return None
+        lookup = self.region.lookup(self._entry(self._prefix + args, kwargs))
+        if lookup is None or lookup.record is None or not lookup.is_current:
+            return None
+        record = lookup.record
+        left = record.stored_at + self._policy.expire - time.time()
+        if left <= 0:
+            return None
+        return StoredValue(record.stored_at, left, record.load_seconds, len(record.payload))
