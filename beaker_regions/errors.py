@@ -53,32 +53,37 @@ class StoreUnavailableError(CacheError):
         self.kind = kind
 
 
-class NotTakenError(StoreUnavailableError):
+class _OfKindError(StoreUnavailableError):
+    """A failure of the one kind that its class stands for."""
+
+    KIND: str
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.KIND, message)
+
+
+class NotTakenError(_OfKindError):
     """A server works, but does not take this item: it is too large, or memory is full."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("not_taken", message)
+    KIND = "not_taken"
 
 
-class RowFullError(StoreUnavailableError):
+class RowFullError(_OfKindError):
     """A region's row in a database has no room for its entries."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("full", message)
+    KIND = "full"
 
 
-class UnpicklableError(StoreUnavailableError):
+class UnpicklableError(_OfKindError):
     """A value cannot be pickled; ``__cause__`` is the error that pickle raised."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("unpicklable", message)
+    KIND = "unpicklable"
 
 
-class ApplyingError(StoreUnavailableError):
+class ApplyingError(_OfKindError):
     """Another thread or process is applying the store's pending invalidations."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__("applying", message)
+    KIND = "applying"
 
 
 class DependencyError(CacheError):

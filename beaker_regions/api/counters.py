@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from beaker_regions.entries.entry import address_of
-from beaker_regions.entries.keys import encode
-from beaker_regions.errors import StoreUnavailableError, UnkeyableArgumentError
+from beaker_regions.entries.keys import encoded_key
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +52,7 @@ class Counter:
             UnkeyableArgumentError: A part of the key has no stable key.
         """
         region.require_atomic(f"counter {name!r}")
-        try:
-            encoded = encode((name, *key))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgumentError(f"counter {name!r}: {key!r}: {error}") from error
+        encoded = encoded_key(f"counter {name!r}", (name, *key))
         self.region = region
         self.name = name
         self._expire = expire
@@ -102,8 +99,10 @@ class Counter:
     def _ask(self, ask: Callable[[Counters], T]) -> T | None:
         if not self.region.enabled:
             return None
+        counters = self.region.store.counters
+        assert counters is not None, "the region was asked for it"
         try:
-            return ask(self.region.store.counters)
+            return ask(counters)
         except StoreUnavailableError as error:
             self.region.stats.fault(error.kind, f"counter {self.name!r}", error)
             return None

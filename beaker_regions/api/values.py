@@ -24,15 +24,10 @@ from beaker_regions.entries.entry import (
     function_scope,
     region_scope,
 )
-from beaker_regions.entries.keys import encode
-from beaker_regions.entries.records import Codec, Record
+from beaker_regions.entries.keys import encoded_key
+from beaker_regions.entries.records import Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import (
-    ContendedError,
-    StoreUnavailableError,
-    UnkeyableArgumentError,
-    UnpicklableError,
-)
+from beaker_regions.errors import ContendedError, StoreUnavailableError, UnpicklableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -85,10 +80,7 @@ class Values(Generic[K, V]):
         self._shared_scopes = (self._scope, region_scope(region.name))
 
     def _entry(self, key: K) -> Entry:
-        try:
-            encoded = encode((self.name, key))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgumentError(f"{self._subject}: {key!r}: {error}") from error
+        encoded = encoded_key(self._subject, (self.name, key))
         # The address of a function begins with its encoded identity: no function has this one.
         address = address_of(b"a value", self.region.name.encode(), encoded)
         return Entry(self._subject, address, (entry_scope(address), *self._shared_scopes))
@@ -320,10 +312,9 @@ class Values(Generic[K, V]):
     def _compare_and_set(
         self, entry: Entry, value: V, lookup: Lookup, expire: float, seen: LookupForUpdate | None
     ) -> bool:
-        generations = tuple([each for each in lookup.generations if each is not None])
-        if len(generations) < len(entry.scopes):
+        if None in lookup.generations:
             raise StoreUnavailableError("refused", "the stored bytes are not a generation")
-        record = Record(generations, time.time(), expire, 0.0, Codec.PICKLE, b"")
+        record = Record.begun(lookup.generations, expire)
         try:
             # In a tuple, a path or a file is pickled as any value. Bare, it would be content.
             return self.region.store.compare_and_set(entry, (value,), record, expire, seen)

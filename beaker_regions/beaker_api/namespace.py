@@ -45,10 +45,10 @@ from beaker_regions.entries.entry import (
     function_scope,
     region_scope,
 )
-from beaker_regions.entries.keys import encode
-from beaker_regions.entries.records import GENERATION_SIZE, Codec, Record
+from beaker_regions.entries.keys import encoded_key
+from beaker_regions.entries.records import GENERATION_SIZE, Record
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import StoreUnavailableError, UnkeyableArgumentError
+from beaker_regions.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,12 +120,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         Raises UnkeyableArgumentError."""
         if isinstance(key, str):
             key = key.encode("ascii", "backslashreplace")
-        try:
-            encoded = encode(key)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise UnkeyableArgumentError(
-                f"{key!r} cannot be a key: {error}. Use a text, or an id"
-            ) from error
+        encoded = encoded_key("a Beaker namespace", key)
         # The address of a function begins with its encoded identity: no function has this one.
         address = address_of(b"beaker namespace", self.region.name.encode(), self._name, encoded)
         # The namespace of a session is its id, a secret that must not be logged.
@@ -258,14 +253,7 @@ class RegionNamespace(NamespaceManager):  # type: ignore[misc]
         if lookup is None or not _complete(lookup):
             return
         expire = float(expiretime or self.timeout or math.inf)
-        record = Record(
-            generations=tuple([each for each in lookup.generations if each is not None]),
-            stored_at=time.time(),
-            expire=expire,
-            load_seconds=0.0,
-            codec=Codec.PICKLE,
-            payload=b"",
-        )
+        record = Record.begun(lookup.generations, expire)
         # In a tuple, a path or a file is pickled as any value. Bare, it would be content. This
         # call replaces the value for every host, even if each host has its own files.
         lifetime = expire + self._grace

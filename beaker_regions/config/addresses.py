@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -24,13 +25,21 @@ def servers(value: Any) -> tuple[tuple[str, float], ...]:
     ``unix:/path``, and may end in ``?weight=2``. The weight 0 is for a server that is about to be
     added or removed. Raises ValueError with the address that cannot be used.
     """
-    given = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
-    found = dict(_server(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
+    given = re.split(r"[;,\s]+", value.strip()) if isinstance(value, str) else value
+    return _checked(given, _server, "127.0.0.1:11211")
+
+
+def _checked(
+    given: Any, server: Callable[..., tuple[str, float]], example: str
+) -> tuple[tuple[str, float], ...]:
+    """Return what ``server`` makes of each address, or pair of address and weight."""
+    wanted = [each if isinstance(each, tuple) else (each,) for each in given or () if each]
+    found = dict(server(*each) for each in wanted)
     if not found:
-        raise ValueError("name at least one server, such as 127.0.0.1:11211")
+        raise ValueError(f"name at least one server, such as {example}")
     if not any(found.values()):
         raise ValueError("a server of weight 0 stores nothing: give another server a higher weight")
-    if len(found) < len(list(filter(None, given))):
+    if len({without_password(each) for each in found}) < len(wanted):
         raise ValueError("the same server is named twice")
     return tuple(found.items())
 
@@ -70,15 +79,8 @@ def redis_servers(value: Any) -> tuple[tuple[str, float], ...]:
     ``valkey://``, ``valkeys://``, or ``unix:///path``. It may have ``weight=2`` among its options.
     Raises ValueError, without the password.
     """
-    given = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else list(value or ())
-    found = dict(_redis(*(each if isinstance(each, tuple) else (each,))) for each in given if each)
-    if not found:
-        raise ValueError("name at least one server, such as redis://127.0.0.1:6379")
-    if not any(found.values()):
-        raise ValueError("a server of weight 0 stores nothing: give another server a higher weight")
-    if len({without_password(url) for url in found}) < len(list(filter(None, given))):
-        raise ValueError("the same server is named twice")
-    return tuple(found.items())
+    given = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+    return _checked(given, _redis, "redis://127.0.0.1:6379")
 
 
 def cluster_nodes(value: Any) -> tuple[tuple[str, float], ...]:

@@ -17,7 +17,7 @@ from beaker_regions.engine import invalidation
 from beaker_regions.engine.drivers import Load, LoadFlow, ReadContent, Step, StoppedError, Wait
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.content import is_content, is_spent
-from beaker_regions.entries.records import NO_TURN, Codec, Record
+from beaker_regions.entries.records import NO_TURN, Record
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotContentError
 from beaker_regions.runtime.interruptions import is_interruption
@@ -217,15 +217,7 @@ class _Loading:
         if not complete or not self._is_worth_storing(value):
             self._note_not_stored()
             return (yield from self._not_stored(value, started))
-        record = Record(
-            generations=tuple(generation for generation in generations if generation is not None),
-            stored_at=time.time(),
-            expire=policy.expire,
-            load_seconds=time.monotonic() - started,
-            codec=Codec.PICKLE,
-            payload=b"",
-            turn=turn,
-        )
+        record = Record.begun(generations, policy.expire, time.monotonic() - started, turn)
         write = region.step(self._entry, self._write, value, record)
         with self._counting_errors():
             stored: Stored | None = yield ReadContent(write) if is_content(value) else write

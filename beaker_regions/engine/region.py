@@ -32,11 +32,11 @@ from beaker_regions.engine import invalidation
 from beaker_regions.engine.bypass import block, is_bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
 from beaker_regions.engine.reads import current_reads
-from beaker_regions.engine.store import GoneError, NoCounters
+from beaker_regions.engine.store import GoneError
 from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.entries.known import Known
-from beaker_regions.entries.records import AHEAD, load_value
+from beaker_regions.entries.records import AHEAD
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
@@ -125,7 +125,7 @@ class Region:
 
     def require_atomic(self, what: str) -> None:
         """Raise ConfigurationError if the store has no atomic changes, which ``what`` needs."""
-        if isinstance(self.store.counters, NoCounters):
+        if self.store.counters is None:
             raise ConfigurationError(
                 f"region {self.name!r}: type = {self.options.type!r}: {what} cannot be kept there, "
                 f"which only gets and sets; use a region of type 'file' or 'ext:memcached'"
@@ -237,7 +237,7 @@ class Region:
         try:
             if known is None:
                 return self.store.value(entry, record)
-            value = load_value(known.whole_record)
+            value = known.load()
             if not known.is_settled:
                 known.settle(value, shared=shared)
             return value

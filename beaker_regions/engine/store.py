@@ -112,19 +112,6 @@ class Counters(ABC):
         """Set a number to 0."""
 
 
-class NoCounters(Counters):
-    """The counters of a store that has no atomic addition."""
-
-    def add(self, address: bytes, amount: int, seconds: float) -> int:
-        raise _not_atomic()
-
-    def value(self, address: bytes) -> int:
-        raise _not_atomic()
-
-    def reset(self, address: bytes) -> None:
-        raise _not_atomic()
-
-
 class Together:
     """Values that are brought to disk together. This one is of a store that has nothing to bring
     there."""
@@ -171,7 +158,8 @@ class Store(ABC):
     Instances are shared by threads and survive a fork.
     """
 
-    counters: Counters = NoCounters()
+    counters: Counters | None = None
+    """None: it has no atomic changes."""
     is_shared = True
     """Whether other hosts may use it, and may reach it while this host cannot."""
     folder: Path | None = None

@@ -130,6 +130,14 @@ def encode(value: Any) -> bytes:
     return b"".join(encode_apart(value))
 
 
+def encoded_key(subject: str, key: Any) -> bytes:
+    """As `encode`. Raises UnkeyableArgumentError, which names the subject."""
+    try:
+        return encode(key)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UnkeyableArgumentError(f"{subject}: {key!r} cannot be a key: {error}") from error
+
+
 def encode_apart(value: Any) -> tuple[bytes, bytes]:
     """As `encode`, in two parts: what identifies the value, and the places that it lies in."""
     places: Places = []

@@ -14,13 +14,13 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from beaker_regions.entries.entry import Lookup
-from beaker_regions.entries.records import Codec, inflated
+from beaker_regions.entries.records import Codec, inflated, loader_of
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.unchangeable import size_if_unchangeable
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from beaker_regions.entries.entry import Entry
     from beaker_regions.entries.records import Record
@@ -47,6 +47,8 @@ class Known(Lookup):
     """The bytes of its payload."""
     value: Any
     """The value to hand out; MISSING: each caller needs a copy of its own."""
+    load: Callable[[], Any]
+    """Returns such a copy. Raises what unpickling raises."""
     request: bytes
     """What asks the server for it; empty: that has not been put together."""
     answer: bytes
@@ -73,6 +75,7 @@ class Known(Lookup):
         known.keys = ()
         known._is_repeated, known._inflated = False, None
         known.size = len(known.record.payload)
+        known.load = loader_of(known.record)
         known._answers, known._bytes = answers, _OVERHEAD + len(sealed)
         return known
 
@@ -114,7 +117,7 @@ class Known(Lookup):
         if size is not None and self._answers.grow(self, size):
             self.value = value
         elif record is not self.record and self._answers.grow(self, len(record.payload)):
-            self._inflated = record
+            self._inflated, self.load = record, loader_of(record)
 
 
 class KnownAnswers:

@@ -27,6 +27,7 @@ no part of a genuine record can be passed off as another part.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import hmac
 import pickle
@@ -38,7 +39,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from beaker_regions.entries import shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _NAME = b"BRG"
 MAGIC = _NAME + b"\x04"
@@ -120,6 +121,19 @@ class Record(NamedTuple):
     turn: bytes = NO_TURN
     """The turn of the lease under which it was loaded (`beaker_regions.engine.waiting`)."""
 
+    @classmethod
+    def begun(
+        cls,
+        generations: Sequence[bytes | None],
+        expire: float,
+        load_seconds: float = 0.0,
+        turn: bytes = NO_TURN,
+    ) -> Record:
+        """Return the record of a value that was loaded now under these generations, all of which
+        exist; its payload is not made yet."""
+        known = tuple([each for each in generations if each is not None])
+        return cls(known, time.time(), expire, load_seconds, Codec.PICKLE, b"", turn=turn)
+
     def with_payload(self, codec: Codec, payload: bytes) -> Record:
         """Return the record with its value, now that the value is all there. A stream, or a query
         set, is loaded while its payload is made, so that time is a part of the load."""
@@ -166,6 +180,13 @@ def load_value(record: Record) -> Any:
     if record.codec is Codec.DEFLATED:
         return load_value(inflated(record))
     raise ValueError(f"a record of codec {record.codec!r} has no value of its own")
+
+
+def loader_of(record: Record) -> Callable[[], Any]:
+    """Return what does `load_value` of a record again and again, in less time."""
+    if record.codec is Codec.PICKLE:
+        return functools.partial(pickle.loads, record.payload)
+    return functools.partial(load_value, record)
 
 
 def inflated(record: Record) -> Record:
