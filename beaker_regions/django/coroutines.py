@@ -21,7 +21,7 @@ from beaker_regions.config import isolation
 from beaker_regions.runtime import forking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -111,9 +111,25 @@ def open_anywhere() -> list[tuple[int, BaseDatabaseWrapper]]:
     ]
 
 
-def all_connections() -> list[BaseDatabaseWrapper]:
-    """Return every connection of this process. Those of other threads must not be used."""
-    return [found for _, reference in _connections.known if (found := reference()) is not None]
+def wrap_executions(wrapper: Callable[..., Any]) -> None:
+    """Let a wrapper (`BaseDatabaseWrapper.execute_wrapper`) execute every query from now on."""
+
+    def wrap(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        # At the front: a block of `execute_wrapper` takes the last one away at its end.
+        if wrapper not in connection.execute_wrappers:
+            connection.execute_wrappers.insert(0, wrapper)
+
+    connection_created.connect(wrap, weak=False, dispatch_uid=wrapper)
+    for connection in _connections.all():
+        wrap(connection)
+
+
+def unwrap_executions(wrapper: Callable[..., Any]) -> None:
+    """Let a wrapper execute no query from now on."""
+    connection_created.disconnect(dispatch_uid=wrapper)
+    for connection in _connections.all():
+        with contextlib.suppress(ValueError):
+            connection.execute_wrappers.remove(wrapper)
 
 
 class Connections:
@@ -129,6 +145,10 @@ class Connections:
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
+
+    def all(self) -> list[BaseDatabaseWrapper]:
+        """Return those that are alive. Those of other threads must not be used."""
+        return [found for _, reference in self.known if (found := reference()) is not None]
 
     def _know(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         if any(reference() is connection for _, reference in self.known):

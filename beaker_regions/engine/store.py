@@ -21,7 +21,16 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from beaker_regions.entries.records import Codec, Record, dump_value, load_value
+from beaker_regions.entries.content import is_content, keep_open
+from beaker_regions.entries.entry import Lookup
+from beaker_regions.entries.records import (
+    Codec,
+    OtherFormatError,
+    Record,
+    RecordRefusedError,
+    dump_value,
+    load_value,
+)
 from beaker_regions.errors import StoreUnavailableError, UnpicklableError
 from beaker_regions.runtime.interruptions import is_interruption
 
@@ -30,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from beaker_regions.entries.entry import Entry, Lookup
+    from beaker_regions.entries.entry import Entry
+    from beaker_regions.entries.records import Signer
 
 
 SETTLING = 0.0005, 0.001, 0.002, 0.004
@@ -284,7 +294,27 @@ class Store(ABC):
 
     def pass_through(self, value: Any) -> Any:
         """Return the form in which a loaded value is handed out if it was not stored."""
-        return value
+        return keep_open(value) if is_content(value) else value
+
+
+def opened(
+    signer: Signer, entry: Entry, sealed: bytes | None, generations: tuple[bytes | None, ...]
+) -> Lookup:
+    """Return the lookup of an entry with these stored bytes, which are authenticated here."""
+    if sealed is None:
+        return Lookup(None, generations)
+    try:
+        return Lookup(signer.open(entry.address, sealed), generations)
+    except RecordRefusedError as error:
+        return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
+
+
+def refuse_content(value: Any) -> None:
+    """Raise StoreUnavailableError for content, which only files can hold."""
+    if is_content(value):
+        raise StoreUnavailableError(
+            "content", "files and streams belong in a region of type 'file'"
+        )
 
 
 def dump(value: Any) -> tuple[Codec, bytes]:

@@ -13,9 +13,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db.backends.signals import connection_created
-
-from beaker_regions.django import coroutines
+from beaker_regions.django.coroutines import wrap_executions
 from beaker_regions.django.models.declarations import declaration_of
 from beaker_regions.django.models.tables import (
     LIBRARY,
@@ -26,8 +24,6 @@ from beaker_regions.django.models.tables import (
 from beaker_regions.engine.reads import current_reads
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     from beaker_regions.django.models.tables import Models
     from beaker_regions.engine.reads import Reads
 
@@ -43,15 +39,7 @@ _warned: set[tuple[str, str]] = set()
 
 def note_queries() -> None:
     """Note the queries of every connection of this process from now on."""
-    connection_created.connect(_install, dispatch_uid=__name__)
-    for connection in coroutines.all_connections():
-        _install(connection)
-
-
-def _install(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    # At the front: a block of `connection.execute_wrapper` takes the last one away at its end.
-    if _execute not in connection.execute_wrappers:
-        connection.execute_wrappers.insert(0, _execute)
+    wrap_executions(_execute)
 
 
 def _execute(execute: Any, sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:

@@ -22,9 +22,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db.backends.signals import connection_created
-
-from beaker_regions.django import coroutines
+from beaker_regions.django.coroutines import unwrap_executions, wrap_executions
 from beaker_regions.django.models.call_site import application_line, current_task
 from beaker_regions.django.models.declarations import declaration_of
 from beaker_regions.django.models.tables import (
@@ -40,8 +38,6 @@ from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
     from beaker_regions.django.models.declarations import Declaration
     from beaker_regions.django.models.tables import Models
@@ -130,9 +126,7 @@ def switch_on(check: Check) -> None:
     _check = check
     loading.observe_loads(_observe)
     tracing.watch(_watch)
-    connection_created.connect(_install, dispatch_uid=__name__)
-    for connection in coroutines.all_connections():
-        _install(connection)
+    wrap_executions(_execute)
 
 
 def switch_off() -> None:
@@ -141,18 +135,9 @@ def switch_off() -> None:
     _check = None
     loading.observe_loads(None)
     tracing.unwatch(_watch)
-    connection_created.disconnect(dispatch_uid=__name__)
-    for connection in coroutines.all_connections():
-        with suppress(ValueError):
-            connection.execute_wrappers.remove(_execute)
+    unwrap_executions(_execute)
     _known.clear()
     forget_models()
-
-
-def _install(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    # At the front: a block of `connection.execute_wrapper` takes the last one away at its end.
-    if _execute not in connection.execute_wrappers:
-        connection.execute_wrappers.insert(0, _execute)
 
 
 # -- loads and queries -------------------------------------------------------------------------

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
 
-from beaker_regions.engine.store import EVERYBODY, MOST_LEVEL, Lease, Store, Stored, dump
-from beaker_regions.entries.content import is_content, keep_open
-from beaker_regions.entries.entry import Entry, Lookup, address_of
-from beaker_regions.entries.records import (
-    GENERATION_SIZE,
-    TURN_SIZE,
-    OtherFormatError,
-    Record,
-    RecordRefusedError,
-    Signer,
+from beaker_regions.engine.store import (
+    EVERYBODY,
+    MOST_LEVEL,
+    Lease,
+    Store,
+    Stored,
+    dump,
+    opened,
+    refuse_content,
 )
+from beaker_regions.entries.entry import Entry, Lookup, address_of
+from beaker_regions.entries.records import GENERATION_SIZE, TURN_SIZE, Record, Signer
 from beaker_regions.errors import RowFullError, StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import reported
@@ -83,12 +84,7 @@ class BeakerStore(Store):
         with self._reading() as namespace:
             generations = tuple([_get(namespace, scope) for scope in entry.scopes])
             sealed = _get(namespace, entry.address.hex())
-        if sealed is None:
-            return Lookup(None, generations)
-        try:
-            return Lookup(self._signer.open(entry.address, sealed), generations)
-        except RecordRefusedError as error:
-            return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
+        return opened(self._signer, entry, sealed, generations)
 
     def read_for_load(self, entry: Entry) -> Lookup:
         lookup = self.read(entry)
@@ -99,19 +95,13 @@ class BeakerStore(Store):
         return self.read(entry)
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
-        if is_content(value):
-            raise StoreUnavailableError(
-                "content", "files and streams belong in a region of type 'file'"
-            )
+        refuse_content(value)
         record = record.with_payload(*dump(value))
         sealed = self._signer.seal(entry.address, record)
         with self._writing() as namespace:
             expires = None if math.isinf(ttl) else math.ceil(ttl)
             namespace.set_value(entry.address.hex(), sealed, expiretime=expires)
         return Stored(value, record.load_seconds)
-
-    def pass_through(self, value: Any) -> Any:
-        return keep_open(value) if is_content(value) else value
 
     def invalidate(self, scopes: Iterable[str], during: Callable[[], None] | None = None) -> None:
         pending = tuple(scopes)

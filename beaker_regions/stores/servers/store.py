@@ -17,17 +17,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from beaker_regions.engine.store import Lease, LookupForUpdate, Reading, Store, Stored, dump
-from beaker_regions.entries.content import is_content, keep_open
+from beaker_regions.engine.store import (
+    Lease,
+    LookupForUpdate,
+    Reading,
+    Store,
+    Stored,
+    dump,
+    opened,
+    refuse_content,
+)
 from beaker_regions.entries.entry import Entry, Lookup, is_entry_scope
 from beaker_regions.entries.known import Known, KnownAnswers
 from beaker_regions.entries.records import (
     GENERATION_SIZE,
     SHORT,
     Codec,
-    OtherFormatError,
     Record,
-    RecordRefusedError,
     Signer,
     deflated,
     load_value,
@@ -203,25 +209,17 @@ class ServerStore(Store):
         self, entry: Entry, sealed: bytes | None, generations: Iterable[bytes | None]
     ) -> Lookup:
         current = tuple(generations)
-        if sealed is None:
-            return Lookup(None, current)
         known = self._known.find(entry)
         if known is not None and known.sealed == sealed and known.generations == current:
             known.repeat()
             return known
-        try:
-            lookup = Lookup(self._signer.open(entry.address, sealed), current)
-        except RecordRefusedError as error:
-            return Lookup(None, current, refused=not isinstance(error, OtherFormatError))
-        if lookup.is_current:
+        lookup = opened(self._signer, entry, sealed, current)
+        if sealed is not None and lookup.is_current:
             self._known.keep(lookup, entry, sealed)
         return lookup
 
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
-        if is_content(value):
-            raise StoreUnavailableError(
-                "content", "files and streams belong in a region of type 'file'"
-            )
+        refuse_content(value)
         items, load_seconds = self._items(entry, value, record)
 
         def store(connection: Connection) -> bool:
@@ -293,9 +291,6 @@ class ServerStore(Store):
     def _whole(self, entry: Entry, record: Record) -> Record:
         """Return a record whose payload lies in parts, with the whole payload."""
         raise ValueError("this type of store has no parts")
-
-    def pass_through(self, value: Any) -> Any:
-        return keep_open(value) if is_content(value) else value
 
     # -- generations and leases ------------------------------------------------------------
 
