@@ -37,7 +37,7 @@ class LastInvalidation(NamedTuple):
     at: float
     """Seconds since the epoch."""
     cause: str
-    """What made it: a change of a model's rows, the staff, the application."""
+    """Its cause: a change of a model's rows, the staff, the application."""
 
 
 class CacheManager(BeakerManager):

@@ -36,7 +36,7 @@ S = TypeVar("S")
 
 
 class Found(NamedTuple):
-    """What was looked up for a call."""
+    """The result of the lookup for a call."""
 
     lookup: Lookup | None
     value: Any

@@ -189,7 +189,7 @@ class CachedFunction(Stored[P, R], Generic[P, R]):
 
         Raises:
             UnkeyableArgumentError: An argument has no stable key.
-            Exception: Whatever the function raises.
+            Exception: That of the function.
 
         Example::
 

@@ -1,4 +1,4 @@
-"""What is stored for a call of a function, looked up and never loaded."""
+"""Methods of a cached function that find stored values, and never load."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What each request did with the regions, for developers: a header, a log, spans.
+"""The calls of each request, for developers: in a header, a log, and spans.
 
 ``beaker_regions.django.tracing.ServerTiming`` in MIDDLEWARE, as far out as it may be, sums up a
 page's calls in a header that browsers show beside the page's other times
-(https://www.w3.org/TR/server-timing/). It does so where DEBUG is on, and only there: how long
-something takes tells whether it was stored.
+(https://www.w3.org/TR/server-timing/). It does so only while DEBUG is on: a visitor could
+learn from the times whether a value was stored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def watch_calls() -> None:
 
 
 class ServerTiming:
-    """Middleware that tells a browser what a page's calls of cached functions took."""
+    """Middleware that sends the time of a page's calls of cached functions to the browser."""
 
     sync_capable = True
     async_capable = True
@@ -65,10 +65,10 @@ class ServerTiming:
 
 
 def _timed(response: Any, collected: Collected) -> Any:
-    told = f'regions;dur={collected.seconds * 1e3:.2f};desc="{summary(collected)}"'
-    # A view may tell of times of its own.
+    timing = f'regions;dur={collected.seconds * 1e3:.2f};desc="{summary(collected)}"'
+    # A view may have set times of its own.
     before = response.headers.get("Server-Timing")
-    response.headers["Server-Timing"] = f"{before}, {told}" if before else told
+    response.headers["Server-Timing"] = f"{before}, {timing}" if before else timing
     return response
 
 

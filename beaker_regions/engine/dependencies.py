@@ -55,7 +55,7 @@ class Dependent(NamedTuple):
 
 
 class _ReadingWithTables(Reading):
-    """What is read of an entry, together with generations of tables."""
+    """A read of an entry, together with generations of tables."""
 
     def __init__(self, own: Reading, tables: Entry, seen: Reading) -> None:
         self._own, self._tables, self._seen = own, tables, seen

@@ -150,7 +150,7 @@ class _Loading:
         return (yield from self._load_and_store(lookup))
 
     def fill(self, lookup: Lookup | None) -> LoadFlow:
-        """Load now and store, whoever loads it at the same time."""
+        """Load now and store, even if another caller loads it at the same time."""
         if (yield invalidation.transactions.active):
             return (yield from self._load_alone())
         for pause in _SETTLING:

@@ -1,4 +1,4 @@
-"""What a load reads, noted with the generations from before each read.
+"""The tables and entries that a load reads, with the generations from before each read.
 
 A function with ``depends_on="queries"`` depends on the tables that its queries read, and on the
 cached functions that it calls (`beaker_regions.engine.dependencies`). This module notes them while
@@ -89,7 +89,7 @@ def generations_of(tables: Entry, lookup: Lookup) -> dict[str, bytes | None]:
 
 
 class Reads:
-    """What one load of an entry has read."""
+    """The tables and entries that one load of an entry has read."""
 
     def __init__(self, region: ReadRegion, entry: Entry) -> None:
         self._region = region

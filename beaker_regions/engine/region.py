@@ -6,8 +6,8 @@ them to be equal. An invalidation replaces a generation by a new random one. So 
 current after an invalidation, its load began after it. A value that was being loaded or stored
 during the invalidation carries a generation that is never current again. Evictions and restarts
 only remove generations, and no record is current under a missing one. An invalidation is one
-moment, whatever it covers: no load that is stored begins between the change of one generation and
-that of another, so no value is made of an older one
+moment, however many entries it covers: no load that is stored begins between the change of one
+generation and that of another, so no value is made of an older one
 (`beaker_regions.stores.servers.generations`). This needs no lease, and no host's clock.
 
 A caller that waits for a load may take a record that was invalidated since, if it was current at
@@ -180,8 +180,8 @@ class Region:
         return [lookups.get(entry) for entry in entries]
 
     def begin_lookup(self, entry: Entry) -> Reading | None:
-        """Begin `lookup` for a task of the running event loop, without waiting. Returns None if a
-        thread has to look, because more is to be done than to read."""
+        """Begin `lookup` for a task of the running event loop, without waiting. Returns None if
+        a thread has to do it, because more is needed than a read."""
         if (
             current_reads() is not None
             or block.get() is not None

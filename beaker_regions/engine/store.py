@@ -48,7 +48,7 @@ SETTLING = 0.0005, 0.001, 0.002, 0.004
 
 
 class Stored(NamedTuple):
-    """What became of a written value."""
+    """The result of a write."""
 
     value: Any
     """The value to hand out: the same value, or the file of stored content."""
@@ -57,7 +57,7 @@ class Stored(NamedTuple):
 
 
 class LookupForUpdate(NamedTuple):
-    """A lookup, and what tells whether its record is still there."""
+    """A lookup, and a token by which the store finds out whether its record is still there."""
 
     lookup: Lookup
     token: Any

@@ -1,4 +1,4 @@
-"""Which values a caller may take while it waits for another caller's load, and how long it waits.
+"""Waiting for another caller's load: the values that a caller may take, and how long it waits.
 
 A caller that finds no current record, and does not get the entry's lease, reads the entry again at
 intervals. A record that it finds may have been invalidated since. If changes come more often than a

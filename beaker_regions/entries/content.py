@@ -133,7 +133,7 @@ class CachedFile(os.PathLike[str]):
                 file = failed.enter_context(open(_descriptor_path(self.descriptor), "rb"))
                 hold(file.fileno())
             except OSError:
-                # What was removed from a network's file system can be read, not opened again.
+                # A file that was removed from a network's file system cannot be opened again.
                 return BufferedReader(_Positioned(os.dup(self.descriptor)))
             failed.pop_all()
         return file
@@ -209,8 +209,8 @@ Content = Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile
 def hold(descriptor: int) -> None:
     """Let an open file stay readable when another host removes it. Raises OSError when one has.
 
-    A client of GlusterFS tells the server that a file is open only when the server is asked for
-    something of it, which what the client remembers does not need; this does.
+    A client of GlusterFS reports an open file to the server only when it asks the server for
+    something. It answers most requests from its own memory, but not this one.
     """
     try:
         os.lseek(descriptor, 0, os.SEEK_DATA)

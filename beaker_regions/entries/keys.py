@@ -69,7 +69,7 @@ def register(cls: type, part: Callable[[Any], Any]) -> None:
 
 def substitute(cls: type, part: Callable[[Any], Any]) -> None:
     """As `register`, for types that stand for another: an instance of ``cls`` has the key of
-    ``part(value)``, whatever its own class is."""
+    ``part(value)``; its own class does not count."""
     _add(cls, lambda value, places: _encode(part(value), places))
 
 
@@ -177,7 +177,7 @@ def _part(tag: bytes, body: bytes) -> bytes:
 
 # -- of one value ------------------------------------------------------------------------------
 # Instances of subclasses are encoded by these as well. So the methods of the class itself are
-# called: a subclass's own may leave out a part that tells two of its instances apart.
+# called: a subclass's own may leave out a part in which two of its instances differ.
 
 
 def _text(value: str) -> bytes:
@@ -232,9 +232,9 @@ def _time_of_day(value: datetime.time) -> bytes:
 
 
 def _time(value: datetime.datetime | datetime.time, written: str) -> bytes:
-    # The name of the zone tells apart two zones that agree at this instant; fold, the two
+    # The name of the zone distinguishes zones that agree at this instant; fold, the two
     # readings of an hour that a clock shows twice. In what is written of a time with a zone, the
-    # distance from UTC tells them apart.
+    # distance from UTC distinguishes them.
     zone = value.tzinfo
     cls = type(zone)
     if cls.__str__ is object.__str__ and cls.__repr__ is object.__repr__:
@@ -313,7 +313,7 @@ _containers: dict[type, Container] = {
     collections.OrderedDict: lambda value, places: _sequence(
         b"M", collections.OrderedDict.items(value), places
     ),
-    # What was counted 0 times is equal to what was not counted.
+    # A count of 0 is equal to no count.
     collections.Counter: lambda value, places: _unordered(
         b"k", [item for item in dict.items(value) if item[1]], places
     ),

@@ -5,7 +5,7 @@ current under the same generations. So it is opened once, however often it is re
 handed out again if nobody can change it, or if the author of the function promises not to.
 
 **Why no read is stale.** An answer counts as known only when the store has just given the same
-bytes again, in answer to the same request. Whatever depends on time is checked at each read.
+bytes again, in answer to the same request. The expiry is checked at each read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from beaker_regions.entries.records import Record
 
 MOST_BYTES = 16 << 20
-"""What the known answers of one store may take of a process's memory, about."""
+"""The memory of a process that the known answers of one store may take, about."""
 _LARGEST = 16
 """An answer may take this part of it."""
 _OVERHEAD = 2000
@@ -50,9 +50,9 @@ class Known(Lookup):
     load: Callable[[], Any]
     """Returns such a copy. Raises what unpickling raises."""
     request: bytes
-    """What asks the server for it; empty: that has not been put together."""
+    """The request for it; empty: it has not been put together."""
     answer: bytes
-    """What the server then answers."""
+    """The server's answer to that request."""
     most: int
     """Bytes to read of an answer at first: one more than it has, since nothing may follow it."""
     keys: Sequence[str]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _NAME = b"BRG"
 MAGIC = _NAME + b"\x04"
 _DOMAIN = b"beaker_regions"
-"""Tells these codes from any other use of the same secret."""
+"""Distinguishes these codes from any other use of the same secret."""
 ADDRESS_SIZE = 20
 """Bytes; the chance that two of a billion billion entries share an address is below 1e-12."""
 AHEAD = 60.0

@@ -1,4 +1,4 @@
-"""Which functions of a region have which tags, so that an invalidation of a tag counts for them.
+"""The tags of a region's functions, so that an invalidation of a tag counts for them.
 
 A tag is known by its beginning. Of a template, such as ``list:{list_id}``, that is the text before
 the first field. Of a tag that a function of the application makes, it is learned from the tags

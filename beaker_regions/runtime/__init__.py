@@ -1,1 +1,1 @@
-"""What the operating system gives a process: forks, threads, signals, locks and files."""
+"""The operating system's part: forks, threads, signals, locks and files."""

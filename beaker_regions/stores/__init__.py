@@ -1,1 +1,1 @@
-"""Where entries are kept: one package a kind of store."""
+"""The stores: one package for each kind."""

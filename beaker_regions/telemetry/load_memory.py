@@ -1,5 +1,5 @@
-"""What the processes of a host remember of their last loads: whether, when and under which
-generations an entry was stored.
+"""The last loads of a host's processes: whether, when and under which generations an entry was
+stored.
 
 A store that has no record of an entry cannot tell whether it never had one, or lost it. This can:
 a table in a file that all processes map into memory. An entry has one place in it, by its address;

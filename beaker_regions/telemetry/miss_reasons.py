@@ -1,8 +1,8 @@
 """Why a call missed, as far as it can be known.
 
-A record that is there tells: it has expired, or its generations are no longer current. If there is
-none, the loads that the processes of this host remember tell
-(`beaker_regions.telemetry.load_memory`). What neither tells is "unknown".
+A record that is there shows whether it has expired, or its generations are no longer current. If
+there is none, the last load that this host remembers shows more
+(`beaker_regions.telemetry.load_memory`). If neither is known, the reason is "unknown".
 """
 
 from __future__ import annotations

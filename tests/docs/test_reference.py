@@ -87,8 +87,10 @@ def exists(name: str) -> bool:
     with contextlib.suppress(ModuleNotFoundError):  # of an attribute of a module
         if find_spec(name) is not None:
             return True
-    try:
+    with contextlib.suppress(ImportError):
         import_string(name)
-    except ImportError:
-        return False
-    return True
+        return True
+    with contextlib.suppress(ImportError):  # of a method of a class
+        owner, _, method = name.rpartition(".")
+        return hasattr(import_string(owner), method)
+    return False

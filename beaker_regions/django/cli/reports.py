@@ -233,10 +233,5 @@ def advice_report(function: Function, advice: ExpiryAdvice) -> Report:
     }
 
 
-def changes(before: Counter[Name], after: Counter[Name]) -> list[Activity]:
-    """Return the activities between two readings of the counters."""
-    return metrics.activities(after - before)
-
-
 def _or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None

@@ -1,6 +1,6 @@
 """The subcommands of ``manage.py regions`` that show counts, health, and the effect of expiries.
 
-Each yields its output as data and as text. `top` does so repeatedly.
+Each yields its output as data and as text.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -32,7 +31,6 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     """Add the subcommands to those of a parser."""
     show = commands.add_parser("show", help="show a function's signature, options and counts")
     tune = commands.add_parser("tune", help="show the effect of other expiries, from sampled calls")
-    top = commands.add_parser("top", help="show the functions' activity now (Ctrl-C ends it)")
     get = commands.add_parser("get", help="show the stored value of a call; nothing is loaded")
     invalidate = commands.add_parser(
         "invalidate", help="invalidate a call, all calls of a function, or tags"
@@ -44,8 +42,6 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     tune.add_argument(
         "--hours", type=float, default=24, help="use the last hours (at most 168; %(default)s)"
     )
-    top.add_argument("--once", action="store_true", help="print once and end, for scripts")
-    top.add_argument("--interval", type=_seconds, default=2, help="seconds (%(default)s)")
     for parser in (get, invalidate):
         nargs = "?" if parser is invalidate else None
         parser.add_argument("function", metavar="FUNCTION", nargs=nargs)
@@ -60,13 +56,6 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     invalidate.add_argument(
         "--tag", action="append", help="instead of a function: all entries with this tag"
     )
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0.1 <= number <= 3600:
-        raise ValueError(text)
-    return number
 
 
 # -- activity ---------------------------------------------------------------------------------
@@ -162,45 +151,6 @@ def _basis(advice: metrics.ExpiryAdvice) -> str:
     )
 
 
-def top(options: Options) -> Iterator[Output]:
-    before, seconds = metrics.all_counts(), options["interval"]
-    while True:
-        try:
-            time.sleep(seconds)
-        except KeyboardInterrupt:
-            return
-        now = metrics.all_counts()
-        found = [
-            {
-                "function": each.function,
-                "region": each.region,
-                "calls/s": each.calls / seconds,
-                "hit_ratio": each.hit_ratio,
-                "loads/s": each.loads / seconds,
-                "load_average": each.load_average if each.loads else None,
-                "failures": sum(number for _, number in each.failures),
-            }
-            for each in reports.changes(before, now)
-            if each.calls or each.loads or each.failures
-        ]
-        found.sort(key=lambda row: -row["calls/s"])
-        before = now
-        columns: dict[str, Callable[[Any], str]] = {
-            "function": str,
-            "region": str,
-            "calls/s": "{:,.1f}".format,
-            "hit_ratio": percent,
-            "loads/s": "{:,.1f}".format,
-            "load_average": _COLUMNS["load_average"],
-            "failures": str,
-        }
-        clear = "" if options["once"] else "\x1b[H\x1b[2J"
-        text = terminal.table(found, columns) if found else "Nothing was called."
-        yield found, f"{clear}{time.strftime('%H:%M:%S')}, {seconds:g} s\n{text}"
-        if options["once"]:
-            return
-
-
 def check(options: Options) -> Iterator[Output]:
     name = options["region"]
     wanted = [region for region in all_regions() if name in (None, region.name)]
@@ -237,7 +187,6 @@ def outbox() -> list[health.Finding]:
 COMMANDS: dict[str, Callable[[Options], Iterator[Output]]] = {
     "show": show,
     "tune": tune,
-    "top": top,
     "get": get,
     "invalidate": invalidate,
     "check": check,

@@ -1,4 +1,4 @@
-"""Which tags the rows of a model have, as the application declares it beside the model."""
+"""The tags of the rows of a model, as the application declares them beside the model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Declaration:
 
 
 class Registry:
-    """What was declared, by class; abstract classes and proxies too."""
+    """All declarations, by class; abstract classes and proxies too."""
 
     def __init__(self) -> None:
         self.declared: dict[type[Model], tuple[tuple[str, ...], int]] = {}

@@ -117,7 +117,8 @@ class _Load:
 _current: ContextVar[_Load | None] = ContextVar("_current", default=None)
 _check: Check | None = None
 _known: dict[str, tuple[bool, set[Models]]] = {}
-"""What functions read when this process loaded them, and whether they are pages or fragments."""
+"""The tables that functions read when this process loaded them, and whether they are pages or
+fragments."""
 
 
 def switch_on(check: Check) -> None:

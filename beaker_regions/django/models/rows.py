@@ -44,7 +44,7 @@ def matching(query: Query, using: str) -> QuerySet[Any]:
     if is_plain:
         asked.set_annotation_mask(())
         return QuerySet(model, query=asked, using=using)
-    # What is locked then is only the table that is written.
+    # So only the table that is written is locked.
     asked.add_fields(["pk"])
     return QuerySet(model, using=using).filter(pk__in=asked)
 

@@ -1,4 +1,4 @@
-"""Which tables a statement of SQL reads, from its text.
+"""The tables that a statement of SQL reads, found in its text.
 
 Names count where SQL expects a table: after FROM and JOIN, and after a comma between them. So
 columns and aliases that are called as a table is do not count. Subqueries, common table expressions

@@ -1,9 +1,9 @@
-"""Which declarations a write of a model concerns.
+"""The declarations that a write of a model concerns.
 
 A write of one table changes rows of other models, too. A child of multi-table inheritance has half
 of its columns in its parent's table. A tag that is made of another row's field, such as
-``{list__user_id}``, changes with that row. And a database that deletes children itself tells Django
-nothing.
+``{list__user_id}``, changes with that row. And Django does not learn of the children that a
+database deletes itself.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _refuse_manual_transactions(connection: BaseDatabaseWrapper, watch: Watch) -
     if not connection.in_atomic_block and not connection.get_autocommit():
         raise TransactionManagementError(
             f"{watch.declaration.model._meta.label} has declared tags, and with autocommit off "
-            f"nothing tells when a write of it is committed: use transaction.atomic()"
+            f"nothing reports when a write of it is committed: use transaction.atomic()"
         )
 
 

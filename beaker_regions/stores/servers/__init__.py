@@ -1,1 +1,1 @@
-"""What stores on servers have in common: memcached, and Redis or Valkey."""
+"""The common part of stores on servers: memcached, and Redis or Valkey."""

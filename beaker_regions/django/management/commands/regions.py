@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from argparse import SUPPRESS
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from beaker_regions.django.cli import dependencies, reports, tuning, warming
+from beaker_regions.django.cli import dependencies, reports, terminal, tuning, warming
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.errors import nearest
 from beaker_regions.reports import health
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import units
-from beaker_regions.telemetry.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 COMMANDS = {
     **tuning.COMMANDS,
@@ -23,6 +25,15 @@ COMMANDS = {
     "dependencies": dependencies.dependencies,
 }
 """Subcommands that yield their output, as data and as text."""
+COLUMNS: dict[str, Callable[[Any], str]] = {
+    "region": str,
+    "type": str,
+    "expire": units.duration,
+    "entries": str,
+    "size": units.size,
+    "oldest": units.duration,
+}
+"""Of the regions, with how each is written."""
 
 
 class Command(BaseCommand):
@@ -76,31 +87,25 @@ class Command(BaseCommand):
         if self.json:
             self._print({"regions": reports.regions(), "functions": reports.activity()}, "")
             return
-        rows: list[tuple[str, ...]] = [("region", "type", "expire", "entries", "size", "oldest")]
-        for region in all_regions():
-            cluster = health.cluster_of(region)
-            type_ = region.options.type + (f" through {cluster}" if cluster else "")
-            rows.append((region.name, type_, duration(region.options.expire)))
-            if isinstance(region.store, FileStore):
-                rows[-1] += self._usage(region.store)
-        widths = [max(map(len, column)) for column in zip(*map(_padded, rows), strict=True)]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(_padded(row), widths, strict=True)]
-            self.stdout.write("  ".join(cells).rstrip())
+        self.stdout.write(terminal.table([self._row(region) for region in all_regions()], COLUMNS))
         _, text = tuning.functions()
         self.stdout.write(f"\n{text}")
         for finding in tuning.outbox():
             if finding.level == "error":
                 self.stderr.write(tuning.as_line(finding))
 
-    def _usage(self, store: FileStore) -> tuple[str, ...]:
-        try:
-            entries, size, oldest = maintenance.usage(store)
-        except OSError as error:
-            self.stderr.write(str(error))
-            return ("?", "?", "?")
-        age = "" if oldest is None else duration(time.time() - oldest)
-        return str(entries), units.size(size), age
+    def _row(self, region: Region) -> dict[str, Any]:
+        cluster = health.cluster_of(region)
+        row = {"region": region.name, "expire": region.options.expire}
+        row["type"] = region.options.type + (f" through {cluster}" if cluster else "")
+        row |= {"entries": None, "size": None, "oldest": None}
+        if isinstance(region.store, FileStore):
+            try:
+                row["entries"], row["size"], oldest = maintenance.usage(region.store)
+                row["oldest"] = None if oldest is None else time.time() - oldest
+            except OSError as error:
+                self.stderr.write(str(error))
+        return row
 
     def verify(self, region: Region) -> None:
         faults = []
@@ -134,7 +139,3 @@ class Command(BaseCommand):
                 f"Region {region.name} is of type {region.options.type}, which has no files here"
             )
         return region.store
-
-
-def _padded(row: tuple[str, ...]) -> tuple[str, ...]:
-    return row + ("",) * (6 - len(row))

@@ -135,13 +135,6 @@ def test_tune_draws_the_effect_of_each_expiry(books: Any, shelf: str) -> None:
     assert row["today"] == 3600
 
 
-def test_top_shows_the_present_activity(books: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    books(1)
-    shown = regions("top", "--once", "--interval", "0.2")
-    assert books.name not in shown, "there was no call since"
-    assert as_json("top", "--once", "--interval", "0.2") is not None
-
-
 def test_get_and_invalidate_one_call(books: Any, shelf: str) -> None:
     name = f"books_{shelf}"
     assert regions("get", name, "7") == "Nothing is stored\n"
