@@ -10,10 +10,12 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from beakercache import cache
-from tasks.sources.fetching.urls import is_url
+from tasks.sources.archives.formats import archive_in, member_in
+from tasks.sources.archives.stored import StoredArchive
+from tasks.sources.fetching.urls import archive_and_path, is_url
 from tasks.sources.is_current import is_current
 from tasks.sources.open_source import Opener, open_source
 from tasks.sources.progress import Progress
@@ -29,16 +31,27 @@ class ContentUnavailableError(OSError):
     """Content is not stored, and cannot be read again from its source."""
 
 
-_opening: ContextVar[tuple[Opener, Progress | None, bool]] = ContextVar(
-    "opening", default=(open_source, None, False)
-)
+class _Opening(NamedTuple):
+    """How `read_file` opens a file."""
+
+    opener: Opener
+    progress: Progress
+    """Counts the bytes that are read."""
+    is_new: bool = False
+    is_checked: bool = False
+
+
+_opening: ContextVar[_Opening | None] = ContextVar("opening", default=None)
 
 
 @contextmanager
-def opened_by(opener: Opener, progress: Progress, *, is_new: bool) -> Iterator[None]:
+def opened_by(
+    opener: Opener, progress: Progress, *, is_new: bool = False, is_checked: bool = False
+) -> Iterator[None]:
     """Within this block, `read_file` in this thread opens a file with ``opener``, and ``progress``
-    counts the bytes that are read. ``is_new``: it does not look for expired content first."""
-    token = _opening.set((opener, progress, is_new))
+    counts the bytes that are read. ``is_new``: it does not look for expired content first.
+    ``is_checked``: the source has just said that it has this version."""
+    token = _opening.set(_Opening(opener, progress, is_new, is_checked))
     try:
         yield
     finally:
@@ -62,13 +75,26 @@ def read_file(
     A changed file is another entry: a call for the former version returns that version or fails.
     Raises OSError if the version is not stored and can no longer be read from its source.
     """
-    opener, progress, is_new = _opening.get()
-    progress = progress or Progress()
-    kept = None if is_new else read_file.peek_stale(source, size, version)
-    if kept is not None and _is_valid(kept, source, size, version):
-        progress.renewed = True
+    opening = _opening.get() or _Opening(_open, Progress())
+    kept = None if opening.is_new else read_file.peek_stale(source, size, version)
+    if (
+        kept is not None
+        and (opening.is_checked or _keeping.get() or is_current(source, size, version))
+        and _is_intact(kept)
+    ):
+        opening.progress.renewed = True
         return kept  # stored for another period, without reading the source
-    return opener(source, size, version, progress)
+    return opening.opener(source, size, version, opening.progress)
+
+
+def _open(source: str, size: int | None, version: str, progress: Progress) -> BinaryIO | Resumable:
+    """Open a file as `open_source` does. An archive at a URL is stored in this region, too."""
+    inside = archive_and_path(source)
+    if inside is None:
+        return open_source(source, size, version, progress)
+    url, path = inside
+    archive = archive_in(StoredArchive(read_file(url, None, version)), url)
+    return member_in(archive, path, size, progress)
 
 
 _keeping: ContextVar[bool] = ContextVar("keeping", default=False)
@@ -85,11 +111,7 @@ def kept_without_source() -> Iterator[None]:
         _keeping.reset(token)
 
 
-def _is_valid(kept: CachedFile, source: str, size: int | None, version: str) -> bool:
-    """Whether expired content is intact, and its source has not changed. Raises OSError if the
-    source is away, or has changed."""
-    if not _keeping.get() and not is_current(source, size, version):
-        return False
+def _is_intact(kept: CachedFile) -> bool:
     with kept.open() as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == kept.digest
 

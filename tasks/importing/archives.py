@@ -15,7 +15,7 @@ from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
 from tasks.sources.archives.members import MemberStream, inner_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tasks.sources.archives.members import Archive, Member
     from tasks.sources.progress import Progress
@@ -31,23 +31,17 @@ class ArchiveSource:
     max_jobs = 1  # an archive is read from its start to its end
     may_fork = False
 
-    def __init__(self, root: str) -> None:
-        """Open the archive ``root`` (absolute, without links). Raises SourceError if it cannot be
-        read."""
-        self._name = root
-        try:
-            status = os.stat(root)
-            self._version = archive_version(status)
-            self._archive: Archive = open_archive(root, self._version)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SourceError(f"{path_of(root)!r} cannot be imported: {reason}") from error
-        self._limit = unpacked_limit(status.st_size)
+    def __init__(
+        self, root: str, archive: Archive, version: str, size: int, name_of: Callable[[str], str]
+    ) -> None:
+        """Take an archive of ``size`` bytes, in this version. ``name_of`` returns the absolute name
+        of a path in it."""
+        self.root = root
+        self._archive = archive
+        self._version = version
+        self._limit = unpacked_limit(size)
+        self._name_of = name_of
         self._listing: list[SourceFileInfo | Skipped] | None = None
-
-    @property
-    def root(self) -> str:
-        return path_of(self._name)
 
     def covers(self, path: str) -> bool:
         return True
@@ -131,15 +125,34 @@ class ArchiveSource:
         return Skipped(path_of(path), os.strerror(errno.ELOOP), by_nature=True)
 
     def _found(self, path: str, inside: str, member: Member) -> SourceFileInfo:
-        source = f"{self._name}{SEPARATOR}{inside}"
         return SourceFileInfo(
-            path_of(path), source, member.size, self._version, partial(self._open, member)
+            path_of(path),
+            self._name_of(inside),
+            member.size,
+            self._version,
+            partial(self._open, member),
+            is_checked=True,
         )
 
     def _open(
         self, member: Member, name: str, size: int | None, version: str, progress: Progress
     ) -> BinaryIO:
         return cast("BinaryIO", MemberStream(self._archive, member, progress))
+
+
+def local_archive(name: str) -> ArchiveSource:
+    """Return the archive ``name`` (absolute, without links) as a source. Raises SourceError if it
+    cannot be read."""
+    try:
+        status = os.stat(name)
+        version = archive_version(status)
+        archive = open_archive(name, version)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
+    return ArchiveSource(
+        path_of(name), archive, version, status.st_size, lambda path: f"{name}{SEPARATOR}{path}"
+    )
 
 
 def _refusal(member: Member, path: str | None) -> str:

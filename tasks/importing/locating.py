@@ -7,13 +7,14 @@ import stat
 from typing import TYPE_CHECKING
 
 from tasks.files.content import path_of
-from tasks.importing.archives import ArchiveSource
+from tasks.importing.archives import local_archive
 from tasks.importing.folders import FolderSource
 from tasks.importing.index import number_from
 from tasks.importing.local_manifests import LocalManifestSource
 from tasks.importing.manifests import is_manifest_name
 from tasks.importing.sources import SourceError, SourceOptions
 from tasks.importing.texts import printable
+from tasks.importing.url_lists import STANDARD_INPUT
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching.urls import has_scheme, shown
@@ -46,8 +47,10 @@ class GoneSource:
 
 
 def source_shown(name: str) -> str:
-    """Return what the operator has named as a source, for records: an absolute path, or a URL
-    without its query, in which there may be a secret."""
+    """Return what the operator has named as a source, or as a list of URLs, for records: an
+    absolute path, or a URL without its query, in which there may be a secret."""
+    if name == STANDARD_INPUT:
+        return "standard input"
     return printable(shown(name) if has_scheme(name) else path_of(os.path.abspath(name)))
 
 
@@ -68,6 +71,8 @@ def source_at(name: str, options: SourceOptions | None = None) -> Source:
 def _source_at(name: str, options: SourceOptions) -> Source:
     if has_scheme(name):
         return source_at_url(name, options)
+    if options.name:
+        raise SourceError("--name is for the one file at a URL")
     try:
         real = os.path.realpath(name, strict=True)
         mode = os.stat(real).st_mode
@@ -78,7 +83,7 @@ def _source_at(name: str, options: SourceOptions) -> Source:
         return FolderSource(real, leaves_out=options.leaves_out)
     if stat.S_ISREG(mode) and not options.as_file:
         if is_archive(real):
-            return ArchiveSource(real)
+            return local_archive(real)
         if is_manifest_name(os.path.basename(real)):
             return LocalManifestSource(real)
     if stat.S_ISREG(mode):

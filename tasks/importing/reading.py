@@ -102,7 +102,9 @@ class FileReader:
     def _read(self, file: FileToRead) -> CachedFile:
         found = file.found
         read = self._function(found)
-        opened = opened_by(found.opener, file.progress, is_new=not file.digest)
+        opened = opened_by(
+            found.opener, file.progress, is_new=not file.digest, is_checked=found.is_checked
+        )
         with opened, self.together.joined():
             content = read(found.source, found.size, found.version)
             if content.stored:

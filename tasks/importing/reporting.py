@@ -105,7 +105,12 @@ class BarReporter:
         self._progress = _Progress(0, 0)
         self._bar: tqdm[NoReturn] | None = None
 
+    def fetch(self, url: str, size: int) -> None:
+        tqdm.write(_fetching(url, size), file=self._terminal)
+        self.begin(1, size)
+
     def begin(self, files: int, size: int) -> None:
+        self.close()
         self._progress = _Progress(files, size)
         self._bar = tqdm(
             total=self._progress.cost,
@@ -169,6 +174,10 @@ class LineReporter:
         self._progress = _Progress(0, 0)
         self._printed = 0.0
 
+    def fetch(self, url: str, size: int) -> None:
+        self._out(_fetching(url, size))
+        self._progress = _Progress(1, size)
+
     def begin(self, files: int, size: int) -> None:
         self._progress = _Progress(files, size)
         self._printed = time.monotonic()
@@ -211,6 +220,10 @@ class LineReporter:
         if time.monotonic() - self._printed >= INTERVAL:
             self._printed = time.monotonic()
             self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
+
+
+def _fetching(url: str, size: int) -> str:
+    return f"fetching {printable(url)}{f', {human(size)}' if size else ''}"
 
 
 def result(summary: Summary, options: ImportOptions) -> str:

@@ -20,8 +20,26 @@ def path_in(into: str, path: str) -> str:
     return f"{into}/{path}" if into and path else into or path
 
 
+def is_site_path(path: str) -> bool:
+    """Whether a file or a folder of the site may have this path."""
+    return not any(part in ("", ".", "..") or "\0" in part for part in path.split("/"))
+
+
 class SourceError(Exception):
     """A source that cannot be imported at all."""
+
+
+class Fetching(Protocol):
+    """Shows the progress of fetching an archive, whose files are imported afterwards."""
+
+    def fetch(self, url: str, size: int) -> None:
+        """Begin with one of ``size`` bytes; 0: not known."""
+
+    def expect(self, size: int) -> None:
+        """Expect ``size`` more bytes."""
+
+    def advance(self, size: int) -> None:
+        """Count ``size`` more bytes that were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,10 @@ class SourceOptions:
     """The folder of the site that the files go into, as a path of the index; "" for the top."""
     as_file: bool = False
     """Take an archive or a manifest for one file."""
+    name: str = ""
+    """The path below ``into`` of the one file at a URL; "" for the name in the URL."""
+    fetching: Fetching | None = None
+    """Shows the progress of fetching an archive."""
     leaves_out: Callable[[str], bool] | None = None
     """Whether the folder with this path, below the source, need not be read."""
     keep: bool = False
@@ -51,6 +73,8 @@ class SourceFileInfo(NamedTuple):
     """Identifies its present content, in the way of its kind of source."""
     opener: Opener = open_source
     """Opens the file. It is fastest if files are opened in the order of the walk."""
+    is_checked: bool = False
+    """Whether its server has just said that it has this version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.files.content import path_digest, path_of
+from tasks.files.content import opened_by, path_digest, path_of, read_file
+from tasks.importing.archives import ArchiveSource
 from tasks.importing.index import is_kept
 from tasks.importing.manifests import (
     BadManifestError,
@@ -13,8 +14,10 @@ from tasks.importing.manifests import (
     is_manifest_name,
     without_repeated,
 )
+from tasks.importing.room import RegionFullError
 from tasks.importing.sources import (
     MAX_JOBS,
+    Fetching,
     Skipped,
     SourceError,
     SourceFileInfo,
@@ -23,6 +26,8 @@ from tasks.importing.sources import (
 )
 from tasks.models import ImportedFile
 from tasks.sources import versions
+from tasks.sources.archives.formats import archive_in, is_archive
+from tasks.sources.archives.stored import StoredArchive
 from tasks.sources.fetching import client
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
@@ -31,6 +36,7 @@ from tasks.sources.fetching.urls import (
     beside,
     checked,
     name_in,
+    name_in_archive,
     shown,
     without_secrets,
 )
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
     from tasks.importing.manifests import ManifestEntry
     from tasks.importing.sources import Source
 
-_JOBS = 4
+JOBS = 4
 """Downloads at the same time: a server needs more time to answer than a disk."""
 
 
@@ -52,48 +58,75 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
     """Return the source at a URL. Raises SourceError."""
     try:
         url = without_secrets(checked(name))
-        file = name_in(url)
-        is_manifest = is_manifest_name(file) and not options.as_file
-        entries = entries_at(url, file) if is_manifest else None
+        file = options.name or name_in(url)
+        if options.as_file or options.name:
+            return UrlSource(url, options.into, options.name or path_of(file))
+        if is_manifest_name(file):
+            return ManifestSource(url, entries_at(url, file))
+        if is_archive(file):
+            return archive_at(url, options.fetching)
+        return UrlSource(url, options.into, path_of(file))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
-    return UrlSource(url, options.into) if entries is None else ManifestSource(url, entries)
 
 
-def _download(
+def download(
     response: BaseHTTPResponse | None,
     url: str,
     size: int | None,
     version: str,
     progress: Progress,
 ) -> Download:
+    """Open a URL for an import. ``response`` is an answer for it that is not read yet."""
     return Download(url, size, version, progress, tries=TRIES, response=response)
+
+
+def archive_at(url: str, fetching: Fetching | None) -> ArchiveSource:
+    """Return the archive at a URL as a source. It is stored in the region, and not sent again
+    unless it has changed. Raises OSError, RegionFullError."""
+    response = until_done(partial(client.describe, url, {}), TRIES, Progress())
+    size, version = client.length_of(response), versions.of_answer(response.headers)
+    progress = Progress(size)
+    if fetching is not None and not read_file.peek_stale(url, size, version):
+        fetching.fetch(url, size or 0)
+        progress = Progress(size, partial(_report, fetching))
+    with opened_by(partial(download, None), progress, is_checked=True):
+        content = read_file(url, size, version)
+    if not content.stored:
+        raise RegionFullError(f"{url}: its disk may be full; the log line above gives the error")
+    archive = archive_in(StoredArchive(content), url)
+    return ArchiveSource(
+        path_of(url), archive, version, content.size, partial(name_in_archive, url)
+    )
+
+
+def _report(fetching: Fetching, read: int, unexpected: int) -> None:
+    fetching.expect(unexpected)
+    fetching.advance(read)
 
 
 class UrlSource:
     """The one file of a URL. It is requested once, and sent only if it has changed."""
 
-    default_jobs = _JOBS
+    default_jobs = JOBS
     max_jobs = MAX_JOBS
     may_fork = False
 
-    def __init__(self, url: str, into: str) -> None:
-        """Request the file, for an import into a folder of the site; if it is there already, only
-        its changes. Raises SourceError if the server does not send it."""
+    def __init__(self, url: str, into: str, path: str) -> None:
+        """Request the file, for an import to this path in a folder of the site; if it is there
+        already, only its changes. Raises OSError if the server does not send it."""
         self.root = path_of(url)
         self._response: BaseHTTPResponse | None = None
-        path = path_of(name_in(url))
         row = ImportedFile.objects.filter(path_digest=path_digest(path_in(into, path))).first()
         if row is not None and (row.source != self.root or not is_kept(row)):
             row = None
         conditions = {} if row is None else versions.conditions(row.version)
-        try:
-            response = until_done(partial(client.get, url, conditions), TRIES, Progress())
-        except OSError as error:
-            raise SourceError(f"{self.root!r} cannot be imported: {error}") from error
+        response = until_done(partial(client.get, url, conditions), TRIES, Progress())
         if row is not None and response.status == 304:
             client.discard(response)
-            self._found = SourceFileInfo(path, url, row.size, row.version, partial(_download, None))
+            self._found = SourceFileInfo(
+                path, url, row.size, row.version, partial(download, None), is_checked=True
+            )
             return
         self._response = response
         size = client.length_of(response)
@@ -114,13 +147,13 @@ class UrlSource:
     def _open(self, url: str, size: int | None, version: str, progress: Progress) -> Download:
         # The response can be read once. A second call sends another request.
         response, self._response = self._response, None
-        return _download(response, url, size, version, progress)
+        return download(response, url, size, version, progress)
 
 
 class ManifestSource:
     """The files of a manifest. A file that is stored with the listed digest is not requested."""
 
-    default_jobs = _JOBS
+    default_jobs = JOBS
     max_jobs = MAX_JOBS
     may_fork = True
 
@@ -145,7 +178,7 @@ class ManifestSource:
                 yield Skipped(path, str(error))
                 continue
             version = versions.of_digest(entry.digest, entry.kind)
-            yield SourceFileInfo(path, url, None, version, partial(_download, None))
+            yield SourceFileInfo(path, url, None, version, partial(download, None))
 
     def close(self) -> None:
         """Nothing is open."""

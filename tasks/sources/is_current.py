@@ -10,7 +10,7 @@ from tasks.sources.archives.formats import SEPARATOR, archive_version
 from tasks.sources.fetching import client
 from tasks.sources.fetching.downloads import FEW_TRIES
 from tasks.sources.fetching.trying import until_done
-from tasks.sources.fetching.urls import is_url
+from tasks.sources.fetching.urls import archive_and_path, is_url
 from tasks.sources.progress import Progress
 from tasks.sources.source_file import SourceFile
 
@@ -21,6 +21,7 @@ def is_current(name: str, size: int | None, version: str, tries: int = FEW_TRIES
     asked, or has changed."""
     if versions.digest_of(version) is not None:
         return True
+    name = (archive_and_path(name) or (name,))[0]
     if is_url(name):
         headers = versions.conditions(version)
         if not headers:

@@ -24,6 +24,7 @@ STEP = 64 * 1024
 class Request:
     """A request, and its answer."""
 
+    method: str
     path: str
     headers: dict[str, str]
     status: int = 0
@@ -63,6 +64,8 @@ class Origin:
         self.redirects: dict[str, str] = {}
         self.faults: dict[str, deque[Fault]] = {}
         self.ranges = True
+        self.heads = True
+        """Whether HEAD is answered."""
         self.lengths = True
         self.pace = 0.0
         """Seconds after each step of a body."""
@@ -148,10 +151,18 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Requests are recorded in `Origin.requests`."""
 
+    def do_HEAD(self) -> None:
+        if self.served.heads:
+            self.do_GET()
+        else:
+            self.send_error(405)
+
     def do_GET(self) -> None:
         origin = self.served
         path = unquote_to_bytes(self.path.partition("?")[0]).decode(errors="surrogateescape")[1:]
-        request = Request(path, {name.lower(): value for name, value in self.headers.items()})
+        request = Request(
+            self.command, path, {name.lower(): value for name, value in self.headers.items()}
+        )
         with origin._lock:
             origin.requests.append(request)
             origin.at_once += 1
@@ -208,6 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, **fault.headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         if fault.replace is not None:
             body = fault.replace(body)
         end = len(body) if fault.cut_after is None else min(len(body), fault.cut_after)

@@ -23,8 +23,9 @@ from tasks.importing.reporting import BarReporter, LineReporter, Names, result, 
 from tasks.importing.room import RegionFullError
 from tasks.importing.runs import Recorder
 from tasks.importing.selection import Selection, patterns_in
-from tasks.importing.sources import MAX_JOBS, SourceError, SourceOptions
+from tasks.importing.sources import MAX_JOBS, Source, SourceError, SourceOptions, is_site_path
 from tasks.importing.texts import printable, size_in
+from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.fetching.access import Access, BadAccessError, access_of
 from tasks.sources.fetching.connections import use_access
@@ -38,18 +39,27 @@ _KEPT = "Imported files are kept; run the command again for the rest."
 
 class Command(BaseCommand):
     help = (
-        "Import the files of a folder and its subfolders, of an archive (without unpacking it) or "
-        "of a URL, or a single file. Unchanged files are not read again, and interrupted "
+        "Import the files of a folder and its subfolders, of an archive (without unpacking it), or "
+        "a single file, on disk or at a URL. Unchanged files are not read again, and interrupted "
         "downloads continue. Links to files are followed within the source only; links to folders "
-        "are skipped. An archive at a URL is imported as one file."
+        "are skipped."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "source",
             metavar="SOURCE",
+            nargs="?",
             help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or the http(s) URL of a "
-            "file; or a manifest such as SHA256SUMS, on disk or at a URL, with its files beside it",
+            "file or an archive; or a manifest such as SHA256SUMS, on disk or at a URL, with its "
+            "files beside it",
+        )
+        parser.add_argument(
+            "-i",
+            "--input-file",
+            metavar="FILE",
+            help="in place of SOURCE: import the URLs of FILE (- for the standard input), one a "
+            "line, each of which may be followed by the name of its file on the site",
         )
         pattern = "a pattern of paths below SOURCE, where * matches any text, '/' included"
         parser.add_argument(
@@ -92,6 +102,12 @@ class Command(BaseCommand):
             "--as-file",
             action="store_true",
             help="import an archive or a manifest as the one file that it is",
+        )
+        parser.add_argument(
+            "--name",
+            metavar="NAME",
+            type=_name,
+            help="the name on the site of the one file at a URL, such as reports/latest.pdf",
         )
         parser.add_argument(
             "--dry-run",
@@ -179,6 +195,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["source"]) == bool(options["input_file"]):
+            raise CommandError("give either SOURCE or --input-file FILE", returncode=2)
+        if options["input_file"] and options["name"]:
+            raise CommandError("write the names of files behind their URLs", returncode=2)
         try:
             exclude = [*options["exclude"], *chain(*map(patterns_in, options["exclude_from"]))]
         except OSError as unreadable:
@@ -205,7 +225,8 @@ class Command(BaseCommand):
         self, options: dict[str, Any], import_options: ImportOptions, log: Callable[[str], None]
     ) -> None:
         """Run the import. Raises CommandError with the exit status unless all was imported."""
-        name: str = options["source"]
+        name: str = options["source"] or ""
+        listed: str = options["input_file"] or ""
         verbosity: int = options["verbosity"]
         say: Callable[[str], None] = self._say_aside if options["json"] else self._say
         if not verbosity:
@@ -215,23 +236,32 @@ class Command(BaseCommand):
             reporter = BarReporter(sys.stderr, log, verbosity)
         else:
             reporter = LineReporter(say, Names(say, self.stderr.write, log, verbosity))
-        log(f"import of {source_shown(name)}")
+        shown = source_shown(name or listed)
+        log(f"import of {shown}")
         summary, error, recorder = Summary(), None, None
         with ended_by_signals():
             try:
                 if not import_options.dry_run:
-                    recorder = Recorder(source_shown(name), import_options.into)
-                use_access(access_of(name, options["headers"], options["netrc"], options["ca"]))
+                    recorder = Recorder(shown, import_options.into)
+                urls = read_list(listed) if listed else None
+                server = name if urls is None or not options["headers"] else urls.server
+                use_access(access_of(server, options["headers"], options["netrc"], options["ca"]))
                 use_pace(options["bwlimit"])
-                source = source_at(
-                    name,
-                    SourceOptions(
-                        import_options.into,
-                        as_file=options["as_file"],
-                        keep=options["keep"],
-                        leaves_out=import_options.selection.excludes,
-                    ),
-                )
+                source: Source
+                if urls is not None:
+                    source = ListSource(urls, import_options.into, import_options.jobs)
+                else:
+                    source = source_at(
+                        name,
+                        SourceOptions(
+                            import_options.into,
+                            as_file=options["as_file"],
+                            name=options["name"] or "",
+                            fetching=reporter,
+                            keep=options["keep"],
+                            leaves_out=import_options.selection.excludes,
+                        ),
+                    )
                 many = (import_options.jobs or 1) > source.max_jobs
                 if many:
                     import_options = replace(import_options, jobs=None)
@@ -292,11 +322,19 @@ class Command(BaseCommand):
 
 def _folder(value: str) -> str:
     folder = value.removesuffix("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in folder.split("/")):
+    if not is_site_path(folder):
         raise ArgumentTypeError(
             f"{printable(repr(value))} is not a folder of the site; give one such as manuals/2024"
         )
     return path_of(folder)
+
+
+def _name(value: str) -> str:
+    if not is_site_path(value):
+        raise ArgumentTypeError(
+            f"{printable(repr(value))} is no name of a file; give one such as reports/latest.pdf"
+        )
+    return path_of(value)
 
 
 def _jobs(value: str) -> int:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.sources.archives.members import Archive
+    from tasks.sources.archives.stored import ArchiveFile
     from tasks.sources.progress import Progress
 
 SEPARATOR = "//"
 """Stands between an archive's absolute name and a path in it. No name without links has it."""
 
-_FORMATS: dict[str, Callable[[SourceFile], Archive]] = {
+_FORMATS: dict[str, Callable[[ArchiveFile], Archive]] = {
     ".zip": ZipArchive,
     ".tar": TarArchive,
     ".tar.gz": functools.partial(TarArchive, unpack=lambda file: gzip.GzipFile(fileobj=file)),
@@ -51,13 +52,18 @@ def archive_version(status: os.stat_result) -> str:
 def open_archive(name: str, version: str) -> Archive:
     """Open the archive ``name`` (absolute, without links) in this version (`archive_version`).
     Raises OSError; ArchiveError if it is not in the format of its suffix."""
-    opener = _format(name)
-    if opener is None:
-        raise SourceChangedError("is no archive")
     modified, _, size = version.partition("/")
     # Rows of the first release have no size.
-    file = SourceFile(name, int(size) if size else None, modified)
+    return archive_in(SourceFile(name, int(size) if size else None, modified), name)
+
+
+def archive_in(file: ArchiveFile, name: str) -> Archive:
+    """Return the archive in a file that is open, and is closed with it or after an error. ``name``
+    says of which format it is. Raises OSError."""
     try:
+        opener = _format(name)
+        if opener is None:
+            raise SourceChangedError("is no archive")
         return opener(file)
     except BaseException:
         file.close()
@@ -68,7 +74,12 @@ def open_member(name: str, size: int | None, version: str, progress: Progress) -
     """Open a file in an archive by its absolute name, with ``size`` bytes, in this version of the
     archive. Raises OSError."""
     outside, _, inside = name.partition(SEPARATOR)
-    archive = open_archive(outside, version)
+    return member_in(open_archive(outside, version), inside, size, progress)
+
+
+def member_in(archive: Archive, inside: str, size: int | None, progress: Progress) -> BinaryIO:
+    """Open a file in an archive, which is closed with it or after an error, by its path in it.
+    Raises OSError."""
     try:
         found = None
         for member in archive.members():
@@ -84,7 +95,7 @@ def open_member(name: str, size: int | None, version: str, progress: Progress) -
         raise
 
 
-def _format(name: str) -> Callable[[SourceFile], Archive] | None:
+def _format(name: str) -> Callable[[ArchiveFile], Archive] | None:
     lower = name.lower()
     suffixes = [suffix for suffix in SUFFIXES if lower.endswith(suffix)]
     return _FORMATS[_SHORT.get(suffixes[0], suffixes[0])] if suffixes else None

@@ -18,17 +18,19 @@ from tasks.sources.archives.damage import (
 from tasks.sources.archives.limits import unpacked_limit
 from tasks.sources.archives.members import Member
 from tasks.sources.archives.unpacking import PlainFile, Readable, UnpackedFile
-from tasks.sources.source_file import SourceFile, kind_of
+from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tasks.sources.archives.stored import ArchiveFile
 
 
 class TarArchive:
     """A tar. To go back to an earlier member, it is read again from the start."""
 
     def __init__(
-        self, source: SourceFile, unpack: Callable[[IO[bytes]], Readable] | None = None
+        self, source: ArchiveFile, unpack: Callable[[IO[bytes]], Readable] | None = None
     ) -> None:
         """Read ``source``, which is closed with this, through ``unpack``."""
         self._source = source

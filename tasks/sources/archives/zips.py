@@ -14,10 +14,12 @@ from tasks.sources.archives.damage import ArchiveError, TooLargeError, damage
 from tasks.sources.archives.limits import DIRECTORY, MEMBERS, NAME, WINDOW_LOG
 from tasks.sources.archives.members import Member
 from tasks.sources.archives.xz import TOO_MUCH_MEMORY
-from tasks.sources.source_file import SourceFile, kind_of
+from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tasks.sources.archives.stored import ArchiveFile
 
 _ENCRYPTED = 0x1
 """The bit of a member's flags (APPNOTE.TXT, section 4.4.4)."""
@@ -58,7 +60,7 @@ class _ZipFile(zipfile.ZipFile):
 class ZipArchive:
     """A zip. The directory at its end lists its members."""
 
-    def __init__(self, source: SourceFile) -> None:
+    def __init__(self, source: ArchiveFile) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
         self._source = source
         self._file = _Reader(source)

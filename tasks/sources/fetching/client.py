@@ -58,10 +58,27 @@ class TemporaryError(FetchError):
 def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
     headers ask for. Raises TemporaryError, and FetchError for what another try would not change."""
+    return _get("GET", url, headers)
+
+
+def describe(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+    """Return the answer of `get` without its content, closed. Raises the same errors."""
+    try:
+        response = _get("HEAD", url, headers)
+    except TemporaryError:
+        raise
+    except FetchError:
+        # Some servers answer only GET.
+        response = _get("GET", url, headers)
+    discard(response)
+    return response
+
+
+def _get(method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     try:
         target, public = checked(url), False
         for _ in range(REDIRECTS + 1):
-            response, here = _request(target, headers, public=public)
+            response, here = _request(method, target, headers, public=public)
             public = public or here
             if response.status not in _REDIRECT:
                 return _judged(response, url, target)
@@ -96,8 +113,8 @@ def number(text: str) -> int | None:
 
 def discard(response: BaseHTTPResponse) -> None:
     """Close an answer without using its body."""
-    length = length_of(response)
-    if length is not None and length <= _SHORT:
+    left = response.length_remaining  # 0 after HEAD
+    if left is not None and left <= _SHORT:
         try:
             response.drain_conn()
         except (HTTPError, OSError):
@@ -107,10 +124,10 @@ def discard(response: BaseHTTPResponse) -> None:
 
 
 def _request(
-    url: str, headers: Mapping[str, str], *, public: bool
+    method: str, url: str, headers: Mapping[str, str], *, public: bool
 ) -> tuple[BaseHTTPResponse, bool]:
     try:
-        return ask(url, dict(headers), public=public)
+        return ask(method, url, dict(headers), public=public)
     except PrivateAddressError:
         raise FetchError(
             "is redirected from a public address to a private one, where this host may read what "

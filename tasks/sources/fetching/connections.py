@@ -181,8 +181,10 @@ def proxy_of(url: str) -> str | None:
     return proxy
 
 
-def ask(url: str, headers: dict[str, str], *, public: bool) -> tuple[BaseHTTPResponse, bool]:
-    """Return the answer to a GET, not yet read, and whether it came from a public address. With
+def ask(
+    method: str, url: str, headers: dict[str, str], *, public: bool
+) -> tuple[BaseHTTPResponse, bool]:
+    """Return the answer to a request, not yet read, and whether it came from a public address. With
     ``public``, raises PrivateAddressError for any other address. Raises BadUrlError, and the errors
     of urllib3.
 
@@ -194,7 +196,7 @@ def ask(url: str, headers: dict[str, str], *, public: bool) -> tuple[BaseHTTPRes
         raise PrivateAddressError
     manager = _pools.manager(proxy, public=public)
     response = manager.request(
-        "GET",
+        method,
         url,
         headers={**manager.headers, **_access.headers_for(url), **headers},
         redirect=False,

@@ -34,6 +34,22 @@ def is_url(name: str) -> bool:
     return name.startswith(("http://", "https://"))
 
 
+_IN_ARCHIVE = "archive+"
+
+
+def name_in_archive(url: str, path: str) -> str:
+    """Return the absolute name of a file in the archive at a URL: ``archive+URL#PATH``."""
+    return f"{_IN_ARCHIVE}{url}#{quote(os.fsencode(path))}"
+
+
+def archive_and_path(name: str) -> tuple[str, str] | None:
+    """Return the URL and the path of which `name_in_archive` made a name; None if it did not."""
+    if not name.startswith(_IN_ARCHIVE):
+        return None
+    url, _, path = name.removeprefix(_IN_ARCHIVE).rpartition("#")
+    return url, os.fsdecode(unquote_to_bytes(path))
+
+
 def checked(url: str) -> str:
     """Return a URL in its normal form, without a fragment. Raises BadUrlError."""
     try:

@@ -273,5 +273,5 @@ def test_a_proxy_is_not_used_for_private_addresses(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     with pytest.raises(connections.PrivateAddressError):
-        connections.ask(f"http://{host}/", {}, public=True)
+        connections.ask("GET", f"http://{host}/", {}, public=True)
     assert proxy.asked == []
