@@ -21,6 +21,8 @@ def size_in(text: str) -> int | None:
 
 def printable(path: str) -> str:
     """Return a path as one line, without characters that a terminal acts on."""
+    if path.isprintable():
+        return path
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in path
     )
