@@ -157,7 +157,8 @@ class Importer:
         jobs = self._jobs
         if self._found >= _MANY and self._source.may_fork:
             jobs = self._options.jobs or max(jobs, os.cpu_count() or 1)
-            if jobs > 1:
+            # With one job, the next file is read while this process writes rows.
+            if (os.cpu_count() or 1) > 1:
                 grown = self._together.take, self._together.grew
                 return map_in_processes(jobs, reader, files, self._report.read, grown)
         return map_as_completed(jobs, reader, files)

@@ -12,7 +12,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from urllib3.util import make_headers, parse_url
+from urllib3.util import make_headers
+
+from tasks.sources.fetching.urls import parsed_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +40,7 @@ class Access:
     def headers_for(self, url: str) -> dict[str, str]:
         """Return the headers to send to a URL."""
         found: dict[str, str] = {}
-        login = self.logins and self.logins.authenticators(parse_url(url).host or "")
+        login = self.logins and self.logins.authenticators(parsed_url(url).host or "")
         if login:
             found |= make_headers(basic_auth=f"{login[0]}:{login[2] or ''}")
         if self.origin and origin_of(url) == self.origin:
@@ -63,7 +65,7 @@ def access_of(
 
 def origin_of(url: str) -> str:
     """Return the scheme, host and port of a URL."""
-    parsed = parse_url(url)
+    parsed = parsed_url(url)
     port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme or "")
     return f"{parsed.scheme}://{parsed.host}:{port}"
 
