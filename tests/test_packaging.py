@@ -99,14 +99,14 @@ def test_the_wheel_has_all_that_the_library_is_and_nothing_else(wheel: Path) -> 
 
 
 def test_its_metadata_forces_no_framework_on_anybody(wheel: Path, tmp_path: Path) -> None:
-    told = importlib.metadata.Distribution.at(_metadata(wheel, tmp_path))
+    installed = importlib.metadata.Distribution.at(_metadata(wheel, tmp_path))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert (told.metadata["Name"], told.version) == ("beaker-regions", project["version"])
-    assert told.metadata["Requires-Python"] == ">=3.11"
-    assert told.metadata["License-Expression"] == "MIT"
+    assert (installed.metadata["Name"], installed.version) == ("beaker-regions", project["version"])
+    assert installed.metadata["Requires-Python"] == ">=3.11"
+    assert installed.metadata["License-Expression"] == "MIT"
     title = (ROOT / "README.md").read_text().partition("\n")[0]
-    assert title in (told.read_text("METADATA") or "")
-    required = [Requirement(each) for each in told.requires or ()]
+    assert title in (installed.read_text("METADATA") or "")
+    required = [Requirement(each) for each in installed.requires or ()]
     assert {it.name for it in required if it.marker is None} == {"beaker", "python-memcached"}
     assert {it.name for it in required if str(it.marker) == 'extra == "django"'} == {"django"}
 

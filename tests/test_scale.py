@@ -42,7 +42,7 @@ def test_more_servers_share_the_reads_and_not_the_invalidations_nor_connections(
         model.demand(replace(site, servers=site.servers * factor), costs) for factor in (1, times)
     )
     assert isclose(few.round_trips, times * many.round_trips)
-    # One server alone is told once, each of several thrice.
+    # One server alone gets one message, each of several three.
     more = 3 if site.servers == 1 else 1
     assert (more * few.changes, few.connections) == (many.changes, many.connections)
     assert isclose(more * few.limits[model.INVALIDATIONS], many.limits[model.INVALIDATIONS])

@@ -64,10 +64,15 @@ _SCHEMES = {
     "valkeys": "rediss",
     "unix": "unix",
 }
-_HEEDED = {"db", "socket_timeout", "username", "password", "ssl_ca_certs", "ssl_ca_path"}
-_HEEDED |= {"ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers"}
-_NEEDLESS = {"max_connections", "health_check_interval", "socket_connect_timeout", "protocol"}
-_NEEDLESS |= {"retry_on_timeout", "decode_responses", "client_name", "socket_keepalive"}
+_USED = {"db", "socket_timeout", "username", "password", "ssl_ca_certs", "ssl_ca_path"}
+_USED |= {"ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers"}
+_WITHOUT_MEANING = {
+    "max_connections",
+    "health_check_interval",
+    "socket_connect_timeout",
+    "protocol",
+}
+_WITHOUT_MEANING |= {"retry_on_timeout", "decode_responses", "client_name", "socket_keepalive"}
 """Options of redis-py's that a configuration for Beaker may have, and that have no meaning here."""
 
 
@@ -123,8 +128,8 @@ def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
         raise ValueError(f"{shown!r}: a database is a number, such as /0")
     options = dict(parse_qsl(parts.query))
     for option in options:
-        if option not in _HEEDED | _NEEDLESS | {"weight"}:
-            raise ValueError(f"{shown!r}: {option}: {nearest(option, _HEEDED | {'weight'})}")
+        if option not in _USED | _WITHOUT_MEANING | {"weight"}:
+            raise ValueError(f"{shown!r}: {option}: {nearest(option, _USED | {'weight'})}")
     given = options.pop("weight", "1")
     try:
         weight = float(given) if weight is None else float(weight)
@@ -132,7 +137,7 @@ def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
         weight = math.nan
     if not 0 <= weight < math.inf:
         raise ValueError(f"{shown!r}: a weight is a number that is not negative")
-    kept = {option: each for option, each in options.items() if option in _HEEDED}
+    kept = {option: each for option, each in options.items() if option in _USED}
     query = f"?{urlencode(kept)}" if kept else ""
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path}{query}", weight
 

@@ -138,7 +138,7 @@ class Connections:
     def __init__(self) -> None:
         self.known: tuple[tuple[int, weakref.ref[BaseDatabaseWrapper]], ...] = ()
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
         connection_created.connect(self._know)
         for connection in connections.all(initialized_only=True):
             self._know(connection)

@@ -261,7 +261,7 @@ class BulkChange:
     def __init__(self) -> None:
         self._log = transactions.invalidation_log()
         self._begin(is_open=True)
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._begin(is_open=False)

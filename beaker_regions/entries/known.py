@@ -131,7 +131,7 @@ class KnownAnswers:
         self._bytes = 0
         """Of the recent ones."""
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._lock = threading.RLock()  # a signal handler may call a cached function too

@@ -28,7 +28,7 @@ _forked: WeakSet[Forked] = WeakSet()
 _locked: set[int] = set()
 
 
-def tell(each: Forked) -> None:
+def register(each: Forked) -> None:
     """Call the ``after_fork`` of an object in each child that is forked while it lives."""
     _forked.add(each)
 

@@ -76,7 +76,7 @@ class Threads:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
         atexit.register(self._finish)
 
     def after_fork(self) -> None:

@@ -67,7 +67,7 @@ class PendingInvalidations:
     def __init__(self) -> None:
         self._pending: dict[str, object] = {}
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -82,12 +82,12 @@ class PendingInvalidations:
             # pending, because a load may have begun in between.
             self._pending.update(dict.fromkeys(scopes, object()))
 
-    def are_there_any(self) -> bool:
+    def has_any(self) -> bool:
         """Return whether `apply` has something to do."""
         return bool(self._pending)
 
-    def seem_to_be_any(self) -> bool:
-        """As `are_there_any`, quickly: for an entry that was read before."""
+    def may_have_any(self) -> bool:
+        """As `has_any`, quickly: for an entry that was read before."""
         return bool(self._pending)
 
     def apply(self, change: Callable[[Iterable[str]], None]) -> None:
@@ -173,13 +173,13 @@ class PersistentQueue(PendingInvalidations):
         finally:
             os.close(descriptor)
 
-    def seem_to_be_any(self) -> bool:
-        """As `are_there_any`, in a third of the time. It is False where this process may not search
+    def may_have_any(self) -> bool:
+        """As `has_any`, in a third of the time. It is False where this process may not search
         the path; `apply` says so, at the first read of each entry."""
         return bool(self._pending) or os.access(self._path, os.F_OK)
 
-    def are_there_any(self) -> bool:
-        if super().are_there_any():
+    def has_any(self) -> bool:
+        if super().has_any():
             return True
         try:
             os.stat(self._path)

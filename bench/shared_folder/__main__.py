@@ -62,9 +62,9 @@ def main() -> int:
                 client.unmount()
     finally:
         servers.stop()
-    told = subprocess.run(["glusterfs", "--version"], capture_output=True, text=True, check=True)
+    printed = subprocess.run(["glusterfs", "--version"], capture_output=True, text=True, check=True)
     settings = {
-        "file system": " ".join(told.stdout.split()[:2]),
+        "file system": " ".join(printed.stdout.split()[:2]),
         "seconds": seconds,
         "ping-timeout, s": volume.PING_SECONDS,
     }

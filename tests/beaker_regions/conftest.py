@@ -228,7 +228,7 @@ def connected() -> Manager:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     """Let seconds pass for all that expires by this process's clock. An expiry that is really short
-    may be over on a busy machine before a value is read once. Nothing is removed meanwhile."""
+    may be over on a busy machine before a value is read once. Nothing is removed in that time."""
     real, passed = time.time, 0.0
     monkeypatch.setattr(maintenance, "when_due", lambda *_: None)
 

@@ -66,7 +66,7 @@ CHUNK, CHUNKS = b"x" * 50_000, 25
 
 
 def _serve(connection: Connection, truth: Truth, options: dict[str, Any]) -> None:
-    """Do what a host is told, until it is told nothing more."""
+    """Do what a host is asked, until the last request."""
     cache = make_manager("files", **options)
 
     @cache.region("files", tags=["tag"])

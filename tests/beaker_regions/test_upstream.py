@@ -104,8 +104,8 @@ def test_the_tests_of_others_pass(
     runs: dict[str, subprocess.Popen[str]], suite: str, store: str
 ) -> None:
     run = runs[f"{suite} on {store}"]
-    told, _ = run.communicate()
-    assert run.returncode == 0, told
-    passed = re.search(r"(\d+) passed", told)
-    assert passed is not None, told
-    assert int(passed[1]) >= FEWEST[suite], told
+    output, _ = run.communicate()
+    assert run.returncode == 0, output
+    passed = re.search(r"(\d+) passed", output)
+    assert passed is not None, output
+    assert int(passed[1]) >= FEWEST[suite], output

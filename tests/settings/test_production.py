@@ -72,9 +72,9 @@ def test_cookies_are_sent_over_tls_only_and_not_shown_to_scripts(answers: Any) -
     assert answer["status"] == 302
     assert "max-age=31536000" in answer["headers"]["Strict-Transport-Security"]
     assert set(answer["cookies"]) == {"__Host-sessionid", "__Host-csrftoken", "__Host-messages"}
-    told = answers["message"]["cookies"]
-    assert set(told) == {"__Host-sessionid", "__Host-messages"}
-    for cookie in (*answer["cookies"].values(), *told.values()):
+    cookies_of_messages = answers["message"]["cookies"]
+    assert set(cookies_of_messages) == {"__Host-sessionid", "__Host-messages"}
+    for cookie in (*answer["cookies"].values(), *cookies_of_messages.values()):
         assert cookie["secure"]
         assert cookie["httponly"]
         assert cookie["samesite"] == "Lax"

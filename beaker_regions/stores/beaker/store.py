@@ -63,7 +63,7 @@ class BeakerStore(Store):
         self._signer = signer
         self._leases: dict[bytes, Lease] = {}
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()

@@ -44,7 +44,7 @@ class FileLeases:
         self._path = path
         self._descriptor: int | None = None
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
 
     def __del__(self) -> None:
         if self._descriptor is not None:

@@ -34,8 +34,8 @@ class _Tls(SSLConnection, _Tcp):
 
 
 _CLASSES = {SSLConnection: _Tls, UnixDomainSocketConnection: UnixDomainSocketConnection}
-_HEEDED = ("host", "port", "path", "db", "username", "password", "socket_timeout")
-"""The options of a URL that are heeded, with those that begin with ``ssl_``."""
+_USED = ("host", "port", "path", "db", "username", "password", "socket_timeout")
+"""The options of a URL that are used, with those that begin with ``ssl_``."""
 
 
 Address = tuple[str, int]
@@ -82,7 +82,7 @@ def made(
     options |= {
         name: value
         for name, value in given.items()
-        if name in _HEEDED or (name.startswith("ssl_") and class_ is _Tls)
+        if name in _USED or (name.startswith("ssl_") and class_ is _Tls)
     }
     options["socket_connect_timeout"] = options["socket_timeout"]
     return lambda **others: class_(protocol=2, **{**options, **others})

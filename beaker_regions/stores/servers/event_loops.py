@@ -43,7 +43,7 @@ class LoopConnections:
         self._connections: _Connections = {}
         self._idle: deque[sockets.socket] = deque()
         self._lock = threading.Lock()
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._inherited = (self._inherited, self._connections, self._idle)

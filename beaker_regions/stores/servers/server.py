@@ -83,7 +83,7 @@ class Server:
         self._failed = False
         self._next_try = 0.0
         self.after_fork()
-        forking.tell(self)
+        forking.register(self)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -116,7 +116,7 @@ class Server:
             self._failed
             or local.process != os.getpid()
             or tracing.watchers
-            or self._pending.seem_to_be_any()
+            or self._pending.may_have_any()
         ):
             return self.ask(lambda connection: connection.get_if_changed(known))
         # Without further calls: this is every hit.
@@ -140,7 +140,7 @@ class Server:
         if self._loops is None or self._failed:
             return None
         pending = self._pending
-        if pending.are_there_any() if known is None else pending.seem_to_be_any():
+        if pending.has_any() if known is None else pending.may_have_any():
             return None
         if tracing.watchers:
             tracing.count_round_trip()

@@ -363,7 +363,7 @@ def test_foreign_bytes_are_a_miss_and_never_unpickled(
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_server_that_is_gone_is_nobodys_failure(own_memcached: Memcached, calls: Calls) -> None:
+def test_a_server_that_is_gone_fails_no_caller(own_memcached: Memcached, calls: Calls) -> None:
     cache = make_manager(
         type="ext:memcached",
         url=own_memcached.address,

@@ -205,7 +205,7 @@ def test_a_signed_cookie(where: dict[str, Any]) -> None:
     assert data_of(thief.get("/")) == "{}", "an id that was not signed is none"
 
 
-def test_a_request_costs_one_look_and_one_save(memcached: Memcached) -> None:
+def test_a_request_costs_one_lookup_and_one_save(memcached: Memcached) -> None:
     proxy = Proxy(memcached.port)
     make_manager(type="ext:memcached", url=proxy.address, secret="of the tests", timeout=5)
     client = visitor({"type": "regions", "region": "functions"})

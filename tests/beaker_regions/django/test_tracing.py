@@ -65,9 +65,9 @@ def test_calls_are_logged_with_their_outcome(
     double.many([1, 2, 3])
     with pytest.raises(ValueError, match="-1"):
         double(-1)
-    told = [(record.region, record.function, record.outcome) for record in logged()]
+    outcomes_logged = [(record.region, record.function, record.outcome) for record in logged()]
     outcomes = ["miss", "hit", "refresh", "1 hit, 2 miss", "error"]
-    assert told == [("functions", double.name, outcome) for outcome in outcomes]
+    assert outcomes_logged == [("functions", double.name, outcome) for outcome in outcomes]
     assert all(record.milliseconds >= 0 for record in logged())
     assert logged()[0].getMessage().startswith(f"functions: {double.name}: miss in ")
 

@@ -69,6 +69,6 @@ def runs(
     [pytest.param(name, marks=() if name == "memcache" else pytest.mark.slow) for name in STORES],
 )
 def test_djangos_own_tests_pass(runs: dict[str, subprocess.Popen[str]], store: str) -> None:
-    _, told = runs[store].communicate()
-    assert runs[store].returncode == 0, told
-    assert re.search(rf"\nRan [23]\d\d tests in .*\n\nOK \(skipped={CULLING}\)\n", told), told
+    _, output = runs[store].communicate()
+    assert runs[store].returncode == 0, output
+    assert re.search(rf"\nRan [23]\d\d tests in .*\n\nOK \(skipped={CULLING}\)\n", output), output

@@ -196,7 +196,7 @@ def test_pieces_of_a_record_make_no_other(payload: bytes, cuts: list[int], rando
 
 
 @given(st.text("ab\0", max_size=5), st.text("ab\0", max_size=5))
-def test_a_kind_is_told_from_every_other(one: str, other: str) -> None:
+def test_a_kind_differs_from_every_other(one: str, other: str) -> None:
     record = Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"")
     sealed = Signer(["secret"], one).seal(bytes(ADDRESS_SIZE), record)
     if one != other:

@@ -254,7 +254,7 @@ def test_a_child_that_is_forked_while_somebody_invalidates_holds_nobody_up(
     monkeypatch.setattr(generations, "_PATIENCE", PATIENCE)
     nested = Nested(file_manager)
     assert nested.read() == {0}
-    told, tell = os.pipe()
+    child_pipe, tell = os.pipe()
 
     def fork_and_be_killed() -> None:
         def fork_a_child() -> None:
@@ -265,7 +265,7 @@ def test_a_child_that_is_forked_while_somebody_invalidates_holds_nobody_up(
         nested.cache.invalidate_tags(*TAGS)
 
     assert statuses([fork(fork_and_be_killed)]) == [-signal.SIGKILL]
-    child = int(os.read(told, 20))
+    child = int(os.read(child_pipe, 20))
     try:
         began = time.monotonic()
         nested.change()

@@ -102,7 +102,7 @@ def test_another_process_remembers_too(file_manager: Manager) -> None:
     assert load_memory.LoadMemory(folder).last(address) is None
 
 
-def test_nothing_is_made_up_for_an_entry_whose_place_another_has_taken(
+def test_an_entry_in_the_place_of_another_has_no_reason(
     file_manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_memory, "PLACES", 1)

@@ -64,10 +64,10 @@ def test_functions_are_listed_with_their_counts(books: Any, shelf: str) -> None:
         books(owner)
     (row,) = [line for line in regions().splitlines() if line.startswith(books.name)]
     assert row.split()[:6] == [books.name, shelf, "1", "h", "4", "50.0%"]
-    told = as_json()
-    (region,) = [each for each in told["regions"] if each["region"] == shelf]
+    printed = as_json()
+    (region,) = [each for each in printed["regions"] if each["region"] == shelf]
     assert (region["entries"], region["calls"], region["hit_ratio"]) == (2, 4, 0.5)
-    (function,) = [each for each in told["functions"] if each["function"] == books.name]
+    (function,) = [each for each in printed["functions"] if each["function"] == books.name]
     assert (function["hits"], function["expire"]) == (2, 3600)
 
 
@@ -129,8 +129,8 @@ def test_tune_draws_the_effect_of_each_expiry(books: Any, shelf: str) -> None:
     assert "150 calls in " in drawn
     (today,) = [line for line in drawn.splitlines() if "← today" in line]
     assert today.split()[:3] == ["1", "h", "99.3%"]
-    told = as_json("tune", f"books_{shelf}")
-    assert told["points"][-1]["hit_ratio"] == pytest.approx(149 / 150)
+    printed = as_json("tune", f"books_{shelf}")
+    assert printed["points"][-1]["hit_ratio"] == pytest.approx(149 / 150)
     (row,) = [each for each in as_json("tune") if each["function"] == books.name]
     assert row["today"] == 3600
 
@@ -180,8 +180,8 @@ def test_check_finds_an_unavailable_server(
     out = io.StringIO()
     with pytest.raises(CommandError, match="Something is wrong"):
         call_command("regions", "check", shelf, "--json", stdout=out, stderr=io.StringIO())
-    told = json.loads(out.getvalue())
-    away = {each["subject"] for each in told if each["level"] == "error"}
+    printed = json.loads(out.getvalue())
+    away = {each["subject"] for each in printed if each["level"] == "error"}
     assert away == {own_memcached.address}
     assert not [each for each in check_regions() if own_memcached.address in each.msg]
     assert cache.options
@@ -222,13 +222,13 @@ def test_hanging_servers_are_asked_simultaneously(
         server.pause()
         proxy.answer = hang
     try:
-        told = ask(shelf)
+        printed = ask(shelf)
     finally:
         for server, proxy in zip(servers, proxies, strict=True):
             proxy.close()
             server.kill()
     for proxy in proxies:
-        assert up.format(proxy.address) in told
+        assert up.format(proxy.address) in printed
     assert cache.options
 
 

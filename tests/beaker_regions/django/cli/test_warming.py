@@ -62,9 +62,9 @@ def test_a_line_for_each_function(halves: Any, name: str) -> None:
         rf"\S+{name}: 2 calls, 1 stored already, 1 loaded, 0 failed, [\d.]+ s\n", out
     )
     assert not error
-    (told,) = json.loads(warm(halves.name, "--json")[0])
-    assert told.pop("seconds") >= 0
-    assert told == {
+    (printed,) = json.loads(warm(halves.name, "--json")[0])
+    assert printed.pop("seconds") >= 0
+    assert printed == {
         "function": halves.name,
         "region": name,
         "calls": 2,
@@ -90,9 +90,9 @@ def test_a_failure_is_reported_and_the_other_functions_are_warmed(
     assert reason == f"  {broken.name}(7): LookupError('no 7')"
     assert "2 loaded, 0 failed" in second
     assert error == "1: 1 of 2 functions could not be warmed; see above"
-    (told,) = json.loads(warm(other, "--json")[0])
-    assert told["failed"] == 2
-    assert "LookupError" in told["error"]
+    (printed,) = json.loads(warm(other, "--json")[0])
+    assert printed["failed"] == 2
+    assert "LookupError" in printed["error"]
 
 
 def test_memcached_is_unavailable(name: str, own_memcached: Memcached) -> None:

@@ -92,7 +92,7 @@ def test_a_transaction_sees_its_own_rows_and_stores_none(world: World) -> None:
         assert count() == before
 
 
-def test_a_table_whose_writes_nobody_sees_is_named(
+def test_a_table_without_seen_writes_is_named(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     @world.cache.region("functions", depends_on="queries")

@@ -206,7 +206,7 @@ def test_a_row_stays_until_its_server_is_back(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_another_host_applies_a_row_at_once_whatever_the_clocks(
+def test_another_host_applies_a_row_at_once_with_any_clock(
     own_memcached: Memcached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = make_manager(

@@ -75,8 +75,8 @@ def test_the_dashboard_uses_existing_metrics(
         "metered", type="ext:memcached", url=memcached.address, data_dir=tmp_path, secret="s"
     )
     cache.region("metered")(len)((1,))
-    told = scraped("Bearer t")[1]
-    exposed = set(re.findall(r"^# TYPE (\w+)", told, re.MULTILINE))
+    exposition = scraped("Bearer t")[1]
+    exposed = set(re.findall(r"^# TYPE (\w+)", exposition, re.MULTILINE))
     dashboard = json.loads(DASHBOARD.read_text())
     asked = [
         target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())
@@ -85,7 +85,7 @@ def test_the_dashboard_uses_existing_metrics(
     assert len(queried) > 15
     assert queried - exposed == set()
     labels = {name for each in asked for name in re.findall(r"(\w+)=~", each)}
-    assert labels <= set(re.findall(r'(\w+)="', told))
+    assert labels <= set(re.findall(r'(\w+)="', exposition))
     # No two panels overlap.
     taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:

@@ -113,7 +113,7 @@ def test_nothing_is_synced_where_speed_matters_more(tmp_path: Path) -> None:
     assert mark.startswith(".generations.mark.")
 
 
-def test_what_was_not_synced_is_not_used_after_the_machine_started_anew(
+def test_content_that_was_not_synced_is_not_used_after_a_restart_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests", durable=False)

@@ -152,7 +152,7 @@ def misplace(usage: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [spoil, flip, cut, misplace, Path.unlink])
-def test_a_damaged_count_is_made_anew(
+def test_a_damaged_count_is_made_again(
     tmp_path: Path, damage: Callable[[Path], None], calls: Calls
 ) -> None:
     cache = limited(tmp_path)

@@ -106,7 +106,7 @@ def test_a_hung_server_is_asked_once(
 
 
 @pytest.mark.parametrize("way", ["invalidate", "invalidate_all", "refresh"])
-def test_a_hung_server_is_told_once_of_each_invalidation(
+def test_a_hung_server_gets_each_invalidation_once(
     connected: Manager, server: Memcached, way: str
 ) -> None:
     with hung(connected, server) as (_, load, asked):
@@ -161,7 +161,7 @@ def test_a_lease_whose_answer_was_lost_is_not_waited_for(
     assert cache["functions"].stats["waits"] == 0, "nobody else has the lease"
 
 
-def test_a_process_that_is_told_to_end_while_it_takes_a_lease_leaves_none(
+def test_a_process_that_ends_while_it_takes_a_lease_leaves_none(
     connected: Manager, proxy: Proxy, memcached: Memcached, calls: Calls
 ) -> None:
     cache = connected(proxy.address)
@@ -244,7 +244,7 @@ def test_a_value_over_the_servers_limit_is_never_lost_silently(
         one_line_a_kind(cache)
 
 
-def test_an_answer_that_came_late_is_nobodys(
+def test_an_answer_that_came_late_belongs_to_no_request(
     connected: Manager, server: Memcached, calls: Calls
 ) -> None:
     """A request that a signal cut short must not leave its answer to the next one."""
@@ -294,8 +294,8 @@ def test_an_answer_that_came_late_is_nobodys(
 def test_what_is_made_of_a_value_on_another_server_is_no_older_than_its_own(
     connected: Manager, memcached: Memcached, own_memcached: Memcached
 ) -> None:
-    """Between the moments at which two servers are told, a load may begin on the one, and read on
-    the other."""
+    """Between the invalidations of two servers, a load may begin on the one, and read on the
+    other."""
     proxies = [Proxy(server.port) for server in (memcached, own_memcached)]
     cache = connected(",".join(proxy.address for proxy in proxies), timeout=5)
     truth = [0]
@@ -329,7 +329,7 @@ def test_what_is_made_of_a_value_on_another_server_is_no_older_than_its_own(
         truth[0] += 1
         cache.invalidate_tags("truth")
         assert read() == {truth[0]}
-    assert len(moments) >= 12, "both servers are told, and one of them twice"
+    assert len(moments) >= 12, "both servers are invalidated, and one of them twice"
 
 
 def test_values_are_stored_again_after_an_invalidation_that_came_to_no_end(

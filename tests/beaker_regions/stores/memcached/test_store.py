@@ -240,7 +240,7 @@ def test_thousands_of_generations_are_changed_in_few_messages(
     connected: Manager, memcached: Memcached, server: Memcached, calls: Calls, servers: int
 ) -> None:
     """Over a network, where each message takes its time; else what was announced to the first
-    servers ends before the last are told."""
+    servers ends before the last are invalidated."""
     networks = [
         SlowNetwork(each.port, lambda: time.sleep(0.003)) for each in (memcached, server)[:servers]
     ]
@@ -264,7 +264,7 @@ def test_thousands_of_generations_are_changed_in_few_messages(
         network.close()
 
 
-def test_several_servers_are_asked_and_told_at_once(connected: Manager) -> None:
+def test_several_servers_are_asked_and_invalidated_at_once(connected: Manager) -> None:
     servers = [Memcached() for _ in range(10)]
     for server in servers:
         server.start()
@@ -341,7 +341,7 @@ def test_servers_come_and_go_while_hosts_disagree_about_them(
 
 
 @pytest.mark.parametrize("apart", [("", "?weight=0"), ("?weight=0", "")])
-def test_a_value_that_was_replaced_is_gone_where_another_host_looks(
+def test_a_value_that_was_replaced_is_gone_on_the_server_of_another_host(
     connected: Manager, memcached: Memcached, server: Memcached, apart: tuple[str, str]
 ) -> None:
     one, other = (
