@@ -13,7 +13,7 @@ from tasks.importing.room import RegionFullError
 from tasks.sources.fetching.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from beaker_regions import CachedFile, Together
     from tasks.importing.sources import SourceFileInfo
@@ -57,6 +57,15 @@ class FileToRead(NamedTuple):
     """Whether it has a row, of any version."""
     row: ImportedFile | None = None
     """This row, if it becomes one of this source when the file is unchanged."""
+
+
+def are_stored(files: Sequence[FileToRead]) -> list[bool]:
+    """Return for each file whether it is stored with the digest that the index has."""
+    known = [file.found for file in files if file.digest]
+    stored = iter(
+        read_file.stored_digests((found.source, found.size, found.version) for found in known)
+    )
+    return [bool(file.digest) and file.digest == next(stored) for file in files]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from tasks.importing.jobs import SIGNAL_SECONDS, map_as_completed
-from tasks.importing.reading import FileToRead, Result
+from tasks.importing.reading import UNCHANGED, FileToRead, Result, are_stored
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError, SourceFileInfo
 from tasks.sources.progress import Progress
@@ -214,7 +214,12 @@ def _answer(
     ]
     positions = {id(file): position for position, file in enumerate(todo)}
     try:
-        for file, result in map_as_completed(min(threads, len(todo)), read, todo):
+        stored = are_stored(todo)
+        for position, file in enumerate(todo):
+            if stored[position]:
+                results.append((position, UNCHANGED, file.progress.left))
+        changed = [file for position, file in enumerate(todo) if not stored[position]]
+        for file, result in map_as_completed(min(threads, len(changed)), read, changed):
             if isinstance(result, OSError):
                 # Others may need arguments that do not go over a pipe.
                 result = OSError(result.strerror or str(result))
