@@ -120,7 +120,9 @@ def check(
     if answers is None:
         answers = statuses((region, server) for region in found for server in servers_of(region))
     for (region, server), answer in answers.items():
-        found[region] += [Finding(region.name, server, *each) for each in _server(region, answer)]
+        found[region] += [
+            Finding(region.name, server, *each) for each in _server(region, server, answer)
+        ]
     return found
 
 
@@ -220,11 +222,18 @@ def _files(region: Region) -> list[tuple[str, str, str]]:
     return [(str(store.folder), "error", message)]
 
 
+def reason(server: str, error: StoreUnavailableError) -> str:
+    """Return why a server is away, without its name."""
+    return str(error).partition(f"{server}: ")[2] or str(error)
+
+
 def _server(
-    region: Region, answer: dict[str, str] | StoreUnavailableError
+    region: Region, server: str, answer: dict[str, str] | StoreUnavailableError
 ) -> list[tuple[str, str]]:
     if isinstance(answer, StoreUnavailableError):
-        return [("error", str(answer))]
+        why = reason(server, answer)
+        away = f"{kind_of(region)} is away: {why}. Calls of its entries load each time"
+        return [("error", away)]
     store = _store_of(region)
     assert store is not None, "its server has answered"
     seconds = units.took(float(answer["answered_in"]))

@@ -67,7 +67,7 @@ def problems(regions: Iterable[Report]) -> list[Finding]:
 
 def _server(address: str, answer: dict[str, str] | StoreUnavailableError) -> Server:
     if isinstance(answer, StoreUnavailableError):
-        return Server(address, str(answer).partition(f"{address}: ")[2] or str(answer))
+        return Server(address, health.reason(address, answer))
     numbers = {
         "used": "bytes",
         "limit": "limit_maxbytes",
