@@ -13,7 +13,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 _EVERY = ("forms", "messages")
 BUNDLES = {
     "page": _EVERY,
-    "list": (*_EVERY, "list", "add", "dates", "edit", "order", "keys", "drafts"),
+    "list": (*_EVERY, "list", "add", "dates", "edit", "order", "undo", "keys", "drafts"),
 }
 """The scripts of each bundle, in the order in which they run."""
 

@@ -78,10 +78,23 @@ def add_all(tasks: TaskList, new: Sequence[NewTask]) -> tuple[int, int]:
         return min(ids, default=0), max(ids, default=0)
 
 
-def edit(list_id: int | None, task_id: int, name: str, due: date | None) -> tuple[Task, Task]:
-    """Change a task; return it as it was, and as it is."""
+class ChangedElsewhere(Exception):
+    """A task is not as its change expects it."""
+
+
+def edit(
+    list_id: int | None,
+    task_id: int,
+    name: str,
+    due: date | None,
+    was: tuple[str, date | None] | None = None,
+) -> tuple[Task, Task]:
+    """Change a task; return it as it was, and as it is. Raises ChangedElsewhere unless its name and
+    date still are what they ``was``, if that is given."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
+        if was not in (None, (task.name, task.due)):
+            raise ChangedElsewhere
         former = copy(task)
         task.name = name
         task.due = due
@@ -97,28 +110,51 @@ def set_done(list_id: int | None, task_id: int, done: bool) -> Task:
         return task
 
 
-def move(list_id: int | None, task_id: int, other_id: int, *, above: bool) -> Task:
-    """Place a task right above another one of its list, or else right below."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A place in the order: right above or below another task."""
+
+    other_id: int
+    above: bool
+
+
+def move(
+    list_id: int | None, task_id: int, other_id: int, *, above: bool
+) -> tuple[Task, Beside | None]:
+    """Place a task right above another one of its list, or else right below. Return the task and
+    where it was: None if it is alone."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
         other = Task.objects.get(list_id=list_id, pk=other_id)
+        former = _place_of(task)
         if other != task:
             task.position = positions.between(task, other, above=above)
             task.save(update_fields=["position"])
-        return task
+        return task, former
 
 
-def step(list_id: int | None, task_id: int, show: Show, search: str, *, up: bool) -> Task:
+def step(
+    list_id: int | None, task_id: int, show: Show, search: str, *, up: bool
+) -> tuple[Task, Beside | None]:
     """Move a task past the next one up, or else down, of those that are shown together: of all
-    tasks, those that are done are shown below the open ones."""
+    tasks, those that are done are shown below the open ones. Return what `move` returns."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
+        former = _place_of(task)
         shown = queries.found(list_id, show, search).filter(done=task.done).order_by(*ORDER)
         near = positions.over(shown, task).reverse() if up else positions.under(shown, task)
         if other := near.first():
             task.position = positions.between(task, other, above=up)
             task.save(update_fields=["position"])
-        return task
+        return task, former
+
+
+def _place_of(task: Task) -> Beside | None:
+    tasks = Task.objects.filter(list_id=task.list_id)
+    if upper := positions.over(tasks, task).reverse().first():
+        return Beside(upper.pk, above=False)
+    lower = positions.under(tasks, task).first()
+    return lower and Beside(lower.pk, above=True)
 
 
 def before_list_deletion(instance: TaskList, **_: Any) -> None:

@@ -16,8 +16,12 @@ def say(
     show: str = "",
 ) -> None:
     """Say that something was done. ``undo`` is the address to which these ``fields`` are posted to
-    undo it; ``show`` is the address of a page that shows it."""
-    ways = {"undo": undo, "fields": fields or {}} if undo else {"show": show} if show else None
+    undo it; ``show`` is the address of a page that shows it. To undo what itself was an undo is to
+    redo."""
+    ways: dict[str, object] = {"show": show} if show else {}
+    if undo:
+        way = "redo" if request.POST.get("way") == "undo" else "undo"
+        ways |= {"undo": undo, "fields": fields or {}, "way": way}
     messages.success(request, text, extra_tags=json.dumps(ways) if ways else "")
 
 

@@ -4,14 +4,18 @@ A change answers with a redirect to the page of its button, so that reloading re
 Scripts send the header `PART`, and get the same pages without the frame around the list.
 """
 
+import json
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.cache import add_never_cache_headers, patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
@@ -62,7 +66,8 @@ def index(request: HttpRequest) -> HttpResponse:
         shown = ListPage(Show.OPEN if list_page.show is Show.OPEN else Show.ALL)
     hidden = shown.show is Show.DUE and task.due is None
     way_on = f"{ListPage().url}#task-{task.pk}" if hidden else ""
-    say(request, f"Added {quoted(task.name)}.", show=way_on)
+    undo = reverse("tasks:delete", args=(task.pk,)) + shown.query
+    say(request, f"Added {quoted(task.name)}.", undo=undo, show=way_on)
     return HttpResponseRedirect(shown.url)
 
 
@@ -77,10 +82,17 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
         data = request.POST if request.method == "POST" else None
         form = _editor(data, initial={"name": task.name, "due": task.due})
         if form.is_valid():
-            former, task = changes.edit(list_id, task_id, **form.cleaned_data)
-            fields = {"name": former.name, "due": str(former.due or "")}
+            former, task = changes.edit(list_id, task_id, **form.cleaned_data, was=_was(request))
+            fields = {
+                "name": former.name,
+                "due": str(former.due or ""),
+                "was": json.dumps([task.name, str(task.due or "")]),
+            }
             say(request, f"Saved {quoted(task.name)}.", undo=request.get_full_path(), fields=fields)
             return _back(list_page, task)
+    except changes.ChangedElsewhere:
+        messages.warning(request, "The task was changed elsewhere since: nothing was undone.")
+        return _back(list_page, task)
     except Task.DoesNotExist:
         if request.method != "POST":
             raise Http404 from None
@@ -89,6 +101,15 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
     return _render(
         request, "tasks/edit.html", {"editor": form, "task": task, "list_page": list_page}, form
     )
+
+
+def _was(request: HttpRequest) -> tuple[str, date | None] | None:
+    """Return the name and date that a task must have for an edit of it to be undone."""
+    try:
+        name, due = json.loads(request.POST.get("was", ""))
+        return str(name), date.fromisoformat(due) if due else None
+    except (ValueError, TypeError):
+        return None
 
 
 @require_POST
@@ -122,13 +143,15 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
     try:
         if sides:
             side, other_id = sides[0]
-            task = changes.move(list_id, task_id, other_id, above=side == "above")
+            task, former = changes.move(list_id, task_id, other_id, above=side == "above")
         else:
             up = request.POST.get("step") == "up"
-            task = changes.step(list_id, task_id, list_page.show, list_page.search, up=up)
+            task, former = changes.step(list_id, task_id, list_page.show, list_page.search, up=up)
     except Task.DoesNotExist:
         raise Http404 from None
-    say(request, f"Moved {quoted(task.name)}.")
+    fields = former and {"above" if former.above else "below": str(former.other_id)}
+    undo = request.get_full_path() if former else ""
+    say(request, f"Moved {quoted(task.name)}.", undo=undo, fields=fields)
     return _back(list_page, task)
 
 

@@ -66,6 +66,61 @@ def test_ticks_and_edits_are_undone_and_deleted_tasks_come_back_later(
     expect(names(page)).to_have_text(["One", "Two"])
 
 
+def test_changes_are_undone_one_after_the_other(visit: Visit, complaints: list[str]) -> None:
+    page = visit(**DESKTOP)
+    fill(page, "Three", "Two")
+    add(page, "One")
+    page.get_by_role("button", name="Mark as done: Two").click()
+    said(page, "“Two” is done.")
+    page.get_by_role("link", name="Edit: Three").press("Alt+ArrowUp")
+    said(page, "Moved “Three”.")
+    expect(names(page)).to_have_text(["Three", "One", "Two (done)"])
+    page.get_by_role("button", name="Delete: Three").click()
+    said(page, "Deleted “Three”.")
+    page.locator("#list").focus()
+    for says, left in (
+        ("Brought back 1 task.", ["Three", "One", "Two (done)"]),
+        ("Moved “Three”.", ["One", "Three", "Two (done)"]),
+        ("“Two” is open again.", ["One", "Two", "Three"]),
+    ):
+        page.keyboard.press("z")
+        said(page, says)
+        expect(names(page)).to_have_text(left)
+    page.context.set_offline(True)
+    page.keyboard.press("z")
+    said(page, "No connection")
+    page.context.set_offline(False)
+    complaints.clear()
+    expect(page.get_by_role("status")).to_be_empty()
+    page.keyboard.press("z")
+    said(page, "Deleted “One”.")
+    expect(names(page)).to_have_text(["Two", "Three"])
+    page.get_by_role("button", name="Redo").click()
+    expect(names(page)).to_have_text(["One", "Two", "Three"])
+
+
+def test_an_undo_does_not_take_back_what_another_tab_has_changed_since(visit: Visit) -> None:
+    page = visit(**DESKTOP)
+    fill(page, "Once")
+    page.get_by_role("link", name="Edit: Once").click()
+    page.locator(".editor").get_by_label("Task").fill("Twice")
+    page.keyboard.press("Enter")
+    expect(names(page)).to_have_text(["Twice"])
+    other = page.context.new_page()
+    other.goto("/")
+    other.get_by_role("link", name="Edit: Twice").click()
+    other.locator(".editor").get_by_label("Task").fill("Much better")
+    other.keyboard.press("Enter")
+    expect(names(other)).to_have_text(["Much better"])
+    undo(page)
+    said(page, "The task was changed elsewhere since: nothing was undone.")
+    expect(names(page)).to_have_text(["Much better"])
+    undo(other)
+    expect(names(other)).to_have_text(["Twice"])
+    other.get_by_role("button", name="Redo").click()
+    expect(names(other)).to_have_text(["Much better"])
+
+
 def test_many_pasted_lines_become_many_tasks(visit: Visit) -> None:
     page = visit(**PHONE)
     fill(page, "Here already")

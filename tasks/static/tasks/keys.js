@@ -13,7 +13,7 @@ const KEYS = {
   k: () => step(-1),
   x: () => row()?.querySelector(".check")?.click(),
   Delete: () => row()?.querySelector(".delete")?.click(),
-  z: undo,
+  z: () => document.dispatchEvent(new Event("list:undo")),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -26,12 +26,6 @@ document.addEventListener("keydown", (event) => {
   if (event.repeat && !"jk".includes(event.key)) return; // a key that is held
   KEYS[event.key]();
 });
-
-/** Undo the last change, also one that is under way. */
-function undo() {
-  if (list.ariaBusy) document.addEventListener("list:shown", undo, { once: true });
-  else document.querySelector("#messages button.undo")?.click();
-}
 
 function row() {
   return document.activeElement.closest(".row:not(.editing)");

@@ -1,9 +1,10 @@
 // The list without reloading: a form or link fetches its page, and the list is replaced.
 //
 // With the header X-Part, the server sends the same page without the frame around the list, and
-// without what is in the rows that X-Have names. The document gets the events "list:changing" before a change is sent, and "list:leaving" and
-// "list:shown" before and after each replacement. A form with refused content gets "list:refused",
-// with the document of the answer, and a form of a task that is gone gets "list:gone".
+// without what is in the rows that X-Have names. The document gets the events "list:changing"
+// before a change is sent, "list:leaving" and "list:shown" before and after each replacement, and
+// "list:failed" with a message. A form with refused content gets "list:refused", with the document
+// of the answer, and a form of a task that is gone gets "list:gone".
 
 const FORMS = "#add, #lines, #search, #list form, #messages form";
 const LINKS = "#list .tabs a, #list .pager a, #list .empty a:not([href^='/accounts/'])";
@@ -140,7 +141,7 @@ function change(form, button) {
       form.elements.due.value = data.get("due");
       typed = "";
     }
-    await fail(status, typed);
+    await fail(status, typed, form);
     if (status === 404) form.dispatchEvent(new CustomEvent("list:gone", { bubbles: true }));
   });
 }
@@ -178,7 +179,7 @@ async function ask(url, body) {
 }
 
 /** Show why there was no answer or why a change was refused, and show the present list. */
-async function fail(status, typed = "") {
+async function fail(status, typed = "", form = null) {
   const reasons = {
     0: "No connection: nothing was saved. Try again in a moment.",
     403: "You have logged in or out in another tab: nothing was saved. This is the list now.",
@@ -190,7 +191,7 @@ async function fail(status, typed = "") {
     if (answer.ok) show(answer, "none");
   }
   const text = reasons[status] ?? "Something went wrong: nothing was saved. Try again in a moment.";
-  const detail = { text, typed, lost: !status };
+  const detail = { text, typed, form, lost: !status };
   document.dispatchEvent(new CustomEvent("list:failed", { detail }));
 }
 
@@ -239,6 +240,9 @@ function surround(page) {
   const account = document.getElementById("account");
   const newAccount = page.getElementById("account");
   if (account.textContent !== newAccount.textContent) account.replaceWith(newAccount);
+  const [origin, newOrigin] = [document, page].map((each) => each.querySelector(".page-origin"));
+  newOrigin.open = origin.open;
+  origin.replaceWith(newOrigin);
   const fields = document.getElementById("search").elements;
   const newFields = page.getElementById("search").elements;
   fields.show.value = newFields.show.value;

@@ -17,6 +17,12 @@ document.addEventListener("list:failed", ({ detail: { text, typed, lost } }) => 
   notice();
 });
 
+// At the next change, its "Undo" would take back the one before.
+document.addEventListener("list:changing", ({ detail: { form } }) => {
+  if (messages.contains(form)) return;
+  for (const message of messages.querySelectorAll(".message:has(.undo)")) message.remove();
+});
+
 messages.addEventListener("click", (event) => event.target.closest(".close")?.parentNode.remove());
 
 notice();
