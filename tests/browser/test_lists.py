@@ -87,8 +87,16 @@ def one_document(page: Page, scripts: bool) -> Iterator[None]:
         assert page.evaluate("() => window.same"), "the page was loaded again"
 
 
-@with_and_without_scripts
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("screen", "scripts"),
+    [
+        (DESKTOP, True),
+        (PHONE, False),
+        pytest.param(PHONE, True, marks=pytest.mark.slow),
+        pytest.param(DESKTOP, False, marks=pytest.mark.slow),
+    ],
+    ids=["desktop", "phone, no scripts", "phone", "desktop, no scripts"],
+)
 def test_add_tick_edit_and_delete(visit: Visit, screen: dict[str, Any], scripts: bool) -> None:
     page = visit(java_script_enabled=scripts, **screen)
     expect(page.get_by_text("Nothing to do yet")).to_be_visible()

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_lists import DESKTOP, PHONE, add, fill, names, said
+from tests.browser.test_lists import (
+    DESKTOP,
+    PHONE,
+    add,
+    fill,
+    names,
+    said,
+    with_scripts_and_slowly_without,
+)
 from tests.serving import Serving
 
 if TYPE_CHECKING:
@@ -24,7 +32,9 @@ AXE = Path(__file__).parent / "vendor/axe-core/axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 CHECK = """async (runOnly) => {
-    const { violations } = await axe.run({ runOnly });
+    await Promise.all(document.getAnimations().map(each => each.finished)); // to other colours
+    const rules = { "heading-order": { enabled: true }, "region": { enabled: true } };
+    const { violations } = await axe.run({ runOnly, rules });
     return violations.flatMap(({ id, nodes }) =>
         nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`));
 }"""
@@ -101,9 +111,16 @@ def test_every_page_passes_the_accessibility_rules(visit: Visit, screen: dict[st
         "/tasks/deleted/",
         "/account/",
         "/tasks/lines/",
+        "/?show=due",
+        "/how-this-works/?load=1",
     ):
         page.goto(path)
         check(page, path)
+    page.goto("/account/")
+    page.get_by_role("button", name="Make an address").click()
+    page.get_by_role("main").get_by_role("link", name="/shared/").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("A shared list")
+    check(page, "a shared list")
     page.goto("/accounts/login/")
     page.get_by_label("Username").fill("nobody")
     page.get_by_label("Password").fill("wrong")
@@ -157,7 +174,7 @@ def test_the_list_takes_few_requests(visit: Visit) -> None:
     assert len(loaded) <= 6, loaded
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@with_scripts_and_slowly_without
 def test_nothing_is_wider_than_a_phone(visit: Visit, scripts: bool) -> None:
     page = visit(java_script_enabled=scripts, **PHONE)
     width = "() => document.scrollingElement.scrollWidth"
