@@ -154,7 +154,7 @@ def _place_of(task: Task) -> Beside | None:
     if upper := positions.over(tasks, task).reverse().first():
         return Beside(upper.pk, above=False)
     lower = positions.under(tasks, task).first()
-    return lower and Beside(lower.pk, above=True)
+    return Beside(lower.pk, above=True) if lower else None
 
 
 def before_list_deletion(instance: TaskList, **_: Any) -> None:

@@ -149,9 +149,11 @@ def move(request: HttpRequest, task_id: int) -> HttpResponse:
             task, former = changes.step(list_id, task_id, list_page.show, list_page.search, up=up)
     except Task.DoesNotExist:
         raise Http404 from None
-    fields = former and {"above" if former.above else "below": str(former.other_id)}
-    undo = request.get_full_path() if former else ""
-    say(request, f"Moved {quoted(task.name)}.", undo=undo, fields=fields)
+    if former is None:
+        return _back(list_page, task)  # it is alone
+    fields = {"above" if former.above else "below": str(former.other_id)}
+    moved = f"Moved {quoted(task.name)}."
+    say(request, moved, undo=request.get_full_path(), fields=fields)
     return _back(list_page, task)
 
 
