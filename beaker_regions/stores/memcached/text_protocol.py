@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from beaker_regions.entries.known import Known
 
@@ -71,6 +71,19 @@ def answer_of(items: Mapping[str, bytes]) -> bytes:
 def expect(known: Known) -> None:
     """Put the request for a known answer together, and the answer."""
     known.expect(get_request(known.keys), answer_of(known.items()))
+
+
+def expect_all(known: Sequence[Known]) -> tuple[bytes, bytes]:
+    """Return the request for several known answers, and the answer that gives all of them again;
+    empty if one of them cannot be kept."""
+    for each in known:
+        if not each.request:
+            expect(each)
+    if not all(each.request for each in known):
+        return b"", b""
+    keys = [each.request[len(b"get ") : -2] for each in known]
+    items = [each.answer[: -len(_END)] for each in known]
+    return b"get %b\r\n" % b" ".join(keys), b"".join([*items, _END])
 
 
 def read_items(

@@ -58,6 +58,7 @@ class CommandProtocol(GetProtocol, Protocol):
         self, command: bytes, key: str, value: bytes, exptime: int, number: int = 0
     ) -> bytes: ...
     def delete_request(self, key: str) -> bytes: ...
+    def expect_all(self, known: Sequence[Known]) -> tuple[bytes, bytes]: ...
     def incr_request(self, key: str, amount: int) -> bytes: ...
     def read_answer(self, answer: bytes) -> tuple[bytes | None, int]: ...
     def read_items(
@@ -152,6 +153,21 @@ class ThreadConnection(Connection):
         for batch in _batches(keys):
             found |= yield from self._asking(self._protocol.get_request(batch), self._values)
         return found
+
+    def getting_if_changed(self, known: Sequence[Known]) -> Halves[dict[str, bytes] | None]:
+        request, answer = self._protocol.expect_all(known)
+        if not request or sum([len(each.keys) for each in known]) > BATCH:
+            return (yield from super().getting_if_changed(known))
+        host = self._host
+
+        def read() -> dict[str, bytes] | None:
+            host.buffer = host.buffer or self._received(len(answer) + 1)
+            if host.buffer != answer:
+                return self._values()
+            host.buffer = b""
+            return None
+
+        return (yield from self._asking(request, read))
 
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         found: dict[str, Item] = {}

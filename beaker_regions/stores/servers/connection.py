@@ -97,6 +97,11 @@ class Connection(ABC):
         yield
         return self.get(keys)
 
+    def getting_if_changed(self, known: Sequence[Known]) -> Halves[dict[str, bytes] | None]:
+        """As `get_if_changed`, of several known answers."""
+        keys = dict.fromkeys(key for each in known for key in each.keys)
+        return (yield from self.getting(list(keys)))
+
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         """Store ``value`` under each of ``keys``, or delete the key if the server does not take it.
         Returns the items that are there then."""

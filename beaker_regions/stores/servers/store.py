@@ -166,25 +166,28 @@ class ServerStore(Store):
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
-        spread: dict[Server, list[Entry]] = {}
+        spread: dict[Server, list[tuple[Entry, Known | None]]] = {}
         for entry in entries:
-            spread.setdefault(self._server_of(entry), []).append(entry)
-        # Entries of a function share generations: each is asked for once.
-        wanted = {
-            server: list(dict.fromkeys(key for entry in asked for key in server.keys_of(entry)))
-            for server, asked in spread.items()
-        }
+            known = self._known.find(entry)
+            server = known.server if known is not None and known.keys else self._server_of(entry)
+            spread.setdefault(server, []).append((entry, known))
         answers = at_once(
-            {server: server.asking(partial(_getting, keys)) for server, keys in wanted.items()}
+            {server: server.asking(_asking_for(server, each)) for server, each in spread.items()}
         )
         lookups: dict[Entry, Lookup | StoreUnavailableError] = {}
         for server, found in answers.items():
-            if isinstance(found, StoreUnavailableError):
-                lookups |= dict.fromkeys(spread[server], found)
-                continue
-            for entry in spread[server]:
-                record, *generations = server.keys_of(entry)
-                lookups[entry] = self._lookup(entry, found.get(record), map(found.get, generations))
+            for entry, known in spread[server]:
+                if isinstance(found, StoreUnavailableError):
+                    lookups[entry] = found
+                elif found is None:
+                    assert known is not None
+                    lookups[entry] = known
+                else:
+                    record, *generations = keys = server.keys_of(entry)
+                    lookup = self._lookup(entry, found.get(record), map(found.get, generations))
+                    if lookup is known:
+                        known.ask_at(server, keys)
+                    lookups[entry] = lookup
         return [lookups[entry] for entry in entries]
 
     def read_for_load(self, entry: Entry) -> Lookup:
@@ -372,8 +375,17 @@ def fetching(keys: Sequence[str]) -> Callable[[Connection], dict[str, bytes]]:
     return lambda connection: connection.get(keys)
 
 
-def _getting(keys: Sequence[str], connection: Connection) -> Halves[dict[str, bytes]]:
-    return connection.getting(keys)
+def _asking_for(
+    server: Server, asked: Sequence[tuple[Entry, Known | None]]
+) -> Callable[[Connection], Halves[dict[str, bytes] | None]]:
+    """Return the request for several entries. Its answer is None if the server gives all of their
+    known answers again."""
+    known = [each for _, each in asked if each is not None and each.keys]
+    if len(known) == len(asked):
+        return lambda connection: connection.getting_if_changed(known)
+    # Entries of a function share generations: each is asked for once.
+    keys = list(dict.fromkeys(key for entry, _ in asked for key in server.keys_of(entry)))
+    return lambda connection: connection.getting(keys)
 
 
 def _deleting(key: str, connection: Connection) -> None:

@@ -331,3 +331,55 @@ def test_an_enumeration_that_gets_a_key_has_other_entries(
     assert load.entry(Late.ONE) is before
     beaker_regions.register_key(Late, lambda late: late.value)
     assert load.entry(Late.ONE).address != before.address
+
+
+def test_another_process_invalidates_one_of_many_known_calls(
+    cache: CacheManager, calls: Calls
+) -> None:
+    @cache.region("functions", tags=["number:{number}"])
+    def load(number: int) -> tuple[int, int]:
+        calls()
+        return number, calls.count
+
+    numbers = [1, 2, 3]
+    assert known(lambda: load.many(numbers)) == [(1, 1), (2, 2), (3, 3)]
+    assert statuses([fork(lambda: cache.invalidate_tags("number:2"))]) == [0]
+    assert load.many(numbers) == [(1, 1), (2, 4), (3, 3)]
+    assert statuses([fork(lambda: load.invalidate(3))]) == [0]
+    assert known(lambda: load.many(numbers)) == [(1, 1), (2, 4), (3, 5)]
+    assert calls.count == 5
+
+
+def test_many_known_calls_survive_a_restart(
+    cache: CacheManager, memcached: Memcached, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        calls()
+        return number
+
+    assert known(lambda: load.many([1, 2])) == [1, 2]
+    memcached.restart()
+    assert known(lambda: load.many([1, 2])) == [1, 2]
+    assert calls.count == 4
+
+
+def test_many_known_calls_of_which_one_is_long_are_read_to_the_end(
+    cache: CacheManager, calls: Calls
+) -> None:
+    size = 10
+
+    @cache.region("functions")
+    def load(number: int) -> bytes:
+        calls()
+        return bytes([number]) * size
+
+    def renew() -> None:
+        nonlocal size
+        size = 300_000
+        load.refresh(1)
+
+    known(lambda: load.many([1, 2]))
+    assert statuses([fork(renew)]) == [0]
+    assert known(lambda: load.many([1, 2])) == [b"\1" * 300_000, b"\2" * 10]
+    assert calls.count == 2

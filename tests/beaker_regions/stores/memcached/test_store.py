@@ -295,6 +295,27 @@ def test_several_servers_are_asked_and_invalidated_at_once(connected: Manager) -
         server.kill()
 
 
+def test_known_answers_of_several_servers_are_compared_with_what_these_give_now(
+    connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
+) -> None:
+    addresses = [memcached.address, server.address]
+    cache, other_host = connected(addresses, retry=60), connected(addresses)
+
+    @cache.region("functions", tags=["number:{number}"])
+    def load(number: int) -> int:
+        return calls()
+
+    numbers = list(range(20))
+    before = [load.many(numbers) for _ in range(5)][-1]
+    assert before == [number + 1 for number in numbers]
+    other_host.invalidate_tags("number:5")
+    now = load.many(numbers)
+    assert [number for number in numbers if now[number] != before[number]] == [5]
+    server.kill()
+    now = load.many(numbers)
+    assert 3 < sum(mine != other for mine, other in zip(now, before, strict=True)) < 18
+
+
 def test_invalidations_reach_every_server(
     connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
 ) -> None:
