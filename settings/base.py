@@ -25,6 +25,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "beaker_regions.django.middleware.RepeatedRequests",
     "django.middleware.security.SecurityMiddleware",
     "project.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from beaker_regions.django.pages.prefetch import Prefetch
     from beaker_regions.engine.region import Region
+    from beaker_regions.entries.entry import Entry
 
     Rows = CachedFunction[..., "Row | None"]
 
@@ -107,6 +108,14 @@ class SessionStore(db.SessionStore):
     @classmethod
     def _rows(cls) -> Rows:
         return _rows_in(region_named(cls.region))
+
+    def stored_entry(self) -> tuple[Rows, Entry, str] | None:
+        """Return the function that has loaded the session, its entry, and the row's data; None if
+        there is no such row."""
+        if self._stored is None or self.session_key is None:
+            return None
+        rows = self._rows()
+        return rows, rows.entry(self.get_model_class()._meta.label, self.session_key), self._stored
 
     @classmethod
     def forget(cls, session_key: str) -> None:

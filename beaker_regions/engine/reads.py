@@ -159,6 +159,30 @@ class Reads:
             self._dependencies[Dependency(region.name, entry, generations)] = None
 
 
+class EntriesRead(Reads):
+    """The entries that a block of code looks up, whatever it makes of them."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.is_known = True
+        """Whether it reads nothing else that `current_reads` is told of."""
+
+    def note_entry(self, region: ReadRegion, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def note_tags(self, tags: Iterable[str]) -> None:
+        self.is_known = False
+
+    def note(self, dependencies: Iterable[Dependency] | None) -> None:
+        self.is_known = self.is_known and dependencies is not None
+
+    def give_up(self) -> None:
+        self.is_known = False
+
+    def close(self) -> None:
+        """It is not stored."""
+
+
 _reads: ContextVar[Reads | None] = ContextVar("_reads", default=None)
 current_reads = _reads.get
 """Returns what the innermost load of the running code has read; None: nothing has to be noted."""

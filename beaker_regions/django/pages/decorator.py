@@ -32,7 +32,8 @@ from beaker_regions.django.pages.atomic_requests import call_in_transaction, tak
 from beaker_regions.django.pages.dependencies import Found, check, fetch
 from beaker_regions.django.pages.keys import Fields, PageKey, PageKeys, Visit
 from beaker_regions.django.pages.rendering import PageAbout, Rendering, Uncacheable
-from beaker_regions.django.pages.responses import Page, response_from
+from beaker_regions.django.pages.repeats import Served, watch_of
+from beaker_regions.django.pages.responses import Page, filling_of, response_from
 from beaker_regions.django.pages.vary_by import vary_by_function
 from beaker_regions.engine.drivers import run, run_async
 from beaker_regions.entries.freshness import Policy, dependence
@@ -207,11 +208,16 @@ class Pages:
             return MISSING
         if isinstance(page, Uncacheable):
             return page.answer()
+        is_new = getattr(visit.request, "_has_loaded_page", False)
         try:
-            is_new = getattr(visit.request, "_has_loaded_page", False)
-            return response_from(visit.request, page, visit.asked_at, is_new=is_new)
+            filling = filling_of(visit.request, page, visit.asked_at, is_new=is_new)
         except TemplateDoesNotExist:
             return MISSING  # the template of a {% hole %} no longer exists
+        response = response_from(visit.request, page, filling)
+        if (watch := watch_of(visit.request)) is not None and not is_new:
+            answer = (response.status_code, response.content)
+            watch.serve(Served(self.region, self._policy, visit.name, page, filling, *answer))
+        return response
 
     def _page(self, visit: Visit, key: PageKey) -> LoadFlow:
         """Return the page, or the answer for this visitor alone; None for a HEAD request whose

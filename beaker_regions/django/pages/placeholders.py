@@ -9,17 +9,21 @@ for each request. While a page is rendered for the store:
   the secret, such a text cannot be written into a page. A token in any other form is useless.
 * A random text, also of this rendering only, marks the position of a template.
 
+A template that shows only the messages (``{% hole "messages.html" shows="messages" %}``) is also
+rendered once without any: a request without messages gets that text.
+
 The texts between the placeholders are stored, so that a page is filled by one join. The token is
 masked differently in each response (BREACH: https://breachattack.com).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import re
 import secrets
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from django.middleware.csrf import (
     CSRF_ALLOWED_CHARS,
@@ -31,6 +35,7 @@ from django.utils.safestring import SafeString
 
 from beaker_regions.django.pages.dependencies import current_recorder
 from beaker_regions.django.pages.origin import ORIGIN, of_no_page
+from beaker_regions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,8 +45,10 @@ if TYPE_CHECKING:
 TOKEN = ""
 """The name of a placeholder for the CSRF token; others, except for `ORIGIN`, are named by their
 templates."""
+MESSAGES = "\nmessages "
+"""What the name of a placeholder begins with if its template shows only the messages."""
 
-_SECRET, _NEEDS_COOKIE = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
+SECRET, NEEDS_COOKIE = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
 """Keys of Django's CSRF protection in META: the secret; whether a token was used, and so the
 cookie must be sent."""
 RENEWED = 1 / 32
@@ -70,6 +77,8 @@ class OpenPlaceholders:
         self._secret = _random(CSRF_SECRET_LENGTH)
         self._mark = f"hole{secrets.token_hex(16)}n" if templates else ""
         self._names: list[str] = []
+        self.without_messages: dict[str, Callable[[str], Pieces]] = {}
+        """From a charset to the text of a placeholder while there are no messages, by its name."""
         self.token_used = False
         """Whether the rendering used a token."""
         self.rotated = False
@@ -77,8 +86,8 @@ class OpenPlaceholders:
 
     def __enter__(self) -> Self:
         meta = self._request.META
-        self._before = {key: meta.pop(key) for key in (_SECRET, _NEEDS_COOKIE) if key in meta}
-        meta[_SECRET] = self._secret.decode()
+        self._before = {key: meta.pop(key) for key in (SECRET, NEEDS_COOKIE) if key in meta}
+        meta[SECRET] = self._secret.decode()
         self._outer = getattr(self._request, "_open_placeholders", None)
         self._request._open_placeholders = self if self._mark else None  # type: ignore[attr-defined]
         return self
@@ -86,11 +95,11 @@ class OpenPlaceholders:
     def __exit__(self, *_: object) -> None:
         meta = self._request.META
         self._request._open_placeholders = self._outer  # type: ignore[attr-defined]
-        self.token_used = bool(meta.get(_NEEDS_COOKIE))
-        self.rotated = meta.get(_SECRET) != self._secret.decode()
+        self.token_used = bool(meta.get(NEEDS_COOKIE))
+        self.rotated = meta.get(SECRET) != self._secret.decode()
         if not self.rotated:
-            del meta[_SECRET]
-            meta.pop(_NEEDS_COOKIE, None)
+            del meta[SECRET]
+            meta.pop(NEEDS_COOKIE, None)
             meta.update(self._before)
 
     def mark(self, template: str) -> str:
@@ -147,16 +156,23 @@ class Filling:
     (`beaker_regions.django.pages.origin`)."""
 
     def __init__(
-        self, request: HttpRequest, pieces: Pieces, charset: str, origin: Callable[[], bytes]
+        self,
+        request: HttpRequest,
+        pieces: Pieces,
+        charset: str,
+        origin: Callable[[], bytes],
+        without_messages: Iterable[tuple[str, Pieces]] = (),
     ) -> None:
         self._request = request
         self._pieces = pieces
         self._origin = origin
-        self._templates = {
-            name: _rendered(request, name, charset)
-            for name in dict.fromkeys(pieces.placeholders)
-            if name not in (TOKEN, ORIGIN)
-        }
+        self._templates = {} if getattr(request, "_messages", None) else dict(without_messages)
+        rendered = set(pieces.placeholders) - {TOKEN, ORIGIN, *self._templates}
+        self.has_rendered = bool(rendered)
+        """Whether a template was rendered for this request."""
+        for name in rendered:
+            opened, text = _rendered(request, name.removeprefix(MESSAGES))
+            self._templates[name] = opened.pieces(text.encode(charset))
         self._has_token = TOKEN in pieces.placeholders or any(
             each.placeholders for each in self._templates.values()
         )
@@ -164,30 +180,53 @@ class Filling:
     def identity(self) -> Iterator[bytes]:
         """Yield texts that identify this content. The masks of its tokens and its origin do not
         matter."""
+        yield self.secret.encode()
+        for name in dict.fromkeys(self._pieces.placeholders):
+            if name in self._templates:
+                yield from self._templates[name].texts
+
+    @functools.cached_property
+    def pieces(self) -> Pieces:
+        """The page with its templates in it: only tokens and the origin are placeholders."""
+        texts, placeholders = [self._pieces.texts[0]], []
+        for text, name in zip(self._pieces.texts[1:], self._pieces.placeholders, strict=True):
+            if name in self._templates:
+                first, *rest = self._templates[name].texts
+                texts[-1] += first
+                texts += rest
+                placeholders += [TOKEN] * len(rest)
+                texts[-1] += text
+            else:
+                texts.append(text)
+                placeholders.append(name)
+        return Pieces(tuple(texts), tuple(placeholders))
+
+    def filled(self) -> dict[str, bytes]:
+        """Return the token and the origin of a response. A response with a token sends its cookie
+        now and then."""
+        filled = {TOKEN: b""}
         if self._has_token:
-            yield self._secret().encode()
-        for template in self._templates.values():
-            yield from template.texts
+            filled[TOKEN] = _masked(self.secret.encode())
+            if random.random() < RENEWED:
+                self._request.META[NEEDS_COOKIE] = True
+        if ORIGIN in self._pieces.placeholders:
+            filled[ORIGIN] = self._origin()
+        return filled
 
     def content(self) -> bytes:
         """Return the page, filled."""
-        token = b""
-        if self._has_token:
-            token = _masked(self._secret().encode())
-            if random.random() < RENEWED:
-                self._request.META[_NEEDS_COOKIE] = True
-        filled = {name: token.join(each.texts) for name, each in self._templates.items()}
-        filled[TOKEN] = token
-        if ORIGIN in self._pieces.placeholders:
-            filled[ORIGIN] = self._origin()
-        return join(self._pieces, filled)
+        return join(self.pieces, self.filled())
 
-    def _secret(self) -> str:
+    @property
+    def secret(self) -> str:
+        """The secret of its tokens; empty if it has none."""
+        if not self._has_token:
+            return ""
         meta = self._request.META
-        if _SECRET not in meta:
+        if SECRET not in meta:
             # The same as Django's get_token makes, which reads the system's randomness 32 times.
-            meta[_SECRET], meta[_NEEDS_COOKIE] = _random(CSRF_SECRET_LENGTH).decode(), True
-        secret: str = meta[_SECRET]
+            meta[SECRET], meta[NEEDS_COOKIE] = _random(CSRF_SECRET_LENGTH).decode(), True
+        secret: str = meta[SECRET]
         return secret
 
 
@@ -219,27 +258,40 @@ def join(pieces: Pieces, filled: dict[str, bytes]) -> bytes:
     return b"".join(parts)
 
 
-def hole(request: HttpRequest, template: str) -> SafeString:
+def hole(request: HttpRequest, template: str, shows: str = "") -> SafeString:
     """Render a template for each request, also inside a stored page: ``{% hole %}`` as a function.
 
     Args:
         request: The request that the page is rendered for.
         template: The template's name. Its context is that of the context processors.
+        shows: "messages" if the template shows the visitor's messages, and beside them nothing that
+            the page could not show itself. While there are none, it is not rendered again.
 
     Returns:
         The rendered template; while a page is rendered for the store, a placeholder for it. Put it
         into the page unchanged: a page in which it was encoded or compressed is not stored.
 
+    Raises:
+        ConfigurationError: ``shows`` has another value.
+
     Example:
         ``hole(request, "messages.html")`` in the context of a Jinja template.
     """
+    if shows not in ("", "messages"):
+        raise ConfigurationError(
+            f'hole {template!r}: shows={shows!r}: write shows="messages", or leave it out'
+        )
     open_placeholders: OpenPlaceholders | None = getattr(request, "_open_placeholders", None)
     recorder = current_recorder()
     if recorder is not None:
         recorder.of_request = recorder.of_request or f'{{% hole "{template}" %}}'
     if open_placeholders is None:
         return loader.render_to_string(template, request=request)
-    return SafeString(open_placeholders.mark(template))
+    if not shows:
+        return SafeString(open_placeholders.mark(template))
+    name = f"{MESSAGES}{template}"
+    open_placeholders.without_messages[name] = _rendered_without_messages(request, template)
+    return SafeString(open_placeholders.mark(name))
 
 
 def page_origin(request: HttpRequest) -> SafeString:
@@ -254,7 +306,17 @@ def page_origin(request: HttpRequest) -> SafeString:
     return SafeString(open_placeholders.mark(ORIGIN))
 
 
-def _rendered(request: HttpRequest, template: str, charset: str) -> Pieces:
+def _rendered(request: HttpRequest, template: str) -> tuple[OpenPlaceholders, str]:
     with OpenPlaceholders(request, templates=False) as opened:
-        text = loader.render_to_string(template, request=request)
-    return opened.pieces(text.encode(charset))
+        return opened, loader.render_to_string(template, request=request)
+
+
+def _rendered_without_messages(request: Any, template: str) -> Callable[[str], Pieces]:
+    """Return a function from a charset to the template without messages."""
+    messages = getattr(request, "_messages", None)
+    request._messages = ()
+    try:
+        opened, text = _rendered(request, template)
+    finally:
+        request._messages = messages
+    return lambda charset: opened.pieces(text.encode(charset))

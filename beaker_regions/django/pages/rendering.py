@@ -125,7 +125,7 @@ class Rendering:
             dependencies = self.recorder.dependencies
             return page_from(
                 *(self._request, response, pieces, dependencies, self._vary_by, max_age),
-                *(seconds, details),
+                *(seconds, details, placeholders.without_messages),
             )
         if pieces.placeholders and isinstance(response, HttpResponse):
             origin = partial(not_stored, seconds, reason, details)

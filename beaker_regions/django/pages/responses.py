@@ -16,7 +16,7 @@ from beaker_regions.django.pages.placeholders import Filling, Pieces, join
 from beaker_regions.engine.reads import Dependency
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from django.http import HttpRequest
 
@@ -47,6 +47,8 @@ class Page(NamedTuple):
     details: str
     """What its origin shows of its load; empty if it does not show its origin."""
     dependencies: tuple[Dependency, ...]
+    without_messages: tuple[tuple[str, Pieces], ...]
+    """The texts of placeholders while there are no messages, by name."""
 
 
 def page_from(
@@ -58,6 +60,7 @@ def page_from(
     max_age: float | None,
     load_seconds: float,
     details: str,
+    without_messages: Mapping[str, Callable[[str], Pieces]],
 ) -> Page:
     """Return the page to store for a response."""
     shared = vary_by is None and not pieces.placeholders
@@ -87,23 +90,29 @@ def page_from(
         load_seconds,
         details,
         tuple(dependencies),
+        tuple([(name, text(response.charset)) for name, text in without_messages.items()]),
     )
 
 
-def response_from(
+def filling_of(
     request: HttpRequest, page: Page, asked_at: float, *, is_new: bool
-) -> HttpResponse:
-    """Return the response to one request for a stored page, that was asked for at ``asked_at``
-    (seconds since the epoch). ``is_new``: this request has loaded it."""
+) -> Filling | None:
+    """Return the content for a page's placeholders, for one request that came at ``asked_at``
+    (seconds since the epoch); None if it has no placeholders. ``is_new``: this request has loaded
+    the page."""
 
     def origin() -> bytes:
         if is_new:
             return loaded(page.load_seconds, page.details)
         return from_cache(page.made_at, page.load_seconds, asked_at, page.details)
 
-    filling = None
-    if page.pieces.placeholders:
-        filling = Filling(request, page.pieces, page.charset, origin)
+    if not page.pieces.placeholders:
+        return None
+    return Filling(request, page.pieces, page.charset, origin, page.without_messages)
+
+
+def response_from(request: HttpRequest, page: Page, filling: Filling | None) -> HttpResponse:
+    """Return the response to one request for a stored page, with its `filling_of`."""
     headers = dict(page.headers)
     age = max(0.0, time.time() - page.made_at)
     headers["Age"] = str(int(age))

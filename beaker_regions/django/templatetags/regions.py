@@ -142,7 +142,7 @@ def do_regionfor(parser: Parser, token: Token) -> RegionForNode:
 
 
 @register.simple_tag(takes_context=True)
-def hole(context: Context, template: str) -> SafeString:
+def hole(context: Context, template: str, shows: str = "") -> SafeString:
     """Include a template that is rendered for each request, also inside a stored page.
 
     Example::
@@ -152,16 +152,19 @@ def hole(context: Context, template: str) -> SafeString:
     Args:
         template: The template's name. Its context is that of the context processors; it has no
             variable of the including template.
+        shows: "messages" if the template shows the visitor's messages, and beside them nothing that
+            the page could not show itself. While there are none, it is not rendered again.
 
     Raises:
         TemplateSyntaxError: The context has no request.
+        ConfigurationError: ``shows`` has another value.
     """
     request = getattr(context, "request", None) or context.get("request")
     if request is None:
         raise TemplateSyntaxError(
             f'{{% hole "{template}" %}} needs a request: render the template with one'
         )
-    return placeholders.hole(request, template)
+    return placeholders.hole(request, template, shows)
 
 
 @register.simple_tag(takes_context=True)

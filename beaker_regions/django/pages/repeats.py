@@ -1,0 +1,284 @@
+"""Answers to requests that are equal to an earlier one.
+
+A browser that opens a page again sends the request that it sent before. If neither its session nor
+the page has changed since, the answer is the same, too, but for the page's placeholders. So it is
+made of the stored page and of the header fields of the earlier answer, and only the two entries are
+looked up: `beaker_regions.django.middleware.RepeatedRequests`.
+
+An answer is repeated only after two equal requests got it, with equal header fields, and if making
+it took nothing but the request, the session and the stored page: no cookie was set, no query was
+made, no user was loaded, no other entry was looked up, no template of a ``{% hole %}`` was
+rendered, and the page was not changed after it was filled. The session must be one of
+`beaker_regions.django.sessions`, so that its entry tells whether it has changed.
+
+**Why no read is stale.** The entries of the session and of the page are looked up for each request,
+as ever, and they have to be current, and the same as then.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.contrib.messages.storage.session import SessionStorage
+from django.db import connections
+from django.http import HttpResponse, HttpResponseNotModified
+
+from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
+from beaker_regions.django.pages.dependencies import check
+from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, join
+from beaker_regions.django.pages.responses import Page, filling_of
+from beaker_regions.django.pages.vary_by import loaded_user
+from beaker_regions.engine.reads import EntriesRead, noting
+from beaker_regions.entries.sentinels import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from django.http import HttpRequest
+
+    from beaker_regions.api.function import CachedFunction
+    from beaker_regions.django.pages.placeholders import Filling, Pieces
+    from beaker_regions.engine.region import Region
+    from beaker_regions.entries.entry import Entry, Lookup
+    from beaker_regions.entries.freshness import Policy
+
+Signature = tuple[tuple[str, str], ...]
+
+_OF_ONE_REQUEST = frozenset(
+    (
+        "REMOTE_PORT",
+        "UNIQUE_ID",
+        "HTTP_X_REQUEST_ID",
+        "HTTP_X_REQUEST_START",
+        "HTTP_X_AMZN_TRACE_ID",
+        "HTTP_X_CLOUD_TRACE_CONTEXT",
+        "HTTP_CF_RAY",
+        "HTTP_TRACEPARENT",
+        "HTTP_TRACESTATE",
+    )
+)
+"""Keys of META that name one request or connection. No answer is made of them, but for a header
+field that repeats one, and such an answer is not repeated."""
+_OF_ONE_ANSWER = ("age", "content-length")
+"""Header fields that are made for each answer."""
+_MESSAGES = (CookieStorage, SessionStorage, FallbackStorage)
+"""Where the request and its session tell which messages there are."""
+
+
+def signature_of(request: HttpRequest) -> Signature | None:
+    """Return what makes an equal request: all of it. None for a request that is never repeated."""
+    meta = request.META
+    if request.method != "GET" or meta.get("CONTENT_LENGTH") not in (None, "", "0"):
+        return None
+    return tuple(
+        [
+            item
+            for item in meta.items()
+            if type(item[1]) is str and item[0] not in _OF_ONE_REQUEST and "." not in item[0]
+        ]
+    )
+
+
+class Served(NamedTuple):
+    """A stored page that a view has answered with."""
+
+    region: Region
+    policy: Policy
+    view: str
+    page: Page
+    filling: Filling | None
+    status: int
+    content: bytes
+    """As it was filled; other code may change the response later."""
+
+
+class Watch:
+    """What is done for one request."""
+
+    def __init__(self) -> None:
+        self.pages: list[Served] = []
+        self.reads = EntriesRead()
+        self._has_asked = False
+
+    def serve(self, served: Served) -> None:
+        """Note a stored page that a view answers with."""
+        self.pages.append(served)
+
+    @contextmanager
+    def watching(self, request: Any) -> Iterator[Self]:
+        before = connections.all(initialized_only=True)
+        request._regions_watch = self
+        with ExitStack() as stack:
+            stack.enter_context(noting(self.reads))
+            for connection in before:
+                stack.enter_context(connection.execute_wrapper(self._note_query))
+            yield self
+        if len(connections.all(initialized_only=True)) > len(before):
+            self._has_asked = True
+
+    def _note_query(self, execute: Callable[..., Any], *args: Any) -> Any:
+        self._has_asked = True
+        return execute(*args)
+
+    @property
+    def served(self) -> Served | None:
+        """The page, if nothing was read but pages and the session."""
+        is_alone = len(self.pages) == 1 and self.reads.is_known and not self._has_asked
+        return self.pages[0] if is_alone else None
+
+
+def watch_of(request: HttpRequest) -> Watch | None:
+    watch: Watch | None = getattr(request, "_regions_watch", None)
+    return watch
+
+
+class _Session(NamedTuple):
+    """A session that a page was chosen by."""
+
+    rows: CachedFunction[..., Any]
+    entry: Entry
+    data: str
+
+
+class Repeatable(NamedTuple):
+    """An answer that equal requests may get."""
+
+    served: tuple[Region, Policy, str]
+    entry: Entry
+    session: _Session | None
+    page: tuple[float, str]
+    """When it was made, and its digest."""
+    secret: str
+    """That of its CSRF tokens; empty if it has none."""
+    status: int
+    headers: dict[str, tuple[str, str]]
+    has_length: bool
+    is_compressed: bool
+    compressed: CompressedPage | None = None
+    """Of a confirmed answer that is compressed."""
+
+    def confirmed(self, served: Served) -> Self | None:
+        """Return the answer in a form that can be given; None if there is no such form."""
+        if not self.is_compressed:
+            return self
+        compressed = CompressedPage.of(_pieces_of(served.page, served.filling))
+        return None if compressed is None else self._replace(compressed=compressed)
+
+    def answer(self, request: HttpRequest, asked_at: float) -> HttpResponse | None:
+        """Return the answer to an equal request that came at ``asked_at`` (seconds since the
+        epoch). None: the other middleware and the view must answer."""
+        region, policy, view = self.served
+        if not region.enabled:
+            return None
+        in_session, lookup = self._look_up()
+        session, row = self.session, None
+        if session is not None:
+            row = session.rows.region.value_if_fresh(session.entry, in_session, session.rows.policy)
+            if row is MISSING or row.data != session.data or row.expires_at <= asked_at:
+                return None
+        (found,) = check(region, [self.entry], [lookup], policy)
+        page = found.value
+        if page is MISSING or (page.made_at, page.digest) != self.page:
+            return None
+        response = self._response(request, page, asked_at)
+        if response is not None:
+            if session is not None and in_session is not None:
+                session.rows.region.stats.of(session.entry.function).hit(
+                    session.entry, in_session, row
+                )
+            if lookup is not None:
+                region.stats.of(view).hit(self.entry, lookup, page)
+        return response
+
+    def _look_up(self) -> Sequence[Lookup | None]:
+        """Look up the session and the page."""
+        region, session = self.served[0], self.session
+        if session is None:
+            return None, region.look(self.entry)
+        if session.rows.region is region:
+            return region.look_many([session.entry, self.entry])
+        return session.rows.region.look(session.entry), region.look(self.entry)
+
+    def _response(self, request: HttpRequest, page: Page, asked_at: float) -> HttpResponse | None:
+        headers = {**self.headers, "age": ("Age", str(max(0, int(time.time() - page.made_at))))}
+        if self.status != 200:
+            response: HttpResponse = HttpResponseNotModified()
+            headers.pop("age")
+        else:
+            if self.secret:
+                request.META[SECRET] = self.secret
+            filling = filling_of(request, page, asked_at, is_new=False)
+            filled = {} if filling is None else filling.filled()
+            if request.META.get(NEEDS_COOKIE):
+                return None  # the browser has to get its cookie again
+            content = join(_pieces_of(page, filling), filled)
+            if self.compressed is not None:
+                content = self.compressed.filled(filled, content)
+            response = HttpResponse(content)
+            response.charset = page.charset
+            if self.has_length:
+                headers["content-length"] = ("Content-Length", str(len(content)))
+        response.headers._store = headers  # type: ignore[attr-defined]
+        return response
+
+
+def _pieces_of(page: Page, filling: Filling | None) -> Pieces:
+    return page.pieces if filling is None else filling.pieces
+
+
+def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable | None:
+    """Return what an equal request may get instead of being answered anew; None: nothing."""
+    served = watch.served
+    if served is None or not _is_as_served(response, served) or loaded_user(request) is not None:
+        return None
+    if served.page.without_messages and not isinstance(
+        getattr(request, "_messages", None), _MESSAGES
+    ):
+        return None
+    session = _session_of(request)
+    others = {each.entry for each in served.page.dependencies}
+    entries = [each for each in watch.reads.entries if each not in others]
+    if session is not None:
+        entries = [each for each in entries if each != session.entry]
+    if not entries or any(each.function != served.view for each in entries):
+        return None
+    if session is None and getattr(getattr(request, "session", None), "accessed", False):
+        return None
+    headers = response.headers._store
+    return Repeatable(
+        (served.region, served.policy, served.view),
+        entries[-1],
+        session,
+        (served.page.made_at, served.page.digest),
+        served.filling.secret if served.filling is not None else "",
+        response.status_code,
+        {name: field for name, field in headers.items() if name not in _OF_ONE_ANSWER},
+        "content-length" in headers,
+        _is_gzip(response),
+    )
+
+
+def _is_as_served(response: Any, served: Served) -> bool:
+    """Whether a response is the one that a view gave for its page; it may be compressed since."""
+    if response.streaming or response.cookies or response.status_code != served.status:
+        return False
+    if served.filling is not None and served.filling.has_rendered:
+        return False
+    content = gunzipped(response.content) if _is_gzip(response) else response.content
+    return bool(content == served.content)
+
+
+def _is_gzip(response: Any) -> bool:
+    return bool(response.headers.get("Content-Encoding") == "gzip")
+
+
+def _session_of(request: HttpRequest) -> _Session | None:
+    """Return the request's session, if it was loaded from a region."""
+    session: Any = getattr(request, "session", None)
+    entry_of = getattr(session, "stored_entry", None)
+    found = entry_of() if entry_of is not None and session.accessed else None
+    return None if found is None else _Session(*found)
