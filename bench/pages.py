@@ -4,8 +4,9 @@ Run it with ``python -m bench.pages``.
 
 Stages of this project (nothing kept, the query, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
-(`bench.guide`). Each is served by gunicorn with two processes of its default kind: with threads
-and connections that are kept, one of the two may get all connections.
+(`bench.guide`). The empty view passes all of the project's middleware. The stored page passes the
+first of them, which answers equal requests. Each is served by gunicorn with two processes of its
+default kind: with threads and connections that are kept, one of the two may get all connections.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class CompressedPage(NamedTuple):
 
 def _compressed(text: bytes, before: bytes) -> bytes:
     """Return blocks that end with a whole byte. They refer to the text before."""
-    before = before[-(1 << zlib.MAX_WBITS) :]
     options = (zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_DEFAULT_STRATEGY)
-    compressing = zlib.compressobj(_LEVEL, *options, *([before] if before else []))
+    # zlib never refers to the first byte.
+    compressing = zlib.compressobj(_LEVEL, *options, zdict=b"\0" + before[-_REACH - 1000 :])
     return compressing.compress(text) + compressing.flush(zlib.Z_SYNC_FLUSH)

@@ -32,6 +32,7 @@ from beaker_regions.django.pages.dependencies import check
 from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, join
 from beaker_regions.django.pages.responses import Page, filling_of
 from beaker_regions.django.pages.vary_by import loaded_user
+from beaker_regions.django.sessions import SessionStore
 from beaker_regions.engine.reads import EntriesRead, noting
 from beaker_regions.entries.sentinels import MISSING
 
@@ -222,7 +223,7 @@ class Repeatable(NamedTuple):
             response.charset = page.charset
             if self.has_length:
                 headers["content-length"] = ("Content-Length", str(len(content)))
-        response.headers._store = headers  # type: ignore[attr-defined]
+        response.headers._store = headers
         return response
 
 
@@ -239,14 +240,15 @@ def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable 
         getattr(request, "_messages", None), _MESSAGES
     ):
         return None
-    session = _session_of(request)
+    try:
+        session = _session_of(request)
+    except LookupError:
+        return None
     others = {each.entry for each in served.page.dependencies}
     entries = [each for each in watch.reads.entries if each not in others]
     if session is not None:
         entries = [each for each in entries if each != session.entry]
     if not entries or any(each.function != served.view for each in entries):
-        return None
-    if session is None and getattr(getattr(request, "session", None), "accessed", False):
         return None
     headers = response.headers._store
     return Repeatable(
@@ -277,8 +279,12 @@ def _is_gzip(response: Any) -> bool:
 
 
 def _session_of(request: HttpRequest) -> _Session | None:
-    """Return the request's session, if it was loaded from a region."""
+    """Return the request's session, if one was read. Raises LookupError if it is not of a region,
+    or does not exist."""
     session: Any = getattr(request, "session", None)
-    entry_of = getattr(session, "stored_entry", None)
-    found = entry_of() if entry_of is not None and session.accessed else None
-    return None if found is None else _Session(*found)
+    if not getattr(session, "accessed", False) or session.session_key is None:
+        return None  # a visitor without a session has an empty one
+    found = session.stored_entry() if isinstance(session, SessionStore) else None
+    if found is None:
+        raise LookupError
+    return _Session(*found)

@@ -123,7 +123,7 @@ def expect(known: Known) -> None:
     """Answers of this protocol are read each time."""
 
 
-def expect_all(known: Sequence[Known]) -> tuple[bytes, bytes]:
+def expect_all(known: Sequence[Known]) -> tuple[bytes, bytes]:  # noqa: ARG001 - as in the text protocol
     """Return nothing: see `expect`."""
     return b"", b""
 

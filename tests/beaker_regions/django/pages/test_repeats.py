@@ -1,0 +1,362 @@
+"""Equal requests: answered without the other middleware, and never with anything else."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib import messages
+from django.contrib.auth.models import Group, User
+from django.http import HttpResponse
+from django.test import Client
+
+from tests.beaker_regions.django.pages.test_forms import post, token_in, visit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.http import HttpRequest
+
+    from tests.beaker_regions.conftest import Later
+    from tests.beaker_regions.django.pages.conftest import Site
+
+pytestmark = pytest.mark.parametrize("manager", ["memcached_manager"], indirect=True)
+
+THIS = "tests.beaker_regions.django.pages.test_repeats"
+FORM = "<form>{% csrf_token %}</form>"
+seen: list[HttpRequest] = []
+"""The requests that the middleware below has seen."""
+
+
+def counting(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def count(request: HttpRequest) -> HttpResponse:
+        seen.append(request)
+        return get_response(request)
+
+    return count
+
+
+def numbering(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def number(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Number"] = str(len(seen))
+        return response
+
+    return number
+
+
+def signing(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def sign(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.content += b" answer %d" % len(seen)
+        return response
+
+    return sign
+
+
+def flagging(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def flag(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Flag"] = str(Group.objects.filter(name="flag").exists())
+        return response
+
+    return flag
+
+
+def baking(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def bake(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.set_cookie("visited", "yes")
+        return response
+
+    return bake
+
+
+def with_language(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def add(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Language"] = request.headers.get("Accept-Language", "")
+        return response
+
+    return add
+
+
+@pytest.fixture(autouse=True)
+def below(site: Site, settings: Any) -> Iterator[Callable[[str], None]]:
+    """Put RepeatedRequests above all other middleware, and more below it."""
+    seen.clear()
+    settings.SESSION_ENGINE = "beaker_regions.django.sessions"
+    settings.MIDDLEWARE = [
+        "beaker_regions.django.middleware.RepeatedRequests",
+        f"{THIS}.counting",
+        *settings.MIDDLEWARE,
+    ]
+    site.add(lambda request: HttpResponse(), "post/")
+
+    def add(middleware: str) -> None:
+        settings.MIDDLEWARE = [*settings.MIDDLEWARE[:2], middleware, *settings.MIDDLEWARE[2:]]
+
+    yield add
+    seen.clear()
+
+
+@pytest.fixture
+def reader(browser: Client) -> Client:
+    """A browser whose session has a name."""
+    return named(browser, "one")
+
+
+def named(browser: Client, name: str) -> Client:
+    session = browser.session
+    session["name"] = name
+    session.save()
+    browser.cookies["sessionid"] = session.session_key or ""
+    return browser
+
+
+def by_name(request: HttpRequest) -> Any:
+    return request.session.get("name")
+
+
+def show(site: Site, text: str = FORM, **options: Any) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return site.render(
+            request, f"{{{{ name }}}} {{{{ renders }}}} {text}", name=by_name(request)
+        )
+
+    site.page(view, **{"vary_by": by_name, "tags": ["name:{vary_by}"], **options})
+
+
+def repeat(client: Client, times: int = 6, **kwargs: Any) -> list[Any]:
+    """Let a browser send equal requests, when it has its CSRF cookie."""
+    client.get("/page/", **kwargs)
+    return [client.get("/page/", **kwargs) for _ in range(times)]
+
+
+def is_repeated(client: Client, **kwargs: Any) -> bool:
+    """Whether a further equal request is answered without the middleware below."""
+    before = len(seen)
+    for _ in range(10):  # now and then the cookie is sent, by Django's middleware
+        client.get("/page/", **kwargs)
+    return len(seen) - before < 10
+
+
+def test_an_equal_request_gets_the_page_without_other_middleware(
+    site: Site, reader: Client
+) -> None:
+    show(site)
+    pages = repeat(reader)
+    assert is_repeated(reader)
+    for page in pages:
+        assert page.content.startswith(b"one 1 ")
+        assert page.status_code == 200
+    tokens = [token_in(page.content.decode()) for page in pages]
+    assert len(set(tokens)) == len(tokens), "each has another mask"
+    assert {post(reader, token) for token in tokens} == {200}
+    fields = [dict(page.headers) for page in pages if "Set-Cookie" not in page.headers]
+    for each in fields:
+        assert int(each.pop("Age")) >= 0
+        assert each.pop("Content-Length") == str(len(pages[0].content))
+    assert fields[1:] == fields[:-1]
+
+
+def test_a_request_of_another_browser_gets_its_own_page(
+    site: Site, reader: Client, other_browser: Client
+) -> None:
+    show(site)
+    other = named(other_browser, "two")
+    for client, name in ((reader, b"one "), (other, b"two "), (Client(), b"None ")) * 5:
+        assert client.get("/page/").content.startswith(name)
+    assert [is_repeated(client) for client in (reader, other)] == [True, True]
+    mine, others = visit(reader), visit(other)
+    assert [post(other, token_in(each)) for each in (mine, others)] == [403, 200]
+
+
+def test_a_visitor_without_a_session_gets_the_page_too(site: Site, browser: Client) -> None:
+    site.show(FORM + "{{ renders }}", vary_by=lambda request: by_name(request) or "nobody")
+    pages = repeat(browser)
+    assert is_repeated(browser)
+    assert {post(browser, token_in(page.content.decode())) for page in pages} == {200}
+    named(browser, "one")
+    assert visit(browser).endswith("2")
+
+
+def test_an_invalidation_is_seen_by_the_next_equal_request(site: Site, reader: Client) -> None:
+    show(site)
+    for renders in range(1, 4):
+        for page in repeat(reader):
+            assert page.content.startswith(b"one %d " % renders)
+        site.cache.invalidate_tags("name:one")
+
+
+def test_a_page_that_another_process_has_loaded_anew_has_its_own_header_fields(
+    site: Site, reader: Client, other_browser: Client
+) -> None:
+    show(site)
+    before = repeat(reader)[-1]["ETag"]
+    site.cache.invalidate_tags("name:one")
+    other_browser.cookies = reader.cookies
+    assert visit(other_browser).startswith("one 2 ")
+    page = reader.get("/page/")
+    assert page.content.startswith(b"one 2 ")
+    assert page["ETag"] != before
+
+
+def test_an_expired_page_is_not_repeated(site: Site, reader: Client, later: Later) -> None:
+    show(site, expire=50)
+    repeat(reader)
+    later(60)
+    assert visit(reader).startswith("one 2 ")
+
+
+def test_a_session_that_changes_or_ends_is_respected_at_once(site: Site, reader: Client) -> None:
+    show(site)
+    repeat(reader)
+    named(reader, "another")
+    assert visit(reader).startswith("another ")
+    key = reader.cookies["sessionid"].value
+    repeat(reader)
+    reader.session.delete()
+    reader.cookies["sessionid"] = key
+    assert visit(reader).startswith("None ")
+
+
+def test_a_session_that_expires_is_respected_at_once(
+    site: Site, reader: Client, later: Later
+) -> None:
+    show(site)
+    session = reader.session
+    session.set_expiry(20)
+    session.save()
+    repeat(reader)
+    assert is_repeated(reader)
+    later(30)
+    assert visit(reader).startswith("None ")
+
+
+def test_a_message_is_shown_once(site: Site, reader: Client) -> None:
+    def say(request: HttpRequest) -> HttpResponse:
+        messages.info(request, "Hello")
+        return HttpResponse()
+
+    site.templates["messages.html"] = "[{% for each in messages %}{{ each }}{% endfor %}]"
+    site.add(say, "say/")
+    show(site, '{% hole "messages.html" shows="messages" %}' + FORM)
+    for _ in range(3):
+        for page in repeat(reader):
+            assert b"[]" in page.content
+        assert is_repeated(reader)
+        reader.get("/say/")
+        assert b"[Hello]" in reader.get("/page/").content
+
+
+def test_a_template_of_a_hole_is_rendered_for_each_request(site: Site, reader: Client) -> None:
+    site.templates["hole.html"] = "[{{ request.number }}]"
+    show(site, '{% hole "hole.html" %}')
+    repeat(reader)
+    assert not is_repeated(reader)
+
+
+@pytest.mark.parametrize("middleware", ["numbering", "signing", "flagging", "baking"])
+def test_what_is_made_for_each_answer_is_made_each_time(
+    site: Site, reader: Client, below: Callable[[str], None], middleware: str
+) -> None:
+    below(f"{THIS}.{middleware}")
+    show(site)
+    pages = repeat(reader)
+    assert not is_repeated(reader)
+    if middleware == "flagging":
+        Group.objects.create(name="flag")
+        assert reader.get("/page/")["X-Flag"] == "True"
+    elif middleware == "baking":
+        assert {page.cookies["visited"].value for page in pages} == {"yes"}
+    else:
+        answers = {(page.content[-10:], page.headers.get("X-Number")) for page in pages}
+        assert len(answers) == len(pages)
+
+
+def test_another_header_field_makes_another_request(
+    site: Site, reader: Client, below: Callable[[str], None]
+) -> None:
+    below(f"{THIS}.with_language")
+    show(site)
+    for language in ("de", "en", "de", "fr") * 3:
+        page = reader.get("/page/", headers={"accept-language": language})
+        assert page["X-Language"] == language
+    assert is_repeated(reader, headers={"accept-language": "de"})
+
+
+def test_a_user_who_was_loaded_is_loaded_each_time(site: Site, reader: Client) -> None:
+    user = User.objects.create_user("reader")
+    reader.force_login(user)
+    show(site, vary_by="user", tags=["user:{vary_by}"])
+    repeat(reader)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    assert not is_repeated(reader)
+
+
+@pytest.mark.parametrize("store", ["db", "signed_cookies"])
+def test_sessions_of_another_store_are_not_trusted(
+    site: Site, browser: Client, settings: Any, store: str
+) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{store}"
+    reader = named(browser, "one")
+    show(site)
+    repeat(reader)
+    assert not is_repeated(reader)
+
+
+def test_the_csrf_cookie_is_renewed(
+    site: Site, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(site)
+    repeat(reader)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
+    assert "csrftoken" in reader.get("/page/").cookies
+
+
+def test_nothing_is_repeated_where_regions_are_bypassed(site: Site, reader: Client) -> None:
+    show(site)
+    repeat(reader)
+    with site.cache.bypassed():
+        assert visit(reader).startswith("one 2 ")
+    site.cache["functions"].enabled = False
+    assert visit(reader).startswith("one 3 ")
+
+
+def test_a_browsers_copy_is_still_current(site: Site, reader: Client) -> None:
+    show(site)
+    tag = repeat(reader)[-1]["ETag"]
+    for page in repeat(reader, headers={"if-none-match": tag}):
+        assert (page.status_code, page.content, page["ETag"]) == (304, b"", tag)
+    assert is_repeated(reader, headers={"if-none-match": tag})
+    site.cache.invalidate_tags("name:one")
+    assert reader.get("/page/", headers={"if-none-match": tag}).status_code == 200
+
+
+def test_a_compressed_page_is_not_compressed_again(
+    site: Site, reader: Client, below: Callable[[str], None]
+) -> None:
+    below("django.middleware.gzip.GZipMiddleware")
+    site.templates["messages.html"] = "[{% for each in messages %}{{ each }}{% endfor %}]"
+    text = '{% hole "messages.html" shows="messages" %}{% page_origin %}'
+    show(site, (FORM + "some text of a form that repeats, ä, ") * 60 + text)
+    headers = {"accept-encoding": "gzip"}
+    pages = repeat(reader, headers=headers)
+    assert is_repeated(reader, headers=headers)
+    texts = [gzip.decompress(page.content).decode() for page in pages]
+    tokens = [token_in(text) for text in texts]
+    assert len(set(tokens)) == len(tokens)
+    assert {post(reader, token) for token in tokens} == {200}
+    same = {
+        text.replace(token, "").partition("<details")[0]
+        for text, token in zip(texts, tokens, strict=True)
+    }
+    assert len(same) == 1
+    for page in pages:
+        assert page["Content-Length"] == str(len(page.content))
+    assert len({len(page.content) for page in pages}) > 1, "their lengths say little"
+    plain = reader.get("/page/")
+    assert plain.content.startswith(b"one 1 ")
