@@ -199,10 +199,10 @@ class Repeatable(NamedTuple):
         """Look up the session and the page."""
         region, session = self.served[0], self.session
         if session is None:
-            return None, region.look(self.entry)
+            return None, region.lookup(self.entry)
         if session.rows.region is region:
-            return region.look_many([session.entry, self.entry])
-        return session.rows.region.look(session.entry), region.look(self.entry)
+            return region.lookup_many([session.entry, self.entry])
+        return session.rows.region.lookup(session.entry), region.lookup(self.entry)
 
     def _response(self, request: HttpRequest, page: Page, asked_at: float) -> HttpResponse | None:
         headers = {**self.headers, "age": ("Age", str(max(0, int(time.time() - page.made_at))))}
