@@ -180,6 +180,18 @@ def make_manager(
     return CacheManager(**parse_cache_config_options({"cache.regions": names, **config}))
 
 
+REDIS_TYPES = ("ext:redis", "ext:rediscluster")
+ON_REDIS = [pytest.param(type_, marks=pytest.mark.slow) for type_ in REDIS_TYPES]
+
+
+def redis_options(request: pytest.FixtureRequest, type_: str = "") -> dict[str, Any]:
+    """Return the options of a region of the parameter's type, on real servers that are empty."""
+    type_ = type_ or request.param
+    fixture = "redis" if type_ == "ext:redis" else "redis_cluster"
+    url = request.getfixturevalue(fixture).url
+    return {"type": type_, "url": url, "timeout": 10, "secret": "of the tests"}
+
+
 class Calls:
     """Counts calls, from any number of threads."""
 

@@ -9,7 +9,7 @@ import pytest
 from beaker.cache import Cache
 
 from tests.beaker_regions.children import fork, statuses
-from tests.beaker_regions.conftest import make_manager
+from tests.beaker_regions.conftest import ON_REDIS, REDIS_TYPES, make_manager, redis_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,10 @@ CHILDREN = 4
 KEYS = 200
 
 
-@pytest.fixture(params=["file", "cluster", "memcached"])
+@pytest.fixture(params=["file", "cluster", "memcached", *ON_REDIS])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param in REDIS_TYPES:
+        return redis_options(request)
     url = request.getfixturevalue("memcached").address
     if request.param in ("file", "cluster"):
         own = {"type": "file", "data_dir": request.getfixturevalue("tmp_path")}

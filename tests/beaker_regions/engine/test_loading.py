@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.engine import invalidation
-from tests.beaker_regions.conftest import Calls, Manager, make_manager
+from tests.beaker_regions.conftest import (
+    ON_REDIS,
+    REDIS_TYPES,
+    Calls,
+    Manager,
+    make_manager,
+    redis_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +37,10 @@ LONG = 60.0
 """Seconds; longer than any test."""
 
 
-@pytest.fixture(params=["file", "cluster", "memcached"])
+@pytest.fixture(params=["file", "cluster", "memcached", *ON_REDIS])
 def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    if request.param in REDIS_TYPES:
+        return redis_options(request)
     servers = {}
     if request.param != "file":
         servers = {"url": request.getfixturevalue("memcached").address, "timeout": 10}

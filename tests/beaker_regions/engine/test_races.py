@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests.beaker_regions.conftest import make_manager
+from beaker_regions.stores.redis.cluster import slot_of
+from tests.beaker_regions.conftest import ON_REDIS, REDIS_TYPES, make_manager, redis_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from beaker_regions import CacheManager
+    from tests.redis_cluster import RedisCluster
     from tests.servers import Memcached
 
 processes = multiprocessing.get_context("forkserver")
@@ -156,8 +158,10 @@ def cluster_options(server: Memcached, *folders: Path, **options: Any) -> list[O
     return [file_options(folder) | own for folder in folders]
 
 
-@pytest.fixture(params=["file", "cluster", "memcached"])
+@pytest.fixture(params=["file", "cluster", "memcached", *ON_REDIS])
 def hosts(request: pytest.FixtureRequest, tmp_path: Path) -> list[Options]:
+    if request.param in REDIS_TYPES:
+        return [redis_options(request) | {"lease": LEASE}]
     if request.param == "file":
         return [file_options(tmp_path)]
     server = request.getfixturevalue("memcached")
@@ -188,6 +192,30 @@ def test_keys_that_are_evicted_during_the_race(memcached: Memcached) -> None:
                 connection.recv(100)
 
     reads, hits, stale = race([memcached_options(memcached)], "tag", disturb=evict)
+    assert hits, "nothing was kept"
+    assert stale == 0, f"of {reads}"
+
+
+@pytest.mark.slow
+def test_slots_that_move_during_the_race(redis_cluster: RedisCluster, request: Any) -> None:
+    own = redis_options(request, "ext:rediscluster") | {"lease": LEASE}
+
+    def move() -> None:
+        keys = redis_cluster.all_keys()
+        if not keys:
+            return
+        slot = slot_of(random.choice(keys).split("{")[1].partition("}")[0])
+        source = next((n for n in redis_cluster.masters if redis_cluster.keys_at(n, slot)), None)
+        if source is None:
+            return
+        target = random.choice([node for node in redis_cluster.masters if node is not source])
+        redis_cluster.begin_move(slot, source, target)
+        while here := redis_cluster.keys_at(source, slot):
+            redis_cluster.move_keys(random.sample(here, 1), source, target)
+            time.sleep(0.01)
+        redis_cluster.end_move(slot, source, target)
+
+    reads, hits, stale = race([own], "entry", "tag", writes=150, disturb=move)
     assert hits, "nothing was kept"
     assert stale == 0, f"of {reads}"
 
