@@ -30,13 +30,17 @@ PACKAGES = (
     "redis",
     "hiredis",
     "django-redis",
+    "cashews",
 )
 Row = dict[str, Any]
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """Read the command line: ``quick`` and ``output`` (a path or None)."""
+def arguments(description: str | None, **flags: str) -> argparse.Namespace:
+    """Read the command line: ``quick``, ``output`` (a path or None), and ``flags`` with their
+    help."""
     parser = argparse.ArgumentParser(description=description)
+    for flag, help_ in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=help_)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--output", type=Path, help="the JSON file (default: bench/results)")
     return parser.parse_args()

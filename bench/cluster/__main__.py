@@ -7,7 +7,7 @@ had returned before the read began; the oldest such value is printed, too. ``wor
 call or change. The hosts also read files that change at the origin, through a function of a region
 that keeps copies on the host for a second; ``oldest file`` tells how long one was out of date.
 Needs Linux, root or user namespaces, and Debian's iproute2, nftables, memcached and mariadb-server.
-Takes four minutes; ``--quick`` half a minute.
+Takes four minutes; ``--quick`` half a minute. ``--redis`` puts Redis in the place of memcached.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def counted(board: Board) -> Row:
 
 
 def main() -> int:
-    given = arguments(__doc__)
+    given = arguments(__doc__, redis="Redis in the place of memcached")
     if reason := network.missing():
         print(f"bench.cluster: {reason}", file=sys.stderr)
         return 2
@@ -47,7 +47,8 @@ def main() -> int:
     rows: list[Row] = []
     wrong = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        cluster = Cluster(Path(folder), 2 if given.quick else len(APPLICATIONS), timeout)
+        number = 2 if given.quick else len(APPLICATIONS)
+        cluster = Cluster(Path(folder), number, timeout, on_redis=given.redis)
         try:
             for application in cluster.applications:
                 cluster.deploy(application)
@@ -56,18 +57,19 @@ def main() -> int:
                     continue
                 cluster.board.reset()
                 fault.commit(cluster, lambda times=1: time.sleep(times * seconds))
-                rows.append({"fault": fault.name, **counted(cluster.board)})
+                name = fault.name.replace("memcached", "Redis" if given.redis else "memcached")
+                rows.append({"fault": name, **counted(cluster.board)})
                 if found := faults.verdict(fault, rows[-1]):
-                    wrong.append(f"{fault.name}: {found}")
+                    wrong.append(f"{name}: {found}")
         finally:
             cluster.stop()
     settings = {
         "application hosts": len(cluster.applications),
         "processes a host": len(ROLES),
         "seconds a fault lasts": seconds,
-        "time-out of a memcached, s": timeout,
+        "time-out of a server, s": timeout,
     }
-    report("cluster", given, settings, rows)
+    report("cluster_redis" if given.redis else "cluster", given, settings, rows)
     for each in wrong:
         print(f"\nbroken: {each}", file=sys.stderr)
     return bool(wrong)

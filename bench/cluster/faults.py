@@ -41,7 +41,7 @@ def nothing(_: Cluster, hold: Hold) -> None:
 
 def from_one(cluster: Cluster, hold: Hold, refused: bool = False) -> None:
     host = cluster.applications[0].host
-    host.cut(cluster.hosts_of_memcached[0], refused=refused)
+    host.cut(cluster.hosts_of_caches[0], refused=refused)
     hold(1 if refused else LONG)
     host.heal()
     hold()
@@ -53,7 +53,7 @@ def from_one_refused(cluster: Cluster, hold: Hold) -> None:
 
 def from_all(cluster: Cluster, hold: Hold) -> None:
     host = cluster.applications[0].host
-    host.cut(*cluster.hosts_of_memcached)
+    host.cut(*cluster.hosts_of_caches)
     hold(LONG)
     host.heal()
     hold()
@@ -94,7 +94,7 @@ def back(cluster: Cluster, hold: Hold) -> None:
 
 def old_contents(cluster: Cluster, hold: Hold) -> None:
     """A memcached is cut off from everybody, and back with what it had."""
-    host = cluster.hosts_of_memcached[0]
+    host = cluster.hosts_of_caches[0]
     host.cut(*(each.host for each in cluster.applications))
     hold()
     host.heal()
@@ -102,7 +102,7 @@ def old_contents(cluster: Cluster, hold: Hold) -> None:
 
 
 def hang(cluster: Cluster, hold: Hold) -> None:
-    _, server = cluster.memcached["m1"]
+    _, server = cluster.caches["m1"]
     server.pause()
     hold()
     server.resume()
@@ -110,7 +110,7 @@ def hang(cluster: Cluster, hold: Hold) -> None:
 
 
 def restart(cluster: Cluster, hold: Hold) -> None:
-    host, server = cluster.memcached["m1"]
+    host, server = cluster.caches["m1"]
     server.kill()
     hold()
     with host.inside():
@@ -121,7 +121,7 @@ def restart(cluster: Cluster, hold: Hold) -> None:
 def death(cluster: Cluster, hold: Hold) -> None:
     """The host that owes a memcached invalidations dies, and never comes back to deliver them."""
     first = cluster.applications[0]
-    first.host.cut(cluster.hosts_of_memcached[0])
+    first.host.cut(cluster.hosts_of_caches[0])
     hold()
     cluster.end(first)
     hold(LONG)

@@ -1,4 +1,4 @@
-"""What runs on the hosts: three memcached, one MariaDB, a file origin, application processes."""
+"""What runs on the hosts: memcached or Redis, a MariaDB, a file origin, application processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.cluster.board import Board
 from bench.cluster.files import Changes
 from bench.cluster.network import Host
 from bench.origin import Origin
-from tests.servers import MariaDB, Memcached, Server
+from tests.servers import MariaDB, Memcached, Redis, Server
 
 ROLES = ("write", "read", "read")
 """The processes of an application host."""
@@ -27,6 +27,13 @@ class OpenMemcached(Memcached):
 
     def command(self) -> list[str]:
         return _opened(super().command())
+
+
+class OpenRedis(Redis):
+    """Listens on all of its host's addresses."""
+
+    def command(self) -> list[str]:
+        return [*_opened(super().command()), "--protected-mode", "no"]
 
 
 class OpenMariaDB(MariaDB):
@@ -55,23 +62,25 @@ class Application:
 
 class Cluster:
     """All of it. ``applications`` is how many of the application hosts there are, ``timeout`` the
-    seconds a memcached may take."""
+    seconds that a server of entries may take; those are Redis if ``on_redis``."""
 
-    def __init__(self, folder: Path, applications: int, timeout: float) -> None:
-        self._folder, self._timeout = folder, timeout
+    def __init__(
+        self, folder: Path, applications: int, timeout: float, *, on_redis: bool = False
+    ) -> None:
+        self._folder, self._timeout, self._on_redis = folder, timeout, on_redis
         self.board = Board(folder / "board")
         self.database_host = Host("db", 100)
         self.database = OpenMariaDB(folder / "mariadb")
-        self.memcached: dict[str, tuple[Host, OpenMemcached]] = {}
+        self.caches: dict[str, tuple[Host, OpenMemcached | OpenRedis]] = {}
         with self.database_host.inside():
             self.database.start()
         for number in (1, 2, 3):
             host = Host(f"m{number}", number)
-            server = OpenMemcached()
+            server = OpenRedis() if on_redis else OpenMemcached()
             server.port = 11211
             with host.inside():
                 server.start()
-            self.memcached[host.name] = (host, server)
+            self.caches[host.name] = (host, server)
         self.origin_host = Host("origin", 101)
         self._changes = Changes(folder / "origin", self.board)
         with self.origin_host.inside():
@@ -97,17 +106,18 @@ class Cluster:
             )
 
     @property
-    def hosts_of_memcached(self) -> list[Host]:
-        return [host for host, _ in self.memcached.values()]
+    def hosts_of_caches(self) -> list[Host]:
+        return [host for host, _ in self.caches.values()]
 
     def servers(self, **weights: float) -> str:
-        """Return the addresses of the memcached, as a region's ``url``; those named here with
-        their weights, or left out when that is below 0."""
+        """Return the addresses of the servers of entries, as a region's ``url``; those named here
+        with their weights, or left out when that is below 0."""
         found = []
-        for name, (host, server) in self.memcached.items():
+        scheme = "redis://" if self._on_redis else ""
+        for name, (host, server) in self.caches.items():
             weight = weights.get(name, 1)
             if weight >= 0:
-                found.append(f"{host.address}:{server.port}?weight={weight:g}")
+                found.append(f"{scheme}{host.address}:{server.port}?weight={weight:g}")
         return ",".join(found)
 
     def deploy(
@@ -180,6 +190,6 @@ class Cluster:
         self._changes.join()
         for application in self.applications:
             self.end(application)
-        servers: list[Server] = [self.database, *(server for _, server in self.memcached.values())]
+        servers: list[Server] = [self.database, *(server for _, server in self.caches.values())]
         for server in servers:
             server.kill()

@@ -83,7 +83,9 @@ class Worker:
                 {
                     "cache.regions": "functions, files",
                     "cache.secret": "of the cluster on one machine",
-                    "cache.functions.type": "ext:memcached",
+                    "cache.functions.type": (
+                        "ext:redis" if "redis:" in given.servers else "ext:memcached"
+                    ),
                     "cache.functions.url": given.servers,
                     "cache.functions.timeout": given.timeout,
                     "cache.functions.expire": 3600,
