@@ -7,13 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_hosts_keep_the_promises_while_they_are_cut_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("server", "flags"),
+    [("memcached", []), pytest.param("Redis", ["--redis"], marks=pytest.mark.slow)],
+)
+def test_hosts_keep_the_promises_while_they_are_cut_off(
+    tmp_path: Path, server: str, flags: list[str]
+) -> None:
     output = tmp_path / "cluster.json"
     done = subprocess.run(
-        [sys.executable, "-m", "bench.cluster", "--quick", "--output", output],
+        [sys.executable, "-m", "bench.cluster", "--quick", "--output", output, *flags],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -26,11 +34,11 @@ def test_hosts_keep_the_promises_while_they_are_cut_off(tmp_path: Path) -> None:
     rows = {row["fault"]: row for row in json.loads(output.read_text())["rows"]}
     assert set(rows) == {
         "none",
-        "host cut off from one memcached",
+        f"host cut off from one {server}",
         "host cut off from the database",
         "file origin cut off from all",
         "file origin is back",
-        "memcached back with old contents",
+        f"{server} back with old contents",
     }
     assert rows["none"]["reads"] > rows["none"]["loads"]
     assert rows["none"]["stale"] == rows["host cut off from the database"]["stale"] == 0

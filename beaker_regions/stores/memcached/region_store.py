@@ -47,7 +47,7 @@ class MemcachedStore(ServerStore):
             return ThreadConnection(host(server), protocol)
 
         def loops(server: str) -> LoopConnections:
-            return LoopConnections(lambda: _connected(host(server)), protocol, timeout)
+            return LoopConnections(lambda: _connected(host(server)), lambda: protocol, timeout)
 
         super().__init__(servers, signer, "memcached", connect, loops=loops, **options)
 

@@ -18,7 +18,7 @@ from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.redis import scripts
-from beaker_regions.stores.redis.link import WHO, of_epoch, packed
+from beaker_regions.stores.redis.link import WHO, get_request, of_epoch, packed
 from beaker_regions.stores.servers.connection import (
     Connection,
     Item,
@@ -63,7 +63,7 @@ class RedisConnection(Connection):
         if link is None or link.under_way or time.monotonic() >= link.verify_at:
             return whole(self.getting(keys))
         try:
-            return of_epoch(zip(keys, link.ask(_get(keys)), strict=True), link.epoch)
+            return of_epoch(zip(keys, link.ask(get_request(keys)), strict=True), link.epoch)
         except BaseException as error:
             if not self._is_to_ask_again(error):
                 raise self._failure(error) from _cause(error)
@@ -121,7 +121,7 @@ class RedisConnection(Connection):
     # -- many at once ----------------------------------------------------------------------
 
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
-        request = _get(keys)
+        request = get_request(keys)
         link = self._link
         if link is None or time.monotonic() < link.verify_at:
             (values,) = yield from self._asking(request)
@@ -249,10 +249,6 @@ def _interruption(error: BaseException) -> BaseException | None:
         if each is not None and is_interruption(each):
             return each
     return None
-
-
-def _get(keys: Sequence[str]) -> bytes:
-    return packed(b"MGET", *map(str.encode, keys))
 
 
 def _eval(script: bytes, keys: Sequence[str], arguments: Sequence[bytes]) -> bytes:

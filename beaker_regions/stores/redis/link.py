@@ -192,4 +192,9 @@ def packed(*parts: bytes) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(packed))
 
 
+def get_request(keys: Iterable[str]) -> bytes:
+    """Return the request for the values under ``keys``."""
+    return packed(b"MGET", *map(str.encode, keys))
+
+
 WHO = packed(b"INFO", b"server") + packed(b"INFO", b"replication")

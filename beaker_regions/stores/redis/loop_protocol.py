@@ -1,15 +1,14 @@
-"""Requests of event loops for many keys, and the answers to them: only bytes, of any connection.
-
-An answer names neither its keys nor the epoch of its server. So each request also lets the server
-repeat the keys, and asks for its ids (`beaker_regions.stores.redis.link`).
-"""
+"""Requests of event loops for many keys, and the answers to them, of one connection."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.redis.link import WHO, epoch_of, of_epoch, packed
+from beaker_regions.stores.redis import link
+from beaker_regions.stores.redis.link import WHO, epoch_of, get_request, of_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,37 +26,46 @@ class _IncompleteError(Exception):
         self.missing = missing
 
 
-def get_request(keys: Iterable[str]) -> bytes:
-    """Return the request for the values under ``keys``."""
-    names = [key.encode() for key in keys]
-    return packed(b"ECHO", b" ".join(names)) + WHO + packed(b"MGET", *names)
+class LoopProtocol:
+    """As `beaker_regions.stores.memcached.text_protocol`, for one connection. The first request,
+    and one in each `link.VERIFIED` seconds, also asks for the server's ids, after its values."""
 
+    def __init__(self) -> None:
+        self._asked: deque[tuple[list[str], bool]] = deque()
+        """The keys of each request that is not answered, and whether it asks for the ids."""
+        self._epoch = b""
+        self._verify_at = 0.0
 
-def expect(known: Known) -> None:
-    """Expect no known answer: each one holds the server's uptime."""
+    def get_request(self, keys: Iterable[str]) -> bytes:
+        names, now = list(keys), time.monotonic()
+        is_due = now >= self._verify_at
+        self._asked.append((names, is_due))
+        if not is_due:
+            return get_request(names)
+        self._verify_at = now + link.VERIFIED
+        return get_request(names) + WHO
 
+    def expect(self, known: Known) -> None:
+        """Expect no known answer: each request may be another one."""
 
-def read_items(answer: bytes, at: int, found: dict[str, bytes]) -> tuple[int, int]:
-    """Read the values of an answer that begins at ``at`` into ``found``, by key. Returns where the
-    rest begins, and 0; or ``at``, and how many more bytes are needed, at least. Raises
-    StoreUnavailableError for anything else."""
-    try:
-        end = at
-        heads = []
-        for _ in range(3):
-            head, end = _text(answer, end)
-            heads.append(head or b"")
-        keys = heads[0].decode().split(" ")
-        count, end = _number(answer, end, b"*")
-        if count != len(keys):
-            raise _unexpected(answer[at:])
-        values = {}
-        for key in keys:
-            values[key], end = _text(answer, end)
-    except _IncompleteError as error:
-        return at, error.missing
-    found |= of_epoch(values.items(), epoch_of(heads[1:]))
-    return end, 0
+    def read_items(self, answer: bytes, at: int, found: dict[str, bytes]) -> tuple[int, int]:
+        names, is_due = self._asked[0]
+        try:
+            count, end = _number(answer, at, b"*")
+            if count != len(names):
+                raise _unexpected(answer[at:])
+            values = {}
+            for name in names:
+                values[name], end = _text(answer, end)
+            if is_due:
+                server, end = _text(answer, end)
+                replication, end = _text(answer, end)
+                self._epoch = epoch_of([server or b"", replication or b""])
+        except _IncompleteError as error:
+            return at, error.missing
+        self._asked.popleft()
+        found |= of_epoch(values.items(), self._epoch)
+        return end, 0
 
 
 def _text(answer: bytes, at: int) -> tuple[bytes | None, int]:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from beaker_regions.stores.redis import info, loop_protocol
+from beaker_regions.stores.redis import info
 from beaker_regions.stores.redis.addresses import made, name_of, name_of_node, node_of, socket_of
 from beaker_regions.stores.redis.cluster import BUCKETS, TAGS, ClusterConnection, Nodes, slot_of
 from beaker_regions.stores.redis.connection import RedisConnection
 from beaker_regions.stores.redis.link import Link
+from beaker_regions.stores.redis.loop_protocol import LoopProtocol
 from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore
 
@@ -64,7 +65,7 @@ class RedisStore(ServerStore):
     def _loops(self, server: str) -> LoopConnections:
         make = self._makers[server]
         limit = make().socket_timeout or PATIENCE
-        return LoopConnections(lambda: socket_of(make()), loop_protocol, limit)
+        return LoopConnections(lambda: socket_of(make()), LoopProtocol, limit)
 
     def status(self, server: str) -> dict[str, str]:
         return info.status(server, partial(self._makers[server], **_PATIENT))

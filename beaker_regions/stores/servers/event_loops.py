@@ -33,10 +33,13 @@ class LoopConnections:
     """
 
     def __init__(
-        self, connect: Callable[[], sockets.socket], protocol: GetProtocol, timeout: float
+        self,
+        connect: Callable[[], sockets.socket],
+        protocol: Callable[[], GetProtocol],
+        timeout: float,
     ) -> None:
-        """``connect``, which a thread calls, returns a socket that does not block. ``timeout``:
-        seconds for an answer."""
+        """``connect``, which a thread calls, returns a socket that does not block, and ``protocol``
+        the protocol of one that was connected just now. ``timeout``: seconds for an answer."""
         self._connect, self._protocol, self._timeout = connect, protocol, timeout
         self._inherited: tuple[object, ...] = ()
         """Of the parent: kept and not used. Closing a socket would disturb the parent's loop."""

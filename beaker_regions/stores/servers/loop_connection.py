@@ -88,12 +88,12 @@ class LoopConnection:
     def __init__(
         self,
         connect: Callable[[], sockets.socket],
-        protocol: GetProtocol,
+        protocol: Callable[[], GetProtocol],
         timeout: float,
         server: ServerState,
     ) -> None:
         self._connect = connect
-        self._protocol = protocol
+        self._make_protocol, self._protocol = protocol, protocol()
         self._timeout = timeout
         self._server = server
         self._context = Context()
@@ -192,7 +192,7 @@ class LoopConnection:
         if isinstance(made, Exception):
             self._fail(self._taken_queue(), made)
             return
-        self._socket = made
+        self._socket, self._protocol = made, self._make_protocol()
         asyncio.get_running_loop().add_reader(made.fileno(), self._read)
         self._send_queue()
 

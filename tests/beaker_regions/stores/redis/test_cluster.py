@@ -108,7 +108,15 @@ def test_the_tags_of_buckets_are_spread_evenly() -> None:
     assert slot_of("123456789") == 0x31C3, "the example of Redis's specification"
 
 
-@pytest.mark.parametrize("moved", ["nothing", "the record", "the generations", "all"])
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "nothing",
+        pytest.param("the record", marks=pytest.mark.slow),
+        pytest.param("the generations", marks=pytest.mark.slow),
+        "all",
+    ],
+)
 def test_a_slot_that_moves_serves_nothing_old(moving: Moving, moved: str) -> None:
     load, load_there = moving.load, moving.load_there
     assert load_there() == load() == 1
@@ -134,7 +142,14 @@ def test_a_slot_that_moves_serves_nothing_old(moving: Moving, moved: str) -> Non
     assert load_there() > fresh
 
 
-@pytest.mark.parametrize("what", ["the entry", "the function", "two tags"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("the entry", marks=pytest.mark.slow),
+        pytest.param("the function", marks=pytest.mark.slow),
+        "two tags",
+    ],
+)
 def test_an_invalidation_during_a_move_that_is_taken_back(moving: Moving, what: str) -> None:
     load, load_there = moving.load, moving.load_there
     assert load_there() == load() == 1

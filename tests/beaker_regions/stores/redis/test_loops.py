@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from beaker_regions.stores.redis import loop_protocol
 from beaker_regions.stores.redis.link import epoch_of
-from tests.beaker_regions.conftest import Calls, Manager, make_manager
+from beaker_regions.stores.redis.loop_protocol import LoopProtocol
+from tests.beaker_regions.conftest import Calls, make_manager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,16 +54,20 @@ def _no_thread(*_: Any, **__: Any) -> None:
     raise AssertionError("a thread is used")
 
 
-def test_an_answer_in_pieces(redis: Redis, redis_manager: Manager, calls: Calls) -> None:
+def test_an_answer_in_pieces() -> None:
     ids = b"run_id:a\r\nrole:master\r\nmaster_replid:b\r\n"
-    epoch = epoch_of([b"", ids])
     generation = os.urandom(8)
-    parts = [b"$3\r\na b\r\n$0\r\n\r\n", b"$%d\r\n%b\r\n" % (len(ids), ids), b"*2\r\n"]
-    answer = b"".join([*parts, b"$16\r\n%b\r\n$-1\r\n" % (generation + epoch)])
-    for size in range(len(answer)):
-        found: dict[str, bytes] = {}
-        at, missing = loop_protocol.read_items(answer[:size], 0, found)
-        assert (at, found) == (0, {})
-        assert 0 < missing <= len(answer) - size
-    assert loop_protocol.read_items(answer + b"next", 0, found) == (len(answer), 0)
-    assert found == {"a": generation}
+    protocol, found = LoopProtocol(), dict[str, bytes]()
+    assert b"INFO" in protocol.get_request(["a", "b"])
+    assert b"INFO" not in protocol.get_request(["a", "b"]), "it was asked just now"
+    value = b"$16\r\n%b\r\n$-1\r\n" % (generation + epoch_of([b"", ids]))
+    second = b"*2\r\n" + value
+    first = second + b"$0\r\n\r\n$%d\r\n%b\r\n" % (len(ids), ids)
+    for answer in (first, second):
+        found = {}
+        for size in range(len(answer)):
+            at, missing = protocol.read_items(answer[:size], 0, found)
+            assert (at, found) == (0, {})
+            assert 0 < missing <= len(answer) - size
+        assert protocol.read_items(answer + b"next", 0, found) == (len(answer), 0)
+        assert found == {"a": generation}
