@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.redis.connection import RedisConnection
+from beaker_regions.stores.redis.connection import RedisConnection, cause
 from beaker_regions.stores.redis.link import Link, packed
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class ClusterConnection(RedisConnection):
         try:
             self._address, self._link = address, self._nodes.link_to(address)
         except BaseException as error:
-            raise self._failure(error) from error
+            raise self._failure(error) from cause(error)
 
     def _asked(self, request: Request, answers: int, address: Address) -> list[Any]:
         """Return the answers of the node that a slot is moving to."""
@@ -211,7 +211,7 @@ class ClusterConnection(RedisConnection):
         except BaseException as error:
             if link is not None:
                 link.drop()
-            raise self._failure(error) from error
+            raise self._failure(error) from cause(error)
         self._epoch = link.epoch
         return found
 

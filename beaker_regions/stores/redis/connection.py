@@ -66,7 +66,7 @@ class RedisConnection(Connection):
             return of_epoch(zip(keys, link.ask(get_request(keys)), strict=True), link.epoch)
         except BaseException as error:
             if not self._is_to_ask_again(error):
-                raise self._failure(error) from _cause(error)
+                raise self._failure(error) from cause(error)
         return whole(self.getting(keys))
 
     def add(self, key: str, value: bytes, seconds: float) -> bool:
@@ -187,7 +187,7 @@ class RedisConnection(Connection):
             self._drop()
             return self._read(self._send(request, answers))
         except BaseException as error:
-            raise self._failure(error) from _cause(error)
+            raise self._failure(error) from cause(error)
 
     def _send(self, request: Request, answers: int) -> Sent:
         link = self._link
@@ -238,7 +238,7 @@ def _is_closed_by(error: BaseException) -> bool:
     return not isinstance(error.__context__, BlockingIOError)
 
 
-def _cause(error: BaseException) -> BaseException | None:
+def cause(error: BaseException) -> BaseException | None:
     """Return the cause to name, if another error is raised for this one."""
     return error if isinstance(error, RedisError) and not _interruption(error) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
@@ -39,15 +40,13 @@ _MASTER = re.compile(r"^\w+ (\S*):(\d+)@\S* (?:myself,)?master ", re.MULTILINE)
 
 def status(name: str, make: Callable[[], AbstractConnection]) -> dict[str, str]:
     """Return the status of a server, as `ServerStore.status`. Raises StoreUnavailableError."""
-    started, connection = time.monotonic(), make()
+    started = time.monotonic()
     try:
-        answer = _asked(connection, "INFO")
+        answer = _asked(make, "INFO")
         if "cluster_enabled:1" in answer:
-            answer += _asked(connection, "CLUSTER", "INFO")
+            answer += _asked(make, "CLUSTER", "INFO")
     except (RedisError, OSError) as error:
         raise StoreUnavailableError("server", f"redis {name}: {error}") from error
-    finally:
-        connection.disconnect()
     said = dict(re.findall(r"^(\w+):(.*?)\r?$", answer, re.MULTILINE))
     found = {
         ours: next(said[each] for each in theirs if each in said)
@@ -63,19 +62,21 @@ def masters(
 ) -> list[Address]:
     """Return the masters of a cluster, as the first of ``nodes`` that answers knows them."""
     for node in nodes:
-        connection = make(node)
         with contextlib.suppress(RedisError, OSError):
-            found = _MASTER.findall(_asked(connection, "CLUSTER", "NODES"))
+            found = _MASTER.findall(_asked(partial(make, node), "CLUSTER", "NODES"))
             return [(host or node[0], int(port)) for host, port in found]
-        connection.disconnect()
     return []
 
 
-def _asked(connection: AbstractConnection, *words: str) -> str:
-    connection.connect()
-    connection.send_command(*words)
-    answer: bytes = connection.read_response(disable_decoding=True)
-    return answer.decode()
+def _asked(make: Callable[[], AbstractConnection], *words: str) -> str:
+    connection = make()
+    try:
+        connection.connect()
+        connection.send_command(*words)
+        answer: bytes = connection.read_response(disable_decoding=True)
+        return answer.decode()
+    finally:
+        connection.disconnect()
 
 
 def remarks(status: Mapping[str, str]) -> list[tuple[str, str]]:
