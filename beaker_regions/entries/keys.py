@@ -73,7 +73,7 @@ def substitute(cls: type, part: Callable[[Any], Any]) -> None:
     _add(cls, lambda value, places: _encode(part(value), places))
 
 
-class _Refused(ValueError):
+class _RefusedError(ValueError):
     """A value that must not be part of a key; the text says what to do."""
 
 
@@ -81,7 +81,7 @@ def refuse(cls: type, mend: str) -> None:
     """Refuse instances of ``cls`` in keys. The error of a call that passes one has ``mend``."""
 
     def encoder(_value: Any, _places: Places) -> bytes:
-        raise _Refused(mend)
+        raise _RefusedError(mend)
 
     _add(cls, encoder)
 
@@ -384,7 +384,7 @@ class Binder:
                 parts.append(_encode(value, places))
                 if len(places) > before and f"_{name}".endswith(_IDS):
                     raise ValueError(f"it is a row, {value!r}, and not a row's id")
-            except _Refused as error:
+            except _RefusedError as error:
                 raise UnkeyableArgumentError(f"{self.name}: argument {name!r}: {error}") from None
             except (TypeError, ValueError, RecursionError) as error:
                 raise UnkeyableArgumentError(

@@ -77,7 +77,7 @@ def _offer(list_id: int, file_id: int, search: str) -> Offer:
 
 def attach(list_id: int | None, task_id: int, file_id: int) -> Task:
     """Attach a file to a task of a list. Raises Task.DoesNotExist, ImportedFile.DoesNotExist and
-    Full."""
+    CapacityError."""
     with change_of(list_id):
         task = Task.objects.get(list=list_id, pk=task_id)
         # The lock keeps the file from being forgotten until this transaction ends.

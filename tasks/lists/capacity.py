@@ -15,12 +15,12 @@ MOST_FILES = 100
 """Files of a task."""
 
 
-class Full(Exception):
+class CapacityError(Exception):
     """A list, or a task, is full. The message is shown to the owner."""
 
 
 def check_room(tasks: TaskList, more: int) -> None:
-    """Raise Full unless a list takes so many tasks more."""
+    """Raise CapacityError unless a list takes so many tasks more."""
     most = _most(tasks)
     live = Task.objects.filter(list=tasks).count()
     if live + more > most:
@@ -31,12 +31,13 @@ def check_room(tasks: TaskList, more: int) -> None:
             way_out = "Delete some of them first, or sign up: with an account it may have more."
         if more > 1 and room > 0:
             way_out = f"{more:,} more are {more - room:,} too many. {way_out}"
-        raise Full(f"{reason} {way_out}")
+        raise CapacityError(f"{reason} {way_out}")
 
 
 def make_room(tasks: TaskList, more: int) -> None:
-    """Raise Full unless a list takes so many new tasks. A list keeps as many deleted tasks as make
-    up twice its limit together with the others; those that were deleted first go for good."""
+    """Raise CapacityError unless a list takes so many new tasks. A list keeps as many deleted tasks
+    as make up twice its limit together with the others; those that were deleted first go for
+    good."""
     check_room(tasks, more)
     forget_deleted(tasks, more)
 
@@ -62,6 +63,6 @@ def _most(tasks: TaskList) -> int:
 
 
 def check_files(task: Task) -> None:
-    """Raise Full when a task takes no more files."""
+    """Raise CapacityError when a task takes no more files."""
     if Attachment.objects.filter(task=task).count() >= MOST_FILES:
-        raise Full(f"A task has at most {MOST_FILES} files. Remove one of them first.")
+        raise CapacityError(f"A task has at most {MOST_FILES} files. Remove one of them first.")

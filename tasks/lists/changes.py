@@ -32,7 +32,7 @@ def change_of(*list_ids: int | None) -> Iterator[None]:
 
 
 def add(tasks: TaskList, name: str, due: date | None = None) -> Task:
-    """Add a task on top. Raises Full."""
+    """Add a task on top. Raises CapacityError."""
     with change_of(tasks.pk):
         make_room(tasks, 1)
         top = positions.top(tasks.pk)
@@ -54,8 +54,8 @@ def add_many(tasks: TaskList, names: Sequence[str]) -> tuple[int, int]:
 
 
 def add_all(tasks: TaskList, new: Sequence[NewTask]) -> tuple[int, int]:
-    """Add tasks, the first of them on top; all, or none: raises Full. Return the lowest and the
-    highest of their ids: the list has no others between them."""
+    """Add tasks, the first of them on top; all, or none: raises CapacityError. Return the lowest
+    and the highest of their ids: the list has no others between them."""
     with change_of(tasks.pk):
         make_room(tasks, len(new))
         top = positions.top(tasks.pk) + STEP * len(new)
@@ -78,7 +78,7 @@ def add_all(tasks: TaskList, new: Sequence[NewTask]) -> tuple[int, int]:
         return min(ids, default=0), max(ids, default=0)
 
 
-class ChangedElsewhere(Exception):
+class ChangedElsewhereError(Exception):
     """A task is not as its change expects it."""
 
 
@@ -89,12 +89,12 @@ def edit(
     due: date | None,
     was: tuple[str, date | None] | None = None,
 ) -> tuple[Task, Task]:
-    """Change a task; return it as it was, and as it is. Raises ChangedElsewhere unless its name and
-    date still are what they ``was``, if that is given."""
+    """Change a task; return its former state and its present one. Raises ChangedElsewhereError
+    unless its name and date still are what they ``was``, if that is given."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
         if was not in (None, (task.name, task.due)):
-            raise ChangedElsewhere
+            raise ChangedElsewhereError
         former = copy(task)
         task.name = name
         task.due = due

@@ -87,7 +87,8 @@ def kept_since() -> datetime:
 
 def undo(list_id: int | None, deletion_id: int) -> int:
     """Bring the tasks of a deletion back to their former positions; return their number: 0 if
-    they are back already. Raises Deletion.DoesNotExist, also for one that is too old, and Full."""
+    they are back already. Raises CapacityError, and Deletion.DoesNotExist, also for one that is
+    too old."""
     with change_of(list_id):
         deletion = Deletion.objects.get(list_id=list_id, pk=deletion_id, made_at__gt=kept_since())
         tasks = Task.with_deleted.filter(deletion=deletion)

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from tasks.lists import changes, queries, sharing
-from tasks.lists.capacity import Full, forget_deleted, takes_another_list
+from tasks.lists.capacity import CapacityError, forget_deleted, takes_another_list
 from tasks.models import Deletion, Task, TaskList
 from tasks.throttling import NEW_LISTS, address_of
 
@@ -54,7 +54,7 @@ def tags_of_pages(request: HttpRequest) -> list[str]:
 
 def list_to_write(request: HttpRequest) -> TaskList:
     """Return the request's list, made if there is none; it stays until the transaction ends.
-    Raises Full if too many lists were made lately from the address of the request.
+    Raises CapacityError if too many lists were made lately from the address of the request.
 
     Call this in a transaction.
     """
@@ -66,7 +66,7 @@ def list_to_write(request: HttpRequest) -> TaskList:
     tasks = known and TaskList.objects.select_for_update().filter(pk=known, user=None).first()
     if not tasks:
         if NEW_LISTS.count(address_of(request)):
-            raise Full(
+            raise CapacityError(
                 "Too many lists without an account were begun from where you are. Log in or sign "
                 f"up, or add this in {NEW_LISTS.seconds // 60} minutes."
             )

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from tasks.lists import ownership, sharing
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.throttling import throttled_owner
 
 
@@ -39,7 +39,7 @@ def share(request: HttpRequest) -> HttpResponse:
     try:
         with transaction.atomic():
             sharing.share(ownership.list_to_write(request))
-    except Full as error:
+    except CapacityError as error:
         messages.error(request, str(error))
     else:
         messages.success(request, "The list can be read at its address now.")

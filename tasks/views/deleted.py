@@ -9,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from tasks.lists import deletions, ownership
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.models import Deletion, Task
 from tasks.views.list_pages import ListPage
 from tasks.views.numbers import number_in
@@ -52,7 +52,7 @@ def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
         number = deletions.undo(ownership.list_id(request), deletion_id)
     except Deletion.DoesNotExist:
         raise Http404 from None
-    except Full as error:
+    except CapacityError as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(ListPage.of(request).url)
     if number:

@@ -15,7 +15,7 @@ from tasks.files.content import ContentUnavailableError, content_of
 from tasks.files.preview import text_of
 from tasks.files.tasks_from_file import LINES, LONGEST, MOST, choice_of, plan_of
 from tasks.lists import changes, ownership
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.models import ImportedFile, Task
 from tasks.views.files import content_unavailable, folders_above, row_or_404
 from tasks.views.lines import say_added
@@ -33,7 +33,7 @@ def attach(request: HttpRequest, pk: int) -> HttpResponse:
         task = attachments.attach(ownership.list_id(request), _number(request, "task", -1), pk)
     except (Task.DoesNotExist, ImportedFile.DoesNotExist):
         raise Http404 from None
-    except Full as error:
+    except CapacityError as error:
         messages.error(request, str(error))
         return HttpResponseRedirect(reverse("tasks:file", args=(pk,)))
     messages.success(request, f"Attached to “{task.name}”.")
@@ -76,7 +76,7 @@ def from_lines(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             with transaction.atomic():
                 ids = changes.add_many(ownership.list_to_write(request), plan.names)
-        except Full as error:
+        except CapacityError as error:
             full = str(error)
         else:
             say_added(request, len(plan.names), ids)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from tasks.files.tasks_from_file import MOST, Plan, plan_of_lines
 from tasks.lists import changes, ownership
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.views.list_pages import ListPage
 from tasks.views.saying import number_of, say
 
@@ -28,7 +28,7 @@ def add_lines(request: HttpRequest) -> HttpResponse:
             try:
                 with transaction.atomic():
                     ids = changes.add_many(ownership.list_to_write(request), plan.names)
-            except Full as error:
+            except CapacityError as error:
                 reasons = [str(error)]
             else:
                 say_added(request, len(plan.names), ids, repeated=plan.repeated)

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from beaker_regions.django import region_page
 from tasks.forms import TaskForm
 from tasks.lists import changes, ownership, queries
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.lists.queries import Show, TaskPage
 from tasks.models import Task
 from tasks.views.list_pages import ListPage
@@ -56,7 +56,7 @@ def index(request: HttpRequest) -> HttpResponse:
     try:
         with transaction.atomic():
             task = changes.add(ownership.list_to_write(request), **form.cleaned_data)
-    except Full as error:
+    except CapacityError as error:
         form.add_error("name", str(error))
         return _page(request, list_page, form)
     if list_page.show is Show.DUE:
@@ -90,7 +90,7 @@ def edit(request: HttpRequest, task_id: int) -> HttpResponse:
             }
             say(request, f"Saved {quoted(task.name)}.", undo=request.get_full_path(), fields=fields)
             return _back(list_page, task)
-    except changes.ChangedElsewhere:
+    except changes.ChangedElsewhereError:
         messages.warning(request, "The task was changed elsewhere since: nothing was undone.")
         return _back(list_page, task)
     except Task.DoesNotExist:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tasks.files import list_as_file
 from tasks.files.tasks_from_file import RefusedLine
 from tasks.lists import changes, ownership
-from tasks.lists.capacity import Full
+from tasks.lists.capacity import CapacityError
 from tasks.views.account import context_of
 from tasks.views.lines import say_added
 
@@ -47,7 +47,7 @@ def import_tasks(request: HttpRequest) -> HttpResponse:
             return _refused(request, text, ["There is no task in it."])
         with transaction.atomic():
             ids = changes.add_all(ownership.list_to_write(request), found.tasks)
-    except (ValueError, Full) as error:
+    except (ValueError, CapacityError) as error:
         return _refused(request, text, [str(error)])
     say_added(request, len(found.tasks), ids)
     return HttpResponseRedirect(reverse("tasks:list"))

@@ -93,19 +93,19 @@ def before_and_after_each_store(
 # -- a time limit in the middle ----------------------------------------------------------------
 
 
-class TimeUp(Exception):
+class TimeUpError(Exception):
     """Like Celery's SoftTimeLimitExceeded."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     def end(number: int, frame: object) -> None:
-        raise TimeUp
+        raise TimeUpError
 
     former = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        with pytest.raises(TimeUp):
+        with pytest.raises(TimeUpError):
             yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 TURNS = 60
 
 
-class TimeUp(Exception):
+class TimeUpError(Exception):
     """As Celery's SoftTimeLimitExceeded."""
 
 
-@pytest.fixture(params=[pytest.param(TimeUp, marks=pytest.mark.slow), TimeoutError])
+@pytest.fixture(params=[pytest.param(TimeUpError, marks=pytest.mark.slow), TimeoutError])
 def limit(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
     """What a signal raises. Python itself drops it in the middle of a finalizer, so not more than a
     few are raised that reach nobody."""
