@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.redis.connection import RedisConnection, cause
+from beaker_regions.stores.redis.connection import RedisConnection, cause, interruption
 from beaker_regions.stores.redis.link import Link, packed
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Nodes:
             try:
                 return address, self.link_to(address)
             except (RedisError, OSError, StoreUnavailableError) as error:
+                if interruption(error):
+                    raise
                 failure = error
         assert failure is not None, "at least one is configured"
         raise failure
@@ -130,8 +132,9 @@ class Nodes:
                 raise StoreUnavailableError("server", "it failed just now")
             try:
                 link = mine.links[address] = Link(self._make(address), in_cluster=True)
-            except BaseException:
-                self.failed(address)
+            except (RedisError, OSError, StoreUnavailableError) as error:
+                if not interruption(error):
+                    self.failed(address)
                 raise
         return link
 
@@ -230,7 +233,7 @@ class ClusterConnection(RedisConnection):
         if isinstance(error, AskError | TryAgainError):
             return error
         link, made = self._link, super()._failure(error)
-        if self._link is None and link is not None:
+        if link is not None and type(made) is StoreUnavailableError:
             self._nodes.failed(self._address)
         return made
 

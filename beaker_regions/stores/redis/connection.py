@@ -218,8 +218,8 @@ class RedisConnection(Connection):
             if "not an integer" in str(error):
                 return NotANumberError(str(error))
         self._drop()
-        if interruption := _interruption(error):
-            return interruption
+        if interrupted := interruption(error):
+            return interrupted
         if isinstance(error, RedisError | OSError | ValueError):
             return StoreUnavailableError("server", str(error) or repr(error))
         return error
@@ -232,7 +232,7 @@ class RedisConnection(Connection):
 
 def _is_closed_by(error: BaseException) -> bool:
     """Return whether a server has closed a kept connection, as after a restart."""
-    if not isinstance(error, ConnectionError) or _interruption(error):
+    if not isinstance(error, ConnectionError) or interruption(error):
         return False
     # The system's time-out.
     return not isinstance(error.__context__, BlockingIOError)
@@ -240,10 +240,10 @@ def _is_closed_by(error: BaseException) -> bool:
 
 def cause(error: BaseException) -> BaseException | None:
     """Return the cause to name, if another error is raised for this one."""
-    return error if isinstance(error, RedisError) and not _interruption(error) else None
+    return error if isinstance(error, RedisError) and not interruption(error) else None
 
 
-def _interruption(error: BaseException) -> BaseException | None:
+def interruption(error: BaseException) -> BaseException | None:
     """Return the exception that a signal handler raised, if this is one or was made of one."""
     for each in (error, error.__context__):
         if each is not None and is_interruption(each):

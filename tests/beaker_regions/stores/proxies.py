@@ -1,4 +1,4 @@
-"""A proxy before a memcached server: it sees every request, and can be made to misbehave."""
+"""A proxy before a memcached or a Redis: it sees every request, and can be made to misbehave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = Callable[[str], bytes | None]
 for a closed connection."""
 
 _REQUEST = re.compile(
-    rb"^(?:(?:get|gets|gat|set|add|replace|cas|touch|delete|incr|m[gsdan]) .*?|stats)(?=\r)"
+    rb"^(?:(?:get|gets|gat|set|add|replace|cas|touch|delete|incr|m[gsdan]) .*?|stats|\*\d+)(?=\r)"
 )
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from beaker_regions import CacheManager
     from tests.beaker_regions.conftest import Calls, Manager
-    from tests.servers import Memcached
 
 
 TURNS = 60
@@ -44,11 +43,20 @@ def limit(request: pytest.FixtureRequest) -> Iterator[type[Exception]]:
     assert raised <= TURNS + 5
 
 
+@pytest.mark.parametrize(
+    "manager",
+    [
+        "memcached_manager",
+        pytest.param("redis_manager", marks=pytest.mark.slow),
+        pytest.param("redis_cluster_manager", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_time_limit_reaches_the_caller_at_whatever_moment(
-    connected: Manager, memcached: Memcached, calls: Calls, limit: type[Exception]
+    manager: Manager, calls: Calls, limit: type[Exception]
 ) -> None:
-    cache = connected(memcached.address)
+    cache = manager()
 
     @cache.region("functions", tags=["all"])
     def load(number: int) -> tuple[int, int]:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy, forward
-from tests.servers import Memcached
+from tests.servers import Memcached, Redis
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from beaker_regions import CacheManager
-    from tests.beaker_regions.conftest import Manager
 
 # -- servers ----------------------------------------------------------------------------------
 
@@ -31,13 +31,24 @@ if TYPE_CHECKING:
 class Cluster:
     """Three servers. The first is the one to fail: as itself, or as what stands before it."""
 
+    type, scheme = "ext:memcached", ""
+    error = b"SERVER_ERROR busy\r\n"
+
     def __init__(self) -> None:
-        # Of sizes of items it knows few, so that it is soon full.
-        self.failing = Memcached("-M", "-m", "2", "-f", "4")
-        self.servers = [self.failing, Memcached(), Memcached()]
+        self.servers = self.made()
+        self.failing = self.servers[0]
         for server in self.servers:
             server.start()
         self.proxy = Proxy(self.failing.port)
+
+    def made(self) -> list[Any]:
+        # Of sizes of items it knows few, so that it is soon full.
+        return [Memcached("-M", "-m", "2", "-f", "4"), Memcached(), Memcached()]
+
+    def asked(self, server: Any) -> int:
+        """Return how often a server was asked for a key."""
+        found: int = server.stats()["cmd_get"]
+        return found
 
     def fill(self) -> None:
         """Leave no room on the first server."""
@@ -57,7 +68,7 @@ class Cluster:
                 answer = connection.recv(1000)
 
     def answer_errors(self) -> None:
-        self.proxy.answer = lambda request: b"SERVER_ERROR busy\r\n"
+        self.proxy.answer = lambda request: self.error
 
     def answer(self) -> None:
         self.proxy.answer = forward
@@ -69,9 +80,28 @@ class Cluster:
         self.proxy.halves = 0
 
 
-@pytest.fixture(scope="module")
-def _cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
+class RedisServers(Cluster):
+    """As `Cluster`, of Redis."""
+
+    type, scheme = "ext:redis", "redis://"
+    # As many as a request has parts.
+    error = b"-LOADING busy\r\n" * 3
+
+    def made(self) -> list[Any]:
+        return [Redis() for _ in range(3)]
+
+    def asked(self, server: Any) -> int:
+        return sum(int(server.info(f"keyspace_{what}")) for what in ("hits", "misses"))
+
+    def fill(self) -> None:
+        assert self.failing.ask("CONFIG SET maxmemory 1") == b"+OK"
+
+
+@pytest.fixture(
+    scope="module", params=[Cluster, pytest.param(RedisServers, marks=pytest.mark.slow)]
+)
+def _cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    cluster: Cluster = request.param()
     yield cluster
     cluster.proxy.close()
     for server in cluster.servers:
@@ -83,7 +113,7 @@ FAILURES: dict[str, tuple[Callable[[Cluster], None], Callable[[Cluster], None]]]
     "hung": (lambda cluster: cluster.failing.pause(), lambda cluster: cluster.failing.resume()),
     "closing half way": (Cluster.answer_half, Cluster.answer_whole),
     "answering errors": (Cluster.answer_errors, Cluster.answer),
-    "full": (Cluster.fill, lambda cluster: cluster.failing.restart()),
+    "full": (lambda cluster: cluster.fill(), lambda cluster: cluster.failing.restart()),
 }
 """How a failure begins, and how it ends."""
 
@@ -98,7 +128,9 @@ class Outage:
         self.servers = cluster.servers[:size]
         direct = failure in ("refused", "hung", "full")
         addresses = [server.address for server in self.servers]
-        self.url = ",".join([addresses[0] if direct else cluster.proxy.address, *addresses[1:]])
+        addresses[0] = addresses[0] if direct else cluster.proxy.address
+        self.url = ",".join(cluster.scheme + address for address in addresses)
+        self.type = cluster.type
         self.timeout = 0.1 if failure == "hung" else 5
 
     def begin(self) -> None:
@@ -113,17 +145,17 @@ class Outage:
     def owners(self, read: Callable[[int], object], key: int) -> list[int]:
         """Return which server is asked when ``key`` is read. If it did not answer to the last one
         in time, it may be none, or two."""
-        asked = [server.stats()["cmd_get"] for server in self.servers]
+        asked = list(map(self._cluster.asked, self.servers))
         read(key)
         return [
             number
             for number, server in enumerate(self.servers)
-            if server.stats()["cmd_get"] > asked[number]
+            if self._cluster.asked(server) > asked[number]
         ]
 
     def asked_elsewhere(self) -> list[int]:
         """Return how often the servers that do not fail have been asked for a key."""
-        return [server.stats()["cmd_get"] for server in self.servers[1:]]
+        return list(map(self._cluster.asked, self.servers[1:]))
 
 
 @pytest.fixture(params=FAILURES)
@@ -308,7 +340,6 @@ OPERATIONS: dict[str, Callable[[Rows], None]] = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_failing_server_is_not_the_callers_failure(
-    connected: Manager,
     outage: Outage,
     failure: str,
     one_line_a_kind: Callable[[CacheManager], None],
@@ -316,7 +347,7 @@ def test_a_failing_server_is_not_the_callers_failure(
 ) -> None:
     # A secret of its own gives each test a store of its own.
     own = {"timeout": outage.timeout, "secret": f"{failure}, {operation}"}
-    cache = connected(outage.url, retry=0.02, **own)
+    cache = make_manager(type=outage.type, url=outage.url, retry=0.02, **own)
     form = AwaitedRows if operation == "coroutine function" else Rows
     rows = form(cache, outage)
 
