@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.files.content import path_of
-from tasks.importing.sources import Skipped, SourceError, SourceFileInfo
+from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.sources.archives.damage import ArchiveError, MemberCutError, UntrustedError
 from tasks.sources.archives.formats import SEPARATOR, archive_version, open_archive
 from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
@@ -28,8 +28,7 @@ class ArchiveSource:
     """The files of an archive, and its links to them."""
 
     default_jobs = 1
-    max_jobs = 1  # an archive is read from its start to its end
-    may_fork = False
+    may_fork = True
 
     def __init__(
         self, root: str, archive: Archive, version: str, size: int, name_of: Callable[[str], str]
@@ -38,10 +37,17 @@ class ArchiveSource:
         of a path in it."""
         self.root = root
         self._archive = archive
+        self.max_jobs = MAX_JOBS if archive.in_any_order else 1
         self._version = version
         self._limit = unpacked_limit(size)
         self._name_of = name_of
         self._listing: list[SourceFileInfo | Skipped] | None = None
+        self._process = os.getpid()
+        _open_sources[self.root] = self
+
+    def __reduce__(self) -> tuple[Callable[[str], ArchiveSource], tuple[str]]:
+        """Stand for itself in a process that is forked from this one."""
+        return _inherited, (self.root,)
 
     def covers(self, path: str) -> bool:
         return True
@@ -59,7 +65,14 @@ class ArchiveSource:
             self._listing = self._list()
         yield from self._listing
 
+    def continue_here(self) -> None:
+        """Read on in this process, at a position of its own."""
+        if self._process != os.getpid():
+            self._archive.reopen()
+            self._process = os.getpid()
+
     def close(self) -> None:
+        _open_sources.pop(self.root, None)
         self._archive.close()
 
     def _list(self) -> list[SourceFileInfo | Skipped]:
@@ -138,6 +151,17 @@ class ArchiveSource:
         self, member: Member, name: str, size: int | None, version: str, progress: Progress
     ) -> BinaryIO:
         return cast("BinaryIO", MemberStream(self._archive, member, progress))
+
+
+_open_sources: dict[str, ArchiveSource] = {}
+"""By their roots."""
+
+
+def _inherited(root: str) -> ArchiveSource:
+    """Return a source that was open when this process was forked."""
+    source = _open_sources[root]
+    source.continue_here()
+    return source
 
 
 def local_archive(name: str) -> ArchiveSource:

@@ -157,6 +157,7 @@ class Importer:
         jobs = self._jobs
         if self._found >= _MANY and self._source.may_fork:
             jobs = self._options.jobs or max(jobs, os.cpu_count() or 1)
+            jobs = min(jobs, self._source.max_jobs)
             # With one job, the next file is read while this process writes rows.
             if (os.cpu_count() or 1) > 1:
                 grown = self._together.take, self._together.grew

@@ -138,8 +138,8 @@ class Command(BaseCommand):
             "--jobs",
             metavar="N",
             type=_jobs,
-            help="read N files at once; the default is 4 from a URL, 1 from an archive, and one "
-            "for each processor from a folder of many files",
+            help="read N files at once; the default is 4 from a URL, 1 from a tar, and one for each "
+            "processor from a folder or a zip of many files",
         )
         parser.add_argument(
             "--headers",
@@ -269,7 +269,7 @@ class Command(BaseCommand):
                 importer = Importer(source, reporter, import_options, wrote)
                 summary = importer.summary
                 if many:
-                    summary.notes.append("an archive is read by one job, whatever --jobs says")
+                    summary.notes.append("a tar is read by one job, whatever --jobs says")
                 with counting_imports():
                     importer.run()
             except (

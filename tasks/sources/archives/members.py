@@ -41,6 +41,12 @@ class Member:
 class Archive(Protocol):
     """An archive that is open for reading."""
 
+    in_any_order: bool
+    """Whether a file of it can be opened without reading those before it."""
+
+    def reopen(self) -> None:
+        """Take a position of its own, in a process that was forked from the one that opened it."""
+
     def members(self) -> Iterator[Member]:
         """Yield the members, from the archive's start. Raises ArchiveError if it is damaged."""
 

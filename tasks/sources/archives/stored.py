@@ -29,6 +29,13 @@ class StoredArchive(RawIOBase):
     def verify(self) -> None:
         """Nothing can have changed."""
 
+    def reopen(self) -> None:
+        """Take a position of its own, the same, in a process that was forked from another."""
+        position = self._file.tell()
+        self._file.close()
+        self._file = self._content.open()
+        self._file.seek(position)
+
     def readable(self) -> bool:
         return True
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class TarArchive:
     """A tar. To go back to an earlier member, it is read again from the start."""
 
+    in_any_order = False
+
     def __init__(
         self, source: ArchiveFile, unpack: Callable[[IO[bytes]], Readable] | None = None
     ) -> None:
@@ -67,6 +69,10 @@ class TarArchive:
                     assert content is not None
                     return content
         raise ArchiveError("is not where the archive had it")
+
+    def reopen(self) -> None:
+        self._source.reopen()
+        self._rewind()
 
     def verify(self) -> None:
         self._source.verify()

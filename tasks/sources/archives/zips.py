@@ -6,6 +6,7 @@ import contextlib
 import os
 import posixpath
 import stat
+import threading
 import zipfile
 from io import BufferedReader
 from typing import IO, TYPE_CHECKING, Any
@@ -60,9 +61,12 @@ class _ZipFile(zipfile.ZipFile):
 class ZipArchive:
     """A zip. The directory at its end lists its members."""
 
+    in_any_order = True
+
     def __init__(self, source: ArchiveFile) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
         self._source = source
+        self._lock = threading.Lock()
         self._file = _Reader(source)
         with damage():
             self._zip = _ZipFile(self._file)
@@ -74,6 +78,9 @@ class ZipArchive:
     def open(self, member: Member) -> IO[bytes]:
         with damage():
             return self._opened(self._zip.infolist()[member.position])
+
+    def reopen(self) -> None:
+        self._source.reopen()
 
     def verify(self) -> None:
         self._source.verify()
@@ -98,6 +105,12 @@ class ZipArchive:
 
     def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
         """Open a member. Raises TooLargeError for one whose dictionary is."""
+        with self._lock:
+            self._check_dictionary(info)
+            return self._zip.open(info)
+
+    def _check_dictionary(self, info: zipfile.ZipInfo) -> None:
+        """Raise TooLargeError for a member whose dictionary is."""
         if info.compress_type == zipfile.ZIP_LZMA:
             self._file.seek(info.header_offset)
             header = self._file.read(_LOCAL_HEADER)
@@ -110,7 +123,6 @@ class ZipArchive:
                 raise ArchiveError("is cut short")
             if int.from_bytes(properties[5:9], "little") > 1 << WINDOW_LOG:
                 raise TooLargeError(TOO_MUCH_MEMORY)
-        return self._zip.open(info)
 
     def _link(self, position: int, info: zipfile.ZipInfo) -> Member:
         """Return a link, whose content is the name that it leads to."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import signal
+import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -55,6 +58,22 @@ def test_all_files_are_imported_and_found_again(source: Path) -> None:
     (source / "1" / "7.txt").write_bytes(b"another")
     assert import_data(source, "--jobs=3").startswith("1 imported, 19 unchanged, 0 failed; 7 bytes")
     assert import_data(source, "--jobs=3", "--force").startswith("20 imported, 0 unchanged")
+
+
+def test_a_zip_is_read_by_several_processes_and_a_tar_by_one(tmp_path: Path) -> None:
+    files = {f"{number}.bin": random.randbytes(5000 + number) for number in range(40)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+    assert import_data(tmp_path / "a.zip", "--jobs=3").startswith("40 imported, 0 unchanged, 0 fai")
+    assert contents() == files
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"t{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content[::-1]))
+    assert import_data(tmp_path / "a.tar.gz").startswith("40 imported, 0 unchanged, 0 failed")
+    assert contents() == files | {f"t{name}": content[::-1] for name, content in files.items()}
 
 
 def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_imported(
