@@ -138,8 +138,8 @@ class Command(BaseCommand):
             "--jobs",
             metavar="N",
             type=_jobs,
-            help="read N files at once; the default is 4 from a URL, 1 from a tar, and one for each "
-            "processor from a folder or a zip of many files",
+            help="read N files at once; the default is 4 from a URL, 1 from a tar, and one for "
+            "each processor from a folder or a zip of many files",
         )
         parser.add_argument(
             "--headers",
