@@ -26,8 +26,8 @@ $pytest -m "$quick" $apart $library/engine/test_model.py $library/django/test_up
     $library/django/test_of_applications.py tests/tasks/importing tests/browser tests/deploy tests
 echo "Tests of rows and transactions, on MariaDB and Django 5.2"
 TEST_DATABASE=mariadb PYTHONPATH=.venv/django-5.2 $pytest -m "$quick" $once \
-    $tasks/test_deletions.py $tasks/test_lists.py $tasks/test_order.py $tasks/test_queries.py \
-    $tasks/test_security.py \
+    $tasks/test_deletions.py $tasks/test_lists.py $tasks/test_migrations.py $tasks/test_order.py \
+    $tasks/test_queries.py $tasks/test_security.py \
     $tasks/importing/test_import.py $library/django/outbox \
     $library/django/test_async_transactions.py $library/django/test_commits.py \
     $library/django/test_made_of_others.py $library/django/test_models.py \

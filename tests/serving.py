@@ -18,16 +18,6 @@ PATIENCE = 60.0
 """Seconds that a server may take to start or to end."""
 
 
-def migrate(database: Path, *target: str) -> None:
-    """Bring a database on SQLite to an application's migration; to the latest of all without."""
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity=0", *target],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{database}"},
-        check=True,
-    )
-
-
 class Serving:
     """The server of ``make run``, on data of its own."""
 

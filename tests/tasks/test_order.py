@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.lists import changes, deletions
 from tasks.lists.queries import Show
-from tasks.models import STEP, Task, TaskList, latest_position
-from tests.serving import migrate
+from tasks.models import STEP, Task, TaskList
 from tests.tasks.conftest import at_once
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from django.contrib.auth.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,24 +107,3 @@ def test_tasks_moved_to_one_position_at_once_all_keep_different_positions(
         assert ids(tasks)[-1] == beside
         positions = Task.objects.filter(list=tasks).values_list("position", flat=True)
         assert len(set(positions)) == len(positions)
-
-
-def test_tasks_of_a_release_without_positions_keep_their_order(tmp_path: Path) -> None:
-    database = tmp_path / "db.sqlite3"
-
-    migrate(database, "tasks", "0003")
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        connection.execute("INSERT INTO tasks_tasklist (id, created_at) VALUES (1, '2030-01-01')")
-        connection.executemany(
-            "INSERT INTO tasks_task (id, list_id, name, done, created_at)"
-            " VALUES (?, 1, ?, 0, '2030-01-01')",
-            [(number, str(number)) for number in (7, 1, 3)],
-        )
-        connection.commit()
-    migrate(database, "tasks")
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        rows = connection.execute("SELECT name, position FROM tasks_task ORDER BY position DESC")
-        found = dict(rows)
-    assert list(found) == ["7", "3", "1"]
-    positions = [latest_position(), *found.values()]
-    assert all(one - other > 1 for one, other in pairwise(positions)), "room, also above them all"
