@@ -1,7 +1,7 @@
-"""Take the pictures of the documents that show pages for the staff, with a little traffic before.
+"""Take the pictures of the documents, with a little traffic before those for the staff.
 
 Run it as ``python -m scripts.pictures [FOLDER]``; the folder is ``docs`` if none is given. It needs
-memcached and Chromium. One of the two memcached servers is stopped for the last picture.
+memcached, Chromium, django-debug-toolbar and the icons of Adwaita (adwaita-icon-theme).
 """
 
 from __future__ import annotations
@@ -10,15 +10,53 @@ import os
 import shutil
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.servers import Memcached
 from tests.serving import ROOT, Serving
 
-TASKS = ("Buy milk", "Water the plants", "Call the bank", "Renew the passport")
+FILES = "/usr/share/icons/Adwaita"
 FUNCTION = "/regions/function/?region=functions&name=tasks.lists.queries.page_of"
+NOW = datetime.now(UTC)
+TOMORROW = f"{NOW + timedelta(1):%Y-%m-%d}"
+LAST_WEEK = f"{NOW - timedelta(8):%Y-%m-%d}"
+
+
+def opened(browser: Browser, serving: Serving, width: int, height: int, **settings: Any) -> Page:
+    """Open the list in a new browser, whose animations are off."""
+    viewport = {"width": width, "height": height}
+    page = browser.new_page(
+        base_url=serving.address, viewport=viewport, reduced_motion="reduce", **settings
+    )
+    page.goto("/")
+    return page
+
+
+def add(page: Page, name: str, due: str = "") -> None:
+    form = page.locator("#add")
+    form.locator("[name=name]").fill(name)
+    if due:
+        form.locator("summary").click()
+        form.locator("[name=due]").fill(due)
+    form.locator(".button").last.click()
+    page.locator("#list").get_by_role("link", name=name).wait_for()
+
+
+def use(page: Page) -> None:
+    """Make a list as the pictures show it."""
+    add(page, "File the taxes", LAST_WEEK)
+    add(page, "Water the plants")
+    add(page, "Buy milk")
+    add(page, "Read https://memcached.org/blog")
+    add(page, "Call Zoë", TOMORROW)
+    page.get_by_role("button", name="Mark as done: File the taxes").click()
+    page.locator("#fold summary").click()
+    page.get_by_role("button", name="Delete: Water the plants").click()
+    page.get_by_text("Deleted “Water").wait_for()
 
 
 def visit(page: Page, serving: Serving) -> None:
@@ -28,14 +66,10 @@ def visit(page: Page, serving: Serving) -> None:
     for field in page.locator("input[type=password]").all():
         field.fill("a long enough password")
     page.locator("main button, main input[type=submit]").first.click()
-    page.wait_for_load_state()
-    for name in TASKS:
-        page.goto("/")
-        page.locator("#add [name=name]").fill(name)
-        page.keyboard.press("Enter")
-        page.locator("#list").get_by_text(name).wait_for()
-        for path in ("/", "/?show=open", "/files/", "/") * 5:
-            page.request.get(path)
+    page.get_by_role("button", name="Log out").wait_for()
+    use(page)
+    for path in ("/", "/?show=open", "/files/", "/") * 20:
+        page.request.get(path)
     for _ in range(120):
         page.request.get("/?q=milk")  # of a search only the result is stored, not the page
     serving.manage(
@@ -46,51 +80,67 @@ def visit(page: Page, serving: Serving) -> None:
     )
 
 
-def main(folder: Path) -> None:
-    servers = [Memcached(), Memcached()]
-    for server in servers:
-        server.start()
-    os.environ["MEMCACHED_SERVERS"] = ",".join(server.address for server in servers)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
-    with tempfile.TemporaryDirectory() as data, sync_playwright() as playwright:
-        serving = Serving(Path(data))
-        try:
-            serving.page("/")
-            serving.manage("import_data", str(ROOT / "docs"))
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium-headless-shell"), args=["--no-sandbox"]
-            )
-            context = browser.new_context(
-                base_url=serving.address, viewport={"width": 1280, "height": 900}
-            )
-            page = context.new_page()
-            visit(page, serving)
-            take(page, folder, "/regions/", "staff-light")
-            page.emulate_media(color_scheme="dark")
-            take(page, folder, FUNCTION, "staff-dark")
-            page.emulate_media(color_scheme="light")
-            page.goto("/")
-            page.goto("/")
-            page.locator(".page-origin summary").click()
-            take(page, folder, "", "foot-line")
-            take(page, folder, "/how-this-works/?load=1", "how-this-works")
-            servers[0].kill()
-            take(page, folder, "/regions/", "staff-wrong")
-            page.set_viewport_size({"width": 390, "height": 844})
-            page.emulate_media(color_scheme="dark")
-            take(page, folder, "/regions/", "staff-phone")
-            take(page, folder, "/how-this-works/", "how-this-works-phone")
-            browser.close()
-        finally:
-            serving.kill()
-            servers[1].kill()
-
-
-def take(page: Page, folder: Path, path: str, name: str) -> None:
-    """Take a picture of a whole page; without a path, of the page as it is."""
+def take(page: Page, folder: Path, path: str, name: str, *, whole: bool = True) -> None:
+    """Take a picture of a page; without a path, of the page as it is."""
     if path:
         page.goto(path)
-    page.screenshot(path=folder / f"{name}.png", full_page=True)
+    page.mouse.move(0, 0)
+    page.screenshot(path=folder / f"{name}.png", full_page=whole)
+
+
+def take_all(browser: Browser, serving: Serving, folder: Path) -> None:
+    desktop = opened(browser, serving, 900, 620)
+    use(desktop)
+    take(desktop, folder, "", "list-desktop", whole=False)
+    phone = opened(browser, serving, 390, 700, color_scheme="dark", is_mobile=True, has_touch=True)
+    use(phone)
+    phone.reload()
+    phone.locator("#fold summary").click()
+    take(phone, folder, "", "list-phone", whole=False)
+
+    page = opened(browser, serving, 1280, 800)
+    take(page, folder, "/files/", "files-desktop", whole=False)
+    visit(page, serving)
+    take(page, folder, "/regions/", "staff-light")
+    page.emulate_media(color_scheme="dark")
+    take(page, folder, FUNCTION, "staff-dark")
+    page.emulate_media(color_scheme="light")
+    page.goto("/")
+    page.reload()
+    page.locator(".page-origin summary").click()
+    take(page, folder, "", "foot-line")
+    take(page, folder, "/how-this-works/?load=1", "how-this-works")
+
+
+def take_toolbar(browser: Browser, serving: Serving, folder: Path) -> None:
+    page = opened(browser, serving, 1280, 640)
+    add(page, "Buy milk")
+    page.goto("/?show=open")
+    page.locator("#djdt-RegionsPanel a").click()
+    take(page, folder, "", "toolbar", whole=False)
+
+
+def main(folder: Path) -> None:
+    server = Memcached()
+    server.start()
+    os.environ["MEMCACHED_SERVERS"] = server.address
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell"), args=["--no-sandbox"]
+        )
+        for take_some, debug in ((take_all, ""), (take_toolbar, "1")):
+            os.environ.update(DEBUG=debug, DEBUG_TOOLBAR=debug)
+            with tempfile.TemporaryDirectory() as data:
+                serving = Serving(Path(data))
+                try:
+                    serving.page("/")
+                    serving.manage("import_data", FILES)
+                    take_some(browser, serving, folder)
+                finally:
+                    serving.kill()
+        browser.close()
+    server.stop()
 
 
 if __name__ == "__main__":

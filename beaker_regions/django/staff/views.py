@@ -127,9 +127,9 @@ def _invalidations(*, with_sessions: bool) -> list[LoggedEvent]:
         if SESSIONS in event.what and not with_sessions:
             continue
         same = event.what, round(event.at)
-        before = found.get(same)
-        named = [] if before is None else before.region.split(", ")
-        found[same] = event._replace(region=", ".join(sorted({*named, event.region})))
+        first = found.setdefault(same, event)
+        named = {*first.region.split(", "), event.region}
+        found[same] = first._replace(region=", ".join(sorted(named)))
     return list(found.values())[: 2 * EVENTS]
 
 
