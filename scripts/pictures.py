@@ -28,9 +28,11 @@ LAST_WEEK = f"{NOW - timedelta(8):%Y-%m-%d}"
 
 def opened(browser: Browser, serving: Serving, width: int, height: int, **settings: Any) -> Page:
     """Open the list in a new browser, whose animations are off."""
-    viewport = {"width": width, "height": height}
     page = browser.new_page(
-        base_url=serving.address, viewport=viewport, reduced_motion="reduce", **settings
+        base_url=serving.address,
+        viewport={"width": width, "height": height},
+        reduced_motion="reduce",
+        **settings,
     )
     page.goto("/")
     return page
