@@ -160,12 +160,14 @@ class Reads:
 
 
 class EntriesRead(Reads):
-    """The entries that a block of code looks up, whatever it makes of them."""
+    """The entries that a block of code looks up. The block is no load of a function."""
+
+    function = ""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.is_known = True
-        """Whether it reads nothing else that `current_reads` is told of."""
+        """Whether it reads nothing else that is noted."""
 
     def note_entry(self, region: ReadRegion, entry: Entry) -> None:
         self.entries.append(entry)

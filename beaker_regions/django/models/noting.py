@@ -61,7 +61,8 @@ def _note(noted: Reads, sql: str, context: dict[str, Any]) -> None:
             if not models and table in map(str.casefold, _DEFINED.findall(sql)):
                 continue
             noted.give_up()
-            _warn(noted.function, table, models)
+            if noted.function:
+                _warn(noted.function, table, models)
     noted.note_tags(tags)
 
 

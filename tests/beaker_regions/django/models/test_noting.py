@@ -10,6 +10,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 
+from beaker_regions.engine.reads import EntriesRead, noting
 from beaker_regions.testing import assert_loads
 from tests.beaker_regions.django.models.models import Book, Owner, Shelf
 
@@ -102,6 +103,18 @@ def test_a_table_without_seen_writes_is_named(
     with assert_loads(2):
         owners(), owners()
     assert caplog.text.count("decorate watched.Owner with @row_tags()") == 1
+
+
+def test_a_block_that_is_no_load_may_read_any_table(world: World) -> None:
+    @world.cache.region("functions", depends_on="queries")
+    def shelves() -> int:
+        return Shelf.objects.count()
+
+    shelves()  # now the queries of the process are noted
+    reads = EntriesRead()
+    with noting(reads):
+        assert not list(Owner.objects.filter(name="nobody"))
+    assert not reads.is_known
 
 
 def test_a_query_set_is_not_stored(world: World, caplog: pytest.LogCaptureFixture) -> None:
