@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from beakercache import cache
 from tasks.sources.archives.formats import archive_in, member_in
 from tasks.sources.archives.stored import StoredArchive
-from tasks.sources.fetching.urls import archive_and_path, is_url
+from tasks.sources.fetching.urls import archive_and_path, has_scheme
 from tasks.sources.is_current import is_current
 from tasks.sources.open_source import Opener, open_source
 from tasks.sources.progress import Progress
@@ -60,7 +60,7 @@ def opened_by(
 
 def _identity(source: str, size: int | None, version: str) -> tuple[object, ...]:
     # The size of a URL's content may be unknown until all of the content was received.
-    return (source, version) if is_url(source) else (source, version, size)
+    return (source, version) if has_scheme(source) else (source, version, size)
 
 
 @cache.region("files", key=_identity)

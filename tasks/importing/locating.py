@@ -12,12 +12,14 @@ from tasks.importing.folders import FolderSource
 from tasks.importing.index import number_from
 from tasks.importing.local_manifests import LocalManifestSource
 from tasks.importing.manifests import is_manifest_name
+from tasks.importing.remote import remote_source
 from tasks.importing.sources import SourceError, SourceOptions
 from tasks.importing.texts import printable
 from tasks.importing.url_lists import STANDARD_INPUT
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching.urls import has_scheme, shown
+from tasks.sources.remote import is_remote
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ def source_at(name: str, options: SourceOptions | None = None) -> Source:
 
 
 def _source_at(name: str, options: SourceOptions) -> Source:
+    if is_remote(name):
+        return remote_source(name, options)
     if has_scheme(name):
         return source_at_url(name, options)
     if options.name:

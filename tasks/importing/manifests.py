@@ -34,7 +34,7 @@ _NAME = re.compile(
 _ALONE = re.compile(r"(.+)\.(sha-?(1|224|256|384|512)|md5)(sum)?(\.(txt|asc))?", re.IGNORECASE)
 """The name of a manifest of one file, which is named in it."""
 _SIGNATURES = (".gpg", ".sig", ".sign", ".minisig", ".pem", ".crt", ".sigstore")
-_LARGEST = 64 * 1024 * 1024
+LARGEST = 64 * 1024 * 1024
 """The largest manifest, in bytes; it is held in memory."""
 _LINE = re.compile(rb"(\\?)([0-9A-Fa-f]{32,128}) [ *](.+)", re.DOTALL)
 _TAGGED = re.compile(rb"(\\?)([A-Za-z0-9/-]+) ?\((.+)\) ?= ?([0-9A-Fa-f]+)", re.DOTALL)
@@ -88,16 +88,16 @@ def entries_at(url: str, name: str) -> list[ManifestEntry]:
 def entries_in(path: str) -> list[ManifestEntry]:
     """Return the entries of a manifest on disk. Raises BadManifestError, OSError."""
     with open(path, "rb") as file:
-        text = file.read(_LARGEST + 1)
-    if len(text) > _LARGEST:
-        raise BadManifestError(f"is longer than {_LARGEST} bytes")
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise BadManifestError(f"is longer than {LARGEST} bytes")
     return parse(text, os.path.basename(path))
 
 
 @cache.region("files", ignore=["stored"])
 def _manifest(url: str, stored: Manifest | None = None) -> Manifest:
     conditions = {} if stored is None else versions.conditions(stored.version)
-    response, text = text_of(url, conditions, _LARGEST, TRIES, Progress())
+    response, text = text_of(url, conditions, LARGEST, TRIES, Progress())
     if stored is not None and response.status == 304:
         return stored
     return Manifest(versions.of_answer(response.headers), text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from tasks.files.content import opened_by, read_file
 from tasks.importing.media_types import media_type
 from tasks.importing.room import RegionFullError
-from tasks.sources.fetching.urls import is_url
+from tasks.sources.fetching.urls import archive_and_path, has_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,4 +127,5 @@ class FileReader:
         if self.force:
             return read_file.refresh
         # A download is worth waiting for that of another run.
-        return read_file if is_url(found.source) else read_file.fill
+        is_download = has_scheme(found.source) and archive_and_path(found.source) is None
+        return read_file if is_download else read_file.fill

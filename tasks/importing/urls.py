@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.files.content import opened_by, path_digest, path_of, read_file
-from tasks.importing.archives import ArchiveSource
+from tasks.files.content import path_digest, path_of
 from tasks.importing.index import is_kept
 from tasks.importing.manifests import (
     BadManifestError,
@@ -14,20 +13,18 @@ from tasks.importing.manifests import (
     is_manifest_name,
     without_repeated,
 )
-from tasks.importing.room import RegionFullError
 from tasks.importing.sources import (
     MAX_JOBS,
-    Fetching,
     Skipped,
     SourceError,
     SourceFileInfo,
     SourceOptions,
     path_in,
 )
+from tasks.importing.url_archives import archive_at
 from tasks.models import ImportedFile
 from tasks.sources import versions
-from tasks.sources.archives.formats import archive_in, is_archive
-from tasks.sources.archives.stored import StoredArchive
+from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching import client
 from tasks.sources.fetching.downloads import TRIES, Download
 from tasks.sources.fetching.trying import until_done
@@ -36,7 +33,6 @@ from tasks.sources.fetching.urls import (
     beside,
     checked,
     name_in,
-    name_in_archive,
     shown,
     without_secrets,
 )
@@ -64,7 +60,9 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
         if is_manifest_name(file):
             return ManifestSource(url, entries_at(url, file))
         if is_archive(file):
-            return archive_at(url, options.fetching)
+            response = until_done(partial(client.describe, url, {}), TRIES, Progress())
+            size, version = client.length_of(response), versions.of_answer(response.headers)
+            return archive_at(url, size, version, partial(download, None), options.fetching)
         return UrlSource(url, options.into, path_of(file))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
@@ -79,30 +77,6 @@ def download(
 ) -> Download:
     """Open a URL for an import. ``response`` is an answer for it that is not read yet."""
     return Download(url, size, version, progress, tries=TRIES, response=response)
-
-
-def archive_at(url: str, fetching: Fetching | None) -> ArchiveSource:
-    """Return the archive at a URL as a source. It is stored in the region, and not sent again
-    unless it has changed. Raises OSError, RegionFullError."""
-    response = until_done(partial(client.describe, url, {}), TRIES, Progress())
-    size, version = client.length_of(response), versions.of_answer(response.headers)
-    progress = Progress(size)
-    if fetching is not None and not read_file.peek_stale(url, size, version):
-        fetching.fetch(url, size or 0)
-        progress = Progress(size, partial(_report, fetching))
-    with opened_by(partial(download, None), progress, is_checked=True):
-        content = read_file(url, size, version)
-    if not content.stored:
-        raise RegionFullError(f"{url}: its disk may be full; the log line above gives the error")
-    archive = archive_in(StoredArchive(content), url)
-    return ArchiveSource(
-        path_of(url), archive, version, content.size, partial(name_in_archive, url)
-    )
-
-
-def _report(fetching: Fetching, read: int, unexpected: int) -> None:
-    fetching.expect(unexpected)
-    fetching.advance(read)
 
 
 class UrlSource:

@@ -12,6 +12,7 @@ from tasks.sources.fetching.downloads import FEW_TRIES
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import archive_and_path, is_url
 from tasks.sources.progress import Progress
+from tasks.sources.remote import is_current_remote, is_remote
 from tasks.sources.source_file import SourceFile
 
 
@@ -21,7 +22,9 @@ def is_current(name: str, size: int | None, version: str, tries: int = FEW_TRIES
     asked, or has changed."""
     if versions.digest_of(version) is not None:
         return True
-    name = (archive_and_path(name) or (name,))[0]
+    inside = archive_and_path(name)
+    if inside is not None:
+        name = inside[0]
     if is_url(name):
         headers = versions.conditions(version)
         if not headers:
@@ -29,6 +32,8 @@ def is_current(name: str, size: int | None, version: str, tries: int = FEW_TRIES
         response = until_done(partial(client.get, name, headers), tries, Progress())
         client.discard(response)
         return response.status == 304
+    if is_remote(name):
+        return is_current_remote(name, size if inside is None else None, version)
     if SEPARATOR in name:
         return archive_version(os.stat(name.partition(SEPARATOR)[0])) == version
     SourceFile(name, size, version).close()

@@ -10,6 +10,7 @@ from tasks.sources.archives.formats import SEPARATOR, open_member
 from tasks.sources.fetching.downloads import Download
 from tasks.sources.fetching.urls import is_url
 from tasks.sources.progress import Progress
+from tasks.sources.remote import RemoteFile, is_remote
 from tasks.sources.source_file import SourceFile
 
 Opener = Callable[[str, int | None, str, Progress], BinaryIO | Resumable]
@@ -20,10 +21,12 @@ def open_source(
     name: str, size: int | None, version: str, progress: Progress
 ) -> BinaryIO | Resumable:
     """Open a file of ``size`` bytes in this version. ``name`` is an absolute name without links,
-    ``ARCHIVE//PATH`` for a file in an archive of this version, or a URL. ``progress`` counts the
-    bytes that are read. Raises OSError if the file has changed."""
+    ``ARCHIVE//PATH`` for a file in an archive of this version, or a URL (http, or one for fsspec).
+    ``progress`` counts the bytes that are read. Raises OSError if the file has changed."""
     if is_url(name):
         return Download(name, size, version, progress)
+    if is_remote(name):
+        return RemoteFile(name, size, version, progress)
     if SEPARATOR in name:
         return open_member(name, size, version, progress)
     return SourceFile(name, size, version, progress)

@@ -52,7 +52,8 @@ class Command(BaseCommand):
             nargs="?",
             help=f"a folder, a file, an archive ({', '.join(SUFFIXES)}), or the http(s) URL of a "
             "file or an archive; or a manifest such as SHA256SUMS, on disk or at a URL, with its "
-            "files beside it",
+            "files beside it; or, with the package fsspec, a folder or a file at an s3://, gs://, "
+            "sftp:// or another of its URLs",
         )
         parser.add_argument(
             "-i",
