@@ -307,6 +307,9 @@ def check(browsers: list[Browser], model: Model, walk: Walk) -> None:
             seen = Page(browser.client.get(f"/{query(show, words, number)}", headers=headers))
             assert ("<html" in seen.html) is not part
             agrees(seen, model, show, words, number)
+        for _ in range(3):  # the last one is answered as an equal request
+            seen = browser.get("/")
+        agrees(seen, model, "all", "", 1)
     browser, (path, pk) = some(browsers), some(list(walk.files.items()))
     attached = [item.name for item in model.shown() if path in item.files]
     assert listed(browser.get(f"/files/{pk}/"), "Remove from") == attached
