@@ -107,7 +107,7 @@ class SessionStore(db.SessionStore):
         self._stored = row.data
         if row.decoder != qualified_name(type(self)):
             return self.decode(row.data)
-        content: dict[str, Any] = pickle.loads(row.content)  # noqa: S301 - of an authentic record
+        content: dict[str, Any] = pickle.loads(row.content)
         return content
 
     @classmethod
