@@ -24,6 +24,7 @@ from tasks.importing.sources import (
 from tasks.importing.url_archives import archive_at
 from tasks.sources import versions
 from tasks.sources.archives.formats import is_archive
+from tasks.sources.fetching.client import FetchError
 from tasks.sources.fetching.downloads import TRIES
 from tasks.sources.fetching.urls import BadUrlError, shown
 from tasks.sources.remote import (
@@ -65,6 +66,14 @@ def remote_source(name: str, options: SourceOptions) -> Source:
         return RemoteSingle(url, _found(file, url, info["size"], version_of(info)))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
+
+
+def remote_file(path: str, url: str) -> SourceFileInfo:
+    """Return the file at a URL, to be imported to this path. Raises OSError."""
+    info = info_of(url)
+    if info["type"] != "file":
+        raise FetchError(f"is a {info['type']}, not a file")
+    return _found(path, url, info["size"], version_of(info))
 
 
 class _RemoteSource:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasks.files.content import path_digest, path_of
 from tasks.importing.index import BATCH, is_kept
 from tasks.importing.jobs import map_as_completed
+from tasks.importing.remote import remote_file
 from tasks.importing.sources import (
     MAX_JOBS,
     Skipped,
@@ -29,6 +30,7 @@ from tasks.sources.fetching.downloads import TRIES
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import BadUrlError, checked, name_in, without_secrets
 from tasks.sources.progress import Progress
+from tasks.sources.remote import checked_remote, is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +104,10 @@ def read_list(name: str) -> UrlList:
 
 
 def _parsed(number: int, url: str, name: str | None = None) -> _Line:
-    url = without_secrets(checked(url))
-    name = name_in(url) if name is None else name.strip()
+    url = checked_remote(url) if is_remote(url) else without_secrets(checked(url))
+    if name is None:
+        name = url.rpartition("/")[2] if is_remote(url) else name_in(url)
+    name = name.strip()
     if not is_site_path(name):
         raise BadUrlError("has a name behind its URL that no file can have")
     return _Line(number, url, path_of(name))
@@ -115,7 +119,6 @@ class ListSource:
 
     default_jobs = JOBS
     max_jobs = MAX_JOBS
-    may_fork = True
 
     def __init__(self, listed: UrlList, into: str, jobs: int | None) -> None:
         """Import into a folder of the site. ``jobs`` questions are asked at the same time."""
@@ -123,6 +126,7 @@ class ListSource:
         self._list = listed
         self._into = into
         self._jobs = jobs or JOBS
+        self.may_fork = not any(is_remote(line.url) for line in listed.lines)
 
     def covers(self, path: str) -> bool:
         return True
@@ -149,6 +153,11 @@ class ListSource:
 def _ask(asked: tuple[_Line, ImportedFile | None]) -> SourceFileInfo | Skipped:
     """Ask the server for the version of a file, which may have a row."""
     (_, url, path), row = asked
+    if is_remote(url):
+        try:
+            return remote_file(path, url)
+        except OSError as error:
+            return Skipped(path, str(error))
     if row is not None and (row.source != path_of(url) or not is_kept(row)):
         row = None
     conditions = {} if row is None else versions.conditions(row.version)

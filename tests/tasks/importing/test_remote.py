@@ -25,6 +25,7 @@ from tests.tasks.importing.test_command import run
 from tests.tasks.importing.test_http import failures
 from tests.tasks.importing.test_import import contents, import_data
 from tests.tasks.importing.test_renewing import expire
+from tests.tasks.importing.test_url_lists import import_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,18 @@ def test_an_object_that_changed_or_is_gone_is_unavailable(s3: Any, bucket: str) 
     with pytest.raises(ContentUnavailableError, match="has changed at its origin"):
         content_of(row_of("a.txt"))
     assert "No such file" in failures(f"s3://{bucket}/gone")[0]
+
+
+def test_a_list_may_name_objects(s3: Any, bucket: str, tmp_path: Path) -> None:
+    s3.pipe_file(f"{bucket}/a.txt", b"first")
+    s3.pipe_file(f"{bucket}/in/b.txt", b"second")
+    lines = [f"s3://{bucket}/a.txt", f"s3://{bucket}/in/b.txt c.txt", f"s3://{bucket}/in"]
+    (tmp_path / "list").write_text("\n".join(lines))
+    status, out, err = import_list(tmp_path / "list", "--jobs=1")
+    assert (status, out[-1][:11]) == (3, "2 imported,")
+    assert err[0] == "in: is a directory, not a file"
+    assert contents() == {"a.txt": b"first", "c.txt": b"second"}
+    assert " 2 unchanged, " in import_list(tmp_path / "list", "--jobs=1")[1][-1]
 
 
 def test_a_folder_of_an_sftp_server(
