@@ -75,10 +75,13 @@ def test_changes_are_undone_one_after_the_other(visit: Visit, complaints: list[s
     page.get_by_role("link", name="Edit: Three").press("Alt+ArrowUp")
     said(page, "Moved “Three”.")
     expect(names(page)).to_have_text(["Three", "One", "Two (done)"])
-    page.get_by_role("button", name="Delete: Three").click()
-    said(page, "Deleted “Three”.")
+    # Two at once: the answer to the first of them is not shown.
+    page.locator(".delete").first.evaluate("each => { each.click() }")
+    page.locator(".delete").first.evaluate("each => { each.click() }")
+    said(page, "Deleted “One”.")
     page.locator("#list").focus()
     for says, left in (
+        ("Brought back 1 task.", ["One", "Two (done)"]),
         ("Brought back 1 task.", ["Three", "One", "Two (done)"]),
         ("Moved “Three”.", ["One", "Three", "Two (done)"]),
         ("“Two” is open again.", ["One", "Two", "Three"]),

@@ -2,9 +2,10 @@
 //
 // With the header X-Part, the server sends the same page without the frame around the list, and
 // without what is in the rows that X-Have names. The document gets the events "list:changing"
-// before a change is sent, "list:leaving" and "list:shown" before and after each replacement, and
-// "list:failed" with a message. A form with refused content gets "list:refused", with the document
-// of the answer, and a form of a task that is gone gets "list:gone".
+// before a change is sent, "list:changed" with the document of a good answer, "list:leaving" and
+// "list:shown" before and after each replacement, and "list:failed" with a message. A form with
+// refused content gets "list:refused", with the document of the answer, and a form of a task that
+// is gone gets "list:gone".
 
 const FORMS = "#add, #lines, #search, #list form, #messages form";
 const LINKS = "#list .tabs a, #list .pager a, #list .empty a:not([href^='/accounts/'])";
@@ -125,6 +126,7 @@ function change(form, button) {
       pressed.delete(press);
     });
     if (!answer.ok && answer.status !== 422) throw answer.status;
+    if (answer.ok) document.dispatchEvent(new CustomEvent("list:changed", { detail: answer.page }));
     if (answer.ok && waiting) unshown = answer; // the shown list is nearer to the final one
     else if (answer.ok) show(answer, "push");
     else {

@@ -6,7 +6,7 @@ const messages = document.getElementById("messages");
 
 let forms = []; // that undo a change each, the last change last
 
-document.addEventListener("list:shown", remember);
+document.addEventListener("list:changed", ({ detail }) => remember(detail));
 document.addEventListener("list:undo", undo);
 document.addEventListener("submit", ({ target, submitter }) => {
   if (submitter?.value === "undo") forms = forms.filter((form) => form !== target);
@@ -14,11 +14,12 @@ document.addEventListener("submit", ({ target, submitter }) => {
 document.addEventListener("list:failed", ({ detail }) => {
   if (detail.lost && detail.form?.querySelector("[value=undo]")) forms.push(detail.form);
 });
-remember();
+remember(document);
 
-function remember() {
-  const form = messages.querySelector("form:has([value=undo])");
-  if (form && !forms.includes(form)) forms = [...forms, form].slice(-MOST);
+/** Remember how a change is undone; also one whose answer is not shown, as more are on the way. */
+function remember(page) {
+  const form = page.querySelector("#messages form:has([value=undo])");
+  if (form) forms = [...forms, form].slice(-MOST);
 }
 
 /** Undo the last change, also one that is under way. */
@@ -26,7 +27,7 @@ function undo() {
   if (list.ariaBusy) return document.addEventListener("list:shown", undo, { once: true });
   const form = forms.at(-1);
   if (!form) return;
-  if (!form.isConnected) {
+  if (!messages.contains(form)) {
     form.hidden = true;
     messages.append(form);
   }
