@@ -86,8 +86,9 @@ class CachedFile(os.PathLike[str]):
     """
 
     descriptor: int | None = None  # also where it is let go of before it is made
-    small: bytes | None = None
-    """Small content is in memory. It gets a file of its own when `path` is first asked for."""
+    in_memory = False
+    """Whether it is in memory, because it is small. It then gets a file of its own when `path` is
+    first asked for."""
 
     def __init__(
         self,
@@ -170,32 +171,33 @@ class CachedFile(os.PathLike[str]):
 
 
 class SmallCachedFile(CachedFile):
-    """Content in memory. ``place`` writes it to a path, unless it is there."""
+    """Content in memory, a part of its record. ``place`` writes it to a path, unless it is
+    there."""
 
-    small: bytes
+    in_memory = True
 
     def __init__(
         self,
         path: str,
-        small: bytes,
+        content: bytes | memoryview,
         stored_at: float,
         digest: str,
         place: Callable[[str, bytes], None],
     ) -> None:
-        super().__init__(path, None, stored_at, size=len(small), digest=digest)
-        self.small = small
+        super().__init__(path, None, stored_at, size=len(content), digest=digest)
+        self._content = content
         self._place = place
 
     @property
     def path(self) -> Path:
-        self._place(self._path, self.small)
+        self._place(self._path, self.read_bytes())
         return Path(self._path)
 
     def open(self) -> BufferedReader:
-        return BufferedReader(BytesIO(self.small))
+        return BufferedReader(BytesIO(self._content))
 
     def read_bytes(self) -> bytes:
-        return self.small
+        return bytes(self._content)
 
     def __fspath__(self) -> str:
         return str(self.path)

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from beaker_regions.entries.entry import Lookup
-from beaker_regions.entries.records import Codec, inflated, loader_of
+from beaker_regions.entries.records import Codec, inflated, loader_of, parted
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.unchangeable import size_if_unchangeable
 from beaker_regions.runtime import forking
@@ -33,6 +33,10 @@ _OVERHEAD = 2000
 """Bytes that an answer takes besides its record: objects, keys, places in dictionaries."""
 _GROWTH = 8
 """Times that an unpickled value is larger than its pickle, about, where its size is unknown."""
+
+COPIED = 4096
+"""Bytes. Of longer bytes each caller gets a copy, which takes less time than their memory is worth.
+"""
 
 
 class Known(Lookup):
@@ -67,15 +71,23 @@ class Known(Lookup):
     _bytes: int
 
     @classmethod
-    def of(cls, lookup: Lookup, entry: Entry, sealed: bytes, answers: KnownAnswers) -> Self:
+    def of(
+        cls,
+        lookup: Lookup,
+        entry: Entry,
+        sealed: bytes,
+        answers: KnownAnswers,
+        load: Callable[[], Any] | None,
+    ) -> Self:
         known = cls._make(lookup)
         known.entry, known.sealed = entry, sealed
         known.value, known.is_settled = MISSING, True
         known.request = known.answer = b""
         known.keys = ()
         known._is_repeated, known._inflated = False, None
-        known.size = len(known.record.payload)
-        known.load = loader_of(known.record)
+        payload = known.record.payload
+        known.size = len(parted(payload)[1] if known.record.codec is Codec.CONTENT else payload)
+        known.load = load or loader_of(known.record)
         known._answers, known._bytes = answers, _OVERHEAD + len(sealed)
         return known
 
@@ -111,6 +123,8 @@ class Known(Lookup):
         ``shared``: the author of the function promises not to change it."""
         self.is_settled = True
         record = inflated(self.record)
+        if record.codec is Codec.BYTES and len(record.payload) > COPIED:
+            return
         size = size_if_unchangeable(value)
         if size is None and shared:
             size = _GROWTH * len(record.payload)
@@ -152,12 +166,18 @@ class KnownAnswers:
         # With other tags, for example, the same call has other generations.
         return known if known.entry is entry or known.entry == entry else None
 
-    def keep(self, lookup: Lookup, entry: Entry, sealed: bytes) -> None:
+    def keep(
+        self,
+        lookup: Lookup,
+        entry: Entry,
+        sealed: bytes,
+        load: Callable[[], Any] | None = None,
+    ) -> None:
         """Keep a current lookup that the store has given for the first time. One whose value lies
-        in parts is too large."""
+        in parts is too large. ``load`` returns its value, if only the store can."""
         if lookup.record is None or lookup.record.codec is Codec.PARTS:
             return
-        known = Known.of(lookup, entry, sealed, self)
+        known = Known.of(lookup, entry, sealed, self, load)
         if known._bytes <= self._most_bytes // _LARGEST:
             self._add(known)
 

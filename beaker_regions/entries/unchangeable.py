@@ -14,6 +14,8 @@ from collections import namedtuple
 from typing import Any, Generic
 from weakref import WeakKeyDictionary
 
+from beaker_regions.entries.content import SmallCachedFile
+
 _ATOMS = frozenset(
     (
         type(None),
@@ -52,8 +54,8 @@ _fields_of: WeakKeyDictionary[type, tuple[str, ...] | None] = WeakKeyDictionary(
 def size_if_unchangeable(value: Any) -> int | None:
     """Return the bytes of memory of a value that nobody can change, about; None for any other.
 
-    Such are numbers, texts, bytes, dates, members of enumerations, and tuples, frozen sets and
-    frozen dataclasses of these.
+    Such are numbers, texts, bytes, dates, members of enumerations, small content, and tuples,
+    frozen sets and frozen dataclasses of these.
     """
     try:
         return _size(value)
@@ -67,6 +69,8 @@ def _size(value: Any) -> int | None:
         return sys.getsizeof(value)
     if cls is datetime.datetime or cls is datetime.time:
         return None if _size(value.tzinfo) is None else sys.getsizeof(value)
+    if cls is SmallCachedFile:
+        return sys.getsizeof(value)  # its content is a part of its record
     if cls is tuple or cls is frozenset:
         return _total(sys.getsizeof(value), value)
     if isinstance(value, enum.Enum):

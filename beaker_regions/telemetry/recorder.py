@@ -45,6 +45,8 @@ SUMS = ("load_nanoseconds", "bytes_in", "bytes_out")
 _DESCRIBED = (Codec.FILE, Codec.CONTENT, Codec.PARTS)
 """Records whose payload is not the value itself."""
 
+_MEASURED = (bytes, str)
+
 IMPORTS = "import:"
 """Before the events of `counting_imports`."""
 _origin = ""
@@ -56,9 +58,9 @@ _all: WeakSet[Stats] = WeakSet()
 def size_of(value: Any) -> int:
     """Return the size of a content or bytes, or the characters of a text; 0 for other values, since
     they would have to be pickled first."""
-    if isinstance(value, CachedFile):
-        return value.size
-    return len(value) if isinstance(value, bytes | str) else 0
+    if isinstance(value, _MEASURED):
+        return len(value)
+    return value.size if isinstance(value, CachedFile) else 0
 
 
 class FunctionStats:

@@ -132,7 +132,7 @@ def _accelerated(request: HttpRequest, content: CachedFile) -> HttpResponse | No
     404."""
     if not settings.X_ACCEL_REDIRECT or any(name in request.headers for name in _NOT_FOR_NGINX):
         return None
-    if content.small is not None:
+    if content.in_memory:
         return None
     folder = cache["files"].folder
     if folder is None or not content.path.is_relative_to(folder):

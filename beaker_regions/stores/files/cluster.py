@@ -114,16 +114,16 @@ class ClusterFileStore(FileStore):
         self._record_cache.forget(address)
         _listed(os.path.dirname(self._entry_path(address)), durable=self._durable)
 
-    def _record(self, address: bytes) -> Record | None:
+    def _read(self, address: bytes) -> tuple[bytes, os.stat_result] | Record | None:
         try:
             with _replaced_is_missing():
-                return super()._record(address)
+                return super()._read(address)
         except FileNotFoundError:
             # While it was open here, another host has put a record in its place.
             self._refresh_folder(address)
         try:
             with _replaced_is_missing():
-                return super()._record(address)
+                return super()._read(address)
         except FileNotFoundError:
             return None
 

@@ -268,7 +268,7 @@ class ContentFiles:
         """Raise OSError if an entry's content is gone, or not what was stored: its digest is
         checked."""
         if described.small is not None:
-            self.read(address, described)
+            _check(described, hashlib.sha256(described.small).digest())
         else:
             os.close(self.verified(address, described))
 
@@ -299,11 +299,7 @@ class ContentFiles:
         return descriptor
 
     def read(self, address: bytes, described: Description) -> bytes:
-        """Return an entry's whole content. Raises OSError as `open`."""
-        if described.small is not None:
-            content = bytes(described.small)
-            _check(described, hashlib.sha256(content).digest())
-            return content
+        """Return the whole content of an entry's file. Raises OSError as `open`."""
         descriptor = self._opened(address, described)
         try:
             content = os.read(descriptor, described.size)

@@ -223,6 +223,22 @@ class GenerationTable:
     def _opened(self) -> _OpenFile:
         # The file may be removed, replaced or truncated at any time, and other processes then use
         # another file: check each time which file it is.
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return self._opened_anew()
+        file = self._file
+        # With its ctime, its size is the same, too.
+        if (
+            file is not None
+            and found.st_ctime_ns == file.checked
+            and found.st_ino == file.inode
+            and found.st_dev == file.device
+        ):
+            return file
+        return self._opened_anew()
+
+    def _opened_anew(self) -> _OpenFile:
         for _ in range(_TRIES):
             file = self._file
             try:

@@ -24,6 +24,7 @@ the functions, can tell whether an entry was invalidated.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import struct
 from pathlib import Path
@@ -39,6 +40,7 @@ from beaker_regions.entries.content import (
     keep_open,
 )
 from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.known import KnownAnswers
 from beaker_regions.entries.records import (
     Codec,
     OtherFormatError,
@@ -103,6 +105,7 @@ class FileStore(Store):
         self._identity: str | None = None
         self._pending = PendingInvalidations()
         self._record_cache = RecordCache()
+        self._known = KnownAnswers()
         self.counters = FileCounters(folder / "counters")
         self._compare_and_set = FileCompareAndSet(self, str(folder / "locks"))
 
@@ -149,9 +152,14 @@ class FileStore(Store):
     def _current(
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
     ) -> tuple[bytes | None, ...]:
-        with reported("read"):
-            self._pending.apply(self._generations.change)
+        try:  # without the cost of a block: this is every hit
+            if self._pending.are_there_any():
+                self._pending.apply(self._generations.change)
             return read(places(entry.scopes))
+        except OSError as error:
+            if is_interruption(error):
+                raise
+            raise StoreUnavailableError("read", str(error)) from error
 
     def _lookup(self, entry: Entry, generations: tuple[bytes | None, ...]) -> Lookup:
         """Return an entry's record beside the current generations."""
@@ -159,16 +167,34 @@ class FileStore(Store):
         if record is not None:
             return Lookup(record, generations)
         try:
-            return Lookup(self._record(entry.address), generations)
+            read = self._read(entry.address)
         except OSError as error:
             if is_interruption(error):
                 raise
             raise StoreUnavailableError("read", str(error)) from error
+        if read is None or isinstance(read, Record):
+            return Lookup(read, generations)
+        stored, file = read
+        known = self._known.find(entry)
+        if known is not None and known.sealed == stored and known.generations == generations:
+            known.repeat()
+            return known
+        try:
+            record = self.unseal(entry.address, stored)
         except RecordRefusedError as error:
             return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
+        lookup = Lookup(record, generations)
+        if record.codec is Codec.FILE:
+            self._record_cache.keep(entry.address, file, record)
+        elif lookup.is_current:
+            small = record.codec is Codec.CONTENT
+            load = functools.partial(self.value, entry, record) if small else None
+            self._known.keep(lookup, entry, stored, load)
+        return lookup
 
-    def _record(self, address: bytes) -> Record | None:
-        """Return an entry's stored record. Raises OSError and RecordRefusedError."""
+    def _read(self, address: bytes) -> tuple[bytes, os.stat_result] | Record | None:
+        """Return an entry's stored record and the status of its file, or its record if it is the
+        one that was read before. Raises OSError."""
         path = self._entry_path(address)
         try:
             if address in self._record_cache:
@@ -188,10 +214,7 @@ class FileStore(Store):
                 self.size_limit.used(descriptor, found)
         finally:
             os.close(descriptor)
-        record = self.unseal(address, stored)
-        if record.codec is Codec.FILE:
-            self._record_cache.keep(address, found, record)
-        return record
+        return stored, found
 
     def unseal(self, address: bytes, stored: bytes) -> Record:
         """Return the record that was stored for the entry at ``address``. Raises
@@ -219,7 +242,7 @@ class FileStore(Store):
         if is_content(value):
             content = value if isinstance(value, Resumable) else content_chunks(value)
             again = None
-            if isinstance(value, CachedFile) and value.stored and value.small is None:
+            if isinstance(value, CachedFile) and value.stored and not value.in_memory:
                 again = self.content.store_again(entry.address, bytes.fromhex(value.digest))
             return self._write_content(entry, Codec.FILE, content, record, again)
         codec, payload = dump(value)
@@ -332,8 +355,8 @@ class FileStore(Store):
             return CachedFile(
                 path, descriptor, record.stored_at, size=described.size, digest=digest
             )
-        small = self.content.read(entry.address, described)
-        return SmallCachedFile(path, small, record.stored_at, digest, self._copied)
+        self.content.verify(entry.address, described)
+        return SmallCachedFile(path, described.small, record.stored_at, digest, self._copied)
 
     def _copied(self, path: str, content: bytes) -> None:
         """Give small content a file of its own, for what needs one. Raises OSError."""

@@ -292,7 +292,8 @@ def test_an_altered_byte_of_small_content_is_a_miss_and_heals(
         calls()
         return iter([SMALL])
 
-    load()
+    for _ in range(3):
+        load()  # and then this process knows it
     stored = bytearray(record_in(folder).read_bytes())
     stored[at] ^= 1
     record_in(folder).write_bytes(stored)
@@ -309,7 +310,8 @@ def test_small_content_that_was_cut_short_is_a_miss_and_heals(
         calls()
         return iter([SMALL])
 
-    load()
+    for _ in range(3):
+        load()
     record_in(folder).write_bytes(record_in(folder).read_bytes()[:left])
     assert load.stored_digest() is None
     assert load().read_bytes() == load().read_bytes() == SMALL

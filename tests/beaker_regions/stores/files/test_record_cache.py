@@ -80,6 +80,30 @@ def test_what_another_process_invalidates_is_seen_by_one_that_has_just_read_it(
     assert [mine(1), mine(2), mine(1), mine(2)] == [6, 7, 6, 7]
 
 
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_a_value_that_this_process_knows_is_served_only_while_its_bytes_are_there(
+    managers: tuple[CacheManager, CacheManager], tmp_path: Path, calls: Calls, size: int
+) -> None:
+    def load(number: int) -> bytes:
+        return b"%d" % calls() * size
+
+    mine, theirs = managers
+    my_load = mine.region("functions")(load)
+    their_load = theirs.region("functions", expire=1e-6)(load)
+    assert {my_load(1) for _ in range(4)} == {b"1" * size}
+    assert their_load(1) == b"2" * size
+    assert {my_load(1) for _ in range(4)} == {b"2" * size}
+    (record,) = files_of(tmp_path / "regions", "entries")
+    stored = bytearray(record.read_bytes())
+    stored[-1] ^= 1
+    record.write_bytes(stored)
+    assert {my_load(1) for _ in range(4)} == {b"3" * size}
+    record.unlink()
+    assert {my_load(1) for _ in range(4)} == {b"4" * size}
+    my_load.invalidate(1)
+    assert {my_load(1) for _ in range(4)} == {b"5" * size}
+
+
 def test_a_process_that_is_killed_while_it_invalidates_leaves_the_others_one_value(
     file_manager: Manager, calls: Calls
 ) -> None:
