@@ -153,7 +153,7 @@ class FileStore(Store):
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
     ) -> tuple[bytes | None, ...]:
         try:  # without the cost of a block: this is every hit
-            if self._pending.are_there_any():
+            if self._pending.has_any():
                 self._pending.apply(self._generations.change)
             return read(places(entry.scopes))
         except OSError as error:
