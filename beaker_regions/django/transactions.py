@@ -19,7 +19,7 @@ from django.db import transaction
 
 from beaker_regions.django import coroutines
 from beaker_regions.django.commits import watch_commit
-from beaker_regions.engine.invalidation import apply, invalidate
+from beaker_regions.engine.invalidation import Transactions, apply, invalidate
 from beaker_regions.runtime.threads import in_this_context
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation, InvalidationLog
+    from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation
 
 
 logger = logging.getLogger("beaker_regions.django")
@@ -84,7 +84,7 @@ class ServedCoroutine(threading.local):
     thread: coroutines.SyncThread | None = None
 
 
-class DatabaseTransactions:
+class DatabaseTransactions(Transactions):
     """The transactions of the calling thread, on all of its databases."""
 
     def __init__(self) -> None:
@@ -226,9 +226,6 @@ class DatabaseTransactions:
         hooks = [hook for hook in hooks if isinstance(hook, PendingHook) and hook.collected is None]
         apply(each for hook in hooks for each in hook.invalidations)
 
-    def invalidation_log(self) -> InvalidationLog | None:
-        return None
-
     def keep(self, alias: str, hook: PendingHook, new: Sequence[Invalidation]) -> None:
         """Write rows for the ``new`` invalidations of a hook, in the open transaction on the
         database ``alias``, in case that this process ends before it has applied them."""
@@ -238,15 +235,9 @@ class DatabaseTransactions:
         if pending := apply(each for hook in hooks for each in hook.invalidations):
             self.share_pending(pending)
 
-    def is_caught_up(self) -> bool:
-        return True
-
     def may_look_up_in_loop(self) -> bool:
         # The thread that waits for the coroutine knows its own transactions.
         return not (coroutines.open_anywhere() and coroutines.is_waited_for())
-
-    def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
-        pass
 
 
 def run_at_commit(connection: BaseDatabaseWrapper, function: Callable[[], None]) -> None:

@@ -29,43 +29,56 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 
     from beaker_regions.engine.store import Store
-    from beaker_regions.engine.transactions import (
-        InvalidatedRegion,
-        InvalidationLog,
-        Transactions,
-    )
+    from beaker_regions.engine.transactions import InvalidatedRegion, InvalidationLog
     from beaker_regions.telemetry.recorder import Stats
 
 
 # -- transactions --------------------------------------------------------------------------------
 
 
-class NoTransactions:
-    """The transactions of an application without a database."""
+class Transactions:
+    """The calling thread's database transactions, as an integration knows them. These are none."""
 
     def carry_out(self, step: Callable[[], Any]) -> Awaitable[Any] | Callable[[], Any]:
+        """Return what does a step for the running coroutine: an awaitable, or a function that any
+        thread may call. Within the step, the coroutine's transactions are the current ones."""
         return step
 
     def active(self) -> bool:
+        """Whether a transaction is open. It may read uncommitted rows, or an old snapshot, so a
+        value that is loaded in it must not be stored."""
         return False
 
     def pending(self) -> frozenset[str]:
+        """Return the scopes whose invalidation waits for a commit here."""
         return frozenset()
 
     def defer(self, invalidations: Sequence[Invalidation]) -> bool:
+        """Apply ``invalidations`` when the transaction commits, all of one transaction at once, and
+        drop them if it rolls back. Returns False, and does nothing, if no transaction is open."""
         return False
 
     def invalidation_log(self) -> InvalidationLog | None:
+        """Return the log for invalidations that a bulk change collects from now on, if any."""
         return None
 
     def is_caught_up(self) -> bool:
+        """Whether this process knows all invalidations that others could not apply. If not, it must
+        not read a store that other hosts use."""
         return True
 
     def may_look_up_in_loop(self) -> bool:
+        """Whether `is_caught_up` is true and `pending` complete in this thread, which runs the
+        coroutine's event loop, without waiting for a database or another thread."""
         return True
 
     def share_pending(self, invalidations: Sequence[Invalidation]) -> None:
-        pass
+        """Tell other processes of invalidations that a store keeps as pending, and that belong to
+        no transaction: others may be able to apply them, and must not read their entries before."""
+
+
+class NoTransactions(Transactions):
+    """The transactions of an application without a database."""
 
 
 class UnknownTransactions(NoTransactions):
