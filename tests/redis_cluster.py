@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ class RedisCluster:
     replica."""
 
     def __init__(self, folder: Path) -> None:
-        own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+        own = ["--cluster-enabled", "yes", "--cluster-node-timeout", "60000"]
         own += ["--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no"]
         self.nodes: list[Redis] = []
         for number in range(4):
@@ -82,8 +83,8 @@ class RedisCluster:
 
     def flush(self) -> None:
         """Forget everything."""
-        for node in self.nodes:
-            if node.process is not None and self.role_of(node) == "master":
+        for node in self.running():
+            if self.role_of(node) == "master":
                 node.flush()
 
     def all_keys(self) -> list[str]:
@@ -104,5 +105,14 @@ class RedisCluster:
             assert answer in (b"+OK", b"+NOKEY"), answer
 
     def end_move(self, slot: int, source: Redis, target: Redis) -> None:
+        id_ = self.id_of(target)
         for node in (target, source):
-            self.tell(node, f"SETSLOT {slot} NODE {self.id_of(target)}")
+            self.tell(node, f"SETSLOT {slot} NODE {id_}")
+        # Otherwise the next move may be in contradiction to this one, and the nodes never agree.
+        epoch = re.search(r"my_epoch:(\d+)", self.info(target))
+        assert epoch is not None
+        known = re.compile(rf"^{id_} (?:\S+ ){{5}}{epoch[1]} ", re.MULTILINE)
+        until(lambda: all(known.search(node.ask_large("CLUSTER NODES")) for node in self.running()))
+
+    def running(self) -> list[Redis]:
+        return [node for node in self.nodes if node.process is not None]

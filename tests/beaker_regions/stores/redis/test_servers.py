@@ -156,7 +156,7 @@ def test_its_memory_and_its_policy_are_checked(start: Start) -> None:
     server.ask("CONFIG", "SET", "maxmemory", "0")
     assert "warning: maxmemory is not set" in found()
     server.kill()
-    assert f"error: redis {server.address}/0" in found()
+    assert f"error: redis is away: Error 111 connecting to {server.address}" in found()
 
 
 def test_several_servers_have_each_a_part_of_the_entries(start: Start, calls: Calls) -> None:
