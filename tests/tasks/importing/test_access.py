@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.importing import importer
 from tasks.models import ImportedFile
 from tests.tasks.importing.test_http import failures, origin
 from tests.tasks.importing.test_import import contents, import_data
@@ -51,6 +52,31 @@ def test_logins_come_from_a_netrc_file(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "netrc").chmod(0o600)
     import_data(origin.url("a.txt"), f"--netrc={tmp_path}/netrc")
     assert origin.asked("a.txt")[0].headers["authorization"] == "Basic bWU6c2VjcmV0"
+
+
+def test_a_login_is_for_its_server_alone(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    other = Origin("127.0.0.2")
+    other.files = {"a.txt": b"other"}
+    origin.redirects["b.txt"] = other.url("a.txt")
+    try:
+        import_data(origin.url("b.txt"), f"--netrc={tmp_path}/netrc")
+        import_data(other.url("a.txt"), "--into=in", f"--netrc={tmp_path}/netrc")
+    finally:
+        other.stop()
+    assert "authorization" in origin.asked("b.txt")[0].headers
+    assert [each.headers.get("authorization") for each in other.requests] == [None, None]
+
+
+def test_headers_reach_a_server_from_every_process(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "_MANY", 2)
+    (tmp_path / "headers").write_text("Authorization: Bearer secret")
+    origin.files = {"a.txt": b"first", "b.txt": b"second", "c.txt": b"third"}
+    import_data(origin.manifest(), f"--headers={tmp_path}/headers", "--jobs=2")
+    assert len(origin.requests) == 4
+    assert {each.headers.get("authorization") for each in origin.requests} == {"Bearer secret"}
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ def test_an_object_that_changed_or_is_gone_is_unavailable(s3: Any, bucket: str) 
     assert "No such file" in failures(f"s3://{bucket}/gone")[0]
 
 
+@pytest.mark.slow
 def test_a_list_may_name_objects(s3: Any, bucket: str, tmp_path: Path) -> None:
     s3.pipe_file(f"{bucket}/a.txt", b"first")
     s3.pipe_file(f"{bucket}/in/b.txt", b"second")
@@ -176,6 +177,7 @@ def test_a_folder_of_an_sftp_server(
         (sftp.home / "away").rename(sftp.known_hosts)
 
 
+@pytest.mark.slow
 def test_an_interrupted_transfer_of_one_version_continues(
     s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

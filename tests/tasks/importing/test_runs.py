@@ -198,7 +198,7 @@ def test_the_log_file_has_what_every_run_did_with_its_time(tmp_path: Path) -> No
 # -- the pace -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("in_processes", [False, True])
+@pytest.mark.parametrize("in_processes", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_all_jobs_together_keep_to_the_limit(
     origin: Origin, monkeypatch: pytest.MonkeyPatch, in_processes: bool
 ) -> None:

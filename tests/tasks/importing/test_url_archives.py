@@ -93,6 +93,7 @@ def test_expired_content_is_renewed_with_one_question(origin: Origin, tmp_path: 
     assert len(origin.requests) == before + 1
 
 
+@pytest.mark.slow
 def test_an_archive_whose_transfer_was_killed_is_continued(origin: Origin, tmp_path: Path) -> None:
     sweep()
     packed = pack(tmp_path, "tar", {"large": random.Random(3).randbytes(12 << 20)}).read_bytes()
