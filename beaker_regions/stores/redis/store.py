@@ -17,7 +17,6 @@ from beaker_regions.stores.servers.store import ServerStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from redis.connection import AbstractConnection
 
@@ -32,6 +31,12 @@ look unreachable."""
 _PATIENT: dict[str, Any] = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
 
 
+def _taken(options: dict[str, Any]) -> dict[str, Any]:
+    """Take those of the options out that are for connections (`made`)."""
+    names = ("username", "password", "ca_file", "timeout")
+    return {name: options.pop(name) for name in names if name in options}
+
+
 class RedisStore(ServerStore):
     """A region's entries on Redis or Valkey servers, each named by a URL, with a weight. The
     options for connections are those of `made`, all others those of `ServerStore`."""
@@ -42,12 +47,9 @@ class RedisStore(ServerStore):
         self,
         servers: Sequence[tuple[str, float]],
         signer: Signer,
-        *,
-        retry: float = 1.0,
-        folder: Path | None = None,
-        prefix: str = "",
-        **access: Any,
+        **options: Any,
     ) -> None:
+        access = _taken(options)
         self._makers = {name_of(url): made(url, **access) for url, _ in servers}
         # An event loop cannot wait for a socket with TLS by its descriptor alone.
         is_plain = not any(url.startswith("rediss:") for url, _ in servers)
@@ -57,9 +59,7 @@ class RedisStore(ServerStore):
             "redis",
             lambda server: RedisConnection(lambda: Link(self._makers[server]())),
             loops=self._loops if is_plain else None,
-            retry=retry,
-            folder=folder,
-            prefix=prefix,
+            **options,
         )
 
     def _loops(self, server: str) -> LoopConnections:
@@ -82,16 +82,12 @@ class RedisClusterStore(ServerStore):
         self,
         servers: Sequence[tuple[str, float]],
         signer: Signer,
-        *,
-        retry: float = 1.0,
-        folder: Path | None = None,
-        prefix: str = "",
-        **access: Any,
+        **options: Any,
     ) -> None:
-        make = made(servers[0][0], **access)
+        make = made(servers[0][0], **_taken(options))
 
-        def connection(address: Address, **options: Any) -> AbstractConnection:
-            return make(host=address[0], port=address[1], **options)
+        def connection(address: Address, **others: Any) -> AbstractConnection:
+            return make(host=address[0], port=address[1], **others)
 
         self._make = connection
         self._configured = [node_of(url) for url, _ in servers]
@@ -109,10 +105,8 @@ class RedisClusterStore(ServerStore):
             signer,
             "redis",
             connect,
-            retry=retry,
-            folder=folder,
-            prefix=prefix,
             hash_tag=lambda bucket: f"{{{tags[bucket]}}}:",
+            **options,
         )
 
     def _owners(self, address: bytes) -> list[str]:

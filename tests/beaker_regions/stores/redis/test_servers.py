@@ -149,6 +149,9 @@ def test_its_memory_and_its_policy_are_checked(start: Start) -> None:
 
     assert "ok: redis " in found()
     assert "warning: stores nothing new once its memory is full: set maxmemory-policy" in found()
+    server.ask("CONFIG", "SET", "maxmemory", "1mb")
+    assert "error: is nearly full: 1.0 MB" in found()
+    server.ask("CONFIG", "SET", "maxmemory", "50mb")
     server.ask("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
     assert "warning: maxmemory-policy is volatile-lru" in found()
     server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
