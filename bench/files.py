@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 
     Call = Callable[[int], Any]
 
-SIZES = {"1 KB": 1 << 10, "64 KB": 1 << 16, "1 MB": 1 << 20, "64 MB": 1 << 26}
+SIZES = {"1 KB": 1 << 10, "10 KB": 10 << 10, "64 KB": 1 << 16, "1 MB": 1 << 20, "64 MB": 1 << 26}
 CASES = [
     *((10, size) for size in SIZES),
-    *((1_000, size) for size in ("1 KB", "64 KB", "1 MB")),
+    *((1_000, size) for size in ("1 KB", "10 KB", "64 KB", "1 MB")),
     (100_000, "1 KB"),
 ]
 QUICK = [(10, "1 KB"), (10, "1 MB")]

@@ -141,8 +141,14 @@ class CachedFile(os.PathLike[str]):
 
     def read_bytes(self) -> bytes:
         """Return the whole content in memory. Raises OSError if it cannot be read."""
-        with self.open() as file:
-            return file.read()
+        if self.descriptor is None:
+            with self.open() as file:
+                return file.read()
+        content = os.pread(self.descriptor, self.size, 0)
+        # One call reads 2 GB at the most.
+        while more := os.pread(self.descriptor, self.size - len(content), len(content)):
+            content += more
+        return content
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content in chunks of at most `CHUNK` bytes."""
