@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.stores.redis.link import wrong_type
 from beaker_regions.telemetry import units
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ def _asked(make: Callable[[], AbstractConnection], *words: str) -> str:
         connection.disconnect()
 
 
-def remarks(status: Mapping[str, str]) -> list[tuple[str, str]]:
+def remarks(status: Mapping[str, str], *, in_cluster: bool) -> list[tuple[str, str]]:
     """Return what is wrong with a server, as `ServerStore.remarks`."""
     found = []
+    if in_cluster != (status.get("cluster") == "1"):
+        found.append(("error", wrong_type(in_cluster)))
     if status.get("cluster_state", "ok") != "ok":
         found.append(("error", "its cluster is down: not every hash slot has a master"))
-    if status.get("role", "master") != "master" and status.get("cluster") != "1":
+    if status.get("role", "master") != "master" and not in_cluster:
         found.append(("error", "is a replica, and is not read: name the master in the option url"))
     limit, policy = int(status.get("limit_maxbytes", 0)), status.get("policy", "")
     if not limit:

@@ -164,14 +164,19 @@ def epoch_of(answers: Sequence[bytes], *, in_cluster: bool = False) -> bytes:
     if role is None or len(ids) != 2:
         mend = "it does not tell its run_id and master_replid: allow the command INFO"
     elif in_cluster != bool(_CLUSTER.search(answer)):
-        mend = "it belongs to no cluster: set the type to 'ext:redis'"
-        if not in_cluster:
-            mend = "it is a node of a Redis Cluster: set the type to 'ext:rediscluster'"
+        mend = f"it {wrong_type(in_cluster)}"
     elif role[1] != b"master" and not in_cluster:
         mend = "it is a replica: name the master in the option url"
     if mend is not None:
         raise StoreUnavailableError("server", mend)
     return hashlib.blake2b(b"\n".join(ids), digest_size=EPOCH_SIZE).digest()
+
+
+def wrong_type(in_cluster: bool) -> str:
+    """Return what is wrong with a server that is, or is not, of a cluster, unlike its region."""
+    if in_cluster:
+        return "belongs to no Redis Cluster: set the type to 'ext:redis'"
+    return "is a node of a Redis Cluster: set the type to 'ext:rediscluster'"
 
 
 def of_epoch(values: Iterable[tuple[str, bytes | None]], epoch: bytes) -> dict[str, bytes]:

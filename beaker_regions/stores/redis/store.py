@@ -71,7 +71,7 @@ class RedisStore(ServerStore):
         return info.status(server, partial(self._makers[server], **_PATIENT))
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
-        return info.remarks(status)
+        return info.remarks(status, in_cluster=False)
 
 
 class RedisClusterStore(ServerStore):
@@ -125,4 +125,4 @@ class RedisClusterStore(ServerStore):
         return info.status(server, lambda: self._make(node_of(f"//{server}"), **_PATIENT))
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
-        return info.remarks(status)
+        return info.remarks(status, in_cluster=True)

@@ -93,6 +93,7 @@ def test_entries_are_spread_and_invalidated_at_one_moment(
     def load(key: int) -> int:
         return calls()
 
+    clients = [int(node.info("connected_clients")) for node in redis_cluster.masters]
     first = load.many([(key,) for key in range(60)])
     assert load.many([(key,) for key in range(60)]) == first
     assert all(node.keys() for node in redis_cluster.masters), "each has some"
@@ -100,6 +101,8 @@ def test_entries_are_spread_and_invalidated_at_one_moment(
     assert [load(key) for key in range(60)] == [*first[:7], 61, *first[8:]]
     cache.invalidate_tags("a", "b")
     assert min(load(key) for key in range(60)) > 61
+    more = [int(node.info("connected_clients")) for node in redis_cluster.masters]
+    assert more == [each + 1 for each in clients], "one connection of this thread to each"
 
 
 def test_the_tags_of_buckets_are_spread_evenly() -> None:
@@ -246,7 +249,10 @@ def test_a_single_server_is_no_cluster_and_a_node_no_single_server(
         cache = make_manager(type=type_, url=url, secret="of the tests", timeout=5)
         load = _loader(cache, calls)
         assert load() < load()
-        assert cache["functions"].stats["failed.server"] > 0
+        region = cache["functions"]
+        assert region.stats["failed.server"] > 0
+        found = [each.message for each in health.check([region])[region]]
+        assert any("Redis Cluster: set the type to 'ext:redis" in each for each in found)
 
 
 def test_its_nodes_are_checked(redis_cluster: RedisCluster) -> None:
