@@ -178,7 +178,7 @@ class Importer:
     def _placed(self, found: SourceFileInfo | Skipped) -> SourceFileInfo | Skipped:
         """Return a file with its path on the site."""
         into = self._options.into
-        if not into:
+        if not into or not found.path:  # the source itself
             return found
         path = path_in(into, found.path)
         if isinstance(found, SourceFileInfo):

@@ -62,6 +62,8 @@ def checked(url: str) -> str:
         parsed = parsed_url(url)
     except LocationParseError:
         raise BadUrlError("is no URL") from None
+    if parsed.scheme is None:
+        raise BadUrlError("is no URL")
     if parsed.scheme not in _SCHEMES:
         raise BadUrlError(f"has the scheme {parsed.scheme!r}; only http and https are fetched from")
     if parsed.auth is not None:

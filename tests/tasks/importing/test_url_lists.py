@@ -75,16 +75,17 @@ def test_lines_that_cannot_be_used_are_named_and_the_others_imported(
         "/etc/x",
     ]
     (tmp_path / "list").write_text("\n".join([*lines, origin.url("gone")]))
-    status, _, err = import_list(tmp_path / "list")
+    status, _, err = import_list(tmp_path / "list", "--into=top")
     assert status == 3
-    assert contents() == {"a.txt": b"first", "c.txt": b"third"}
+    assert contents() == {"top/a.txt": b"first", "top/c.txt": b"third"}
     said = "\n".join(err)
     assert "hushed" not in said
+    assert f"{tmp_path}/list: line 9 is no URL" in err
     for number in (2, 5, 7, 8, 9):
         assert f"{tmp_path}/list: line {number} " in said
-    assert "a.txt: line 3 repeats line 1" in err
-    assert "a.txt: line 4 has the name of line 1; write another behind it" in err
-    assert "gone: 404 Not Found" in err
+    assert "top/a.txt: line 3 repeats line 1" in err
+    assert "top/a.txt: line 4 has the name of line 1; write another behind it" in err
+    assert "top/gone: 404 Not Found" in err
     assert err[-1] == "7 of 10 files were not imported"
     (tmp_path / "list").write_text(f"{a}\nbad\n")
     assert " 0 forgotten" in import_list(tmp_path / "list", "--prune")[1][-1]
