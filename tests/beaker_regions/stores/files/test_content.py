@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from beaker_regions import CachedFile
+from beaker_regions import CachedFile, Resumable
+from beaker_regions.stores.files import incoming
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager
 
@@ -358,3 +359,46 @@ def test_many_digests_at_once_are_those_of_single_calls(
     load.invalidate_all()
     assert load.stored_digests(given) == [None] * len(given)
     assert calls.count == 9
+
+
+class Download(Resumable):
+    """Content of another server, whose connection breaks once."""
+
+    def __init__(self, content: bytes, asked: list[int], *, anew: bool) -> None:
+        self._content, self._asked, self._anew = content, asked, anew
+
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        self._asked.append(have)
+        for at in range(0 if self._anew else have, len(self._content), 1000):
+            if len(self._asked) == 1 and at == 3000:
+                raise ConnectionResetError("in the middle")
+            yield at, self._content[at : at + 1000]
+
+    def verify(self, size: int, digest: str) -> None:
+        assert (size, digest) == (len(self._content), hashlib.sha256(self._content).hexdigest())
+
+
+@pytest.mark.parametrize("soon", [incoming.SOON, 0.0], ids=["at once", "slowly"])
+@pytest.mark.parametrize("anew", [False, True], ids=["continued", "sent anew"])
+@pytest.mark.parametrize("content", [CONTENT[:5000], CONTENT], ids=["small", "large"])
+def test_an_interrupted_transfer_continues_whatever_its_size(
+    cache: CacheManager,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    anew: bool,
+    soon: float,
+) -> None:
+    monkeypatch.setattr(incoming, "SOON", soon)
+    asked: list[int] = []
+
+    @cache.region("functions")
+    def load() -> Resumable:
+        return Download(content, asked, anew=anew)
+
+    with pytest.raises(ConnectionResetError):
+        load()
+    assert load().read_bytes() == load().read_bytes() == content
+    assert asked == [0, 3000]
+    assert load().in_memory == (content is not CONTENT)
+    assert list((folder / "incoming").iterdir()) == []
