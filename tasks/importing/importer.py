@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from tasks.importing.index import (
     is_stored,
     keep,
     number_from,
+    patiently,
     rows_from,
     rows_of,
     whole_rows_of,
@@ -121,7 +123,7 @@ class Importer:
                     f"{self._source.root!r} is read from start to end, by one job; leave out --jobs"
                 )
             self._count()
-            before = number_from(*self._mine)
+            before = patiently(partial(number_from, *self._mine))
             self._room.begin()
             with closing(self._results()) as results:
                 for file, result in results:
@@ -207,9 +209,9 @@ class Importer:
             digests = [path_digest(found.path) for found in batch]
             if self._options.prune or self._options.keep:
                 self._seen.update(digests)
-            known = rows_of(digests)
+            known = patiently(partial(rows_of, digests))
             others = [row is not None and self._is_other(row) for row in map(known.get, digests)]
-            whole = whole_rows_of(list(compress(digests, others)))
+            whole = patiently(partial(whole_rows_of, list(compress(digests, others))))
             for found, digest in zip(batch, digests, strict=True):
                 if isinstance(found, Skipped):
                     self._fail(found.path, found.reason, by_nature=found.by_nature)

@@ -8,13 +8,21 @@ import time
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from tasks.files.content import kept_without_source, name_of, read_file
 from tasks.models import ImportedFile
+from tasks.sources.fetching.patience import patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,9 +34,37 @@ ROWS = 2000
 FLUSH_SECONDS = 1.0
 """After this time a smaller number is written too, so that the pages show its files."""
 TRIES = 5
-"""Attempts to write a batch. If the last one fails, the run ends."""
+"""Attempts at a query that the database refuses. If the last one fails, the run ends."""
 LONGEST_PAUSE = 0.2
 """The longest pause between two attempts, in seconds."""
+AWAY_SECONDS = 60.0
+"""For as long a query is repeated while the database is away, as it is when it restarts."""
+AWAY_PAUSE = 2.0
+"""Seconds between two of these."""
+
+T = TypeVar("T")
+
+
+def patiently(query: Callable[[], T]) -> T:
+    """Return the result of a query outside of a transaction. It is repeated if another run writes
+    the same rows and the database has ended a deadlock, and while the database is away. Raises
+    DatabaseError, InterfaceError."""
+    refused, ends = 0, time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return query()
+        except (OperationalError, IntegrityError, InterfaceError) as error:
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is None:
+                if time.monotonic() > ends:
+                    raise
+                patience().say(f"the database is away: {error}; another try in {AWAY_PAUSE:.0f} s")
+                time.sleep(AWAY_PAUSE)
+                continue
+            refused += 1
+            if refused == TRIES:
+                raise
+            time.sleep(random.uniform(0, LONGEST_PAUSE))
 
 
 @dataclass(slots=True)
@@ -104,16 +140,7 @@ class IndexWriter:
         if self._syncing is None:
             return
         self._syncing.synced.result()
-        for left in reversed(range(TRIES)):
-            try:
-                refused = self._write(self._syncing.rows)
-            except (OperationalError, IntegrityError):
-                if not left:
-                    raise
-                # Another run writes the same rows, and the database has ended a deadlock.
-                time.sleep(random.uniform(0, LONGEST_PAUSE))
-            else:
-                break
+        refused = patiently(partial(self._write, self._syncing.rows))
         self._syncing = None
         if self._taken is not None:
             for row, other in refused:

@@ -16,7 +16,7 @@ from tasks.files.content import path_of
 from tasks.importing.sources import Skipped
 from tasks.sources import versions
 from tasks.sources.archives.limits import NAME
-from tasks.sources.fetching.downloads import TRIES, text_of
+from tasks.sources.fetching.downloads import text_of
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def entries_in(path: str) -> list[ManifestEntry]:
 @cache.region("files", ignore=["stored"])
 def _manifest(url: str, stored: Manifest | None = None) -> Manifest:
     conditions = {} if stored is None else versions.conditions(stored.version)
-    response, text = text_of(url, conditions, LARGEST, TRIES, Progress())
+    response, text = text_of(url, conditions, LARGEST, Progress())
     if stored is not None and response.status == 304:
         return stored
     return Manifest(versions.of_answer(response.headers), text)

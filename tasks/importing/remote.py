@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.files.content import path_of
@@ -25,7 +24,7 @@ from tasks.importing.url_archives import archive_at
 from tasks.sources import versions
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching.client import FetchError
-from tasks.sources.fetching.downloads import TRIES
+from tasks.sources.fetching.patience import patience
 from tasks.sources.fetching.urls import BadUrlError, shown
 from tasks.sources.remote import (
     RemoteFile,
@@ -42,8 +41,11 @@ if TYPE_CHECKING:
 
     from tasks.importing.manifests import ManifestEntry
     from tasks.importing.sources import Source
+    from tasks.sources.progress import Progress
 
-_open = partial(RemoteFile, tries=TRIES)
+
+def _open(url: str, size: int | None, version: str, progress: Progress) -> RemoteFile:
+    return RemoteFile(url, size, version, progress, tries=patience().retries)
 
 
 def remote_source(name: str, options: SourceOptions) -> Source:

@@ -83,6 +83,9 @@ class Names:
     def skipped(self, path: str, reason: str) -> None:
         self._say(self._err, f"{printable(path)}: {printable(reason)}", 1)
 
+    def said(self, line: str) -> None:
+        self._say(self._err, printable(line), 1)
+
     def planned(self, action: str, path: str) -> None:
         self._say(self._out, f"would {action} {printable(path)}", 1)
 
@@ -150,6 +153,10 @@ class BarReporter:
     def planned(self, action: str, path: str) -> None:
         self._names.planned(action, path)
 
+    def said(self, line: str) -> None:
+        """Report a failure after which there is another try."""
+        self._names.said(line)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.set_description_str(str(self._progress))
@@ -208,6 +215,10 @@ class LineReporter:
 
     def planned(self, action: str, path: str) -> None:
         self._names.planned(action, path)
+
+    def said(self, line: str) -> None:
+        """Report a failure after which there is another try."""
+        self._names.said(line)
 
     def close(self) -> None:
         """Nothing is open."""

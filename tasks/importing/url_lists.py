@@ -26,7 +26,6 @@ from tasks.models import ImportedFile
 from tasks.sources import versions
 from tasks.sources.fetching import client
 from tasks.sources.fetching.access import origin_of
-from tasks.sources.fetching.downloads import TRIES
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import BadUrlError, checked, name_in, without_secrets
 from tasks.sources.progress import Progress
@@ -162,7 +161,7 @@ def _ask(asked: tuple[_Line, ImportedFile | None]) -> SourceFileInfo | Skipped:
         row = None
     conditions = {} if row is None else versions.conditions(row.version)
     try:
-        response = until_done(partial(client.describe, url, conditions), TRIES, Progress())
+        response = until_done(url, partial(client.describe, url, conditions), Progress())
     except OSError as error:
         return Skipped(path, str(error))
     opener = partial(download, None)

@@ -26,7 +26,8 @@ from tasks.models import ImportedFile
 from tasks.sources import versions
 from tasks.sources.archives.formats import is_archive
 from tasks.sources.fetching import client
-from tasks.sources.fetching.downloads import TRIES, Download
+from tasks.sources.fetching.downloads import Download
+from tasks.sources.fetching.patience import patience
 from tasks.sources.fetching.trying import until_done
 from tasks.sources.fetching.urls import (
     BadUrlError,
@@ -60,7 +61,7 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
         if is_manifest_name(file):
             return ManifestSource(url, entries_at(url, file))
         if is_archive(file):
-            response = until_done(partial(client.describe, url, {}), TRIES, Progress())
+            response = until_done(url, partial(client.describe, url, {}), Progress())
             size, version = client.length_of(response), versions.of_answer(response.headers)
             return archive_at(url, size, version, partial(download, None), options.fetching)
         return UrlSource(url, options.into, path_of(file))
@@ -76,7 +77,7 @@ def download(
     progress: Progress,
 ) -> Download:
     """Open a URL for an import. ``response`` is an answer for it that is not read yet."""
-    return Download(url, size, version, progress, tries=TRIES, response=response)
+    return Download(url, size, version, progress, tries=patience().retries, response=response)
 
 
 class UrlSource:
@@ -95,7 +96,7 @@ class UrlSource:
         if row is not None and (row.source != self.root or not is_kept(row)):
             row = None
         conditions = {} if row is None else versions.conditions(row.version)
-        response = until_done(partial(client.get, url, conditions), TRIES, Progress())
+        response = until_done(url, partial(client.get, url, conditions), Progress())
         if row is not None and response.status == 304:
             client.discard(response)
             self._found = SourceFileInfo(

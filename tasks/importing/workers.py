@@ -1,9 +1,9 @@
 """Stores files in several processes: Python runs the code of one thread at a time, and most of the
 time that a small file takes goes into code.
 
-The processes are forked, so they begin at once and share the memory of this one. They use no
-database. Each gets lists of files over a pipe and answers with the results. A process ends when the
-pipe is closed, even if this one is killed.
+The processes are forked, so they begin at once and share the memory of this one. They write no
+rows, and do not use its connections to the database. Each gets lists of files over a pipe and
+answers with the results. A process ends when the pipe is closed, even if this one is killed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
+
+from django.db import connections
 
 from tasks.importing.jobs import SIGNAL_SECONDS, map_as_completed
 from tasks.importing.reading import UNCHANGED, FileToRead, Result, are_stored
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError, SourceFileInfo
+from tasks.sources.fetching.patience import patience, use_patience
 from tasks.sources.progress import Progress
 
 MOST = 8
@@ -35,6 +39,9 @@ _ANSWER_SECONDS = 0.2
 """Seconds between two answers of a process."""
 _QUEUED = 2
 """Lists that each process has, so that it need not wait for the next one."""
+
+_said: list[str] = []
+"""Lines for the operator, in a process that was started here."""
 
 Read = Callable[[FileToRead], Result]
 Report = Callable[[int, int], None]
@@ -49,6 +56,8 @@ class _Answer(NamedTuple):
     """Bytes by which the region has grown since."""
     results: list[tuple[int, Result, int]]
     """Positions in the list, results, and the bytes of each file that are left."""
+    said: list[str]
+    """Lines for the operator."""
     error: Exception | None
     """Ends the run."""
     is_last: bool
@@ -121,6 +130,8 @@ def _distribute(
             with _refused_if_killed():
                 answer: _Answer = pipe.recv()
             report(answer.read, answer.unexpected)
+            for line in answer.said:
+                patience().say(line)
             count(answer.grown)
             for position, result, left in answer.results:
                 file = worker.lists[0][position]
@@ -171,6 +182,8 @@ def _start(read: Read, threads: int, take: Callable[[], int], others: list[_Work
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+        _forget_connections()
+        use_patience(replace(patience(), say=_said.append))
         here.close()
         for other in others:
             other.pipe.close()  # or it would not see that the parent has ended
@@ -179,6 +192,19 @@ def _start(read: Read, threads: int, take: Callable[[], int], others: list[_Work
                 _answer(there, read, threads, take, there.recv())
     finally:
         os._exit(0)
+
+
+_inherited: list[object] = []
+
+
+def _forget_connections() -> None:
+    """Let this process make its own connections to databases, to read the outbox. What it writes to
+    an inherited one would end up between the queries of its parent."""
+    # To close one, or to let it be collected, would end the parent's session on the server.
+    _inherited.extend(connections.all(initialized_only=True))
+    for alias in connections:
+        with contextlib.suppress(AttributeError):
+            del connections[alias]
 
 
 def _answer(
@@ -196,7 +222,8 @@ def _answer(
     def send(error: Exception | None = None, *, is_last: bool = False) -> None:
         nonlocal bytes_read, unexpected, results, sent
         with lock:
-            answer = _Answer(bytes_read, unexpected, take(), results, error, is_last)
+            said = [_said.pop(0) for _ in range(len(_said))]
+            answer = _Answer(bytes_read, unexpected, take(), results, said, error, is_last)
             bytes_read, unexpected, results = 0, 0, []
             sent = time.monotonic()
             pipe.send(answer)

@@ -29,7 +29,7 @@ def is_current(name: str, size: int | None, version: str, tries: int = FEW_TRIES
         headers = versions.conditions(version)
         if not headers:
             return False
-        response = until_done(partial(client.get, name, headers), tries, Progress())
+        response = until_done(name, partial(client.get, name, headers), Progress(), tries)
         client.discard(response)
         return response.status == 304
     if is_remote(name):

@@ -163,7 +163,7 @@ class RemoteFile(Resumable):
         position = have if is_exact and self._check is None else 0
         if position != have:
             yield 0, b""
-        furthest, tries = position, Tries(self._tries)
+        furthest, tries = position, Tries(self._url, self._tries)
         while True:
             try:
                 for chunk in self._chunks(position):
@@ -175,7 +175,7 @@ class RemoteFile(Resumable):
                 return
             except TemporaryError as error:
                 if position > furthest:
-                    furthest, tries = position, Tries(self._tries)
+                    furthest, tries = position, Tries(self._url, self._tries)
                 tries.pause(error, self._progress)
 
     def verify(self, size: int, digest: str) -> None:

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from beaker_regions import counting_imports
 from tasks.files.content import path_of
@@ -29,6 +29,7 @@ from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.fetching.access import Access, BadAccessError, access_of
 from tasks.sources.fetching.connections import use_access
+from tasks.sources.fetching.patience import SLOW_SECONDS, Patience, use_patience
 from tasks.sources.pace import use_pace
 
 if TYPE_CHECKING:
@@ -164,6 +165,22 @@ class Command(BaseCommand):
         )
 
         parser.add_argument(
+            "--retries",
+            metavar="N",
+            type=_retries,
+            default=Patience().retries,
+            help="repeat a request N times after a failure that may pass; the default is "
+            "%(default)s, and each time something was received counts anew",
+        )
+        parser.add_argument(
+            "--min-speed",
+            metavar="RATE",
+            type=_rate,
+            default=Patience().slowest,
+            help="break off a transfer that is slower than RATE bytes a second for "
+            f"{SLOW_SECONDS:.0f} s, and continue it with another request; the default is 1K",
+        )
+        parser.add_argument(
             "--bwlimit",
             metavar="RATE",
             type=_rate,
@@ -248,6 +265,7 @@ class Command(BaseCommand):
                 server = name if urls is None or not options["headers"] else urls.server
                 use_access(access_of(server, options["headers"], options["netrc"], options["ca"]))
                 use_pace(options["bwlimit"])
+                use_patience(Patience(options["retries"], options["min_speed"], reporter.said))
                 source: Source
                 if urls is not None:
                     source = ListSource(urls, import_options.into, import_options.jobs)
@@ -278,6 +296,7 @@ class Command(BaseCommand):
                 SourceError,
                 RegionFullError,
                 DatabaseError,
+                InterfaceError,
                 KeyboardInterrupt,
             ) as raised:
                 error = _failure(raised)
@@ -285,6 +304,7 @@ class Command(BaseCommand):
                 reporter.close()
                 use_access(Access())
                 use_pace(None)
+                use_patience(Patience())
         if error is None:
             summary.notes += [
                 f"the pattern {each!r} matched nothing"
@@ -345,6 +365,12 @@ def _jobs(value: str) -> int:
     return jobs
 
 
+def _retries(value: str) -> int:
+    if not value.isdecimal() or len(value) > 4:
+        raise ArgumentTypeError(f"{printable(repr(value))} is not a number from 0 to 9999")
+    return int(value)
+
+
 def _rate(value: str) -> int:
     rate = size_in(value)
     if not rate:
@@ -378,7 +404,7 @@ def _failure(error: BaseException) -> CommandError:
     """Return the error message for the exception that ended a run."""
     if isinstance(error, RegionFullError):
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
-    if isinstance(error, DatabaseError):
+    if isinstance(error, DatabaseError | InterfaceError):
         return CommandError(f"The index cannot be written: {error}. {_KEPT}")
     if isinstance(error, EndedError):
         return CommandError(f"{error}. {_KEPT}", returncode=error.status)

@@ -24,6 +24,7 @@ from tasks.sources.fetching.connections import (
     PrivateAddressError,
     ask,
 )
+from tasks.sources.fetching.patience import SLOW_SECONDS, patience
 from tasks.sources.fetching.urls import BadUrlError, checked, is_folder, is_gzip, redirected
 from tasks.sources.pace import at_once
 
@@ -53,6 +54,10 @@ class TemporaryError(FetchError):
         super().__init__(reason)
         self.after = after
         """Seconds to wait, if the server has named a time."""
+
+
+class SlowError(TemporaryError):
+    """A transfer that is slower than it should be."""
 
 
 def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
@@ -92,10 +97,24 @@ def _get(method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
 
 def body(response: BaseHTTPResponse) -> Iterator[bytes]:
     """Yield the content of an answer in chunks as they arrive. Raises TemporaryError if the
-    transfer breaks off."""
+    transfer breaks off, SlowError if it is too slow."""
+    size, seconds = 0, 0.0
     try:
-        while chunk := response.read1(at_once(CHUNK), decode_content=False):
+        while True:
+            started = time.monotonic()
+            chunk = response.read1(at_once(CHUNK), decode_content=False)
+            # The time in which the chunk is used does not count.
+            seconds += time.monotonic() - started
+            size += len(chunk)
+            if not chunk:
+                return
             yield chunk
+            if seconds > SLOW_SECONDS:
+                if size < patience().slowest * seconds:
+                    raise SlowError(f"sent {size} bytes in {seconds:.0f} s, which is too slow")
+                size, seconds = 0, 0.0
+    except SlowError:
+        raise
     except (HTTPError, OSError) as error:
         raise TemporaryError(_reason(error)) from error
 

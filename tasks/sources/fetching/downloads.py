@@ -10,7 +10,7 @@ from beaker_regions import Resumable
 from tasks.sources import versions
 from tasks.sources.checks import Check, check_of, mismatch
 from tasks.sources.fetching import client
-from tasks.sources.fetching.client import FetchError, TemporaryError
+from tasks.sources.fetching.client import FetchError, SlowError, TemporaryError
 from tasks.sources.fetching.trying import Tries, until_done
 from tasks.sources.progress import Progress
 from tasks.sources.source_file import SourceChangedError
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-TRIES = 5
-"""How often an import repeats a request after a temporary failure. When bytes arrive, a download
-gets all its tries again."""
 FEW_TRIES = 1
-"""The same for a request of a page, since a visitor waits."""
+"""How often a request is repeated for a page, since a visitor waits."""
 
 
 class _Answer(NamedTuple):
@@ -69,7 +66,7 @@ class Download(Resumable):
         if self._check is not None:
             have = 0  # Of the bytes of a former run only the SHA-256 is known.
         position, furthest = have, have
-        tries = Tries(self._tries)
+        tries = Tries(self._url, self._tries)
         while position != self._size or not position:
             try:
                 answer = self._ask(position)
@@ -90,8 +87,8 @@ class Download(Resumable):
                     raise TemporaryError(f"broke off after {position} of {answer.size} bytes")
                 return
             except TemporaryError as error:
-                if position > furthest:
-                    furthest, tries = position, Tries(self._tries)
+                if position > furthest and not isinstance(error, SlowError):
+                    furthest, tries = position, Tries(self._url, self._tries)
                 tries.pause(error, self._progress)
 
     def verify(self, size: int, digest: str) -> None:
@@ -162,7 +159,7 @@ class Download(Resumable):
 
 
 def text_of(
-    url: str, headers: dict[str, str], limit: int, tries: int, progress: Progress
+    url: str, headers: dict[str, str], limit: int, progress: Progress
 ) -> tuple[BaseHTTPResponse, bytes]:
     """Return the answer for a URL and its whole content, at most ``limit`` bytes. Raises
     OSError."""
@@ -176,7 +173,7 @@ def text_of(
                     raise FetchError(f"is longer than {limit} bytes")
         return response, bytes(content)
 
-    return until_done(request, tries, progress)
+    return until_done(url, request, progress)
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tasks.sources.fetching.client import TemporaryError
+from tasks.sources.fetching.patience import patience
+from tasks.sources.fetching.urls import shown
 
 if TYPE_CHECKING:
     from tasks.sources.progress import Progress
@@ -25,8 +27,9 @@ _STEP = 0.1
 
 @dataclass(slots=True)
 class Tries:
-    """The tries that are left for a request."""
+    """The tries that are left for the request of a URL."""
 
+    url: str
     left: int
     failed: int = 0
 
@@ -40,15 +43,22 @@ class Tries:
             raise error
         usual = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self.failed - 1))
         pause = random.uniform(usual / 2, usual) if error.after is None else wished
+        patience().say(
+            f"{shown(self.url)}: {error}; another try in {pause:.1f} s "
+            f"({self.failed} of {self.left})"
+        )
         ends = time.monotonic() + pause
         while (left := ends - time.monotonic()) > 0:
             progress.advance(0)
             time.sleep(min(left, _STEP))
 
 
-def until_done(request: Callable[[], T], tries: int, progress: Progress) -> T:
-    """Return the result of a request, which is repeated up to ``tries`` times. Raises OSError."""
-    left = Tries(tries)
+def until_done(
+    url: str, request: Callable[[], T], progress: Progress, tries: int | None = None
+) -> T:
+    """Return the result of a request of a URL, which is repeated up to ``tries`` times; None: as
+    often as the operator has chosen. Raises OSError."""
+    left = Tries(url, patience().retries if tries is None else tries)
     while True:
         try:
             return request()
