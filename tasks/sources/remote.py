@@ -62,7 +62,11 @@ def checked_remote(url: str) -> str:
     scheme = url.partition("://")[0].lower()
     if scheme in _LOCAL:
         raise BadUrlError(f"has the scheme {scheme!r}, which names no server")
-    if ":" in (urlsplit(url).netloc.rpartition("@")[0]):
+    try:
+        user = urlsplit(url).netloc.rpartition("@")[0]
+    except ValueError:
+        raise BadUrlError("is no URL") from None
+    if ":" in user:
         raise BadUrlError(
             "has a password in it, which would end in the index; set it in the environment "
             f"(FSSPEC_{scheme.upper()}_PASSWORD)"

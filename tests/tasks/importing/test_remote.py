@@ -206,6 +206,7 @@ def test_an_interrupted_transfer_of_one_version_continues(
         ("file:///etc/passwd", "has the scheme 'file', which names no server"),
         ("gs://bucket/a", "needs a package that is not installed: Please install gcsfs"),
         ("unheard://a/b", "has a scheme that neither the import nor fsspec knows"),
+        ("sftp://[::1/a", "is no URL"),
         ("sftp://127.0.0.1:9/a", "127.0.0.1"),
     ],
 )
