@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import tarfile
 from io import BufferedReader
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from tasks.sources.archives.damage import (
     ArchiveError,
@@ -24,6 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tasks.sources.archives.stored import ArchiveFile
+
+
+_GNU = b"ustar  \0"
+"""The magic of GNU's headers, at 257. Incremental archives have times where others have the
+beginning of a name."""
+_NO_FILES = {b"D", b"V"}
+"""Types of GNU tar: a folder with the names in it, and the label of a volume."""
+
+
+class _Info(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == _GNU:
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            info.name = name.rstrip("/") if info.isdir() else name
+        return info
 
 
 class TarArchive:
@@ -88,7 +105,9 @@ class TarArchive:
         else:
             self._file = UnpackedFile(self._unpack(self._packed), unpacked_limit(size))
         with damage():
-            self._tar = tarfile.TarFile(fileobj=cast("IO[bytes]", self._file), encoding="utf-8")
+            self._tar = tarfile.TarFile(
+                fileobj=cast("IO[bytes]", self._file), encoding="utf-8", tarinfo=_Info
+            )
 
     def _next(self) -> tarfile.TarInfo | None:
         with damage():
@@ -111,7 +130,7 @@ class TarArchive:
 
 
 def _member(info: tarfile.TarInfo) -> Member:
-    if info.isdir():
+    if info.isdir() or info.type in _NO_FILES:
         return Member(info.name, info.offset, is_folder=True)
     if info.issym():
         link = posixpath.join(posixpath.dirname(info.name), info.linkname)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 import warnings
 import zipfile
@@ -50,3 +51,19 @@ def test_names_of_other_systems_are_understood(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(packed)
     import_data(tmp_path / "a.zip")
     assert set(contents()) == {"x/fé?", "y/dos.txt", "z\\\\unix"}
+
+
+def test_an_incremental_tar_with_sparse_files_has_the_names_that_tar_gives_it(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "source"
+    (source / "in").mkdir(parents=True)
+    (source / "in" / "a.txt").write_bytes(b"first")
+    with (source / "sparse").open("wb") as file:
+        file.seek(3_000_000)
+        file.write(b"end")
+    order = ("tar", "-C", source, "--sparse", "--format=gnu", "--label=weekly")
+    incremental = f"--listed-incremental={tmp_path / 'snapshot'}"
+    subprocess.run([*order, incremental, "-cf", tmp_path / "a.tar", "."], check=True)
+    assert import_data(tmp_path / "a.tar").startswith("2 imported, 0 unchanged, 0 failed; ")
+    assert contents() == {"in/a.txt": b"first", "sparse": bytes(3_000_000) + b"end"}
