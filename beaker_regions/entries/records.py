@@ -186,6 +186,8 @@ def loader_of(record: Record) -> Callable[[], Any]:
     """Return what does `load_value` of a record again and again, in less time."""
     if record.codec is Codec.PICKLE:
         return functools.partial(pickle.loads, record.payload)
+    if record.codec is Codec.BYTES:
+        return functools.partial(bytes, record.payload)
     return functools.partial(load_value, record)
 
 
