@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.redis.connection import RedisConnection, cause, interruption
-from beaker_regions.stores.redis.link import Link, packed
+from beaker_regions.stores.redis.connection import RedisConnection, cause
+from beaker_regions.stores.redis.link import Link, interruption, packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,18 +77,20 @@ TAGS = _tags()
 
 
 class _Links(threading.local):
-    """A thread's links by address, and when it failed to make one."""
+    """A thread's links by address, when it failed to make one, and those with something to
+    send."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
         self.links: dict[Address, Link] = {}
         self.failed: dict[Address, float] = {}
+        self.unsent: list[Link] = []
         self.inherited: tuple[object, ...] = ()
         """Of the parent process: kept, and not used."""
 
     def after_fork(self) -> None:
         self.inherited = (self.inherited, self.links)
-        self.process, self.links, self.failed = os.getpid(), {}, {}
+        self.process, self.links, self.failed, self.unsent = os.getpid(), {}, {}, []
 
 
 class Nodes:
@@ -131,7 +133,7 @@ class Nodes:
             if time.monotonic() < mine.failed.get(address, 0.0) + _SAME_MOMENT:
                 raise StoreUnavailableError("server", "it failed just now")
             try:
-                link = mine.links[address] = Link(self._make(address), in_cluster=True)
+                link = mine.links[address] = Link(self._make(address), unsent=mine.unsent)
             except (RedisError, OSError, StoreUnavailableError) as error:
                 if not interruption(error):
                     self.failed(address)

@@ -16,9 +16,8 @@ from redis.exceptions import (
 
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.redis import scripts
-from beaker_regions.stores.redis.link import WHO, get_request, of_epoch, packed
+from beaker_regions.stores.redis.link import WHO, get_request, interruption, of_epoch, packed
 from beaker_regions.stores.servers.connection import (
     Connection,
     Item,
@@ -241,14 +240,6 @@ def _is_closed_by(error: BaseException) -> bool:
 def cause(error: BaseException) -> BaseException | None:
     """Return the cause to name, if another error is raised for this one."""
     return error if isinstance(error, RedisError) and not interruption(error) else None
-
-
-def interruption(error: BaseException) -> BaseException | None:
-    """Return the exception that a signal handler raised, if this is one or was made of one."""
-    for each in (error, error.__context__):
-        if each is not None and is_interruption(each):
-            return each
-    return None
 
 
 def _eval(script: bytes, keys: Sequence[str], arguments: Sequence[bytes]) -> bytes:

@@ -23,16 +23,19 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 the library's own
+    RedisError,
     ResponseError,
 )
 
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,11 +73,14 @@ class Link:
     Methods raise OSError and the errors of redis-py; after any but ResponseError, `drop` it.
     """
 
-    def __init__(self, connection: AbstractConnection, *, in_cluster: bool = False) -> None:
-        """Connect. Raises StoreUnavailableError for a replica, which only a node of a cluster may
-        be, and for a node of a cluster, unless it is ``in_cluster``."""
+    def __init__(self, connection: AbstractConnection, *, unsent: list[Link] | None = None) -> None:
+        """Connect. ``unsent``: to a node of a cluster, whose requests are sent together with those
+        to other nodes, by whoever is the first to read an answer. Raises StoreUnavailableError for
+        a replica, which only a node of a cluster may be, and for a node without ``unsent``."""
         self._connection = connection
-        self._in_cluster = in_cluster
+        self._in_cluster = unsent is not None
+        self._unsent = unsent
+        self._requests: list[bytes] = []
         self.under_way: deque[Sent] = deque()
         self.is_dropped = False
         try:
@@ -108,17 +114,34 @@ class Link:
         return self._connection.read_response(disable_decoding=True)
 
     def send(self, request: bytes, answers: int) -> Sent:
+        sent = Sent(answers)
+        self.under_way.append(sent)
+        self._requests.append(request)
+        if self._unsent is None:
+            self._flush()
+        elif self not in self._unsent:
+            self._unsent.append(self)
+        return sent
+
+    def _flush(self) -> None:
+        request = b"".join(self._requests)
+        self._requests.clear()
         pieces: list[bytes | memoryview] = [request]
         if len(request) > _PIECE:
             view = memoryview(request)
             pieces = [view[at : at + _PIECE] for at in range(0, len(request), _PIECE)]
         self._connection.send_packed_command(pieces, check_health=False)
-        sent = Sent(answers)
-        self.under_way.append(sent)
-        return sent
 
     def read(self, sent: Sent) -> list[Any]:
         """Return the answers to a request. Raises ResponseError if one is an error."""
+        while self._unsent:
+            other = self._unsent.pop()
+            try:
+                other._flush()
+            except (RedisError, OSError) as error:
+                if other is self or interruption(error):
+                    raise
+                other.drop()
         limit = self._connection.socket_timeout or 1.0
         left = limit - (time.monotonic() - sent.sent_at)
         # The caller may have waited for other servers since.
@@ -152,7 +175,23 @@ class Link:
 
     def drop(self) -> None:
         self.is_dropped, self.verify_at = True, 0.0
+        if self._unsent and self in self._unsent:
+            self._unsent.remove(self)
         self._connection.disconnect()
+
+
+def interruption(error: BaseException) -> BaseException | None:
+    """Return the exception that a signal handler raised, if this is one or was made of one."""
+    if is_interruption(error):
+        return error
+    stack = {frame for frame, _ in traceback.walk_stack(None)}
+    each = error.__context__
+    # What a caller of this library is handling now belongs to a frame that still runs.
+    while each is not None and each.__traceback__ and each.__traceback__.tb_frame not in stack:
+        if is_interruption(each):
+            return each
+        each = each.__context__
+    return None
 
 
 def epoch_of(answers: Sequence[bytes], *, in_cluster: bool = False) -> bytes:

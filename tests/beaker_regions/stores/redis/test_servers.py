@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -175,3 +176,21 @@ def test_several_servers_have_each_a_part_of_the_entries(start: Start, calls: Ca
     assert all(server.ask("DBSIZE") != b":0" for server in servers)
     cache.invalidate_tags("all")
     assert min(load.many(range(40))) > max(first)
+
+
+def test_a_server_that_is_away_while_a_time_limit_is_handled(start: Start, calls: Calls) -> None:
+    server = start()
+    load = loader(manager_of(server.url, timeout=0.5), calls)
+    load()
+
+    def end(*_: object) -> None:
+        raise TimeoutError("over")
+
+    former = signal.signal(signal.SIGALRM, end)
+    try:
+        signal.raise_signal(signal.SIGALRM)
+    except TimeoutError:
+        server.kill()
+        assert load() == 2
+    finally:
+        signal.signal(signal.SIGALRM, former)
