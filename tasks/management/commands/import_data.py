@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from argparse import ArgumentTypeError
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError
 
 from beaker_regions import counting_imports
-from tasks.files.content import path_of
+from tasks.importing import arguments
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals, read_no_more
 from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at, source_shown
@@ -23,8 +22,8 @@ from tasks.importing.reporting import BarReporter, LineReporter, Names, result, 
 from tasks.importing.room import RegionFullError
 from tasks.importing.runs import Recorder
 from tasks.importing.selection import Selection, patterns_in
-from tasks.importing.sources import MAX_JOBS, Source, SourceError, SourceOptions, is_site_path
-from tasks.importing.texts import printable, size_in
+from tasks.importing.sources import Source, SourceError, SourceOptions
+from tasks.importing.texts import printable
 from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.fetching.access import Access, BadAccessError, access_of
@@ -90,7 +89,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--into",
             metavar="FOLDER",
-            type=_folder,
+            type=arguments.folder,
             help="put the files into this folder of the site, such as manuals/2024, so that files "
             "of several sources may have the same names",
         )
@@ -108,7 +107,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--name",
             metavar="NAME",
-            type=_name,
+            type=arguments.name,
             help="the name on the site of the one file at a URL, such as reports/latest.pdf",
         )
         parser.add_argument(
@@ -139,7 +138,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--jobs",
             metavar="N",
-            type=_jobs,
+            type=arguments.jobs,
             help="read N files at once; the default is 4 from a URL, 1 from a tar, and one for "
             "each processor from a folder or a zip of many files",
         )
@@ -167,7 +166,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--retries",
             metavar="N",
-            type=_retries,
+            type=arguments.retries,
             default=Patience().retries,
             help="repeat a request N times after a failure that may pass; the default is "
             "%(default)s, and each time something was received counts anew",
@@ -175,7 +174,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--min-speed",
             metavar="RATE",
-            type=_rate,
+            type=arguments.rate,
             default=Patience().slowest,
             help="break off a transfer that is slower than RATE bytes a second for "
             f"{SLOW_SECONDS:.0f} s, and continue it with another request; the default is 1K",
@@ -183,7 +182,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--bwlimit",
             metavar="RATE",
-            type=_rate,
+            type=arguments.rate,
             help="read at most RATE bytes a second, all jobs together; K, M and G mean the powers "
             "of 1024",
         )
@@ -339,45 +338,6 @@ class Command(BaseCommand):
     def _say_aside(self, line: str) -> None:
         # Progress is not an error, so it does not get the style of one.
         self.stderr.write(line, lambda text: text)
-
-
-def _folder(value: str) -> str:
-    folder = value.removesuffix("/")
-    if not is_site_path(folder):
-        raise ArgumentTypeError(
-            f"{printable(repr(value))} is not a folder of the site; give one such as manuals/2024"
-        )
-    return path_of(folder)
-
-
-def _name(value: str) -> str:
-    if not is_site_path(value):
-        raise ArgumentTypeError(
-            f"{printable(repr(value))} is no name of a file; give one such as reports/latest.pdf"
-        )
-    return path_of(value)
-
-
-def _jobs(value: str) -> int:
-    jobs = int(value) if value.isdecimal() else 0
-    if not 1 <= jobs <= MAX_JOBS:
-        raise ArgumentTypeError(f"{value!r} is not a number from 1 to {MAX_JOBS}")
-    return jobs
-
-
-def _retries(value: str) -> int:
-    if not value.isdecimal() or len(value) > 4:
-        raise ArgumentTypeError(f"{printable(repr(value))} is not a number from 0 to 9999")
-    return int(value)
-
-
-def _rate(value: str) -> int:
-    rate = size_in(value)
-    if not rate:
-        raise ArgumentTypeError(
-            f"{printable(repr(value))} is no number of bytes a second; give one such as 500K or 2M"
-        )
-    return rate
 
 
 def _say_nothing(_: object) -> None:
