@@ -39,6 +39,18 @@ SUFFIXES = (*_FORMATS, *_SHORT)
 """How the names of archives end, in upper or lower case."""
 
 
+_MAGIC = {
+    b"PK\3\4": ".zip",
+    b"\x1f\x8b": ".tar.gz",
+    b"\xfd7zXZ\0": ".tar.xz",
+    b"BZh": ".tar.bz2",
+    b"\x28\xb5\x2f\xfd": ".tar.zst",
+}
+"""How archives begin, except tars, which have b"ustar" at 257."""
+_HEADER = 512
+"""Bytes of a tar's header."""
+
+
 def is_archive(name: str) -> bool:
     """Whether a file's name says that it is an archive of a format that can be read."""
     return _format(name) is not None
@@ -59,11 +71,19 @@ def open_archive(name: str, version: str) -> Archive:
 
 def archive_in(file: ArchiveFile, name: str) -> Archive:
     """Return the archive in a file that is open, and is closed with it or after an error. ``name``
-    says of which format it is. Raises OSError."""
+    says of which format it is, unless its first bytes say otherwise: browsers and tools unpack a
+    ``.tar.gz`` and leave its name. Raises OSError."""
     try:
         opener = _format(name)
         if opener is None:
             raise SourceChangedError("is no archive")
+        start = file.read(_HEADER)
+        file.seek(0)
+        if start[257:262] == b"ustar":
+            return TarArchive(file)
+        for magic, suffix in _MAGIC.items():
+            if start.startswith(magic):
+                opener = _FORMATS[suffix]
         return opener(file)
     except BaseException:
         file.close()

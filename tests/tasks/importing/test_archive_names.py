@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 import warnings
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -67,3 +67,16 @@ def test_an_incremental_tar_with_sparse_files_has_the_names_that_tar_gives_it(
     subprocess.run([*order, incremental, "-cf", tmp_path / "a.tar", "."], check=True)
     assert import_data(tmp_path / "a.tar").startswith("2 imported, 0 unchanged, 0 failed; ")
     assert contents() == {"in/a.txt": b"first", "sparse": bytes(3_000_000) + b"end"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [(".tar", "w:gz"), (".tgz", "w"), (".zip", "w:bz2"), (".tar.xz", "w:gz")]
+)
+def test_the_first_bytes_of_an_archive_say_its_format(
+    tmp_path: Path, suffix: str, mode: Literal["w", "w:gz", "w:bz2"]
+) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    with tarfile.open(tmp_path / f"a{suffix}", mode) as file:
+        file.add(tmp_path / "file", "BZh")
+    assert import_data(tmp_path / f"a{suffix}").startswith("1 imported, 0 unchanged, 0 failed; ")
+    assert contents() == {"BZh": b"content"}
