@@ -89,11 +89,12 @@ def test_a_value_that_this_process_knows_is_served_only_while_its_bytes_are_ther
 
     mine, theirs = managers
     my_load = mine.region("functions")(load)
-    their_load = theirs.region("functions", expire=1e-6)(load)
+    their_load = theirs.region("functions")(load)
     assert {my_load(1) for _ in range(4)} == {b"1" * size}
+    (record,) = files_of(tmp_path / "regions", "entries")
+    record.unlink()
     assert their_load(1) == b"2" * size
     assert {my_load(1) for _ in range(4)} == {b"2" * size}
-    (record,) = files_of(tmp_path / "regions", "entries")
     stored = bytearray(record.read_bytes())
     stored[-1] ^= 1
     record.write_bytes(stored)
