@@ -279,14 +279,14 @@ def test_a_loop_that_was_busy_for_longer_than_the_time_out_reads_the_answer(
     memcached: Memcached, run: Main
 ) -> None:
     relay = HeldAnswers(memcached.port)
-    cache = region(relay.address, timeout=1)
+    cache = region(relay.address, timeout=3)
     load = numbers(cache)
     readable, sender = socket.socketpair()
 
     def be_busy() -> None:
         asyncio.get_running_loop().remove_reader(readable.fileno())
         relay.proceed.set()
-        time.sleep(1.1)
+        time.sleep(3.3)
 
     async def main() -> None:
         await load(1)
