@@ -18,7 +18,6 @@ repeated.
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.signals import setting_changed
 from django.utils.autoreload import file_changed
 
-from beaker_regions.django.pages.repeats import Repeatable, Watch, repeatable, signature_of
+from beaker_regions.django.pages.repeats import Watch, repeatable, signature_of
 from beaker_regions.telemetry import tracing
 
 if TYPE_CHECKING:
@@ -34,19 +33,71 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from beaker_regions.django.pages.repeats import Signature
+    from beaker_regions.django.pages.repeats import Repeatable, Served, Signature
 
-REMEMBERED = 1024
-"""Requests; the least recently used ones are dropped."""
+MOST_BYTES = 32 << 20
+"""The memory of a process that remembered requests may take, about."""
+_LARGEST = 16
+"""A request may take this part of it."""
+_OVERHEAD, _OF_FIELD = 4000, 160
+"""Bytes that a request takes, and each of its fields, besides their texts and its page."""
 
 
 class _Slot:
     """What is remembered of a request."""
 
-    repeatable: Repeatable | None = None
-    """The answer that an equal request has had last."""
-    confirmed: Repeatable | None = None
-    """The answer that two equal requests have had."""
+    def __init__(self, signature: Signature) -> None:
+        self._fields = sum([_OF_FIELD + len(name) + len(value) for name, value in signature])
+        self.repeatable: Repeatable | None = None
+        """The answer that an equal request has had last."""
+        self.confirmed: Repeatable | None = None
+        """The answer that two equal requests have had."""
+
+    def size_with(self, answer: Repeatable | None) -> int:
+        """Return the bytes that it takes with a confirmed answer, about."""
+        compressed = answer.compressed if answer is not None else None
+        return _OVERHEAD + self._fields + (compressed.size if compressed is not None else 0)
+
+
+class _Slots:
+    """What is remembered of the requests that were made last."""
+
+    def __init__(self) -> None:
+        self._recent: dict[Signature, _Slot] = {}
+        """Those made since the last time that this filled one half of the memory."""
+        self._older: dict[Signature, _Slot] = {}
+        self._bytes = 0
+        """Of the recent ones, about: threads may count at the same time."""
+
+    def find(self, signature: Signature) -> _Slot | None:
+        slot = self._recent.get(signature)
+        if slot is None:
+            slot = self._older.get(signature)
+            if slot is not None:
+                self._keep(signature, slot, slot.size_with(slot.confirmed))
+        return slot
+
+    def note(self, signature: Signature, made: Repeatable, served: Served) -> None:
+        """Note the answer that a request has had."""
+        slot = self.find(signature) or _Slot(signature)
+        confirmed = slot.confirmed
+        if made != slot.repeatable:
+            answer = None
+        elif confirmed is None or confirmed._replace(compressed=None) != made:
+            answer = made.confirmed(served)
+        else:
+            return
+        size = slot.size_with(answer)
+        if size <= MOST_BYTES // _LARGEST:
+            slot.repeatable, slot.confirmed = made, answer
+            self._keep(signature, slot, size)
+
+    def _keep(self, signature: Signature, slot: _Slot, size: int) -> None:
+        self._recent[signature] = slot
+        self._older.pop(signature, None)
+        self._bytes += size
+        if self._bytes > MOST_BYTES // 2:
+            self._older, self._recent, self._bytes = self._recent, {}, 0
 
 
 class RepeatedRequests:
@@ -60,29 +111,28 @@ class RepeatedRequests:
         self._is_async = iscoroutinefunction(get_response)
         if self._is_async:
             markcoroutinefunction(self)
-        self._slot_of: Callable[[Signature], _Slot]
         self._forget()
         setting_changed.connect(self._forget)
         file_changed.connect(self._forget)
 
     def _forget(self, **_: object) -> None:
-        self._slot_of = functools.lru_cache(REMEMBERED)(lambda _: _Slot())
+        self._slots = _Slots()
 
     def __call__(self, request: HttpRequest) -> Any:
         signature = None if self._is_async or tracing.watchers else signature_of(request)
         if signature is None:
             return self._get_response(request)
-        asked_at, slot = time.time(), self._slot_of(signature)
-        if slot.confirmed is not None:
-            response = slot.confirmed.answer(request, asked_at)
+        asked_at, slots = time.time(), self._slots
+        slot = slots.find(signature)
+        # Other threads may change the slot meanwhile.
+        confirmed = slot.confirmed if slot is not None else None
+        if confirmed is not None:
+            response = confirmed.answer(request, asked_at)
             if response is not None:
                 return response
         with Watch().watching(request) as watch:
             response = self._get_response(request)
         made, served = repeatable(request, response, watch), watch.served
         if made is not None and served is not None:
-            if made != slot.repeatable:
-                slot.repeatable, slot.confirmed = made, None
-            elif slot.confirmed is None or slot.confirmed._replace(compressed=None) != made:
-                slot.confirmed = made.confirmed(served)
+            slots.note(signature, made, served)
         return response

@@ -49,6 +49,11 @@ class CompressedPage(NamedTuple):
     placeholders: tuple[str, ...]
     """Those whose content is written."""
 
+    @property
+    def size(self) -> int:
+        """The bytes of memory that it takes, about."""
+        return sum(map(len, self.blocks))
+
     @classmethod
     def of(cls, pieces: Pieces) -> Self | None:
         """Compress the pieces of a page, whose placeholders are tokens and origins; None if it has

@@ -75,12 +75,13 @@ def signature_of(request: HttpRequest) -> Signature | None:
     meta = request.META
     if request.method != "GET" or meta.get("CONTENT_LENGTH") not in (None, "", "0"):
         return None
-    return tuple(
-        [
+    return (
+        ("", request.scheme or ""),
+        *[
             item
             for item in meta.items()
             if type(item[1]) is str and item[0] not in _OF_ONE_REQUEST and "." not in item[0]
-        ]
+        ],
     )
 
 
@@ -251,6 +252,9 @@ def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable 
     if not entries or any(each.function != served.view for each in entries):
         return None
     headers = response.headers._store
+    names = [name for name in map(request.META.get, _OF_ONE_REQUEST) if name]
+    if any(name in value for name in names for _, value in headers.values()):
+        return None
     return Repeatable(
         (served.region, served.policy, served.view),
         entries[-1],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import random
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client
 
+from beaker_regions.django import middleware
 from tests.beaker_regions.django.pages.test_forms import post, token_in, visit
 
 if TYPE_CHECKING:
@@ -78,6 +81,15 @@ def with_language(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
     def add(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response["X-Language"] = request.headers.get("Accept-Language", "")
+        return response
+
+    return add
+
+
+def with_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def add(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Request-ID"] = request.headers.get("X-Request-ID", "none")
         return response
 
     return add
@@ -286,6 +298,48 @@ def test_another_header_field_makes_another_request(
         page = reader.get("/page/", headers={"accept-language": language})
         assert page["X-Language"] == language
     assert is_repeated(reader, headers={"accept-language": "de"})
+
+
+def test_the_name_of_a_request_is_in_no_answer_to_another(
+    site: Site, reader: Client, below: Callable[[str], None]
+) -> None:
+    below(f"{THIS}.with_id")
+    show(site)
+    repeat(reader, headers={"x-request-id": "first"})
+    page = reader.get("/page/", headers={"x-request-id": "second"})
+    assert page["X-Request-ID"] == "second"
+
+
+def test_a_request_of_another_scheme_is_another_one(site: Site, reader: Client) -> None:
+    show(site, "{{ request.scheme }}")
+    repeat(reader)
+    # Some servers are told the scheme by the connection alone.
+    page = reader.get("/page/", **{"wsgi.url_scheme": "https"})  # type: ignore[arg-type]
+    assert b"https" in page.content
+
+
+def test_many_large_requests_do_not_fill_the_memory(
+    site: Site, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "MOST_BYTES", 1 << 20, raising=False)
+    show(site)
+    repeat(reader)
+
+    def in_use() -> int:
+        seen.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = in_use()
+        for number in range(150):
+            reader.get("/page/", headers={"x-any": f"{number} " + 40_000 * "x"})
+        assert in_use() - before < 3 << 20
+    finally:
+        tracemalloc.stop()
+    repeat(reader)
+    assert is_repeated(reader)
 
 
 def test_a_user_who_was_loaded_is_loaded_each_time(site: Site, reader: Client) -> None:
