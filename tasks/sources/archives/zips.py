@@ -6,7 +6,6 @@ import contextlib
 import os
 import posixpath
 import stat
-import threading
 import zipfile
 from io import BufferedReader
 from typing import IO, TYPE_CHECKING, Any
@@ -66,7 +65,6 @@ class ZipArchive:
     def __init__(self, source: ArchiveFile) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
         self._source = source
-        self._lock = threading.Lock()
         self._file = _Reader(source)
         with damage():
             self._zip = _ZipFile(self._file)
@@ -105,7 +103,8 @@ class ZipArchive:
 
     def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
         """Open a member. Raises TooLargeError for one whose dictionary is."""
-        with self._lock:
+        # The lock of those who read other members: there is one position in the file.
+        with self._zip._lock:  # type: ignore[attr-defined]
             self._check_dictionary(info)
             return self._zip.open(info)
 

@@ -13,6 +13,7 @@ import resource
 import signal
 import stat
 import tarfile
+import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from tasks.files.index import file_row
 from tasks.importing.importer import Importer
 from tasks.importing.locating import source_at
 from tasks.models import ImportedFile
+from tasks.sources.archives import zips
 from tasks.sources.archives.limits import ALLOWANCE, WINDOW_LOG
 from tasks.sources.archives.zstandard import zstd
 from tests.tasks.importing.test_command import (
@@ -143,6 +145,25 @@ def test_files_are_read_in_any_order(tmp_path: Path) -> None:
     cache.invalidate_region("files")
     import_data(tmp_path / "archive.tar.gz", "--include=*5")
     assert import_data(tmp_path / "archive.tar.gz", "--force").startswith("99 imported, 0 unch")
+    assert contents() == files
+
+
+def test_members_of_a_zip_with_dictionaries_are_read_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {str(number): str(number).encode() * 1000 for number in range(12)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    seek = zips._Reader.seek
+
+    def slow(reader: zips._Reader, position: int, whence: int = os.SEEK_SET) -> int:
+        reached = seek(reader, position, whence)
+        time.sleep(0.001)  # others may move the position
+        return reached
+
+    monkeypatch.setattr(zips._Reader, "seek", slow, raising=False)
+    import_data(tmp_path / "a.zip", "--jobs=4")
     assert contents() == files
 
 
