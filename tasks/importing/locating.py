@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ from tasks.importing.texts import printable
 from tasks.importing.url_lists import STANDARD_INPUT
 from tasks.importing.urls import source_at_url
 from tasks.sources.archives.formats import is_archive
-from tasks.sources.fetching.urls import has_scheme, shown
-from tasks.sources.remote import is_remote
+from tasks.sources.fetching.urls import BadUrlError, checked, has_scheme, shown
+from tasks.sources.remote import checked_remote, is_remote
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
@@ -64,10 +65,18 @@ def source_at(name: str, options: SourceOptions | None = None) -> Source:
     except SourceError:
         if not options.keep:
             raise
-        gone = GoneSource(name if has_scheme(name) else os.path.realpath(name))
-        if not number_from(gone.root, options.into):
-            raise
-        return gone
+        with contextlib.suppress(BadUrlError):
+            gone = GoneSource(_absolute(name))
+            if number_from(gone.root, options.into):
+                return gone
+        raise
+
+
+def _absolute(name: str) -> str:
+    """Return the name under which a source is known. Raises BadUrlError."""
+    if is_remote(name):
+        return checked_remote(name)
+    return checked(name) if has_scheme(name) else os.path.realpath(name)
 
 
 def _source_at(name: str, options: SourceOptions) -> Source:

@@ -79,20 +79,21 @@ def checked_remote(url: str) -> str:
 def open_storage(url: str) -> tuple[Any, str]:
     """Return the file system of fsspec for a URL, and the URL's path in it. Each thread has its
     own. Raises FetchError."""
+    scheme = url.partition("://")[0]
     try:
+        from fsspec import get_filesystem_class
         from fsspec.config import conf
-        from fsspec.core import url_to_fs
     except ImportError:
-        scheme = url.partition("://")[0]
         raise FetchError(
             f"needs the package fsspec for {scheme}://: pip install 'beaker-regions[fsspec]'"
         ) from None
     options: dict[str, Any] = {}
     with _readable():
-        if url.startswith(("sftp://", "ssh://")) and "host_key_policy" not in conf.get("sftp", {}):
+        if scheme in ("sftp", "ssh") and "host_key_policy" not in conf.get("sftp", {}):
             options["host_key_policy"] = _known_hosts()
-        fs, path = url_to_fs(url, **options)
-    return fs, path
+        # Not url_to_fs(), for which two colons in a name begin another URL.
+        kind = get_filesystem_class(scheme)
+        return kind(**kind._get_kwargs_from_urls(url), **options), kind._strip_protocol(url)
 
 
 def info_of(url: str) -> Info:

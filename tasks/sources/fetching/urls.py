@@ -36,7 +36,7 @@ def has_scheme(name: str) -> bool:
 
 def is_url(name: str) -> bool:
     """Whether an absolute name is a URL. Names of files begin with a slash."""
-    return name.startswith(("http://", "https://"))
+    return name[:8].lower().startswith(("http://", "https://"))
 
 
 _IN_ARCHIVE = "archive+"

@@ -75,6 +75,15 @@ def test_a_url_is_imported_and_not_sent_again_until_it_changes(
     assert (row.source, row.root, row.size) == (origin.url("a.txt?key=1"),) * 2 + (6,)
 
 
+def test_a_url_in_capitals_is_the_same_source_also_when_it_is_gone(origin: Origin) -> None:
+    url = origin.url("a.txt")
+    import_data(url)
+    in_capitals = url.replace("http:", "HTTP:")
+    assert import_data(in_capitals).startswith("0 imported, 1 unchanged")
+    del origin.files["a.txt"]
+    assert "1 kept" in import_data(in_capitals, "--keep")
+
+
 def test_content_that_the_region_has_lost_is_requested_without_a_condition(origin: Origin) -> None:
     import_data(origin.url("a.txt"))
     cache.invalidate_region("files")

@@ -102,6 +102,20 @@ def test_a_bucket_is_imported_and_asked_for_changes(s3: Any, bucket: str) -> Non
     s3.rm(f"{bucket}/files/in/large")
     assert ", 1 forgotten" in import_data(f"s3://{bucket}/files", "--prune", "--jobs=1")
     assert contents() == {"a.txt": b"other", "in/b #1.txt": b"second"}
+    s3.rm(f"{bucket}/files", recursive=True)
+    assert ", 2 kept" in import_data(f"s3://{bucket}/files/", "--keep")
+
+
+def test_two_colons_in_a_name_are_no_chain_of_urls(s3: Any, bucket: str, tmp_path: Path) -> None:
+    s3.pipe_file(f"{bucket}/a", b"first")
+    s3.pipe_file(f"{bucket}/in/a::b.txt", b"second")
+    s3.pipe_file(f"{bucket}/in/a", b"third")
+    (tmp_path / "list").write_text(f"s3://{bucket}/in/a::b.txt\ns3://{bucket}/a::gone")
+    status, _, err = import_list(tmp_path / "list", "--jobs=1")
+    assert (status, err[0][:19]) == (3, "a::gone: No such fi")
+    assert contents() == {"a::b.txt": b"second"}
+    import_data(f"s3://{bucket}/in", "--into=in", "--jobs=1")
+    assert contents() == {"a::b.txt": b"second", "in/a::b.txt": b"second", "in/a": b"third"}
 
 
 @pytest.mark.usefixtures("expire")
@@ -207,6 +221,7 @@ def test_an_interrupted_transfer_of_one_version_continues(
         ("gs://bucket/a", "needs a package that is not installed: Please install gcsfs"),
         ("unheard://a/b", "has a scheme that neither the import nor fsspec knows"),
         ("sftp://[::1/a", "is no URL"),
+        ("a://b", "has a scheme that neither the import nor fsspec knows"),
         ("sftp://127.0.0.1:9/a", "127.0.0.1"),
     ],
 )
