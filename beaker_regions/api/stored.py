@@ -26,7 +26,7 @@ class StoredValue(NamedTuple):
     load_seconds: float
     """How long its load took."""
     size: int
-    """Bytes of its record; of a file, without its content."""
+    """Bytes of its record; of content that has a file of its own, without it."""
 
 
 class Stored(Cached[P], Generic[P, R]):

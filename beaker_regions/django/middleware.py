@@ -52,6 +52,8 @@ class _Slot:
         """The answer that an equal request has had last."""
         self.confirmed: Repeatable | None = None
         """The answer that two equal requests have had."""
+        self.refused: Repeatable | None = None
+        """An answer that they have had, and that cannot be given again."""
 
     def size_with(self, answer: Repeatable | None) -> int:
         """Return the bytes that it takes with a confirmed answer, about."""
@@ -81,12 +83,13 @@ class _Slots:
         """Note the answer that a request has had."""
         slot = self.find(signature) or _Slot(signature)
         confirmed = slot.confirmed
-        if made != slot.repeatable:
-            answer = None
-        elif confirmed is None or confirmed._replace(compressed=None) != made:
+        answer = None
+        if made == slot.repeatable:
+            if made == slot.refused or (confirmed and confirmed._replace(compressed=None) == made):
+                return
             answer = made.confirmed(served)
-        else:
-            return
+            if answer is None or slot.size_with(answer) > MOST_BYTES // _LARGEST:
+                slot.refused, answer = made, None
         size = slot.size_with(answer)
         if size <= MOST_BYTES // _LARGEST:
             slot.repeatable, slot.confirmed = made, answer

@@ -80,7 +80,10 @@ def signature_of(request: HttpRequest) -> Signature | None:
         *[
             item
             for item in meta.items()
-            if type(item[1]) is str and item[0] not in _OF_ONE_REQUEST and "." not in item[0]
+            if type(item[1]) is str
+            and item[0] not in _OF_ONE_REQUEST
+            # Other names with a dot are the server's own; that of a header field may have one.
+            and ("." not in item[0] or item[0].startswith("HTTP_"))
         ],
     )
 

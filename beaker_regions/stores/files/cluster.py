@@ -1,5 +1,5 @@
 """Files of several hosts: content in a folder of each host, or in a shared folder, and generations
-and leases on memcached servers that all hosts use.
+and leases on memcached or Redis servers that all hosts use.
 
 The folder is as in `beaker_regions.stores.files.store`, with a file ``identity`` in place of the
 table of generations, the counters and the locks: hosts would not see each other's, and an NFS

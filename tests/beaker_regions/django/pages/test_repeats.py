@@ -342,6 +342,31 @@ def test_many_large_requests_do_not_fill_the_memory(
     assert is_repeated(reader)
 
 
+def test_a_header_field_whose_name_has_a_dot_makes_another_request(
+    site: Site, browser: Client
+) -> None:
+    site.show("{{ renders }}", vary_by=lambda request: request.META["HTTP_X.NAME"])
+    pages = {
+        name: {
+            browser.get("/page/", **{"HTTP_X.NAME": name}).content  # type: ignore[arg-type]
+            for _ in range(4)
+        }
+        for name in ("one", "two")
+    }
+    assert pages["one"] != pages["two"]
+
+
+def test_a_page_that_is_too_large_to_be_remembered_is_compressed_as_ever(
+    site: Site, reader: Client, below: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below("django.middleware.gzip.GZipMiddleware")
+    monkeypatch.setattr(middleware, "MOST_BYTES", 1 << 20)
+    show(site, FORM + random.randbytes(70_000).hex())
+    for page in repeat(reader, headers={"accept-encoding": "gzip"}):
+        assert gzip.decompress(page.content).startswith(b"one 1 ")
+    assert not is_repeated(reader, headers={"accept-encoding": "gzip"})
+
+
 def test_a_user_who_was_loaded_is_loaded_each_time(site: Site, reader: Client) -> None:
     user = User.objects.create_user("reader")
     reader.force_login(user)
