@@ -33,6 +33,9 @@ MOST = 8
 """Processes: more of them take memory, and wait for the same disk."""
 FILES = 64
 """The most files in a list."""
+NAMES = 20_000
+"""Characters of the names in a list. A pipe holds a whole one: a process that works on another list
+takes none out, and it waits itself if its answers are not taken."""
 BYTES = 4 * 1024 * 1024
 """The most bytes of a list of several files."""
 _ANSWER_SECONDS = 0.2
@@ -155,18 +158,19 @@ def _refused_if_killed() -> Iterator[None]:
 def _lists(files: Iterable[FileToRead], threads: int) -> Iterator[list[FileToRead]]:
     """Yield lists of files that take about equally long."""
     batch: list[FileToRead] = []
-    size = 0
+    size = names = 0
     for file in files:
         # A file of unknown size comes from a server.
         expected = 0 if file.digest else file.found.size
         size += BYTES // (4 * threads) if expected is None else expected
         if batch and size > BYTES:
             yield batch
-            batch, size = [], expected or 0
+            batch, size, names = [], expected or 0, 0
         batch.append(file)
-        if len(batch) == FILES:
+        names += len(file.found.path) + len(file.found.source)
+        if len(batch) == FILES or names > NAMES:
             yield batch
-            batch, size = [], 0
+            batch, size, names = [], 0, 0
     if batch:
         yield batch
 

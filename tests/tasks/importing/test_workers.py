@@ -165,6 +165,33 @@ def in_threads(read: Callable[[FileToRead], Result], files: list[FileToRead]) ->
     return map_as_completed(2, read, files)
 
 
+def test_long_names_and_many_answers_do_not_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "FILES", 64)
+    monkeypatch.setattr(workers, "_ANSWER_SECONDS", 0.0)
+
+    def read(file: FileToRead) -> Result:
+        if file.found.path.startswith("0"):
+            for _ in range(2000):
+                file.progress.advance(1)
+        return OSError("read")
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    long = "x" * 4000
+    files = [SourceFileInfo(f"{number}/{long}", f"/{long}", 0, "") for number in range(200)]
+    former = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    try:
+        todo = [FileToRead(found, Progress(0)) for found in files]
+        assert len(list(in_processes(read, todo))) == 200
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, former)
+
+
 @pytest.mark.parametrize("results_of", [in_processes, in_threads])
 def test_a_signal_that_interrupts_no_wait_ends_the_run(
     source: Path,
