@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from urllib3.exceptions import LocationParseError
 from urllib3.util import make_headers
 
 from tasks.sources.fetching.urls import parsed_url
@@ -64,8 +65,11 @@ def access_of(
 
 
 def origin_of(url: str) -> str:
-    """Return the scheme, host and port of a URL."""
-    parsed = parsed_url(url)
+    """Return the scheme, host and port of a URL; "" if it is none."""
+    try:
+        parsed = parsed_url(url)
+    except LocationParseError:
+        return ""
     port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme or "")
     return f"{parsed.scheme}://{parsed.host}:{port}"
 

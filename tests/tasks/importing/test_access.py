@@ -45,6 +45,7 @@ def test_headers_go_to_the_server_of_the_source_only(
     assert "authorization" not in other.asked("a.txt")[0].headers
     import_data(origin.url("a.txt"))
     assert "authorization" not in origin.asked("a.txt")[-1].headers, "nothing is remembered"
+    assert "is no URL" in failures("http://host:port/a", f"--headers={tmp_path}/headers")[0]
 
 
 def test_logins_come_from_a_netrc_file(origin: Origin, tmp_path: Path) -> None:
