@@ -108,7 +108,7 @@ def _was(request: HttpRequest) -> tuple[str, date | None] | None:
     try:
         name, due = json.loads(request.POST.get("was", ""))
         return str(name), date.fromisoformat(due) if due else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
