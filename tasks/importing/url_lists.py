@@ -167,5 +167,6 @@ def _ask(asked: tuple[_Line, ImportedFile | None]) -> SourceFileInfo | Skipped:
     opener = partial(download, None)
     if row is not None and response.status == 304:
         return SourceFileInfo(path, url, row.size, row.version, opener, is_checked=True)
-    size, version = client.length_of(response), versions.of_answer(response.headers)
+    # Many servers say 0 where they leave out the content.
+    size, version = client.length_of(response) or None, versions.of_answer(response.headers)
     return SourceFileInfo(path, url, size, version, opener, is_checked=True)

@@ -62,7 +62,8 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
             return ManifestSource(url, entries_at(url, file))
         if is_archive(file):
             response = until_done(url, partial(client.describe, url, {}), Progress())
-            size, version = client.length_of(response), versions.of_answer(response.headers)
+            # Many servers say 0 where they leave out the content.
+            size, version = client.length_of(response) or None, versions.of_answer(response.headers)
             return archive_at(url, size, version, partial(download, None), options.fetching)
         return UrlSource(url, options.into, path_of(file))
     except (BadUrlError, BadManifestError, OSError) as error:

@@ -58,6 +58,18 @@ def test_the_urls_of_a_list_are_imported_and_asked_for_changes(
     assert contents() == {"top/1.txt": b"1.txt"}
 
 
+def test_a_server_that_leaves_out_the_content_may_say_that_it_is_empty(
+    origin: Origin, tmp_path: Path
+) -> None:
+    origin.files = {"a.txt": b"first", "empty": b""}
+    origin.fail("a.txt", Fault(headers={"Content-Length": "0"}))
+    (tmp_path / "list").write_text("\n".join(map(origin.url, origin.files)))
+    status, _, err = import_list(tmp_path / "list")
+    assert (status, err) == (0, [])
+    assert contents() == origin.files
+    assert "2 unchanged" in import_list(tmp_path / "list")[1][-1]
+
+
 def test_lines_that_cannot_be_used_are_named_and_the_others_imported(
     origin: Origin, tmp_path: Path
 ) -> None:
