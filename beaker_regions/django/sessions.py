@@ -37,6 +37,7 @@ from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.django.manager import region_named
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
+from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,8 @@ class Row(NamedTuple):
     expires_at: float
     """Seconds since the epoch."""
     decoder: str = ""
-    """The name of the store that decoded it. Another store may decode it differently."""
+    """The name of the store that decoded it; empty: none has. Another store may decode it
+    differently."""
 
 
 class SessionStore(db.SessionStore):
@@ -105,10 +107,16 @@ class SessionStore(db.SessionStore):
             self._session_key = None
             return {}
         self._stored = row.data
-        if row.decoder != qualified_name(type(self)):
-            return self.decode(row.data)
-        content: dict[str, Any] = pickle.loads(row.content)
-        return content
+        if row.decoder == qualified_name(type(self)):
+            try:
+                content: dict[str, Any] = pickle.loads(row.content)
+            except Exception as error:
+                if is_interruption(error):
+                    raise
+                # It has an object of another release, whose class has moved.
+            else:
+                return content
+        return self.decode(row.data)
 
     @classmethod
     def _rows(cls) -> Rows:
@@ -223,7 +231,7 @@ class SessionStore(db.SessionStore):
 
 def stored_session(label: str, session_key: str, store: SessionStore | None = None) -> Row | None:
     """Return a session's row of the model ``label``, if it has not expired; decoded by ``store``,
-    or by the store of the model."""
+    if there is one."""
     model: Any = apps.get_model(label)
     # Not from a replica, which may be older than the last invalidation.
     rows = model.objects.using(router.db_for_write(model)).filter(
@@ -235,9 +243,16 @@ def stored_session(label: str, session_key: str, store: SessionStore | None = No
     if row is None or row.session_key != session_key:
         return None
     data, expires_at = row.session_data, row.expire_date.timestamp()
+    undecoded = Row(data, b"", expires_at)
     if store is None:
-        return Row(data, pickle.dumps(row.get_decoded()), expires_at)
-    return Row(data, pickle.dumps(store.decode(data)), expires_at, qualified_name(type(store)))
+        return undecoded
+    content = store.decode(data)
+    try:
+        return Row(data, pickle.dumps(content), expires_at, qualified_name(type(store)))
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        return undecoded  # a serializer of the application makes what cannot be pickled
 
 
 @functools.cache

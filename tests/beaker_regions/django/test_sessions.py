@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.models import Session
+from django.contrib.sessions.serializers import JSONSerializer
 from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
@@ -24,8 +25,6 @@ from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.django.conftest import elsewhere
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from django.contrib.auth.models import User
     from pytest_django import DjangoAssertNumQueries
 
@@ -152,6 +151,35 @@ def test_another_store_class_reads_its_own_data(store: type[SessionStore]) -> No
     read["three"] = 3
     read.save()
     assert dict(store(session.session_key).items()) == {"one": 1, "two": 2, "three": 3}
+
+
+class Place:
+    """An object in a session, which a serializer of the application's own makes."""
+
+
+class Places(JSONSerializer):
+    made: Any = Place
+
+    def dumps(self, obj: Any) -> bytes:
+        return super().dumps(dict.fromkeys(obj, "a place"))
+
+    def loads(self, data: Any) -> Any:
+        return {name: self.made() for name in super().loads(data)}
+
+
+def test_objects_of_a_serializer_may_be_no_pickles(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Local: ...
+
+    settings.SESSION_SERIALIZER = f"{__name__}.Places"
+    key = stored(home=Place())
+    assert type(seen(key)["home"]) is Place
+    # A release in which the class has another name.
+    monkeypatch.delitem(globals(), "Place")
+    monkeypatch.setattr(Places, "made", Local)
+    assert type(seen(key)["home"]) is Local
+    assert type(seen(stored(home=Local()))["home"]) is Local
 
 
 def test_a_row_is_decoded_for_each_store_class() -> None:
