@@ -93,7 +93,10 @@ def open_storage(url: str) -> tuple[Any, str]:
             options["host_key_policy"] = _known_hosts()
         # Not url_to_fs(), for which two colons in a name begin another URL.
         kind = get_filesystem_class(scheme)
-        return kind(**kind._get_kwargs_from_urls(url), **options), kind._strip_protocol(url)
+        path = kind._strip_protocol(url)
+        if "?" in url and not path.endswith(url.rpartition("/")[2]):
+            raise FetchError("has a name that a URL of its kind cannot have")
+        return kind(**kind._get_kwargs_from_urls(url), **options), path
 
 
 def info_of(url: str) -> Info:
@@ -231,6 +234,8 @@ def _readable(fs: Any = None) -> Iterator[None]:
     the file system is connected anew."""
     try:
         yield
+    except FetchError:
+        raise
     except Exception as error:
         if fs is not None:
             with contextlib.suppress(Exception):

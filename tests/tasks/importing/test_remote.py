@@ -178,6 +178,10 @@ def test_a_folder_of_an_sftp_server(
     assert status == 3
     assert err[:2] == ["a?b: has a name that a URL cannot have", "link: is a link, not a file"]
     assert contents() == {"a.txt": b"first", "in/large": LARGE, "in/empty": b""}
+    (source / "a").write_bytes(b"another")
+    said = failures(sftp.url(source / "a?b"), "--into=in")[0]
+    assert "has a name that a URL of its kind cannot have" in said
+    (source / "a").unlink()
     (source / "a?b").unlink()
     (source / "link").unlink()
     os.utime(source / "a.txt", (1, 1))
