@@ -119,10 +119,13 @@ class _Arriving:
     def _open(self) -> None:
         """Go on in a file."""
         with reported("write"):
+            file = self._continued(os.O_CREAT)
+            if file is not None and os.fstat(file.fileno()).st_size > self.size:
+                file.close()  # another load of the entry has got further since
+                file = None
             # With a random name, no load continues it.
-            self._file = self._continued(os.O_CREAT) or self._opened(
-                os.urandom(8).hex(), os.O_CREAT
-            )
+            self.is_kept = self.is_kept and file is not None
+            self._file = file or self._opened(os.urandom(8).hex(), os.O_CREAT)
             self._file.truncate()
             self._file.writelines(self._in_memory)
         self._in_memory.clear()

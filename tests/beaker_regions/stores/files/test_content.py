@@ -378,6 +378,40 @@ class Download(Resumable):
         assert (size, digest) == (len(self._content), hashlib.sha256(self._content).hexdigest())
 
 
+class Overtaken(Download):
+    """Content of which another load gets the first 3000 bytes before this one breaks off sooner."""
+
+    def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
+        self._asked.append(have)
+        other = Download(self._content, [], anew=False)
+        folder, address = self.into
+        with (
+            pytest.raises(ConnectionResetError),
+            incoming.received(folder, address, other, bytes(16), 10_000),
+        ):
+            pass
+        yield 0, self._content[:1000]
+        raise ConnectionResetError("sooner")
+
+    into: tuple[Path, bytes]
+
+
+def test_a_transfer_that_breaks_off_sooner_leaves_what_another_has_received(tmp_path: Path) -> None:
+    asked: list[int] = []
+    first = Overtaken(CONTENT[:5000], asked, anew=False)
+    first.into = tmp_path, bytes(20)
+    with (
+        pytest.raises(ConnectionResetError),
+        incoming.received(tmp_path, bytes(20), first, bytes(16), 10_000),
+    ):
+        pass
+    assert len(list(tmp_path.iterdir())) == 1
+    second = Download(CONTENT[:5000], asked, anew=False)
+    with incoming.received(tmp_path, bytes(20), second, bytes(16), 10_000) as received:
+        assert received.small == CONTENT[:5000]
+    assert asked == [0, 3000]
+
+
 @pytest.mark.parametrize("soon", [incoming.SOON, 0.0], ids=["at once", "slowly"])
 @pytest.mark.parametrize("anew", [False, True], ids=["continued", "sent anew"])
 @pytest.mark.parametrize("content", [CONTENT[:5000], CONTENT], ids=["small", "large"])
