@@ -16,6 +16,8 @@ _SECRETS = {
     *("key_pair_id", "password", "private_token", "secret", "sig", "signature", "token"),
 }
 """Names in a query, in lower case, whose values are signatures or tokens."""
+_LOGIN = re.compile(r"(?<=://)([^/?#]*|[^/?#@]*:(?!\d*/).*)@", re.DOTALL)
+"""A login in a URL. One that has not been escaped, with a slash, say, ends at the last @."""
 _SIGNED = re.compile(r"X-(Amz|Goog|Oss)-(Signature|Credential|Security-Token)", re.IGNORECASE)
 _LONGEST = 8192
 """Characters. Servers accept no more."""
@@ -141,4 +143,4 @@ def beside(url: str, name: str) -> str:
 
 def shown(url: str) -> str:
     """Return a URL for messages, without a password, and without its query, which may be one."""
-    return re.sub(r"[?#].*", "", re.sub(r"(?<=://)[^/?#]*@", "…@", url), flags=re.DOTALL)
+    return re.sub(r"[?#].*", "", _LOGIN.sub("…@", url), flags=re.DOTALL)

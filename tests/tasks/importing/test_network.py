@@ -14,7 +14,7 @@ import urllib3
 from django.core.management import CommandError
 
 from tasks.sources.fetching import client, connections, trying
-from tasks.sources.fetching.urls import redirected
+from tasks.sources.fetching.urls import redirected, shown
 from tests.tasks.importing.test_import import contents, import_data
 from tests.tasks.origin import Fault, Origin
 
@@ -275,3 +275,17 @@ def test_a_proxy_is_not_used_for_private_addresses(
     with pytest.raises(connections.PrivateAddressError):
         connections.ask("GET", f"http://{host}/", {}, public=True)
     assert proxy.asked == []
+
+
+@pytest.mark.parametrize(
+    ("url", "in_messages"),
+    [
+        ("https://u:p@h/a", "https://…@h/a"),
+        ("sftp://u:p/w@h/a", "sftp://…@h/a"),
+        ("https://u:p?w#@h/a", "https://…@h/a"),
+        ("https://h:8080/@u/a:b@c", "https://h:8080/@u/a:b@c"),
+        ("https://h/a?token=b:c@d", "https://h/a"),
+    ],
+)
+def test_messages_have_no_password_of_a_url(url: str, in_messages: str) -> None:
+    assert shown(url) == in_messages
