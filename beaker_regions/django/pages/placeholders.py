@@ -51,7 +51,7 @@ MESSAGES = "\nmessages "
 SECRET, NEEDS_COOKIE = "CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"
 """Keys of Django's CSRF protection in META: the secret; whether a token was used, and so the
 cookie must be sent."""
-RENEWED = 1 / 32
+RENEWED = 1 / 256
 """Share of responses that send the CSRF cookie to a browser that has one already. Django sends it
 with each page that has a token, which takes longer than filling in the token. It lasts a year."""
 _CHARACTERS = CSRF_ALLOWED_CHARS.encode()
