@@ -39,7 +39,7 @@ def _latest(transactional_db: None) -> Iterator[None]:
 
 
 def file(path: str, **more: object) -> dict[str, Any]:
-    named = {"path": path, "path_digest": PATHS.index(path), "source": f"/root/{path}"}
+    named = {"path": path, "path_digest": PATHS.index(path), "source": f"/srv/{path}"}
     return {**named, "size": 1, "imported_at": timezone.now(), **more}
 
 
@@ -66,4 +66,4 @@ def test_tasks_and_files_of_every_former_release_are_kept() -> None:
         path: {"folder": row.folder, "sort_name": row.sort_name} for path, row in rows.items()
     }
     assert places == {path: placing(path) for path in PATHS}
-    assert (rows["a.txt"].version, rows["a.txt"].root) == ("5", "/root")
+    assert (rows["a.txt"].version, rows["a.txt"].root) == ("5", "/srv")
