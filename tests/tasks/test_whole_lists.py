@@ -83,6 +83,9 @@ def test_a_readers_browser_is_told_that_its_copy_is_current(
     tag = reader.client.get(address)["ETag"]
     again = reader.client.get(address, headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
+    made = "Made at <time>"
+    line = reader.get(address).html.split(made)[1]
+    assert browser().get(address).html.split(made)[1] == line, "made once for all readers"
     mine.add("two")
     assert reader.client.get(address, headers={"If-None-Match": tag}).status_code == 200
 

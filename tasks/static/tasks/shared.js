@@ -23,6 +23,7 @@ async function refresh() {
 }
 
 function show(page) {
+  document.getElementById("origin").replaceWith(page.getElementById("origin"));
   const [list, newList] = [document, page].map((each) => each.getElementById("list"));
   const [fold, newFold] = [list, newList].map((each) => each.querySelector("#fold"));
   if (fold && newFold) newFold.open = fold.open;
