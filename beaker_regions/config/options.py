@@ -330,7 +330,7 @@ def _require(name: str, type_: str, values: Config) -> None:
         if "url" not in values:
             raise _error(name, "url", None, "name the servers, such as redis://127.0.0.1:6379")
         if find_spec("redis") is None:
-            mend = "redis is not installed; pip install 'beaker-regions[redis]'"
+            mend = "redis is not installed: pip install 'redis[hiredis]'"
             raise _error(name, "type", type_, mend)
     if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
         raise _error(name, "data_dir", None, "name the folder that holds the entries")

@@ -8,8 +8,7 @@ from functools import partial
 from tasks.sources import versions
 from tasks.sources.archives.formats import SEPARATOR, archive_version
 from tasks.sources.fetching import client
-from tasks.sources.fetching.downloads import FEW_TRIES
-from tasks.sources.fetching.trying import until_done
+from tasks.sources.fetching.trying import FEW_TRIES, until_done
 from tasks.sources.fetching.urls import archive_and_path, is_url
 from tasks.sources.progress import Progress
 from tasks.sources.remote import is_current_remote, is_remote

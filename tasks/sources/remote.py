@@ -14,15 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from beaker_regions import Resumable
 from tasks.sources import versions
-from tasks.sources.checks import Check, check_of, mismatch
 from tasks.sources.fetching.client import FetchError, TemporaryError
-from tasks.sources.fetching.downloads import FEW_TRIES
+from tasks.sources.fetching.fetched import Fetched
 from tasks.sources.fetching.trying import Tries
 from tasks.sources.fetching.urls import BadUrlError, archive_and_path, has_scheme, is_url
 from tasks.sources.pace import at_once
-from tasks.sources.progress import Progress
 from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
@@ -84,9 +81,7 @@ def open_storage(url: str) -> tuple[Any, str]:
         from fsspec import get_filesystem_class
         from fsspec.config import conf
     except ImportError:
-        raise FetchError(
-            f"needs the package fsspec for {scheme}://: pip install 'beaker-regions[fsspec]'"
-        ) from None
+        raise FetchError(f"needs the package fsspec for {scheme}://: pip install fsspec") from None
     options: dict[str, Any] = {}
     with _readable():
         if scheme in ("sftp", "ssh") and "host_key_policy" not in conf.get("sftp", {}):
@@ -142,30 +137,12 @@ def is_current_remote(url: str, size: int | None, version: str) -> bool:
     return version_of(info) == version and size in (None, info.get("size"))
 
 
-class RemoteFile(Resumable):
-    """The content of a file in one version. It raises an error if the file changes."""
-
-    def __init__(
-        self,
-        url: str,
-        size: int | None,
-        version: str,
-        progress: Progress,
-        *,
-        tries: int = FEW_TRIES,
-    ) -> None:
-        """Expect ``size`` bytes (None: any) and ``version``: one of `version_of`, or the digest of
-        a manifest."""
-        self._url = url
-        self._size = size
-        self._version = version
-        self._progress = progress
-        self._tries = tries
-        self._expected = versions.digest_of(version)
-        self._check: Check | None = None
+class RemoteFile(Fetched):
+    """The content of a file in one version (`version_of`, or the digest of a manifest). It raises
+    an error if the file changes."""
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
-        self._check = check_of(self._expected)
+        self._begin()
         # A time of change may be equal for two contents.
         is_exact = self._expected is not None or self._version.startswith("tag:")
         position = have if is_exact and self._check is None else 0
@@ -175,9 +152,7 @@ class RemoteFile(Resumable):
         while True:
             try:
                 for chunk in self._chunks(position):
-                    self._progress.advance(len(chunk))
-                    if self._check is not None:
-                        self._check.update(chunk)
+                    self._count(chunk)
                     yield position, chunk
                     position += len(chunk)
                 return
@@ -185,14 +160,6 @@ class RemoteFile(Resumable):
                 if position > furthest:
                     furthest, tries = position, Tries(self._url, self._tries)
                 tries.pause(error, self._progress)
-
-    def verify(self, size: int, digest: str) -> None:
-        if self._check is not None:
-            self._check.verify()
-        elif self._expected is not None and digest != self._expected[1]:
-            raise mismatch("sha256", digest, self._expected[1])
-        if self._size not in (None, size):
-            raise FetchError(f"is {size} bytes long, and should be {self._size}")
 
     def _chunks(self, position: int) -> Iterator[bytes]:
         """Yield the content from a position on. Raises TemporaryError if another try may help."""

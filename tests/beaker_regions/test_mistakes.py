@@ -306,7 +306,7 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "redis is missing": (
         {"type": "ext:redis", "url": "redis://x"},
-        r"redis is not installed; pip install 'beaker-regions\[redis\]'",
+        r"redis is not installed: pip install 'redis\[hiredis\]'",
     ),
     "no servers of redis": ({"type": "ext:redis"}, "url.*redis://127.0.0.1:6379"),
     "a server that is no URL": ({"type": "ext:valkey", "url": "127.0.0.1:1"}, "write redis://host"),

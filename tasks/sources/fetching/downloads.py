@@ -6,12 +6,11 @@ import re
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
-from beaker_regions import Resumable
 from tasks.sources import versions
-from tasks.sources.checks import Check, check_of, mismatch
 from tasks.sources.fetching import client
 from tasks.sources.fetching.client import FetchError, SlowError, TemporaryError
-from tasks.sources.fetching.trying import Tries, until_done
+from tasks.sources.fetching.fetched import Fetched
+from tasks.sources.fetching.trying import FEW_TRIES, Tries, until_done
 from tasks.sources.progress import Progress
 from tasks.sources.source_file import SourceChangedError
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from urllib3 import BaseHTTPResponse
-
-FEW_TRIES = 1
-"""How often a request is repeated for a page, since a visitor waits."""
 
 
 class _Answer(NamedTuple):
@@ -34,7 +30,7 @@ class _Answer(NamedTuple):
     """Bytes of the whole content, if that is known."""
 
 
-class Download(Resumable):
+class Download(Fetched):
     """The content of a URL. It raises an error if the version or the size is another, or if the
     server does not answer in time."""
 
@@ -50,19 +46,13 @@ class Download(Resumable):
     ) -> None:
         """Expect ``size`` bytes (None: not known) and ``version`` (`versions`). ``response`` is an
         earlier answer of the server that is not read yet."""
-        self._url = url
-        self._size = size
-        self._version = version
-        self._progress = progress
-        self._tries = tries
+        super().__init__(url, size, version, progress, tries=tries)
         self._response = response
         # A file of a manifest has no tag before the first answer; its digest is checked at its end.
         self._tag = versions.strong_tag({"ETag": version})
-        self._expected = versions.digest_of(version)
-        self._check: Check | None = None
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
-        self._check = check_of(self._expected)
+        self._begin()
         if self._check is not None:
             have = 0  # Of the bytes of a former run only the SHA-256 is known.
         position, furthest = have, have
@@ -73,14 +63,12 @@ class Download(Resumable):
                 with closing(answer.response):
                     if answer.start != position:
                         position = 0
-                        self._check = check_of(self._expected)
+                        self._begin()
                         yield 0, b""
                     for chunk in client.body(answer.response):
                         if answer.size is not None and position + len(chunk) > answer.size:
                             raise FetchError(f"is longer than the {answer.size} bytes it should be")
-                        self._progress.advance(len(chunk))
-                        if self._check is not None:
-                            self._check.update(chunk)
+                        self._count(chunk)
                         yield position, chunk
                         position += len(chunk)
                 if position < (answer.size or 0):
@@ -90,14 +78,6 @@ class Download(Resumable):
                 if position > furthest and not isinstance(error, SlowError):
                     furthest, tries = position, Tries(self._url, self._tries)
                 tries.pause(error, self._progress)
-
-    def verify(self, size: int, digest: str) -> None:
-        if self._check is not None:
-            self._check.verify()
-        elif self._expected is not None and digest != self._expected[1]:
-            raise mismatch("sha256", digest, self._expected[1])
-        if self._size not in (None, size):
-            raise FetchError(f"is {size} bytes long, and should be {self._size}")
 
     def _ask(self, position: int) -> _Answer:
         """Ask for the content from a position on. The answer may still begin at 0."""
