@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Never
+from typing import Any, NamedTuple, Never
 
 import beaker.cache
 
@@ -25,10 +27,6 @@ from beaker_regions.engine.region import Region
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError, nearest
 from beaker_regions.reports.metrics import last_invalidation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
 
 
 class LastInvalidation(NamedTuple):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from beaker_regions.config import isolation
 from beaker_regions.config.isolation import isolate
 from beaker_regions.engine.bypass import bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
-from beaker_regions.engine.region import all_regions
+from beaker_regions.engine.region import Region, all_regions
 from beaker_regions.entries.entry import region_scope
 from beaker_regions.stores.opening import forget_store, open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from beaker_regions.engine.region import Region
 
 __all__ = ["as_configured", "assert_hits", "assert_loads", "bypassed", "fresh", "isolate"]
 

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import inspect
 import sys
+from collections.abc import Awaitable, Callable, Iterable
 from typing import (
-    TYPE_CHECKING,
     Any,
     Concatenate,
     Generic,
@@ -19,15 +19,11 @@ from typing import (
 
 from beaker_regions.api.cached import Cached, arguments
 from beaker_regions.engine.drivers import ReadContent, in_thread, run_async
+from beaker_regions.engine.store import Reading
 from beaker_regions.entries.content import is_content
+from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from beaker_regions.engine.store import Reading
-    from beaker_regions.entries.entry import Entry, Lookup
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

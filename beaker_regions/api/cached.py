@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self
+from typing import Any, Generic, ParamSpec, Self
 
+from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.api.naming import is_same, name_of, replaces
 from beaker_regions.engine import loading
 from beaker_regions.engine.dependencies import QueryDependents
+from beaker_regions.engine.drivers import LoadFlow
 from beaker_regions.engine.invalidation import refuse_django
+from beaker_regions.engine.region import Region
 from beaker_regions.entries.entry import (
     Entry,
+    Lookup,
     address_of,
     entry_scope,
     function_scope,
     region_scope,
 )
 from beaker_regions.entries.families import clear_at_change
-from beaker_regions.entries.freshness import QUERIES
+from beaker_regions.entries.freshness import QUERIES, Policy
 from beaker_regions.entries.keys import Binder, encode, encode_apart, is_plain, plain_types
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.tags import TagMaker
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.api.function_options import FunctionOptions
-    from beaker_regions.engine.drivers import LoadFlow
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Lookup
-    from beaker_regions.entries.freshness import Policy
 
 P = ParamSpec("P")
 

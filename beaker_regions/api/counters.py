@@ -8,17 +8,14 @@ counts it among its faults.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
+from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import Counters
 from beaker_regions.entries.entry import address_of
 from beaker_regions.entries.keys import encoded_key
 from beaker_regions.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Counters
 
 T = TypeVar("T")
 

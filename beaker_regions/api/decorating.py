@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Iterator
 from inspect import iscoroutinefunction, ismethod
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, overload
 
 from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.function import CachedFunction
+from beaker_regions.api.function_options import FunctionOptions
+from beaker_regions.config.options import RegionOptions
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.content import CachedFile, Resumable
 from beaker_regions.entries.freshness import Policy
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
-    from pathlib import Path
-
-    from beaker_regions.api.function_options import FunctionOptions
-    from beaker_regions.config.options import RegionOptions
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.content import CachedFile, Resumable
-
-    Functions = dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]]
+Functions = dict[str, CachedFunction[..., Any] | AsyncCachedFunction[..., Any]]
 
 P = ParamSpec("P")
 R = TypeVar("R")

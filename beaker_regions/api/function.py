@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from beaker_regions.api.cached import arguments
 from beaker_regions.api.stored import Stored
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
+from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from beaker_regions.entries.entry import Entry, Lookup
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

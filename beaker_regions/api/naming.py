@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable, Sequence
 from types import CellType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.entries.keys import encode, qualified_name
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 
 def name_of(function: Callable[..., Any], labels: tuple[str, ...]) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Iterable
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from beaker_regions.api.cached import Cached, arguments
 from beaker_regions.entries.sentinels import MISSING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 P = ParamSpec("P")
 R = TypeVar("R")

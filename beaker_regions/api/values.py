@@ -14,11 +14,15 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import LookupForUpdate
 from beaker_regions.entries.entry import (
     Entry,
+    Lookup,
     address_of,
     entry_scope,
     function_scope,
@@ -28,13 +32,6 @@ from beaker_regions.entries.keys import encoded_key
 from beaker_regions.entries.records import Record
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ContendedError, StoreUnavailableError, UnpicklableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
-
-    from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import LookupForUpdate
-    from beaker_regions.entries.entry import Lookup
 
 K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")

@@ -17,26 +17,23 @@ import reprlib
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.api.async_function import AsyncCachedFunction
 from beaker_regions.api.cached import arguments
+from beaker_regions.api.function import CachedFunction
 from beaker_regions.engine import loading
 from beaker_regions.engine.drivers import run
+from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import CacheError, ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
-
-    from beaker_regions.api.function import CachedFunction
-    from beaker_regions.entries.entry import Entry, Lookup
-
-    Function = CachedFunction[..., Any] | AsyncCachedFunction[..., Any]
-    Call = tuple[Any, ...]
-    RunCoroutine = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+Function = CachedFunction[..., Any] | AsyncCachedFunction[..., Any]
+Call = tuple[Any, ...]
+RunCoroutine = Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
 
 AT_ONCE = 100
 """Calls that are looked up in one round trip to each server, and then loaded."""

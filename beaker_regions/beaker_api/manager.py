@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import beaker.cache
 
-from beaker_regions.api.decorating import decorator
+from beaker_regions.api.decorating import Functions, RegionDecorator, decorator
 from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.beaker_api.registry import LegacyCache, anonymous_region, cache_options
-from beaker_regions.config.options import BUILTIN_TYPES, COMMON, shared_by
+from beaker_regions.config.options import BUILTIN_TYPES, COMMON, Config, shared_by
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from beaker_regions.api.decorating import Functions, RegionDecorator
-    from beaker_regions.config.options import Config
 
 
 class BeakerManager(beaker.cache.CacheManager):  # type: ignore[misc]

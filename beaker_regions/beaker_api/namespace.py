@@ -31,11 +31,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from beaker.container import NamespaceManager
 
 from beaker_regions.engine import invalidation
+from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import Lease
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.entry import (
     Entry,
@@ -49,12 +52,6 @@ from beaker_regions.entries.keys import encoded_key
 from beaker_regions.entries.records import GENERATION_SIZE, Record
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Lease
 
 
 class _ThreadState(threading.local):

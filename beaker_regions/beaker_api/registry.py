@@ -17,7 +17,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import beaker.cache
 from beaker.exceptions import InvalidCacheBackendError
@@ -25,17 +26,12 @@ from beaker.middleware import SessionMiddleware
 from beaker.session import Session
 
 from beaker_regions.beaker_api.namespace import RegionNamespace
-from beaker_regions.config.options import BUILTIN_TYPES, COMMON, RegionOptions, check
+from beaker_regions.config.options import BUILTIN_TYPES, COMMON, Config, RegionOptions, check
 from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.files import sweeping
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.opening import open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.config.options import Config
 
 TYPE = "regions"
 ANONYMOUS = "beaker.cache"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from beaker_regions.config.addresses import redis_servers, servers, without_password
 from beaker_regions.config.options import lifetime
 from beaker_regions.errors import ConfigurationError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 
 def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

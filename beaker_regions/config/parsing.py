@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import beaker.util
 
-from beaker_regions.config.options import BUILTIN_TYPES, COMMON, SERVER_TYPES, check, shared_by
+from beaker_regions.config.options import (
+    BUILTIN_TYPES,
+    COMMON,
+    SERVER_TYPES,
+    Config,
+    check,
+    shared_by,
+)
 from beaker_regions.errors import ConfigurationError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from beaker_regions.config.options import Config
 
 PREFIXES = ("beaker.cache.", "cache.")
 

@@ -9,13 +9,10 @@ import contextlib
 import os
 import secrets
 import tempfile
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
 
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 
 def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:

@@ -26,8 +26,9 @@ CULL_FREQUENCY are refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -36,9 +37,6 @@ from beaker_regions.api.values import Values
 from beaker_regions.django.manager import is_installed, region_named
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 NAME = "Django's cache API"
 """The name of its values in a region. Aliases of one region share them, as in Django's backends."""

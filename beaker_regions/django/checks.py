@@ -6,8 +6,9 @@ Servers are not asked: a deployment does not fail because a memcached starts lat
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.backends import cache as sessions_in_cache
@@ -19,9 +20,6 @@ from beaker_regions.django.manager import region_named
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.reports import health
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TAG = "regions"
 BACKEND = "beaker_regions.django.cache_backend.RegionCache"

@@ -11,20 +11,17 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from typing import Any
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from beaker_regions.config import isolation
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def is_open(connection: BaseDatabaseWrapper) -> bool:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.apps import apps
 
+from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from beaker_regions.engine.region import Region
-    from beaker_regions.manager import CacheManager
+from beaker_regions.manager import CacheManager
 
 _manager: CacheManager | None = None
 

@@ -19,21 +19,23 @@ repeated.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.signals import setting_changed
+from django.http import HttpRequest
 from django.utils.autoreload import file_changed
 
-from beaker_regions.django.pages.repeats import Watch, repeatable, signature_of
+from beaker_regions.django.pages.repeats import (
+    Repeatable,
+    Served,
+    Signature,
+    Watch,
+    repeatable,
+    signature_of,
+)
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
-
-    from beaker_regions.django.pages.repeats import Repeatable, Served, Signature
 
 MOST_BYTES = 32 << 20
 """The memory of a process that remembered requests may take, about."""

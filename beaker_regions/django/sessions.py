@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import pickle
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,20 +36,18 @@ from django.utils import timezone
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.django.manager import region_named
+from beaker_regions.django.pages.prefetch import Prefetch
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.keys import qualified_name
 from beaker_regions.runtime.interruptions import is_interruption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    # Django imports this module before models may be imported.
     from django.contrib.sessions.base_session import AbstractBaseSession
 
-    from beaker_regions.django.pages.prefetch import Prefetch
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry
-
-    Rows = CachedFunction[..., "Row | None"]
+Rows = CachedFunction[..., "Row | None"]
 
 TRIES = 100
 """How often a save is tried while other requests save the same session."""

@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from debug_toolbar.panels import Panel
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from beaker_regions.django.tracing import summary
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
-
-    from beaker_regions.telemetry.tracing import Collected
+from beaker_regions.telemetry.tracing import Collected
 
 
 class RegionsPanel(Panel):

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest
 
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
-
-    from beaker_regions.telemetry.tracing import Collected
+from beaker_regions.telemetry.tracing import Collected
 
 
 def watch_calls() -> None:

@@ -11,25 +11,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from beaker_regions.django import coroutines
 from beaker_regions.django.commits import watch_commit
 from beaker_regions.engine.invalidation import Transactions, apply, invalidate
+from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation
 from beaker_regions.runtime.threads import in_this_context
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-    from concurrent.futures import Future
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation
-
 
 logger = logging.getLogger("beaker_regions.django")
 

@@ -10,23 +10,20 @@ changes a generation, and an old one never comes back.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from beaker_regions.engine import loading, reads
+from beaker_regions.engine.drivers import LoadFlow
 from beaker_regions.engine.reads import Dependency, Reads, current_reads, noting, tables_entry
+from beaker_regions.engine.region import Region
 from beaker_regions.engine.store import Reading
 from beaker_regions.entries.content import is_content
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-    from beaker_regions.engine.drivers import LoadFlow
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
 
 
 def current(dependencies: Iterable[Dependency], regions: Mapping[str, Region]) -> set[Dependency]:

@@ -16,22 +16,17 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from beaker_regions.engine.transactions import Invalidation
+from beaker_regions.engine.store import Store
+from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation, InvalidationLog
 from beaker_regions.entries.entry import family_scope, region_scope, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
-
-    from beaker_regions.engine.store import Store
-    from beaker_regions.engine.transactions import InvalidatedRegion, InvalidationLog
-    from beaker_regions.telemetry.recorder import Stats
-
+from beaker_regions.telemetry.recorder import Stats
 
 # -- transactions --------------------------------------------------------------------------------
 

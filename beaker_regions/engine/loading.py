@@ -11,23 +11,21 @@ import functools
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.engine import invalidation
 from beaker_regions.engine.drivers import Load, LoadFlow, ReadContent, Step, StoppedError, Wait
+from beaker_regions.engine.region import Region
+from beaker_regions.engine.store import Lease, Stored
 from beaker_regions.engine.waiting import Waiter
 from beaker_regions.entries.content import is_content, is_spent
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import NO_TURN, Record
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotContentError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry import miss_reasons
-
-if TYPE_CHECKING:
-    from beaker_regions.engine.region import Region
-    from beaker_regions.engine.store import Lease, Stored
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
 
 SLOW = 0.05
 """Seconds. After a failed load that took longer, the old value is served for a while, and no other

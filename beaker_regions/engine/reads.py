@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from beaker_regions.engine import invalidation
-from beaker_regions.entries.entry import Entry, address_of, tag_scope
+from beaker_regions.engine.store import Store
+from beaker_regions.entries.entry import Entry, Lookup, address_of, tag_scope
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from beaker_regions.engine.store import Store
-    from beaker_regions.entries.entry import Lookup
 
 _note_queries: Callable[[], None] | None = None
 _are_queries_wanted = False

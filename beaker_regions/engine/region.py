@@ -24,32 +24,26 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
+from beaker_regions.config.options import RegionOptions
 from beaker_regions.engine import invalidation
 from beaker_regions.engine.bypass import block, is_bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
 from beaker_regions.engine.reads import current_reads
-from beaker_regions.engine.store import GoneError
+from beaker_regions.engine.store import GoneError, Reading, Store, Together
 from beaker_regions.engine.transactions import Invalidation
-from beaker_regions.entries.entry import region_scope
+from beaker_regions.entries.entry import Entry, Lookup, region_scope
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.known import Known
 from beaker_regions.entries.records import AHEAD
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry.recorder import Stats
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from beaker_regions.config.options import RegionOptions
-    from beaker_regions.engine.store import Reading, Store, Together
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
 
 METRICS = ".metrics"
 """The folder in data_dir for what all processes count; no region can have this name."""

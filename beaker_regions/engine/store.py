@@ -15,33 +15,28 @@ leases
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from beaker_regions.entries.content import is_content, keep_open
-from beaker_regions.entries.entry import Lookup
+from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.records import (
     Codec,
     OtherFormatError,
     Record,
     RecordRefusedError,
+    Signer,
     dump_value,
     load_value,
 )
 from beaker_regions.errors import StoreUnavailableError, UnpicklableError
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.records import Signer
-
 
 SETTLING = 0.0005, 0.001, 0.002, 0.004
 """Seconds between reads of generations that are being changed."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from beaker_regions.engine.store import Store
-    from beaker_regions.telemetry.recorder import Stats
+from beaker_regions.engine.store import Store
+from beaker_regions.telemetry.recorder import Stats
 
 
 class InvalidatedRegion(Protocol):

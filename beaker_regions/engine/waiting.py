@@ -57,13 +57,10 @@ however many callers wait for it.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 from beaker_regions.engine.store import Lease
-
-if TYPE_CHECKING:
-    from beaker_regions.entries.entry import Lookup
-    from beaker_regions.entries.records import Record
+from beaker_regions.entries.entry import Lookup
+from beaker_regions.entries.records import Record
 
 FIRST_WAIT = 0.002
 """Seconds before a waiting caller reads the entry again for the first time."""

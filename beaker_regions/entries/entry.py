@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from beaker_regions.entries.records import ADDRESS_SIZE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from beaker_regions.entries.records import Record
+from beaker_regions.entries.records import ADDRESS_SIZE, Record
 
 
 class Entry(NamedTuple):

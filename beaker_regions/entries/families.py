@@ -8,12 +8,10 @@ are too many tags to name each. Without families, nothing is added to an entry.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from beaker_regions.entries.entry import family_scope, tag_scope
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Clearable(Protocol):

@@ -13,11 +13,9 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from beaker_regions.entries.records import Record
-
+from beaker_regions.entries.records import Record
 
 DEPENDS_ON = ("tags", "expiry")
 """What ends the life of a value: its tags and its expiry, or its expiry alone; the value may then

@@ -11,19 +11,14 @@ bytes again, in answer to the same request. The expiry is checked at each read.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
-from beaker_regions.entries.entry import Lookup
-from beaker_regions.entries.records import Codec, inflated, loader_of, parted
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.records import Codec, Record, inflated, loader_of, parted
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.entries.unchangeable import size_if_unchangeable
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.records import Record
 
 MOST_BYTES = 16 << 20
 """The memory of a process that the known answers of one store may take, about."""

@@ -34,12 +34,10 @@ import pickle
 import struct
 import time
 import zlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from beaker_regions.entries import shapes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 _NAME = b"BRG"
 MAGIC = _NAME + b"\x04"

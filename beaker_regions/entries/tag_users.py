@@ -7,10 +7,7 @@ that were made: the text up to the colon, or the whole tag if it has none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 LEARNED = 64
 """Tags of a function that are learned, at most: their number may be endless."""

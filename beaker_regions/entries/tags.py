@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import string
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.entries.families import clear_at_change, scopes_of_tags
+from beaker_regions.entries.tag_users import TagUsers
 from beaker_regions.errors import ConfigurationError, nearest
-
-if TYPE_CHECKING:
-    from beaker_regions.entries.tag_users import TagUsers
 
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 

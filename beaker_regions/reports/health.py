@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from beaker_regions.engine.region import Region
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.files import maintenance
+from beaker_regions.stores.files.eviction import SizeLimit
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.pending import waiting
 from beaker_regions.stores.servers.store import ServerStore
 from beaker_regions.telemetry import units
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from beaker_regions.engine.region import Region
-    from beaker_regions.stores.files.eviction import SizeLimit
 
 PATIENCE = 2.0
 """Seconds to wait for all servers together."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import fcntl
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from beaker_regions.engine.invalidation import TAGS, WHOLE_REGION
 from beaker_regions.engine.region import all_regions
@@ -26,10 +27,6 @@ from beaker_regions.telemetry.aggregate import start_of
 from beaker_regions.telemetry.event_log import LoggedEvent
 from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, Point
 from beaker_regions.telemetry.shared_counters import Name
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 __all__ = [
     "Activity",

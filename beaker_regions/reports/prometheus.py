@@ -6,8 +6,6 @@ times as much, and would keep a file for every process that ever ran.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.reports import health, metrics
@@ -22,10 +20,9 @@ except ModuleNotFoundError as error:
         "beaker_regions.reports.prometheus needs prometheus_client: pip install prometheus_client"
     ) from error
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-    from prometheus_client import Metric
+from prometheus_client import Metric
 
 _COUNTERS = {
     "loads": ("loads", "Loads that did not raise"),

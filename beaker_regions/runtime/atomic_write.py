@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class reported:  # noqa: N801 a function to those who write ``with reported("read"):``

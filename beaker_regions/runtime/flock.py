@@ -12,12 +12,9 @@ import fcntl
 import os
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LONGEST = 2.0
 """Seconds to wait for the holder. A holder needs less than a thousandth of that, unless it was

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class Forked(Protocol):

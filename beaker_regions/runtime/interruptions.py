@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import functools
 import signal
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from types import CodeType
+from types import CodeType
+from typing import Any
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -13,13 +13,11 @@ import functools
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 logger = logging.getLogger("beaker_regions.runtime.threads")
 

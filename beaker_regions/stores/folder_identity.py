@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from beaker_regions.runtime.atomic_write import arriving, unlinked
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def identity_of(folder: Path) -> bytes:

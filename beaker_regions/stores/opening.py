@@ -7,9 +7,11 @@ import functools
 import logging
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import cast
 
-from beaker_regions.config.options import SERVER_TYPES
+from beaker_regions.config.options import SERVER_TYPES, RegionOptions
+from beaker_regions.engine.store import Store
 from beaker_regions.entries.records import Signer
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.beaker.store import BeakerStore
@@ -17,13 +19,7 @@ from beaker_regions.stores.files.cluster import ClusterFileStore
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.memcached.region_store import MemcachedStore
 from beaker_regions.stores.pending import FOLDER
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from beaker_regions.config.options import RegionOptions
-    from beaker_regions.engine.store import Store
-    from beaker_regions.stores.servers.store import ServerStore
+from beaker_regions.stores.servers.store import ServerStore
 
 logger = logging.getLogger("beaker_regions")
 

@@ -14,16 +14,13 @@ import re
 import threading
 import time
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 logger = logging.getLogger("beaker_regions")
 

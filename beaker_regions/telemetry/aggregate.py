@@ -21,17 +21,15 @@ import json
 import os
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import read_file, unlinked
 from beaker_regions.runtime.flock import take
 from beaker_regions.telemetry import shared_counters
 from beaker_regions.telemetry.shared_counters import Name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 Counts = Counter[Name]
 LONGEST = 10.0

@@ -13,14 +13,12 @@ import heapq
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 LIMIT = 1 << 18
 """Bytes."""

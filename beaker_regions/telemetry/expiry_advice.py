@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from beaker_regions.telemetry.simulation import CANDIDATES, HOUR
+from beaker_regions.telemetry.simulation import CANDIDATES, HOUR, Simulation
 from beaker_regions.telemetry.units import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from beaker_regions.telemetry.simulation import Simulation
 
 ENOUGH = 100
 """Calls. With fewer there is no advice."""

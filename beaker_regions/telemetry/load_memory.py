@@ -14,13 +14,11 @@ import mmap
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from beaker_regions.telemetry.sampling import fingerprint
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLACES = 1 << 16
 """Entries that can be remembered, at most."""

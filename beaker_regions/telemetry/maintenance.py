@@ -12,14 +12,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate, sampling
 from beaker_regions.telemetry.simulation import Simulation
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 logger = logging.getLogger("beaker_regions")
 

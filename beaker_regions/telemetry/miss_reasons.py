@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
 
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.records import AHEAD
+from beaker_regions.telemetry.load_memory import LoadMemory
 from beaker_regions.telemetry.sampling import fingerprint
-
-if TYPE_CHECKING:
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
-    from beaker_regions.telemetry.load_memory import LoadMemory
 
 FIRST = "first"
 """No process of this host had loaded the entry."""

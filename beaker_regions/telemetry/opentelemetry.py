@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from beaker_regions.telemetry.tracing import watch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from beaker_regions.telemetry.tracing import Call
+from beaker_regions.telemetry.tracing import Call, watch
 
 
 def trace_calls() -> None:

@@ -13,24 +13,21 @@ import os
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from beaker_regions.entries.content import CachedFile
+from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.known import Known
 from beaker_regions.entries.records import Codec
 from beaker_regions.entries.tag_users import TagUsers
 from beaker_regions.telemetry import event_log, maintenance, miss_reasons, sampling, tracing
 from beaker_regions.telemetry.load_memory import load_memory
+from beaker_regions.telemetry.maintenance import Choice
 from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, function_id
 from beaker_regions.telemetry.shared_counters import Name, SharedCounters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.telemetry.maintenance import Choice
 
 logger = logging.getLogger("beaker_regions")
 

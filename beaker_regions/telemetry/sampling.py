@@ -15,16 +15,13 @@ import fcntl
 import os
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
+from beaker_regions.entries.entry import Lookup
 from beaker_regions.runtime.atomic_write import read_file
 from beaker_regions.telemetry import aggregate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from beaker_regions.entries.entry import Lookup
 
 ALL = 1 << 16
 """The threshold with which every key is sampled."""

@@ -23,11 +23,9 @@ import mmap
 import os
 import struct
 import threading
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 logger = logging.getLogger("beaker_regions")
 

@@ -23,14 +23,10 @@ import json
 import math
 import struct
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from beaker_regions.telemetry.sampling import ALL, HASH_BITS, UNKNOWN_AGE, is_count
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from beaker_regions.telemetry.sampling import Sample
+from beaker_regions.telemetry.sampling import ALL, HASH_BITS, UNKNOWN_AGE, Sample, is_count
 
 MINUTE = 60
 HOUR = 60 * MINUTE

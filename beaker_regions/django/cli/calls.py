@@ -7,8 +7,9 @@ import asyncio
 import inspect
 import json
 import pprint
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from django.core.management.base import CommandError
 
@@ -17,9 +18,6 @@ from beaker_regions.engine.invalidation import invalidate_tags
 from beaker_regions.engine.region import all_regions
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import CacheError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 Options = dict[str, Any]
 Output = tuple[Any, str]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from argparse import _SubParsersAction
+from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from django.core.management.base import CommandError
 
 from beaker_regions.django.cli import reports
+from beaker_regions.django.cli.calls import Options, Output
+from beaker_regions.django.models.reads import Finding
 from beaker_regions.django.models.report import VARIABLE, Report, changed, folder_of
 from beaker_regions.engine.region import all_regions
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from beaker_regions.django.cli.calls import Options, Output
-    from beaker_regions.django.models.reads import Finding
 
 
 def add_parser(commands: _SubParsersAction[Any]) -> None:

@@ -9,28 +9,23 @@ import contextlib
 import math
 import time
 from collections import Counter
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.urls import get_resolver
 from django.utils.module_loading import autodiscover_modules
 
-from beaker_regions.engine.region import all_regions
+from beaker_regions.engine.region import Region, all_regions
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.errors import CacheError, nearest
 from beaker_regions.reports import health, metrics
-from beaker_regions.reports.metrics import Activity
+from beaker_regions.reports.metrics import Activity, ExpiryAdvice, Name
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.freshness import Policy
-    from beaker_regions.reports.metrics import ExpiryAdvice, Name
 
 Report = dict[str, Any]
 

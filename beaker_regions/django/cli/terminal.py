@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from beaker_regions.reports.metrics import ExpiryAdvice
 from beaker_regions.telemetry.units import duration, percent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from beaker_regions.reports.metrics import ExpiryAdvice
 
 WIDTH = 50
 """Characters of a bar."""

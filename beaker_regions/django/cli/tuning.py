@@ -8,7 +8,9 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from argparse import _SubParsersAction
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from django.apps import apps
 from django.core.management.base import CommandError
@@ -21,10 +23,6 @@ from beaker_regions.errors import nearest
 from beaker_regions.reports import health, metrics
 from beaker_regions.telemetry.miss_reasons import REASONS
 from beaker_regions.telemetry.units import duration, percent, size, took
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-    from collections.abc import Callable, Iterator
 
 
 def add_parsers(commands: _SubParsersAction[Any]) -> None:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, _SubParsersAction
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core.management.base import CommandError
 from django.db import connections
 
-from beaker_regions.api.warming import Warming
+from beaker_regions.api.warming import Warmed, Warming
 from beaker_regions.django.cli import reports
 from beaker_regions.django.cli.calls import Options, Output, function_of
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from argparse import _SubParsersAction
-    from collections.abc import Iterator
-
-    from beaker_regions.api.warming import Warmed
 
 INTERVAL = 10.0
 """Seconds between two lines about the progress."""

@@ -6,17 +6,15 @@ import asyncio
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 import asgiref
 import django
 
 import beaker_regions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
 
 _OTHERS = tuple(
     f"{os.path.dirname(os.path.abspath(file))}{os.sep}"

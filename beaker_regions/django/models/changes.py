@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from django.db import connections
+from django.db.models import QuerySet
 
 from beaker_regions.django.manager import all_tagged
+from beaker_regions.django.models.declarations import Declaration
 from beaker_regions.django.models.followed import follow_again
 from beaker_regions.django.models.rows import (
     Row,
@@ -15,16 +18,9 @@ from beaker_regions.django.models.rows import (
     tags_of,
     with_keys,
 )
+from beaker_regions.django.models.watching import Watch
 from beaker_regions.django.transactions import run_at_commit
 from beaker_regions.engine.invalidation import invalidate_tags
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from django.db.models import QuerySet
-
-    from beaker_regions.django.models.declarations import Declaration
-    from beaker_regions.django.models.watching import Watch
 
 
 class Changes:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.apps import apps
+from django.db.models import Model
 
-from beaker_regions.django.models.templates import Source, Template, template_of
+from beaker_regions.django.models.templates import AnyField, Source, Template, template_of
 from beaker_regions.entries.families import set_tag_families
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from django.db.models import Model
-
-    from beaker_regions.django.models.templates import AnyField
 
 M = TypeVar("M", bound="type[Model]")
 

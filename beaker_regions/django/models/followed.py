@@ -11,22 +11,16 @@ is committed even later finds the task as it is now.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from beaker_regions.django.manager import all_tagged
-from beaker_regions.django.models.rows import TooManyRowsError, tags_of
+from beaker_regions.django.models.declarations import Declaration
+from beaker_regions.django.models.rows import Row, TooManyRowsError, tags_of
 from beaker_regions.django.transactions import is_of_a_test, run_at_commit
 from beaker_regions.engine.invalidation import invalidate_tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from beaker_regions.django.models.declarations import Declaration
-    from beaker_regions.django.models.rows import Row
 
 logger = logging.getLogger("beaker_regions.django")
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import attrgetter, or_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 from django.db.models.constants import OnConflict
+from django.db.models.sql import InsertQuery
 
+from beaker_regions.django.models.changes import Changes
 from beaker_regions.django.models.rows import (
     UNKNOWN,
     Row,
@@ -18,16 +22,8 @@ from beaker_regions.django.models.rows import (
     read,
     with_keys,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models.sql import InsertQuery
-
-    from beaker_regions.django.models.changes import Changes
-    from beaker_regions.django.models.templates import AnyField
-    from beaker_regions.django.models.watching import Watch
+from beaker_regions.django.models.templates import AnyField
+from beaker_regions.django.models.watching import Watch
 
 
 class Insert:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import router, transaction
 from django.db.models import Model, QuerySet
@@ -12,9 +13,6 @@ from beaker_regions.django.models.declarations import declaration_of
 from beaker_regions.django.models.rows import matching, with_keys
 from beaker_regions.django.models.watching import watch_of
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def invalidate_model(

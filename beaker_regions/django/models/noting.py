@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.django.coroutines import wrap_executions
 from beaker_regions.django.models.declarations import declaration_of
 from beaker_regions.django.models.tables import (
     LIBRARY,
+    Models,
     is_understood,
     may_be_unwatched,
     models_read,
 )
-from beaker_regions.engine.reads import current_reads
-
-if TYPE_CHECKING:
-    from beaker_regions.django.models.tables import Models
-    from beaker_regions.engine.reads import Reads
+from beaker_regions.engine.reads import Reads, current_reads
 
 logger = logging.getLogger("beaker_regions.django")
 

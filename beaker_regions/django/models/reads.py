@@ -18,32 +18,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from beaker_regions.django.coroutines import unwrap_executions, wrap_executions
 from beaker_regions.django.models.call_site import application_line, current_task
-from beaker_regions.django.models.declarations import declaration_of
+from beaker_regions.django.models.declarations import Declaration, declaration_of
 from beaker_regions.django.models.tables import (
     LIBRARY,
+    Models,
     forget_models,
     may_be_unwatched,
     models_read,
 )
 from beaker_regions.engine import loading
-from beaker_regions.entries.entry import family_scope, tag_scope
-from beaker_regions.entries.freshness import QUERIES
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry, family_scope, tag_scope
+from beaker_regions.entries.freshness import QUERIES, Policy
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from beaker_regions.django.models.declarations import Declaration
-    from beaker_regions.django.models.tables import Models
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.freshness import Policy
 
 
 class Finding(NamedTuple):

@@ -11,19 +11,16 @@ import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from beaker_regions.django.models import reads
 from beaker_regions.django.models.reads import Finding
+from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError, DependencyError, nearest
 from beaker_regions.runtime.atomic_write import arriving, move, read_file
 from beaker_regions.runtime.flock import locked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from beaker_regions.engine.region import Region
 
 logger = logging.getLogger("beaker_regions.django")
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connections, models
-from django.db.models import QuerySet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
 from django.db.models.sql import Query
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models import Model
-
-    from beaker_regions.django.models.declarations import Declaration
-    from beaker_regions.django.models.templates import AnyField, Source
+from beaker_regions.django.models.declarations import Declaration
+from beaker_regions.django.models.templates import AnyField, Source
 
 Row = tuple[Any, ...]
 """The values of a declaration's columns."""

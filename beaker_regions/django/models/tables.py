@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.db.models import Model
 
 from beaker_regions.django.models import sql_tables
 from beaker_regions.django.models.sql_tables import table_name, tables_read
 
-if TYPE_CHECKING:
-    from django.db.models import Model
-
-    Models = tuple[type[Model], ...]
+Models = tuple[type[Model], ...]
 
 LIBRARY = "beaker_regions."
 """How the names of this library's modules begin."""

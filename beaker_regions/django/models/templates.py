@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import Field, ForeignKey
+from django.db.models import Field, ForeignKey, Model
 
 from beaker_regions.errors import ConfigurationError, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.db.models import Model
-
-    AnyField = Field[Any, Any]
+AnyField: TypeAlias = "Field[Any, Any]"
 
 _COLLECTIONS = ("JSONField", "ArrayField", "HStoreField")
 """Kinds of fields whose values are lists and dictionaries."""

@@ -8,20 +8,17 @@ database deletes itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db import models
+from django.db.models import Model
 
 from beaker_regions.django.models.declarations import LIMIT, Declaration, registry
 from beaker_regions.django.models.templates import Source, Template
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.db.models import Model
 
 
 class Follower(NamedTuple):

@@ -16,11 +16,13 @@ All of this, and the invalidation, is in one transaction.
 from __future__ import annotations
 
 import functools
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from django.apps import apps
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.sql import compiler as compilers
 from django.db.models.sql.constants import ROW_COUNT
@@ -38,15 +40,7 @@ from beaker_regions.django.models.rows import (
     known,
     matching,
 )
-from beaker_regions.django.models.watching import build_watches, watch_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from contextlib import AbstractContextManager
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from beaker_regions.django.models.watching import Watch
+from beaker_regions.django.models.watching import Watch, build_watches, watch_of
 
 KNOWN_ROW = "regions_known_row"
 """The attribute of a query whose row has certain columns, if it exists."""

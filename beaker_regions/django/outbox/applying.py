@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router
+from django.db.models import QuerySet
 
 from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.engine.invalidation import apply
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.engine.store import EVERYBODY
-from beaker_regions.engine.transactions import Invalidation
+from beaker_regions.engine.transactions import InvalidatedRegion, Invalidation
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from django.db.models import QuerySet
-
-    from beaker_regions.engine.transactions import InvalidatedRegion
-
-    Scopes = Mapping[tuple[str, str], Iterable[str]]
-    """Scopes by region and owner; each text is from one row."""
+Scopes = Mapping[tuple[str, str], Iterable[str]]
+"""Scopes by region and owner; each text is from one row."""
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 

@@ -8,25 +8,20 @@ killed in between, the rows stay for others.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from beaker_regions.django.coroutines import is_open
 from beaker_regions.django.outbox.applying import alias, delete, on_a_live_connection
+from beaker_regions.django.outbox.models import PendingInvalidation
+from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.runtime.interruptions import is_interruption
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from beaker_regions.django.outbox.models import PendingInvalidation
-    from beaker_regions.engine.transactions import Invalidation
-
-    Write = Callable[[BaseDatabaseWrapper, list[PendingInvalidation], Sequence[Invalidation]], None]
-    """Writes rows for invalidations, and adds them to the list when they are committed."""
+Write = Callable[[BaseDatabaseWrapper, list[PendingInvalidation], Sequence[Invalidation]], None]
+"""Writes rows for invalidations, and adds them to the list when they are committed."""
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 

@@ -19,10 +19,11 @@ import logging
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from beaker_regions.django.coroutines import is_open
 from beaker_regions.django.outbox.applying import (
@@ -35,9 +36,6 @@ from beaker_regions.django.outbox.applying import (
 )
 from beaker_regions.django.outbox.models import PendingInvalidation
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 

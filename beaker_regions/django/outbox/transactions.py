@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Combinable
 
 from beaker_regions.django.outbox.applying import (
     IN_FLIGHT,
@@ -21,19 +23,11 @@ from beaker_regions.django.outbox.applying import (
 from beaker_regions.django.outbox.collected import CollectedRows
 from beaker_regions.django.outbox.models import DatabaseNow, PendingInvalidation
 from beaker_regions.django.outbox.poller import OutboxPoller
-from beaker_regions.django.transactions import DatabaseTransactions, run_at_commit
+from beaker_regions.django.transactions import DatabaseTransactions, PendingHook, run_at_commit
 from beaker_regions.engine.invalidation import apply
 from beaker_regions.engine.store import EVERYBODY
+from beaker_regions.engine.transactions import Invalidation, InvalidationLog
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models.expressions import Combinable
-
-    from beaker_regions.django.transactions import PendingHook
-    from beaker_regions.engine.transactions import Invalidation, InvalidationLog
 
 logger = logging.getLogger("beaker_regions.django.outbox")
 

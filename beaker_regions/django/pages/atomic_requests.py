@@ -12,17 +12,14 @@ a view with `django.db.transaction.non_atomic_requests`; its page and fragments 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connections, transaction
+from django.http import HttpRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
-
-    from beaker_regions.django.pages.keys import Visit
+from beaker_regions.django.pages.keys import Visit
 
 _NAME = "_non_atomic_requests"
 """The attribute of a view that holds the databases on which Django opens no transaction."""

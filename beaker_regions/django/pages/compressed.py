@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Mapping
+from typing import NamedTuple, Self
 
 from beaker_regions.django.pages.origin import ORIGIN
-from beaker_regions.django.pages.placeholders import TOKEN, join
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from beaker_regions.django.pages.placeholders import Pieces
+from beaker_regions.django.pages.placeholders import TOKEN, Pieces, join
 
 _TOKENS = bytes(range(0x80, 0xC0)), bytes(range(0xC0, 0x100))
 """Stand for tokens. The first one does while a page is compressed: its bytes are all different, so

@@ -18,11 +18,12 @@ import functools
 import inspect
 import logging
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Never, TypeVar
+from typing import Any, Never, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.template import TemplateDoesNotExist
 from django.utils.cache import add_never_cache_headers
 
@@ -31,28 +32,19 @@ from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.atomic_requests import call_in_transaction, take_over
 from beaker_regions.django.pages.dependencies import Found, check, fetch
 from beaker_regions.django.pages.keys import Fields, PageKey, PageKeys, Visit
+from beaker_regions.django.pages.prefetch import Prefetch
 from beaker_regions.django.pages.rendering import PageAbout, Rendering, Uncacheable
 from beaker_regions.django.pages.repeats import Served, watch_of
 from beaker_regions.django.pages.responses import Page, filling_of, response_from
-from beaker_regions.django.pages.vary_by import vary_by_function
-from beaker_regions.engine.drivers import run, run_async
+from beaker_regions.django.pages.vary_by import VaryBy, vary_by_function
+from beaker_regions.engine.drivers import LoadFlow, run, run_async
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry
 from beaker_regions.entries.freshness import Policy, dependence
 from beaker_regions.entries.keys import qualified_name
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import ConfigurationError, nearest
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.http import HttpRequest
-
-    from beaker_regions.django.pages.prefetch import Prefetch
-    from beaker_regions.django.pages.vary_by import VaryBy
-    from beaker_regions.engine.drivers import LoadFlow
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry
-
 
 logger = logging.getLogger("beaker_regions.django")
 

@@ -12,23 +12,20 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from beaker_regions.engine import invalidation, loading
 from beaker_regions.engine.dependencies import current
+from beaker_regions.engine.drivers import LoadFlow
 from beaker_regions.engine.reads import Dependency
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from beaker_regions.engine.drivers import LoadFlow
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
 
 
 class Recorder:

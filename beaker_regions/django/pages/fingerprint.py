@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import django
 from django.apps import apps
 from django.conf import settings
 from django.template import engines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 @functools.cache

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.template import TemplateSyntaxError, Variable
+from django.template.base import FilterExpression, NodeList
+from django.template.context import Context
 from django.template.loader_tags import BLOCK_CONTEXT_KEY
 from django.utils.functional import SimpleLazyObject
 
 from beaker_regions.config.options import lifetime
 from beaker_regions.django.manager import region_named
 from beaker_regions.django.pages.dependencies import (
+    Found,
+    Recorder,
     current_recorder,
     dependency_on,
     fetch,
@@ -31,6 +36,7 @@ from beaker_regions.django.pages.dependencies import (
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.engine.drivers import run
 from beaker_regions.engine.reads import Dependency
+from beaker_regions.engine.region import Region
 from beaker_regions.entries import keys
 from beaker_regions.entries.entry import (
     Entry,
@@ -43,15 +49,6 @@ from beaker_regions.entries.families import scopes_of_tags
 from beaker_regions.entries.freshness import Policy, dependence
 from beaker_regions.errors import UnkeyableArgumentError
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from django.template.base import FilterExpression, NodeList
-    from django.template.context import Context
-
-    from beaker_regions.django.pages.dependencies import Found, Recorder
-    from beaker_regions.engine.region import Region
 
 
 class Fragment(NamedTuple):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
 from beaker_regions.django.pages.prefetch import LastShown, Prefetch, remember_shown
 from beaker_regions.django.pages.surroundings import surroundings
-from beaker_regions.django.pages.vary_by import is_authenticated
+from beaker_regions.django.pages.vary_by import VaryBy, is_authenticated
+from beaker_regions.engine.region import Region
 from beaker_regions.entries.entry import (
     Entry,
     address_of,
@@ -21,12 +22,6 @@ from beaker_regions.entries.entry import (
 from beaker_regions.entries.families import scopes_of_tags
 from beaker_regions.entries.keys import encode
 from beaker_regions.errors import ConfigurationError, UnkeyableArgumentError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from beaker_regions.django.pages.vary_by import VaryBy
-    from beaker_regions.engine.region import Region
 
 
 class Visit(NamedTuple):

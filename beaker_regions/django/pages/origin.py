@@ -8,17 +8,14 @@ request, without a template, since every hit makes it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from beaker_regions.telemetry.tracing import Call
 from beaker_regions.telemetry.units import age, took
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from beaker_regions.telemetry.tracing import Call
 
 ORIGIN = "\norigin"
 """The name of the placeholder: no template has it."""

@@ -23,8 +23,10 @@ import os
 import random
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Self
 
+from django.http import HttpRequest
 from django.middleware.csrf import (
     CSRF_ALLOWED_CHARS,
     CSRF_SECRET_LENGTH,
@@ -36,11 +38,6 @@ from django.utils.safestring import SafeString
 from beaker_regions.django.pages.dependencies import current_recorder
 from beaker_regions.django.pages.origin import ORIGIN, of_no_page
 from beaker_regions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from django.http import HttpRequest
 
 TOKEN = ""
 """The name of a placeholder for the CSRF token; others, except for `ORIGIN`, are named by their

@@ -8,16 +8,13 @@ session. A wrong guess costs its bytes. A right one is checked like any other lo
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from beaker_regions.api.function import CachedFunction
 from beaker_regions.engine import invalidation
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.api.function import CachedFunction
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry, Lookup
 
 T = TypeVar("T")
 

@@ -6,10 +6,10 @@ import re
 import time
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
 from beaker_regions.django.pages.dependencies import recording
 from beaker_regions.django.pages.origin import ORIGIN, Origin, not_stored
@@ -17,9 +17,6 @@ from beaker_regions.django.pages.placeholders import Filling, OpenPlaceholders
 from beaker_regions.django.pages.responses import CREDENTIALS, Page, page_from, varies_on
 from beaker_regions.django.pages.vary_by import is_authenticated, loaded_user, user_reason
 from beaker_regions.telemetry.tracing import collecting
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 _NOT_FOR_OTHERS = re.compile(
     r"(?:^|,)\s*(?:(private|no-store|no-cache)\b|((?:s-maxage|max-age)\s*=\s*\"?0+\"?\s*(?:,|$)))",

@@ -18,34 +18,28 @@ as ever, and they have to be current, and the same as then.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.messages.storage.session import SessionStorage
 from django.db import connections
-from django.http import HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
+from beaker_regions.api.function import CachedFunction
 from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
 from beaker_regions.django.pages.dependencies import check
-from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, join
+from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, Filling, Pieces, join
 from beaker_regions.django.pages.responses import Page, filling_of
 from beaker_regions.django.pages.vary_by import loaded_user
 from beaker_regions.django.sessions import SessionStore
 from beaker_regions.engine.reads import EntriesRead, noting
+from beaker_regions.engine.region import Region
+from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.sentinels import MISSING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from django.http import HttpRequest
-
-    from beaker_regions.api.function import CachedFunction
-    from beaker_regions.django.pages.placeholders import Filling, Pieces
-    from beaker_regions.engine.region import Region
-    from beaker_regions.entries.entry import Entry, Lookup
-    from beaker_regions.entries.freshness import Policy
 
 Signature = tuple[tuple[str, str], ...]
 

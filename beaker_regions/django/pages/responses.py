@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-from django.http import HttpResponse, HttpResponseBase, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotModified
 from django.utils.cache import add_never_cache_headers, patch_cache_control, patch_vary_headers
 from django.utils.http import http_date, parse_etags, parse_http_date_safe
 
 from beaker_regions.django.pages.origin import from_cache, loaded
 from beaker_regions.django.pages.placeholders import Filling, Pieces, join
 from beaker_regions.engine.reads import Dependency
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from django.http import HttpRequest
 
 CREDENTIALS = ("cookie", "authorization")
 """Header fields that identify the visitor."""

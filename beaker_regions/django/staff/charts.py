@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from beaker_regions.reports.metrics import ExpiryAdvice
 from beaker_regions.telemetry.units import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from beaker_regions.reports.metrics import ExpiryAdvice
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 390, 12, 146
 """The edges of the plot, in the units of the view box. ``chart.html`` uses the same numbers."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from django.http import HttpRequest
 
 from beaker_regions.reports import metrics
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 SECONDS = {"hour": 60 * 60, "day": 24 * 60 * 60, "all": None}
 TITLES = {"hour": "Last hour", "day": "Last day", "all": "All"}

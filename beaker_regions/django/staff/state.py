@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from beaker_regions.django.cli import reports, tuning
-from beaker_regions.engine.region import all_regions
+from beaker_regions.django.cli.reports import Report
+from beaker_regions.engine.region import Region, all_regions
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.reports import health
+from beaker_regions.reports.health import Finding
+from beaker_regions.reports.metrics import Activity
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from beaker_regions.django.cli.reports import Report
-    from beaker_regions.engine.region import Region
-    from beaker_regions.reports.health import Finding
-    from beaker_regions.reports.metrics import Activity
 
 PATIENCE = 0.5
 """Seconds for counting the files of a folder."""

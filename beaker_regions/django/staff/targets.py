@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
@@ -13,10 +14,6 @@ from beaker_regions.django.cli import reports
 from beaker_regions.engine.invalidation import invalidate_tags
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.entries.entry import function_scope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
 
 KINDS = ("function", "tag", "region")
 LONGEST = 200

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -14,6 +16,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from beaker_regions.django.cli import reports
+from beaker_regions.django.cli.reports import Report
 from beaker_regions.django.staff import charts, state, worth_changing
 from beaker_regions.django.staff.access import staff_only
 from beaker_regions.django.staff.models import INVALIDATE
@@ -21,15 +24,8 @@ from beaker_regions.django.staff.periods import period_of
 from beaker_regions.django.staff.targets import is_function, target
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.reports import metrics
-from beaker_regions.reports.metrics import LoggedEvent
+from beaker_regions.reports.metrics import Activity, ExpiryAdvice, LoggedEvent
 from beaker_regions.telemetry.miss_reasons import REASONS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from beaker_regions.django.cli.reports import Report
-    from beaker_regions.reports.metrics import Activity, ExpiryAdvice
 
 WEEK = 7 * 24
 """Hours."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from beaker_regions.django.cli import reports
+from beaker_regions.django.cli.reports import Function, Report
+from beaker_regions.reports.metrics import ExpiryAdvice
 from beaker_regions.telemetry.expiry_advice import load_seconds_at
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from beaker_regions.django.cli.reports import Function, Report
-    from beaker_regions.reports.metrics import ExpiryAdvice
 
 ASKED = 25
 """Functions for which the effect of other expiries is computed: those whose loads take the most

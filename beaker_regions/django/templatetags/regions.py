@@ -15,20 +15,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.template import Library, Node, TemplateSyntaxError
-from django.template.base import token_kwargs
+from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
+from django.template.context import Context
+from django.utils.safestring import SafeString
 
 from beaker_regions.django.pages import placeholders
 from beaker_regions.django.pages.fragments import Arguments, Block, fragment_texts
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from django.template.base import FilterExpression, NodeList, Parser, Token
-    from django.template.context import Context
-    from django.utils.safestring import SafeString
 
 register = Library()
 

@@ -12,15 +12,13 @@ import contextlib
 import copy
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from beaker.ext import sqla
 
 from beaker_regions.errors import RowFullError
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 
 class Row:

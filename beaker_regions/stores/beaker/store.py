@@ -11,8 +11,9 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import beaker.cache
 from beaker.ext.sqla import SqlaNamespaceManager
@@ -36,9 +37,6 @@ from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.beaker.database_row import Row
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.pending import FOLDER, PendingInvalidations, PersistentQueue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class BeakerStore(Store):

@@ -22,26 +22,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from beaker_regions.engine.store import Lease, LookupForUpdate, Store
-from beaker_regions.entries.content import CachedFile, hold
+from beaker_regions.engine.store import Lease, LookupForUpdate, Store, Stored
+from beaker_regions.entries.content import CachedFile, Resumable, hold
 from beaker_regions.entries.entry import Entry, Lookup, address_of
 from beaker_regions.entries.records import ADDRESS_SIZE, Codec, Record, Signer
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import make_folder, reported
+from beaker_regions.stores.files.content import Description
 from beaker_regions.stores.files.lock_renewal import Held
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.folder_identity import identity_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
-
-    from beaker_regions.engine.store import Stored
-    from beaker_regions.entries.content import Resumable
-    from beaker_regions.stores.files.content import Description
-    from beaker_regions.stores.servers.store import ServerStore
+from beaker_regions.stores.servers.store import ServerStore
 
 _NAME_SIZE = 1 + ADDRESS_SIZE
 """Bytes of a scope's name in a record."""

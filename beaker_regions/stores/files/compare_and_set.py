@@ -7,16 +7,13 @@ compared and replaced under a lock. Readers need no lock.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from beaker_regions.engine.store import LookupForUpdate
+from beaker_regions.engine.store import LookupForUpdate, Store
+from beaker_regions.entries.entry import Entry
+from beaker_regions.entries.records import Record
 from beaker_regions.runtime.atomic_write import reported, unlinked
 from beaker_regions.runtime.flock import locked
-
-if TYPE_CHECKING:
-    from beaker_regions.engine.store import Store
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.records import Record
 
 
 class FileCompareAndSet:

@@ -29,18 +29,14 @@ import functools
 import hashlib
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
-from beaker_regions.entries.content import CHUNK
+from beaker_regions.entries.content import CHUNK, Resumable
 from beaker_regions.entries.records import Codec, Record, parted, with_content
 from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder
 from beaker_regions.stores.files.incoming import is_growing, received
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from beaker_regions.entries.content import Resumable
 
 _HEAD = struct.Struct("<BQqQ32s16s")
 """Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,

@@ -13,16 +13,14 @@ import os
 import struct
 import time
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from beaker_regions.engine.store import Counters
 from beaker_regions.entries.records import ADDRESS_SIZE
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import reported
 from beaker_regions.runtime.flock import locked
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SLOT = struct.Struct(f"<{ADDRESS_SIZE}sdQ")
 _CHECK = struct.Struct("<I")

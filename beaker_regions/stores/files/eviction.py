@@ -21,15 +21,11 @@ import random
 import struct
 import time
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 from beaker_regions.runtime.flock import locked
 from beaker_regions.stores.files import layout
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from beaker_regions.stores.files.layout import Files
+from beaker_regions.stores.files.layout import Files
 
 logger = logging.getLogger("beaker_regions")
 

@@ -45,17 +45,14 @@ import random
 import struct
 import time
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import sync_folder
 from beaker_regions.stores.files.birth_time import made_at
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 SHARED_PLACES = 1 << 12
 """Places for the scopes of regions and functions, which are few and cover many entries."""

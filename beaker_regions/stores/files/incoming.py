@@ -12,16 +12,13 @@ import fcntl
 import hashlib
 import os
 import time
-from typing import IO, TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from beaker_regions.entries.content import Resumable, read_chunks
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import reported
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
 
 SOON = 1.0
 """Seconds after which content that still arrives goes to a file, however small it is."""

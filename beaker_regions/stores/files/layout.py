@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError
 from beaker_regions.runtime.atomic_write import make_folder
-from beaker_regions.stores.files.content import Description, room_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from beaker_regions.stores.files.content import ContentFiles
+from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 
 
 class Stored(NamedTuple):

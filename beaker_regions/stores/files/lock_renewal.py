@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
+from beaker_regions.engine.store import Lease
 from beaker_regions.entries.content import Resumable
+from beaker_regions.entries.entry import Entry
 from beaker_regions.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from beaker_regions.engine.store import Lease
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.stores.servers.leases import ServerLeases
+from beaker_regions.stores.servers.leases import ServerLeases
 
 T = TypeVar("T")
 

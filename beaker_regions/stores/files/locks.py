@@ -18,14 +18,11 @@ import fcntl
 import os
 import struct
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
 from beaker_regions.runtime import forking
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _SLOTS = 1 << 16

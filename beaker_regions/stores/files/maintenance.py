@@ -10,7 +10,8 @@ import hashlib
 import math
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from beaker_regions.runtime.atomic_write import unlinked
 from beaker_regions.stores.files.layout import (
@@ -22,11 +23,7 @@ from beaker_regions.stores.files.layout import (
     stored,
     stored_at,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.files.store import FileStore
 
 LEFT_ALONE = 60 * 60
 """Seconds. Files changed since then are not touched: their writer may be about to use them."""

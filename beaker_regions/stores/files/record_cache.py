@@ -7,13 +7,11 @@ record by now. `beaker_regions.engine.store.Store.read_for_load` always reads th
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    import os
-
-    from beaker_regions.entries.records import Record
+from beaker_regions.entries.records import Record
 
 MOST = 8192
 """Records, of some 500 bytes each."""

@@ -27,8 +27,9 @@ import contextlib
 import functools
 import os
 import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, Stored, dump
 from beaker_regions.entries.content import (
@@ -61,9 +62,6 @@ from beaker_regions.stores.files.record_cache import RecordCache
 from beaker_regions.stores.files.together import FilesTogether, joined
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.pending import PendingInvalidations
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 LARGE = 64 * 1024
 """Bytes. Bytes and texts of at least this size are stored as content: a hit costs reading it."""

@@ -11,15 +11,11 @@ import contextlib
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from beaker_regions.runtime.flock import locked
 from beaker_regions.stores.files import layout, maintenance
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.stores.files.store import FileStore
+from beaker_regions.stores.files.store import FileStore
 
 logger = logging.getLogger("beaker_regions")
 

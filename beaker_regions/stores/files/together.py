@@ -12,17 +12,14 @@ import contextlib
 import ctypes
 import os
 import threading
+from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from beaker_regions.engine.store import Together
 from beaker_regions.runtime.atomic_write import reported
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from beaker_regions.stores.files.eviction import SizeLimit
+from beaker_regions.stores.files.eviction import SizeLimit
 
 _joined: ContextVar[FilesTogether | None] = ContextVar("_joined", default=None)
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)

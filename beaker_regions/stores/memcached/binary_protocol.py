@@ -7,17 +7,13 @@ is that of "Packet Structure" in memcached's description of the protocol.
 
 from __future__ import annotations
 
+import socket
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.text_protocol import LONGEST_LINE, NO_NUMBER
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterable, Sequence
-
-    from beaker_regions.entries.known import Known
 
 _HEADER = struct.Struct(">BBHBxHIIQ")
 """Magic, command, size of the key, size of the extras, status, size of the body, a number that is

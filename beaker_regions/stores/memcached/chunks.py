@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from beaker_regions.entries.records import Codec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.records import Record
+from beaker_regions.entries.entry import Entry
+from beaker_regions.entries.records import Codec, Record
 
 PART_SIZE = 1_000_000
 """Bytes; an item of memcached has at most 1 MiB, its key and header included, unless it was

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from beaker_regions.engine.store import dump
-from beaker_regions.entries.records import Codec, deflated
+from beaker_regions.entries.entry import Entry
+from beaker_regions.entries.records import Codec, Record, Signer, deflated
 from beaker_regions.stores.memcached import binary_protocol, server_stats, text_protocol
 from beaker_regions.stores.memcached.chunks import MOST_PARTS, PART_SIZE, joined, keys, split
-from beaker_regions.stores.memcached.thread_connection import ThreadConnection
+from beaker_regions.stores.memcached.thread_connection import CommandProtocol, ThreadConnection
 from beaker_regions.stores.memcached.wire import Host
 from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.store import ServerStore, fetching, not_taken
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.records import Record, Signer
-    from beaker_regions.stores.memcached.thread_connection import CommandProtocol
 
 
 class MemcachedStore(ServerStore):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.memcached.binary_protocol import statistics
 from beaker_regions.stores.memcached.chunks import PART_SIZE
 from beaker_regions.stores.memcached.wire import Host
 from beaker_regions.telemetry import units
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Mapping
 
 LEAST_MEMORY = 64 << 20
 """Bytes of memory of a server below which there is a warning."""

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from beaker_regions.entries.known import Known
 
 LONGEST_LINE = 2048
 """Bytes; a key has 250 at the most."""

@@ -13,27 +13,24 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.memcached.exptime import exptime_of
 from beaker_regions.stores.memcached.text_protocol import NO_NUMBER, NOT_TAKEN, unexpected
+from beaker_regions.stores.memcached.wire import Host
 from beaker_regions.stores.servers.connection import (
     Connection,
+    Halves,
     Item,
     NotANumberError,
     added,
     whole,
 )
 from beaker_regions.stores.servers.loop_connection import GetProtocol
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from beaker_regions.entries.known import Known
-    from beaker_regions.stores.memcached.wire import Host
-    from beaker_regions.stores.servers.connection import Halves
 
 T = TypeVar("T")
 

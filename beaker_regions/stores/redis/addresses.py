@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 
 from beaker_regions.stores.servers import name_lookup
 from beaker_regions.stores.servers.limited_socket import LimitedSocket
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from redis.connection import AbstractConnection
 
 
 class _Tcp(Connection):

@@ -30,22 +30,17 @@ import binascii
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
+from redis.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.redis.connection import RedisConnection, cause
+from beaker_regions.stores.redis.addresses import Address
+from beaker_regions.stores.redis.connection import RedisConnection, Request, cause
 from beaker_regions.stores.redis.link import Link, interruption, packed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from redis.connection import AbstractConnection
-
-    from beaker_regions.stores.redis.addresses import Address
-    from beaker_regions.stores.redis.connection import Request
-    from beaker_regions.stores.servers.connection import Halves, Item
+from beaker_regions.stores.servers.connection import Halves, Item
 
 BUCKETS = 24
 """Can be shared by 2, 3, 4, 6, 8 and 12 nodes without rest. More would be more work for each

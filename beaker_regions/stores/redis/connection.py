@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 the library's own
@@ -17,20 +17,23 @@ from redis.exceptions import (
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.redis import scripts
-from beaker_regions.stores.redis.link import WHO, get_request, interruption, of_epoch, packed
+from beaker_regions.stores.redis.link import (
+    WHO,
+    Link,
+    Sent,
+    get_request,
+    interruption,
+    of_epoch,
+    packed,
+)
 from beaker_regions.stores.servers.connection import (
     Connection,
+    Halves,
     Item,
     NotANumberError,
     added,
     whole,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from beaker_regions.stores.redis.link import Link, Sent
-    from beaker_regions.stores.servers.connection import Halves
 
 Request = bytes | Callable[[bytes], bytes]
 """A request, or what makes one for the epoch of the server."""

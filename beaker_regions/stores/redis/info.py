@@ -5,21 +5,16 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
+from redis.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from beaker_regions.errors import StoreUnavailableError
+from beaker_regions.stores.redis.addresses import Address
 from beaker_regions.stores.redis.link import wrong_type
 from beaker_regions.telemetry import units
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from redis.connection import AbstractConnection
-
-    from beaker_regions.stores.redis.addresses import Address
 
 _NAMES = {
     "version": ("valkey_version", "redis_version"),

@@ -25,8 +25,10 @@ import re
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from redis.connection import AbstractConnection
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 the library's own
     RedisError,
@@ -36,11 +38,6 @@ from redis.exceptions import (
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from redis.connection import AbstractConnection
 
 VERIFIED = 1.0
 """Seconds after which a link asks again whether its server is the same master."""

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.stores.redis import link
 from beaker_regions.stores.redis.link import WHO, epoch_of, get_request, of_epoch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from beaker_regions.entries.known import Known
 
 _LONGEST_LINE = 2048
 

@@ -3,27 +3,30 @@ servers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from redis.connection import AbstractConnection
+
+from beaker_regions.entries.records import Signer
 from beaker_regions.stores.redis import info
-from beaker_regions.stores.redis.addresses import made, name_of, name_of_node, node_of, socket_of
+from beaker_regions.stores.redis.addresses import (
+    Address,
+    made,
+    name_of,
+    name_of_node,
+    node_of,
+    socket_of,
+)
 from beaker_regions.stores.redis.cluster import BUCKETS, TAGS, ClusterConnection, Nodes, slot_of
 from beaker_regions.stores.redis.connection import RedisConnection
 from beaker_regions.stores.redis.link import Link
 from beaker_regions.stores.redis.loop_protocol import LoopProtocol
+from beaker_regions.stores.servers.connection import Connection
 from beaker_regions.stores.servers.event_loops import LoopConnections
+from beaker_regions.stores.servers.server import Server
 from beaker_regions.stores.servers.store import ServerStore
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from redis.connection import AbstractConnection
-
-    from beaker_regions.entries.records import Signer
-    from beaker_regions.stores.redis.addresses import Address
-    from beaker_regions.stores.servers.connection import Connection
-    from beaker_regions.stores.servers.server import Server
 
 PATIENCE = 1.0
 """Seconds that a server may take to tell its status: a person waits, and a busy server must not

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from beaker_regions.entries.known import Known
 
 T = TypeVar("T")
 K = TypeVar("K")

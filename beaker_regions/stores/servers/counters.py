@@ -7,17 +7,12 @@ set it. The stored bytes are only read as a number here, never unpickled.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from beaker_regions.engine.store import Counters
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.servers.connection import NotANumberError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.stores.servers.connection import Connection
-    from beaker_regions.stores.servers.server import Server
+from beaker_regions.stores.servers.connection import Connection, NotANumberError
+from beaker_regions.stores.servers.server import Server
 
 _NUMBER = re.compile(rb"\d{1,20}")
 _TRIES = 10

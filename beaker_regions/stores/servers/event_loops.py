@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket as sockets
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from beaker_regions.entries.known import Known
 from beaker_regions.runtime import forking
-from beaker_regions.stores.servers.loop_connection import LoopConnection
-
-if TYPE_CHECKING:
-    import socket as sockets
-    from collections.abc import Callable, Sequence
-
-    from beaker_regions.entries.known import Known
-    from beaker_regions.stores.servers.loop_connection import Answer, GetProtocol, ServerState
+from beaker_regions.stores.servers.loop_connection import (
+    Answer,
+    GetProtocol,
+    LoopConnection,
+    ServerState,
+)
 
 MOST_IDLE = 32
 """Sockets that are kept for the next loop."""

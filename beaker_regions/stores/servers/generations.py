@@ -34,20 +34,16 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.entry import is_entry_scope
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.stores.servers.connection import at_once
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from beaker_regions.stores.servers.connection import Connection, Halves, Item
-    from beaker_regions.stores.servers.server import Server
+from beaker_regions.stores.servers.connection import Connection, Halves, Item, at_once
+from beaker_regions.stores.servers.server import Server
 
 T = TypeVar("T")
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from beaker_regions.engine.store import MOST_LEVEL, Lease
+from beaker_regions.entries.entry import Entry
 from beaker_regions.entries.records import TURN_SIZE
 from beaker_regions.errors import NotTakenError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.stores.servers.connection import Connection
-    from beaker_regions.stores.servers.server import Server
+from beaker_regions.stores.servers.connection import Connection
+from beaker_regions.stores.servers.server import Server
 
 _VALUE = struct.Struct(f"<{TURN_SIZE}sB?")
 """A lease: its turn, its level, and whether its content is arriving."""

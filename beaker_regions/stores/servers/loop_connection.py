@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket as sockets
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime import threads
 from beaker_regions.runtime.interruptions import is_interruption
-
-if TYPE_CHECKING:
-    import socket as sockets
-    from collections.abc import Callable, Iterable, Sequence
-
-    from beaker_regions.entries.known import Known
 
 MOST_KEYS = 500
 """Keys of one request, about."""

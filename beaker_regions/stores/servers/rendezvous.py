@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
 
 def choose(weights: Mapping[str, float], address: bytes) -> str:

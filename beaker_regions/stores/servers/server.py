@@ -3,26 +3,22 @@ invalidations."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar, cast
 
+from beaker_regions.entries.entry import Entry
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import ApplyingError, NotTakenError, StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.stores.servers.connection import whole
+from beaker_regions.stores.pending import PendingInvalidations
+from beaker_regions.stores.servers.connection import Connection, Halves, whole
+from beaker_regions.stores.servers.event_loops import LoopConnections
+from beaker_regions.stores.servers.loop_connection import Answer
 from beaker_regions.telemetry import tracing
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
-
-    from beaker_regions.entries.entry import Entry
-    from beaker_regions.entries.known import Known
-    from beaker_regions.stores.pending import PendingInvalidations
-    from beaker_regions.stores.servers.connection import Connection, Halves
-    from beaker_regions.stores.servers.event_loops import LoopConnections
-    from beaker_regions.stores.servers.loop_connection import Answer
 
 T = TypeVar("T")
 

@@ -13,8 +13,11 @@ they are in use.
 
 from __future__ import annotations
 
+from asyncio import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from beaker_regions.engine.store import (
@@ -41,21 +44,14 @@ from beaker_regions.entries.records import (
 from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
-from beaker_regions.stores.servers.connection import at_once
+from beaker_regions.stores.servers.connection import Connection, Halves, Item, at_once
 from beaker_regions.stores.servers.counters import ServerCounters
+from beaker_regions.stores.servers.event_loops import LoopConnections
 from beaker_regions.stores.servers.generations import change, complete
 from beaker_regions.stores.servers.leases import ServerLeases
+from beaker_regions.stores.servers.loop_connection import Answer
 from beaker_regions.stores.servers.rendezvous import choose, places
 from beaker_regions.stores.servers.server import Server, stem_of
-
-if TYPE_CHECKING:
-    from asyncio import Future
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from beaker_regions.stores.servers.connection import Connection, Halves, Item
-    from beaker_regions.stores.servers.event_loops import LoopConnections
-    from beaker_regions.stores.servers.loop_connection import Answer
 
 
 class ServerStore(Store):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from argparse import SUPPRESS
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -15,9 +16,6 @@ from beaker_regions.reports import health
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import units
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 COMMANDS = {
     **tuning.COMMANDS,
