@@ -196,13 +196,7 @@ class Store(ABC):
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         """As `read` for each of ``entries``, in as few round trips as possible. For an entry that
         cannot be read now, the list has a StoreUnavailableError, which is not raised."""
-        return [self._try_read(entry) for entry in entries]
-
-    def _try_read(self, entry: Entry) -> Lookup | StoreUnavailableError:
-        try:
-            return self.read(entry)
-        except StoreUnavailableError as error:
-            return error
+        return [attempted(self.read, entry) for entry in entries]
 
     @abstractmethod
     def read_for_load(self, entry: Entry) -> Lookup:
@@ -290,6 +284,14 @@ class Store(ABC):
     def pass_through(self, value: Any) -> Any:
         """Return the form in which a loaded value is handed out if it was not stored."""
         return keep_open(value) if is_content(value) else value
+
+
+def attempted(read: Callable[..., Lookup], *args: Any) -> Lookup | StoreUnavailableError:
+    """Return what a read returns, or its StoreUnavailableError, which is not raised."""
+    try:
+        return read(*args)
+    except StoreUnavailableError as error:
+        return error
 
 
 def opened(

@@ -58,7 +58,7 @@ class BeakerStore(Store):
             self._space = _Locked(manager(namespace, **options))
         self._is_memory = type_ == "memory"
         self._folder = Path(folder, FOLDER) if folder else None
-        self._signer = signer
+        self.signer = signer
         self._leases: dict[bytes, Lease] = {}
         self.after_fork()
         forking.register(self)
@@ -82,7 +82,7 @@ class BeakerStore(Store):
         with self._reading() as namespace:
             generations = tuple([_get(namespace, scope) for scope in entry.scopes])
             sealed = _get(namespace, entry.address.hex())
-        return opened(self._signer, entry, sealed, generations)
+        return opened(self.signer, entry, sealed, generations)
 
     def read_for_load(self, entry: Entry) -> Lookup:
         lookup = self.read(entry)
@@ -95,7 +95,7 @@ class BeakerStore(Store):
     def write(self, entry: Entry, value: Any, record: Record, ttl: float) -> Stored:
         refuse_content(value)
         record = record.with_payload(*dump(value))
-        sealed = self._signer.seal(entry.address, record)
+        sealed = self.signer.seal(entry.address, record)
         with self._writing() as namespace:
             expires = None if math.isinf(ttl) else math.ceil(ttl)
             namespace.set_value(entry.address.hex(), sealed, expiretime=expires)

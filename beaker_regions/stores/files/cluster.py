@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from beaker_regions.engine.store import Lease, LookupForUpdate, Store, Stored
+from beaker_regions.engine.store import Lease, LookupForUpdate, Store, Stored, attempted
 from beaker_regions.entries.content import CachedFile, Resumable, hold
 from beaker_regions.entries.entry import Entry, Lookup, address_of
 from beaker_regions.entries.records import ADDRESS_SIZE, Codec, Record, Signer
@@ -73,8 +73,12 @@ class ClusterFileStore(FileStore):
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
-        found = self._servers.read_many(entries)
-        return [self._try_found(*each) for each in zip(entries, found, strict=True)]
+        return [
+            there
+            if isinstance(there, StoreUnavailableError)
+            else attempted(self._found, entry, there)
+            for entry, there in zip(entries, self._servers.read_many(entries), strict=True)
+        ]
 
     def read_for_load(self, entry: Entry) -> Lookup:
         there = self._servers.read_for_load(entry)
@@ -90,16 +94,6 @@ class ClusterFileStore(FileStore):
             newer = here.record is not None and here.record.stored_at > there.record.stored_at
             return here if newer else there
         return here._replace(refused=True) if there.refused and here.record is None else here
-
-    def _try_found(
-        self, entry: Entry, there: Lookup | StoreUnavailableError
-    ) -> Lookup | StoreUnavailableError:
-        if isinstance(there, StoreUnavailableError):
-            return there
-        try:
-            return self._found(entry, there)
-        except StoreUnavailableError as error:
-            return error
 
     def _refresh_folder(self, address: bytes) -> None:
         """Refresh the client's view of a shared folder, or a caller that has waited would load

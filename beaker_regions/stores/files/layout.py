@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError
+from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError, Signer
 from beaker_regions.runtime.atomic_write import make_folder
 from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 
@@ -55,8 +55,9 @@ class Files(Protocol):
     def content(self) -> ContentFiles:
         """The content of entries."""
 
-    def unseal(self, address: bytes, stored: bytes) -> Record:
-        """Return what was stored for an entry. Raises RecordRefusedError."""
+    @property
+    def signer(self) -> Signer:
+        """Opens the records."""
 
     def is_current(self, record: Record) -> bool:
         """Whether a read can match a record."""
@@ -106,7 +107,7 @@ def stored_at(store: Files, path: str) -> Stored | None:
             os.close(descriptor)
     size = room_of(len(stored))
     try:
-        record = store.unseal(address, stored)
+        record = store.signer.open(address, stored)
     except RecordRefusedError:
         return Stored(path, file.st_ino, address, size, file.st_mtime, None, None, False)
     content = Description.of(record)

@@ -11,7 +11,7 @@ Layout of a store's folder::
     equal/ab/cdef…          second names of the same files, by the digest of their content
     incoming/               files that are being written (`incoming`)
     counters/ab             numbers (`counters`)
-    locks/ab                locks for compare-and-set of a record (`compare_and_set`)
+    locks/ab                locks for compare-and-set of a record
     usage                   bytes in use (`eviction`)
     swept                   the folder that was swept last (`sweeping`)
 
@@ -31,28 +31,34 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from beaker_regions.engine.store import GoneError, Lease, LookupForUpdate, Store, Stored, dump
+from beaker_regions.engine.store import (
+    GoneError,
+    Lease,
+    LookupForUpdate,
+    Store,
+    Stored,
+    attempted,
+    dump,
+    opened,
+)
 from beaker_regions.entries.content import (
     CachedFile,
     Resumable,
     SmallCachedFile,
     content_chunks,
     is_content,
-    keep_open,
 )
 from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.known import KnownAnswers
 from beaker_regions.entries.records import (
     Codec,
-    OtherFormatError,
     Record,
-    RecordRefusedError,
     Signer,
 )
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import read_file, reported, write_file
+from beaker_regions.runtime.flock import locked
 from beaker_regions.runtime.interruptions import is_interruption
-from beaker_regions.stores.files.compare_and_set import FileCompareAndSet
 from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
@@ -95,7 +101,7 @@ class FileStore(Store):
         self.size_limit = None if size_limit is None else SizeLimit(self, size_limit)
         self.content = ContentFiles(folder, durable=durable, verify_reads=verify_reads)
         self._durable = durable
-        self._signer = signer
+        self.signer = signer
         self._entries = str(folder / "entries")
         self._incoming = str(folder / "incoming")
         self._generations = GenerationTable(folder / "generations")
@@ -105,7 +111,6 @@ class FileStore(Store):
         self._record_cache = RecordCache()
         self._known = KnownAnswers()
         self.counters = FileCounters(folder / "counters")
-        self._compare_and_set = FileCompareAndSet(self, str(folder / "locks"))
 
     def owner(self) -> str | None:
         try:
@@ -128,15 +133,7 @@ class FileStore(Store):
                 found = self._generations.read_many([places(entry.scopes) for entry in entries])
         except StoreUnavailableError as error:
             return [error] * len(entries)
-        return [self._try_lookup(*each) for each in zip(entries, found, strict=True)]
-
-    def _try_lookup(
-        self, entry: Entry, generations: tuple[bytes | None, ...]
-    ) -> Lookup | StoreUnavailableError:
-        try:
-            return self._lookup(entry, generations)
-        except StoreUnavailableError as error:
-            return error
+        return [attempted(self._lookup, *each) for each in zip(entries, found, strict=True)]
 
     def read_uncached(self, entry: Entry) -> Lookup:
         self._record_cache.forget(entry.address)
@@ -177,11 +174,10 @@ class FileStore(Store):
         if known is not None and known.sealed == stored and known.generations == generations:
             known.repeat()
             return known
-        try:
-            record = self.unseal(entry.address, stored)
-        except RecordRefusedError as error:
-            return Lookup(None, generations, refused=not isinstance(error, OtherFormatError))
-        lookup = Lookup(record, generations)
+        lookup = opened(self.signer, entry, stored, generations)
+        record = lookup.record
+        if record is None:
+            return lookup
         if record.codec is Codec.FILE:
             self._record_cache.keep(entry.address, file, record)
         elif lookup.is_current:
@@ -213,11 +209,6 @@ class FileStore(Store):
         finally:
             os.close(descriptor)
         return stored, found
-
-    def unseal(self, address: bytes, stored: bytes) -> Record:
-        """Return the record that was stored for the entry at ``address``. Raises
-        RecordRefusedError."""
-        return self._signer.open(address, stored)
 
     def _scopes(self, scopes: tuple[str, ...]) -> bytes:
         """Return the table slots of ``scopes``, as a record keeps them for `is_current`."""
@@ -263,17 +254,17 @@ class FileStore(Store):
         together = joined(self) is not None
         content = again or self.content.store(entry.address, codec, chunks, together=together)
         record = record.with_payload(*content.pack())
-        opened = None
+        value = None
         try:
             with reported("write"):
                 if codec is Codec.FILE:
                     # Open it before eviction can remove it.
-                    opened = self._content_value(entry, record, content)
+                    value = self._content_value(entry, record, content)
             self._replace(entry, record, content)
         except StoreUnavailableError:
             self.content.remove(entry.address, content)
             raise
-        return Stored(opened, record.load_seconds)
+        return Stored(value, record.load_seconds)
 
     def _replace(self, entry: Entry, record: Record, content: Description | None) -> None:
         """Publish a record and its content in place of the entry's former ones."""
@@ -283,7 +274,7 @@ class FileStore(Store):
             freed = room_of(os.stat(path).st_size)
             former = Description.of(self._lookup(entry, ()).record)
         record = record._replace(scopes=self._scopes(entry.scopes))
-        sealed = self._signer.seal(entry.address, record)
+        sealed = self.signer.seal(entry.address, record)
         durable = self._durable and content is not None and joined(self) is None
         with reported("write"):
             write_file(self._incoming, path, sealed, durable=durable)
@@ -309,13 +300,27 @@ class FileStore(Store):
         return f"{self._entries}/{name[:2]}/{name[2:]}"
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:
-        return self._compare_and_set.get_for_update(entry, self._entry_path(entry.address))
+        # Read the bytes first: `compare_and_set` then notices every later change.
+        sealed = self._sealed(entry)
+        return LookupForUpdate(self.read_for_load(entry), sealed)
 
     def compare_and_set(
         self, entry: Entry, value: Any, record: Record, ttl: float, seen: LookupForUpdate | None
     ) -> bool:
-        path = self._entry_path(entry.address)
-        return self._compare_and_set.compare_and_set(entry, path, value, record, ttl, seen)
+        # No two records have the same bytes: each has its time, and is sealed.
+        with contextlib.ExitStack() as lock:
+            with reported("write"):
+                lock.enter_context(locked(f"{self.folder}/locks/{entry.address.hex()[:2]}"))
+            if seen is not None and self._sealed(entry) != seen.token:
+                return False
+            # Not in `reported`: an OSError while the value is pickled is the application's.
+            self.write(entry, value, record, ttl)
+        return True
+
+    def _sealed(self, entry: Entry) -> bytes | None:
+        with reported("read"), contextlib.suppress(FileNotFoundError):
+            return read_file(Path(self._entry_path(entry.address)))
+        return None
 
     # -- content ---------------------------------------------------------------------------
 
@@ -363,9 +368,6 @@ class FileStore(Store):
                 return
         write_file(self._incoming, path, content, durable=False)
         self._grew(room_of(len(content)))
-
-    def pass_through(self, value: Any) -> Any:
-        return keep_open(value) if is_content(value) else value
 
     # -- generations and leases ------------------------------------------------------------
 

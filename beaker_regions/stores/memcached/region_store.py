@@ -54,7 +54,7 @@ class MemcachedStore(ServerStore):
             codec, (payload, parts) = Codec.PARTS, split(server.stem, entry, codec, payload)
         record = record.with_payload(codec, payload)
         key = server.key_of(entry.address.hex())
-        items = {**parts, key: self._signer.seal(entry.address, record)}
+        items = {**parts, key: self.signer.seal(entry.address, record)}
         if len(parts) > MOST_PARTS:
             raise not_taken(items)
         return items, record.load_seconds

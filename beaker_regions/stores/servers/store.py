@@ -83,7 +83,7 @@ class ServerStore(Store):
         hash_tag: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.kind = kind
-        self._signer = signer
+        self.signer = signer
         # Each site has its own queues, because a queue contains scopes without their prefix.
         site = f"{prefix}@" if prefix else ""
         self._weights = dict(servers)
@@ -212,7 +212,7 @@ class ServerStore(Store):
         if known is not None and known.sealed == sealed and known.generations == current:
             known.repeat()
             return known
-        lookup = opened(self._signer, entry, sealed, current)
+        lookup = opened(self.signer, entry, sealed, current)
         if sealed is not None and lookup.is_current:
             self._known.keep(lookup, entry, sealed)
         return lookup
@@ -234,7 +234,7 @@ class ServerStore(Store):
         codec, payload = deflated(*dump(value))
         record = record.with_payload(codec, payload)
         key = self._server_of(entry).key_of(entry.address.hex())
-        items = {key: self._signer.seal(entry.address, record)}
+        items = {key: self.signer.seal(entry.address, record)}
         return items, record.load_seconds
 
     def get_for_update(self, entry: Entry) -> LookupForUpdate:

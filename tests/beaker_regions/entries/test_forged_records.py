@@ -72,7 +72,7 @@ def test_content_that_was_sealed_once_does_not_become_a_pickle(
     load()
     (path,) = (tmp_path / "regions" / "functions" / "entries").glob("*/*")
     store = cast("FileStore", file_manager()["functions"].store)
-    present = store.unseal(bytes.fromhex(path.parent.name + path.name), path.read_bytes())
+    present = store.signer.open(bytes.fromhex(path.parent.name + path.name), path.read_bytes())
     codec, payload = dump_value(Harmful())
     wanted = present._replace(codec=codec, payload=payload)
     # All of a record but its code, which only the application can make.
@@ -167,7 +167,7 @@ def test_a_record_of_one_kind_of_store_is_none_of_another(
     """All have one secret, and name entries alike."""
     memory = make_manager(type="memory", secret="of the tests")
     caches = (memory, file_manager(), memcached_manager())
-    signers = [cast("Any", cache["functions"].store)._signer for cache in caches]
+    signers = [cast("Any", cache["functions"].store).signer for cache in caches]
     record = Record((), 1.0, 2.0, 0.0, Codec.BYTES, b"payload")
     for one, other in itertools.permutations(signers, 2):
         with pytest.raises(RecordRefusedError):
