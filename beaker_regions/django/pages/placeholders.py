@@ -18,12 +18,11 @@ masked differently in each response (BREACH: https://breachattack.com).
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from django.http import HttpRequest
@@ -53,9 +52,11 @@ RENEWED = 1 / 256
 with each page that has a token, which takes longer than filling in the token. It lasts a year."""
 _CHARACTERS = CSRF_ALLOWED_CHARS.encode()
 _RANDOM = bytes(_CHARACTERS[number % len(_CHARACTERS)] for number in range(256))
+"""The character for a random byte, or for the sum of two characters' numbers."""
 _UNEVEN = bytes(range(256 - 256 % len(_CHARACTERS), 256))
 """Bytes that are left out: with them, some characters would be likelier than others."""
 _NUMBERS = {character: number for number, character in enumerate(_CHARACTERS)}
+_NUMBER_OF = bytes([_NUMBERS.get(byte, 0) for byte in range(256)])
 _LONG_ENOUGH = re.compile(rb"[a-zA-Z0-9]{%d,}" % CSRF_TOKEN_LENGTH)
 
 
@@ -182,9 +183,8 @@ class Filling:
             if name in self._templates:
                 yield from self._templates[name].texts
 
-    @functools.cached_property
     def pieces(self) -> Pieces:
-        """The page with its templates in it: only tokens and the origin are placeholders."""
+        """Return the page with its templates in it: only tokens and the origin are placeholders."""
         texts, placeholders = [self._pieces.texts[0]], []
         for text, name in zip(self._pieces.texts[1:], self._pieces.placeholders, strict=True):
             if name in self._templates:
@@ -199,8 +199,8 @@ class Filling:
         return Pieces(tuple(texts), tuple(placeholders))
 
     def filled(self) -> dict[str, bytes]:
-        """Return the token and the origin of a response. A response with a token sends its cookie
-        now and then."""
+        """Return the contents of a response's placeholders, by name. A response with a token sends
+        its cookie now and then."""
         filled = {TOKEN: b""}
         if self._has_token:
             filled[TOKEN] = _masked(self.secret.encode())
@@ -208,11 +208,13 @@ class Filling:
                 self._request.META[NEEDS_COOKIE] = True
         if ORIGIN in self._pieces.placeholders:
             filled[ORIGIN] = self._origin()
+        for name, pieces in self._templates.items():
+            filled[name] = join(pieces, filled)
         return filled
 
     def content(self) -> bytes:
         """Return the page, filled."""
-        return join(self.pieces, self.filled())
+        return join(self._pieces, self.filled())
 
     @property
     def secret(self) -> str:
@@ -228,15 +230,11 @@ class Filling:
 
 
 def _masked(secret: bytes) -> bytes:
-    """Return a token for a secret, in a fifth of the time that Django takes."""
+    """Return a token for a secret, in a fraction of the time that Django takes: all characters are
+    added at once, as the bytes of one number."""
     mask = _random(len(secret))
-    cipher = bytes(
-        [
-            _CHARACTERS[(_NUMBERS[x] + _NUMBERS[y]) % len(_CHARACTERS)]
-            for x, y in zip(secret, mask, strict=True)
-        ]
-    )
-    return mask + cipher
+    total = sum([int.from_bytes(text.translate(_NUMBER_OF)) for text in (secret, mask)])
+    return mask + total.to_bytes(len(secret)).translate(_RANDOM)
 
 
 def _random(length: int) -> bytes:
@@ -247,7 +245,7 @@ def _random(length: int) -> bytes:
     return found[:length]
 
 
-def join(pieces: Pieces, filled: dict[str, bytes]) -> bytes:
+def join(pieces: Pieces, filled: Mapping[str, bytes]) -> bytes:
     """Return the text with its placeholders filled; ``filled`` has their contents by name."""
     parts = [b""] * (2 * len(pieces.texts) - 1)
     parts[::2] = pieces.texts

@@ -31,7 +31,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
 from beaker_regions.django.pages.dependencies import check
-from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, Filling, Pieces, join
+from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, Filling, join
 from beaker_regions.django.pages.responses import Page, filling_of
 from beaker_regions.django.pages.vary_by import loaded_user
 from beaker_regions.django.sessions import SessionStore
@@ -164,7 +164,8 @@ class Repeatable(NamedTuple):
         """Return the answer in a form that can be given; None if there is no such form."""
         if not self.is_compressed:
             return self
-        compressed = CompressedPage.of(_pieces_of(served.page, served.filling))
+        page, filling = served.page, served.filling
+        compressed = CompressedPage.of(page.pieces if filling is None else filling.pieces())
         return None if compressed is None else self._replace(compressed=compressed)
 
     def answer(self, request: HttpRequest, asked_at: float) -> HttpResponse | None:
@@ -214,19 +215,14 @@ class Repeatable(NamedTuple):
             filled = {} if filling is None else filling.filled()
             if request.META.get(NEEDS_COOKIE):
                 return None  # the browser has to get its cookie again
-            content = join(_pieces_of(page, filling), filled)
+            content = join(page.pieces, filled)
             if self.compressed is not None:
                 content = self.compressed.filled(filled, content)
-            response = HttpResponse(content)
-            response.charset = page.charset
+            response = HttpResponse(content, charset=page.charset)
             if self.has_length:
                 headers["content-length"] = ("Content-Length", str(len(content)))
         response.headers._store = headers
         return response
-
-
-def _pieces_of(page: Page, filling: Filling | None) -> Pieces:
-    return page.pieces if filling is None else filling.pieces
 
 
 def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable | None:
