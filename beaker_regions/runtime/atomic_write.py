@@ -35,11 +35,7 @@ def arriving(folder: Path) -> Iterator[IO[bytes]]:
     """Yield a new file in ``folder``. It is removed afterwards unless it was moved."""
     with reported("write"):
         path = folder / os.urandom(16).hex()
-        try:
-            file = open(path, "xb")  # noqa: SIM115 closed below
-        except FileNotFoundError:
-            folder.mkdir(parents=True, exist_ok=True)
-            file = open(path, "xb")  # noqa: SIM115
+        file = open(path, "xb", opener=unlinked)  # noqa: SIM115 closed below
     try:
         yield file
     finally:
@@ -72,10 +68,12 @@ def _rename(path: str, target: str, *, durable: bool) -> None:
 def write_file(folder: str, target: str, content: bytes, *, durable: bool) -> None:
     """Put a file with this content in the place of ``target``, by way of ``folder``. ``durable``:
     both are on disk when this returns."""
-    temporary = f"{folder}/{os.urandom(16).hex()}"
-    descriptor = new_file(temporary)
+    temporary = f"{folder}/.{os.urandom(16).hex()}"
+    descriptor = unlinked(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        write_all(descriptor, content)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
         if durable:
             os.fsync(descriptor)
         _rename(temporary, target, durable=durable)
@@ -85,24 +83,6 @@ def write_file(folder: str, target: str, content: bytes, *, durable: bool) -> No
         raise
     finally:
         os.close(descriptor)
-
-
-def new_file(path: str) -> int:
-    """Make a file that does not exist, and its folder if it is missing; return its descriptor, for
-    reading and writing."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags, 0o660)
-    except FileNotFoundError:
-        make_folder(os.path.dirname(path), durable=False)
-        return os.open(path, flags, 0o660)
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write the whole of ``content``."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def make_folder(folder: str, *, durable: bool) -> None:
@@ -125,9 +105,16 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
 
 
-def unlinked(path: str, flags: int) -> int:
-    """Open a file that is no symbolic link: an opener for `open`. Raises OSError for a link."""
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660)
+def unlinked(path: str | Path, flags: int) -> int:
+    """Open a file that is no symbolic link, and return its descriptor: an opener for `open`. With
+    O_CREAT, a missing folder is made, too. Raises OSError for a link."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o660)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+        make_folder(os.path.dirname(path), durable=False)
+        return os.open(path, flags | os.O_NOFOLLOW, 0o660)
 
 
 def read_file(path: Path) -> bytes:

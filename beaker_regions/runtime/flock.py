@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 
 from beaker_regions.runtime import forking
+from beaker_regions.runtime.atomic_write import unlinked
 
 LONGEST = 2.0
 """Seconds to wait for the holder. A holder needs less than a thousandth of that, unless it was
@@ -28,7 +29,7 @@ def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
     OSError, and TimeoutError after ``longest`` seconds."""
     deadline = time.monotonic() + longest
     while True:
-        descriptor = _opened(path)
+        descriptor = unlinked(path, os.O_RDWR | os.O_CREAT)
         with forking.unshared(descriptor):
             take(descriptor, fcntl.LOCK_EX, deadline)
             # If the file was removed in between, its lock excludes no other process.
@@ -42,15 +43,6 @@ def _is_at(descriptor: int, path: str) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _opened(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        return os.open(path, flags, 0o660)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return os.open(path, flags, 0o660)
 
 
 def take(descriptor: int, how: int, deadline: float) -> None:

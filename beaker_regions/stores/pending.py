@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import read_file
+from beaker_regions.runtime.atomic_write import make_folder, read_file, unlinked
 
 logger = logging.getLogger("beaker_regions")
 
@@ -134,11 +134,14 @@ class PersistentQueue(PendingInvalidations):
 
     def _append(self, scopes: set[str]) -> None:
         for _ in range(_TRIES):
-            _make_folder(self._path)
             # Another process may remove the folder in between, or rename the file.
-            with contextlib.suppress(FileNotFoundError), self._opened() as descriptor:
+            with (
+                contextlib.suppress(FileNotFoundError),
+                open(f"{self._path}/{_OPEN}", "a+b", buffering=0, opener=unlinked) as file,
+            ):
+                descriptor = file.fileno()
                 # A scope is written once, however long the server is away.
-                known, _ = _parsed(_content(descriptor))
+                known, _ = _parsed(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
                 lines = [line_of(scope) + b"\n" for scope in sorted(scopes.difference(known))]
                 # The first newline ends a line that a killed process has begun.
                 added = b"\n" + b"".join(lines) if lines else b""
@@ -153,22 +156,13 @@ class PersistentQueue(PendingInvalidations):
         links, and they take almost no space on a full disk."""
         for scope in scopes:
             for _ in range(_TRIES):
-                _make_folder(self._path)
+                make_folder(self._path, durable=False)
                 # A new name each time: an existing link may just have been applied.
                 with contextlib.suppress(FileNotFoundError):
                     os.symlink(_NOWHERE, f"{self._path}/{scope}-{os.urandom(8).hex()}")
                     break
             else:
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self._path)
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(f"{self._path}/{_OPEN}", flags, 0o660)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     def may_have_any(self) -> bool:
         """As `has_any`, in a third of the time. It is False where this process may not search
@@ -208,8 +202,7 @@ class PersistentQueue(PendingInvalidations):
     def _turn(self) -> Iterator[None]:
         """Let one caller apply at a time. This only saves work. Raises BlockingIOError while it is
         another caller's turn."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        turn = os.open(f"{self._path}.turn", flags, 0o660)
+        turn = unlinked(f"{self._path}.turn", os.O_RDWR | os.O_CREAT)
         with forking.unshared(turn):
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -267,11 +260,7 @@ class PersistentQueue(PendingInvalidations):
                 continue
             # Another process may have applied and removed it by now.
             with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    found, damaged = _parsed(_content(descriptor))
-                finally:
-                    os.close(descriptor)
+                found, damaged = _parsed(read_file(Path(path)))
                 pending |= found
                 if damaged:
                     pending |= self._cover
@@ -283,21 +272,6 @@ class PersistentQueue(PendingInvalidations):
                         damaged[0][:80],
                     )
         return pending
-
-
-def _make_folder(path: str) -> None:
-    """Make a folder if it is missing. Other processes may make and remove it at any moment;
-    ``os.makedirs`` then raises that it exists."""
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.mkdir(path)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.mkdir(path)
-
-
-def _content(descriptor: int) -> bytes:
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 def line_of(scope: str) -> bytes:

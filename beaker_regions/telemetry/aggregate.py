@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import read_file, unlinked
+from beaker_regions.runtime.atomic_write import read_file, unlinked, write_file
 from beaker_regions.runtime.flock import take
 from beaker_regions.telemetry import shared_counters
 from beaker_regions.telemetry.shared_counters import Name
@@ -49,9 +49,7 @@ def locked(folder: Path, how: int) -> Iterator[None]:
     # A process that starts at the same time may not have made the folder yet. If its parent is
     # gone, the folder is not made again.
     folder.mkdir(exist_ok=True)
-    descriptor = os.open(
-        folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
-    )
+    descriptor = unlinked(folder / "lock", os.O_RDWR | os.O_CREAT)
     with forking.unshared(descriptor):
         if how & fcntl.LOCK_NB:
             fcntl.flock(descriptor, how)
@@ -183,17 +181,8 @@ def _packed(totals: Totals) -> list[tuple[int, list[tuple[int, int]]]]:
 
 def replace_json(path: Path, value: Any) -> None:
     """Write a file. Readers see the old content or the new one, never a part."""
-    replace(path, json.dumps(value, separators=(",", ":")).encode())
-
-
-def replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = json.dumps(value, separators=(",", ":")).encode()
+    write_file(str(path.parent), str(path), content, durable=False)
 
 
 def read_json(path: Path) -> Any:

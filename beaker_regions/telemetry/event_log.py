@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from beaker_regions.runtime.atomic_write import read_file
+from beaker_regions.runtime.atomic_write import read_file, unlinked
 from beaker_regions.telemetry import aggregate
 
 LIMIT = 1 << 18
@@ -85,20 +85,14 @@ class EventLog:
 
 
 def append(folder: Path, name: str, line: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    log = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o660
-    )
-    try:
-        os.write(log, line)
-        if os.fstat(log).st_size > LIMIT:
+    with open(path, "ab", buffering=0, opener=unlinked) as log:
+        log.write(line)
+        if os.fstat(log.fileno()).st_size > LIMIT:
             with aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 # Another process may have done it already.
-                if os.path.samestat(os.fstat(log), os.stat(path)):
+                if os.path.samestat(os.fstat(log.fileno()), os.stat(path)):
                     os.replace(path, folder / f"{name}.old")
-    finally:
-        os.close(log)
 
 
 def read(folder: Path, kind: str) -> list[LoggedEvent]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from beaker_regions.runtime.atomic_write import unlinked
 from beaker_regions.telemetry.sampling import fingerprint
 
 PLACES = 1 << 16
@@ -88,26 +89,22 @@ def _place(address: bytes) -> tuple[int, int]:
 
 
 def _map(folder: Path) -> mmap.mmap:
-    path, flags = folder / NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    path = folder / NAME
     try:
-        descriptor = os.open(path, flags)
+        descriptor = unlinked(path, os.O_RDWR)
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
         # It gets its name when its space is allocated: a full disk would end a process that
         # writes to a part that has none.
         hidden = folder / f".{NAME}-{os.urandom(8).hex()}"
-        descriptor = os.open(hidden, flags | os.O_CREAT | os.O_EXCL, 0o660)
+        descriptor = unlinked(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             os.posix_fallocate(descriptor, 0, SIZE)
             with contextlib.suppress(FileExistsError):
                 os.link(hidden, path)
-        except OSError:
-            os.close(descriptor)
-            raise
         finally:
+            os.close(descriptor)
             hidden.unlink(missing_ok=True)
-        os.close(descriptor)
-        descriptor = os.open(path, flags)
+        descriptor = unlinked(path, os.O_RDWR)
     try:
         if os.fstat(descriptor).st_size < SIZE:
             raise OSError(f"{path} is damaged: remove it")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from beaker_regions.runtime.atomic_write import read_file
+from beaker_regions.runtime.atomic_write import read_file, write_file
 from beaker_regions.telemetry import aggregate, sampling
 from beaker_regions.telemetry.simulation import Simulation
 
@@ -97,9 +97,8 @@ def simulate(folder: Path) -> None:
     for function, of_function in by_function.items():
         simulation = simulation_of(folder, function)
         simulation.run(of_function)
-        path = _path(folder, function)
-        path.parent.mkdir(exist_ok=True)
-        aggregate.replace(path, simulation.pack())
+        path = str(_path(folder, function))
+        write_file(str(folder), path, simulation.pack(), durable=False)
         chosen[str(function)] = simulation.threshold, list(simulation.hot)
     aggregate.replace_json(folder / "choices", chosen)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beaker_regions.entries.entry import Lookup
-from beaker_regions.runtime.atomic_write import read_file
+from beaker_regions.runtime.atomic_write import read_file, unlinked
 from beaker_regions.telemetry import aggregate
 
 ALL = 1 << 16
@@ -180,17 +180,12 @@ def append(folder: Path, records: bytes, *, wait: bool = False) -> bool:
     """Append records to the host's log. Returns False if it cannot be written, or, without
     ``wait``, if another process has the lock."""
     try:
-        with aggregate.locked(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)):
-            log = os.open(
-                folder / "samples",
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
-                0o660,
-            )
-            try:
-                if os.fstat(log).st_size < LOG_LIMIT:
-                    os.write(log, records)
-            finally:
-                os.close(log)
+        with (
+            aggregate.locked(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)),
+            open(folder / "samples", "ab", buffering=0, opener=unlinked) as log,
+        ):
+            if os.fstat(log.fileno()).st_size < LOG_LIMIT:
+                log.write(records)
     except OSError:
         return False
     return True

@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from beaker_regions.runtime.atomic_write import unlinked
+
 logger = logging.getLogger("beaker_regions")
 
 SIZE = 1 << 16
@@ -75,11 +77,10 @@ class _File:
         """A copy of the number in the file, since another program may damage that."""
 
     def _make(self, folder: Path, period: int) -> mmap.mmap:
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{os.getpid()}-{os.urandom(8).hex()}-{period}"
         # It gets its name after it is locked. Before, it would look like an ended process's file.
         hidden = folder / f".{name}"
-        descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660)
+        descriptor = unlinked(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(descriptor, 0, SIZE)

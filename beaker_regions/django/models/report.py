@@ -19,7 +19,7 @@ from beaker_regions.django.models import reads
 from beaker_regions.django.models.reads import Finding
 from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError, DependencyError, nearest
-from beaker_regions.runtime.atomic_write import arriving, move, read_file
+from beaker_regions.runtime.atomic_write import read_file, write_file
 from beaker_regions.runtime.flock import locked
 
 logger = logging.getLogger("beaker_regions.django")
@@ -75,9 +75,8 @@ class Report:
             "findings": [[*finding, seen] for finding, seen in findings],
             "loaded": dict(loaded),
         }
-        with arriving(folder) as file:
-            file.write(json.dumps(stored).encode())
-            move(file, str(folder / "report.json"))
+        content = json.dumps(stored).encode()
+        write_file(str(folder), str(folder / "report.json"), content, durable=False)
 
 
 def key_of(finding: Finding) -> Key:

@@ -35,14 +35,12 @@ from typing import NamedTuple
 
 from beaker_regions.entries.content import CHUNK, Resumable
 from beaker_regions.entries.records import Codec, Record, parted, with_content
-from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder
+from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder, unlinked
 from beaker_regions.stores.files.incoming import is_growing, received
 
 _HEAD = struct.Struct("<BQqQ32s16s")
 """Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,
 inode, SHA-256, run of the machine; the name of the file follows."""
-
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 DURABLE = bytes(16)
 """In place of a boot: the content is valid in every one."""
@@ -228,8 +226,7 @@ class ContentFiles:
         """Make ``path`` one more name of what is stored already. Returns False when there is no
         such content, or as many names of it as the file system takes."""
         try:
-            descriptor = os.open(equal, _READ)
-            with open(descriptor, "rb", closefd=True) as file:
+            with open(equal, "rb", opener=unlinked) as file:
                 if hashlib.file_digest(file, "sha256").digest() != digest:
                     os.unlink(equal)
                     return False
@@ -286,7 +283,7 @@ class ContentFiles:
 
     def _opened(self, address: bytes, described: Description) -> int:
         path = self._usable_path(address, described)
-        descriptor = os.open(path, _READ)
+        descriptor = unlinked(path, os.O_RDONLY)
         try:
             _compare(described, os.fstat(descriptor), path)
         except BaseException:

@@ -23,6 +23,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
+from beaker_regions.runtime.atomic_write import unlinked
 from beaker_regions.runtime.flock import locked
 from beaker_regions.stores.files import layout
 from beaker_regions.stores.files.layout import Files
@@ -106,13 +107,10 @@ class SizeLimit:
         """Return the latest count of the bytes in use, without waiting for a lock. None: there is
         no count yet, or it is damaged. Raises OSError."""
         try:
-            descriptor = os.open(self.counter, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with open(self.counter, "rb", opener=unlinked) as file:
+                found = _read(file.fileno())
         except FileNotFoundError:
             return None
-        try:
-            found = _read(descriptor)
-        finally:
-            os.close(descriptor)
         return None if found is None else found[0]
 
     def is_damaged(self) -> bool:

@@ -51,7 +51,7 @@ from pathlib import Path
 from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import sync_folder
+from beaker_regions.runtime.atomic_write import sync_folder, unlinked
 from beaker_regions.stores.files.birth_time import made_at
 
 SHARED_PLACES = 1 << 12
@@ -76,14 +76,13 @@ _PATIENCE = 1.0
 _PAUSE = 0.0005
 _TRIES = 5
 """Attempts, each after a table was removed, before a call gives up."""
-_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
     def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, _FLAGS)
+        self.descriptor = unlinked(path, os.O_RDWR)
         found = os.fstat(self.descriptor)
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
@@ -188,11 +187,11 @@ class GenerationTable:
         """Change the numbers ``at`` some places. Returns False if the table was replaced, or had to
         be removed."""
         # Its own descriptor: a lock does not exclude those that share the open file.
-        descriptor = os.open(self._path, _FLAGS)
+        descriptor = unlinked(self._path, os.O_RDWR)
         with forking.unshared(descriptor, _unlock):
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, _CHANGING)
             try:
-                mark = os.open(self._mark_path, _FLAGS)
+                mark = unlinked(self._mark_path, os.O_RDWR)
             except OSError:
                 self._remove(descriptor)
                 return False
@@ -271,13 +270,10 @@ class GenerationTable:
     def _mark(self) -> int | None:
         """Return the time in the mark; None if there is no mark."""
         try:
-            descriptor = os.open(self._mark_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with open(self._mark_path, "rb", opener=unlinked) as mark:
+                return _marked(mark.fileno())
         except OSError:
             return None
-        try:
-            return _marked(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _remove(self, descriptor: int) -> None:
         """Remove the table that is open, unless another one is in its place by now."""
@@ -292,9 +288,7 @@ class GenerationTable:
             return False
 
     def _make(self, publish: Callable[[str, str], None]) -> None:
-        folder, name = os.path.split(self._path)
-        os.makedirs(folder, exist_ok=True)
-        with _new_file(folder, name) as (descriptor, temporary):
+        with _new_file(self._path) as (descriptor, temporary):
             # While this lock is held, no process checks the mark.
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _WRITING)
             os.write(descriptor, os.urandom(GENERATION_SIZE))
@@ -307,18 +301,19 @@ class GenerationTable:
                 self._make_mark(_changed(descriptor))
 
     def _make_mark(self, changed: int) -> None:
-        folder, name = os.path.split(self._mark_path)
-        with _new_file(folder, name) as (descriptor, temporary):
+        with _new_file(self._mark_path) as (descriptor, temporary):
             os.write(descriptor, _MARK.pack(changed))
             os.fsync(descriptor)
             os.replace(temporary, self._mark_path)
 
 
 @contextlib.contextmanager
-def _new_file(folder: str, name: str) -> Iterator[tuple[int, str]]:
-    """Yield a new file's descriptor and its path. The path is removed unless it was renamed."""
+def _new_file(path: str) -> Iterator[tuple[int, str]]:
+    """Yield the descriptor and the path of a new file beside ``path``. It is removed unless it was
+    renamed."""
+    folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
-    descriptor = os.open(temporary, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = unlinked(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     with forking.unshared(descriptor, _unlock):
         try:
             yield descriptor, temporary

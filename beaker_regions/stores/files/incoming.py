@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from beaker_regions.entries.content import Resumable, read_chunks
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.runtime.atomic_write import reported
+from beaker_regions.runtime.atomic_write import reported, unlinked
 
 SOON = 1.0
 """Seconds after which content that still arrives goes to a file, however small it is."""
@@ -147,18 +147,8 @@ class _Arriving:
 
     def _opened(self, name: str, flags: int) -> IO[bytes]:
         """Open a file of the entry for reading and writing, without truncating it."""
-
-        def opener(path: str, mode: int) -> int:
-            return os.open(path, mode | flags | os.O_NOFOLLOW, 0o660)
-
         path = f"{self._folder}/{self._address.hex()}-{name}"
-        try:
-            return open(path, "r+b", opener=opener)
-        except FileNotFoundError:
-            if not flags & os.O_CREAT:
-                raise
-            self._folder.mkdir(parents=True, exist_ok=True)
-            return open(path, "r+b", opener=opener)
+        return open(path, "r+b", opener=lambda path, mode: unlinked(path, mode | flags))
 
     def result(self) -> Received:
         """Return the content, now that all of it is there."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
 from beaker_regions.runtime import forking
+from beaker_regions.runtime.atomic_write import unlinked
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _SLOTS = 1 << 16
@@ -105,9 +106,7 @@ class FileLeases:
                     return self._descriptor
             os.close(self._descriptor)
             self._descriptor = None
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, flags, 0o660)
+        self._descriptor = unlinked(self._path, os.O_RDWR | os.O_CREAT)
         return self._descriptor
 
 
