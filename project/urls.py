@@ -27,7 +27,7 @@ if apps.is_installed("debug_toolbar"):
     urlpatterns += debug_toolbar_urls()
 
 # These views use the templates 400.html, 403.html, 404.html and 500.html.
-handler400 = "django.views.defaults.bad_request"
+handler400 = "tasks.views.errors.bad_request"
 handler403 = "django.views.defaults.permission_denied"
-handler404 = "django.views.defaults.page_not_found"
+handler404 = "tasks.views.errors.not_found"
 handler500 = "django.views.defaults.server_error"

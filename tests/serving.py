@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that a server may take to start or to end."""
 
 
@@ -33,15 +33,17 @@ class Serving:
             "STATIC_ROOT": str(folder / "static"),
         }
         del self.environ["DJANGO_SETTINGS_MODULE"]
-        self.process = subprocess.Popen(
-            [sys.executable, "scripts/serve.py", str(port)],
-            cwd=ROOT,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        # Not into a pipe: the server would wait for its reader.
+        self._printed = folder / "printed.txt"
+        with self._printed.open("w") as printed:
+            self.process = subprocess.Popen(
+                [sys.executable, "scripts/serve.py", str(port)],
+                cwd=ROOT,
+                env=self.environ,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def page(self, path: str) -> tuple[str, dict[str, str]]:
         """Return body and headers of the answer, as soon as there is one."""
@@ -81,11 +83,11 @@ class Serving:
         """Press Ctrl-C; return what the server printed."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGINT)
-        printed, _ = self.process.communicate(timeout=PATIENCE)
-        return printed
+        self.process.wait(timeout=PATIENCE)
+        return self._printed.read_text()
 
     def kill(self) -> None:
         """End it, if it has not ended."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.communicate()
+        self.process.wait()

@@ -1,8 +1,26 @@
 """Error pages beyond those of Django's own handlers."""
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.cache import never_cache
+from django.views.defaults import page_not_found
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Refuse a request that cannot be understood. Django's own handler reads the form again, for a
+    token that this page does not need, and fails if it cannot be read."""
+    return HttpResponseBadRequest(render_to_string("400.html"))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Say that there is no such page, or refuse a form that was sent there and cannot be read."""
+    try:
+        return page_not_found(request, exception)
+    except (BadRequest, MultiPartParserError) as error:
+        return bad_request(request, error)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001

@@ -37,7 +37,9 @@ def chromium() -> Iterator[Browser]:
     found = shutil.which("chromium-headless-shell")
     assert found, "the browser tests need Chromium: apt-get install chromium-headless-shell"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox"], timeout=PATIENCE
+        )
         yield browser
         browser.close()
 

@@ -64,6 +64,20 @@ def test_a_second_press_is_the_same_press(visit: Visit) -> None:
     expect(names(page)).to_have_text(["Typed quickly", "Zero", "One", "Three (done)"])
 
 
+def test_two_tabs_begin_one_list_together(visit: Visit) -> None:
+    page = visit(**DESKTOP)
+    other = page.context.new_page()
+    other.goto("/")
+    for tab, name in ((page, "One"), (other, "Two")):
+        tab.locator("#add").get_by_label("Task").fill(name)
+    for tab in (page, other):
+        tab.evaluate("() => document.getElementById('add').requestSubmit()")
+    expect(names(page).first).to_have_text("One")
+    expect(names(other).first).to_have_text("Two")
+    page.reload()
+    expect(names(page)).to_have_count(2)
+
+
 def test_a_second_press_of_a_form_that_loads_a_page_is_the_same_press(visit: Visit) -> None:
     page = visit(**DESKTOP)
     page.goto("/tasks/lines/")

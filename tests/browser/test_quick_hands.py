@@ -189,11 +189,11 @@ def test_a_reader_of_a_shared_list_sees_each_change(visit: Visit, complaints: li
     made.evaluate("time => { time.textContent = '' }")
     page.goto("/")
     add(page, "Second")
-    expect(reader.locator(".title")).to_have_text(["Second", "First"], timeout=20_000)
+    expect(reader.locator(".title")).to_have_text(["Second", "First"])
     expect(made).not_to_be_empty()
     page.goto("/account/")
     page.get_by_role("button", name="Stop sharing").click()
-    expect(reader.get_by_text("Not found")).to_be_visible(timeout=20_000)
+    expect(reader.get_by_text("Not found")).to_be_visible()
     assert {complaint.split()[0] for complaint in complaints} == {"404"}
     complaints.clear()
 

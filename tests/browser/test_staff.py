@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import PATIENCE
 from tests.browser.test_lists import add, sign
 from tests.browser.test_security import violations
 from tests.browser.test_usability import check
@@ -94,6 +95,7 @@ def toolbar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving
 
 def test_the_toolbars_panel_lists_the_pages_calls(toolbar: Serving, chromium: Browser) -> None:
     page: Page = chromium.new_page(base_url=toolbar.address)
+    page.set_default_timeout(PATIENCE)
     heard = violations(page)
     page.on("pageerror", lambda error: heard.append(str(error)))
     answer = page.goto("/files/")

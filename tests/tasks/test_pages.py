@@ -167,6 +167,31 @@ def test_a_bad_request_gets_the_sites_own_page(browser: MakeBrowser) -> None:
     assert is_our_own(page, "Request not understood")
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("path", ["/", "/none/"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (f"{FORM}; charset=utf-16", b"name=x"),
+        ("multipart/form-data; boundary=", b"name=x"),
+        (FORM, b"name=" + b"x" * (1 << 20)),
+        (FORM, b"name=x&" * 2000),
+    ],
+    ids=["encoding", "boundary", "size", "fields"],
+)
+def test_a_form_that_cannot_be_read_gets_the_sites_own_page(
+    browser: MakeBrowser, path: str, content_type: str, body: bytes
+) -> None:
+    client = browser(enforce_csrf_checks=True).client
+    client.raise_request_exception = False
+    client.get("/")  # for the cookie, without which no form is read
+    page = Page(client.post(path, body, content_type=content_type))
+    assert page.status in (400, 413)
+    assert is_our_own(page, "Request not understood")
+
+
 def test_a_forbidden_page_gets_the_sites_own_page(browser: MakeBrowser) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
     page = browser(staff).get("/admin/tasks/task/")

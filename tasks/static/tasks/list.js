@@ -167,7 +167,7 @@ async function ask(url, body) {
   const options = { headers, method: body ? "POST" : "GET", body, keepalive };
   list.ariaBusy = "true";
   try {
-    const response = await fetch(url, options);
+    const response = await (body ? alone(() => fetch(url, options)) : fetch(url, options));
     const text = await response.text();
     const page = new DOMParser().parseFromString(text, "text/html");
     for (const row of page.querySelectorAll(".row:empty")) {
@@ -178,6 +178,13 @@ async function ask(url, body) {
   } finally {
     list.ariaBusy = null;
   }
+}
+
+/** The first change of a visitor begins a list: two tabs must not begin one each, as the browser can
+ * name only one of them later. Browsers have locks on pages that came by HTTPS, or from this machine. */
+function alone(send) {
+  const isNew = !document.getElementById("add").elements.viewer.value;
+  return isNew && navigator.locks ? navigator.locks.request("list", send) : send();
 }
 
 /** Show why there was no answer or why a change was refused, and show the present list. */
