@@ -42,10 +42,9 @@ from tasks.sources.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from urllib3 import BaseHTTPResponse
-
     from tasks.importing.manifests import ManifestEntry
     from tasks.importing.sources import Source
+    from tasks.sources.fetching.messages import Answer
 
 JOBS = 4
 """Downloads at the same time: a server needs more time to answer than a disk."""
@@ -71,7 +70,7 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
 
 
 def download(
-    response: BaseHTTPResponse | None,
+    response: Answer | None,
     url: str,
     size: int | None,
     version: str,
@@ -92,7 +91,7 @@ class UrlSource:
         """Request the file, for an import to this path in a folder of the site; if it is there
         already, only its changes. Raises OSError if the server does not send it."""
         self.root = path_of(url)
-        self._response: BaseHTTPResponse | None = None
+        self._response: Answer | None = None
         row = ImportedFile.objects.filter(path_digest=path_digest(path_in(into, path))).first()
         if row is not None and (row.source != self.root or not is_kept(row)):
             row = None

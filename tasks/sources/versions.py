@@ -16,6 +16,7 @@ _LONGEST = 255
 """The most characters of a version in the index."""
 
 Headers = Mapping[str, str]
+"""Of an answer, with names in lower case."""
 
 
 def of_digest(digest: str, kind: str = "sha256") -> str:
@@ -54,12 +55,12 @@ def conditions(version: str) -> dict[str, str]:
 def strong_tag(headers: Headers) -> str | None:
     """Return the entity tag of an answer if it is strong, so that parts of the content can be
     joined (RFC 9110, section 8.8.1). Weak tags and dates may be equal for different contents."""
-    tag = headers.get("ETag", "")
+    tag = headers.get("etag", "")
     return tag if tag.startswith('"') and len(tag) <= _LONGEST else None
 
 
 def _validator(headers: Headers) -> str:
-    tag, date = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    tag, date = headers.get("etag", ""), headers.get("last-modified", "")
     for value in (tag if _is_tag(tag) else "", date):
         if 0 < len(value) <= _LONGEST and value.isprintable():
             return value

@@ -38,15 +38,24 @@ class Access:
     authorities: str | None = None
     """The path of a file with the certificates of authorities, in place of the system's."""
 
-    def headers_for(self, url: str) -> dict[str, str]:
-        """Return the headers to send to a URL."""
+    def headers_for(self, url: str, asked: str) -> dict[str, str]:
+        """Return the headers to send to a URL, to which ``asked`` was redirected, or is equal."""
         found: dict[str, str] = {}
-        login = self.logins and self.logins.authenticators(parsed_url(url).host or "")
+        login = self._login_for(url, asked)
         if login:
             found |= make_headers(basic_auth=f"{login[0]}:{login[2] or ''}")
         if self.origin and origin_of(url) == self.origin:
             found |= self.headers
         return found
+
+    def _login_for(self, url: str, asked: str) -> tuple[str, str, str] | None:
+        if self.logins is None:
+            return None
+        host = parsed_url(url).host or ""
+        # The default login is for what the operator names, not for any server that it names.
+        if host not in self.logins.hosts and origin_of(url) != origin_of(asked):
+            return None
+        return self.logins.authenticators(host)
 
 
 def access_of(

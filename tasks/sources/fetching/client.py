@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -14,8 +15,6 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProxyError,
-    ReadTimeoutError,
-    SSLError,
 )
 
 from tasks.sources.fetching.connections import (
@@ -24,6 +23,7 @@ from tasks.sources.fetching.connections import (
     PrivateAddressError,
     ask,
 )
+from tasks.sources.fetching.messages import BrokenAnswerError
 from tasks.sources.fetching.patience import SLOW_SECONDS, patience
 from tasks.sources.fetching.urls import BadUrlError, checked, is_folder, is_gzip, redirected
 from tasks.sources.pace import at_once
@@ -31,7 +31,7 @@ from tasks.sources.pace import at_once
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from urllib3 import BaseHTTPResponse
+    from tasks.sources.fetching.messages import Answer
 
 REDIRECTS = 10
 CHUNK = 1024 * 1024
@@ -60,13 +60,13 @@ class SlowError(TemporaryError):
     """A transfer that is slower than it should be."""
 
 
-def get(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def get(url: str, headers: Mapping[str, str]) -> Answer:
     """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
     headers ask for. Raises TemporaryError, and FetchError for what another try would not change."""
     return _get("GET", url, headers)
 
 
-def describe(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def describe(url: str, headers: Mapping[str, str]) -> Answer:
     """Return the answer of `get` without its content, closed. Raises the same errors."""
     try:
         response = _get("HEAD", url, headers)
@@ -79,15 +79,15 @@ def describe(url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     return response
 
 
-def _get(method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
+def _get(method: str, url: str, headers: Mapping[str, str]) -> Answer:
     try:
         target, public = checked(url), False
         for _ in range(REDIRECTS + 1):
-            response, here = _request(method, target, headers, public=public)
+            response, here = _request(method, target, headers, url, public=public)
             public = public or here
             if response.status not in _REDIRECT:
                 return _judged(response, url, target)
-            location = response.headers.get("Location")
+            location = response.headers.get("location")
             discard(response)
             target = redirected(target, location)
     except BadUrlError as error:
@@ -95,14 +95,14 @@ def _get(method: str, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
     raise FetchError(f"is redirected more than {REDIRECTS} times")
 
 
-def body(response: BaseHTTPResponse) -> Iterator[bytes]:
+def body(response: Answer) -> Iterator[bytes]:
     """Yield the content of an answer in chunks as they arrive. Raises TemporaryError if the
     transfer breaks off, SlowError if it is too slow."""
     size, seconds = 0, 0.0
     try:
         while True:
             started = time.monotonic()
-            chunk = response.read1(at_once(CHUNK), decode_content=False)
+            chunk = response.read(at_once(CHUNK))
             # The time in which the chunk is used does not count.
             seconds += time.monotonic() - started
             size += len(chunk)
@@ -115,13 +115,13 @@ def body(response: BaseHTTPResponse) -> Iterator[bytes]:
                 size, seconds = 0, 0.0
     except SlowError:
         raise
-    except (HTTPError, OSError) as error:
+    except OSError as error:
         raise TemporaryError(_reason(error)) from error
 
 
-def length_of(response: BaseHTTPResponse) -> int | None:
+def length_of(response: Answer) -> int | None:
     """Return the size of the content in bytes, if the answer has it."""
-    return number(response.headers.get("Content-Length", ""))
+    return number(response.headers.get("content-length", ""))
 
 
 def number(text: str) -> int | None:
@@ -130,41 +130,40 @@ def number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def discard(response: BaseHTTPResponse) -> None:
+def discard(response: Answer) -> None:
     """Close an answer without using its body."""
-    left = response.length_remaining  # 0 after HEAD
-    if left is not None and left <= _SHORT:
-        try:
-            response.drain_conn()
-        except (HTTPError, OSError):
-            response.close()
-    else:
-        response.close()
+    try:
+        # A short rest is read, to keep the connection.
+        while response.left is not None and response.left <= _SHORT and response.read(_SHORT):
+            pass
+    except OSError:
+        pass
+    response.close()
 
 
 def _request(
-    method: str, url: str, headers: Mapping[str, str], *, public: bool
-) -> tuple[BaseHTTPResponse, bool]:
+    method: str, url: str, headers: Mapping[str, str], asked: str, *, public: bool
+) -> tuple[Answer, bool]:
     try:
-        return ask(method, url, dict(headers), public=public)
+        return ask(method, url, headers, asked=asked, public=public)
     except PrivateAddressError:
         raise FetchError(
             "is redirected from a public address to a private one, where this host may read what "
             "others may not; give that URL itself to import it"
         ) from None
-    except (SSLError, LocationValueError) as error:
+    except (ssl.SSLError, LocationValueError) as error:
         raise FetchError(_reason(error)) from error
     except (HTTPError, OSError) as error:
         raise TemporaryError(_reason(error)) from error
 
 
-def _judged(response: BaseHTTPResponse, url: str, target: str) -> BaseHTTPResponse:
+def _judged(response: Answer, url: str, target: str) -> Answer:
     status = response.status
     if status in (200, 206) and is_folder(target) and not is_folder(url):
         response.close()
         raise FetchError("is a folder of its server; give the URL of a file or of a manifest")
     if status in _WANTED:
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        encoding = response.headers.get("content-encoding", "identity").lower()
         # Old servers say of a .tgz that its content is encoded. What they send is the file.
         is_packed = encoding in ("gzip", "x-gzip") and is_gzip(url)
         if status in (200, 206) and encoding != "identity" and not is_packed:
@@ -172,9 +171,9 @@ def _judged(response: BaseHTTPResponse, url: str, target: str) -> BaseHTTPRespon
             raise FetchError(f"comes encoded ({encoding}), which was not asked for")
         return response
     discard(response)
-    reason = f"{status} {response.reason or ''}".strip()
+    reason = f"{status} {response.reason}".strip()
     if status in _TEMPORARY:
-        raise TemporaryError(reason, _retry_after(response.headers.get("Retry-After", "")))
+        raise TemporaryError(reason, _retry_after(response.headers.get("retry-after", "")))
     raise FetchError(reason)
 
 
@@ -192,10 +191,12 @@ def _reason(error: BaseException) -> str:
     """Return a readable reason, in the system's words if it has some."""
     if isinstance(error, ProxyError):
         return f"the proxy that the environment names: {_reason(error.original_error)}"
-    if isinstance(error, ReadTimeoutError):
+    if isinstance(error, TimeoutError) and error.errno is None:
         return f"no byte arrived for {READ_SECONDS:.0f} s"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return f"no connection within {CONNECT_SECONDS:.0f} s"
+    if isinstance(error, BrokenAnswerError):
+        return str(error)
     if isinstance(error, NameResolutionError):
         return "the host is not known"
     cause: BaseException | None = error

@@ -17,13 +17,13 @@ from tasks.sources.source_file import SourceChangedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from urllib3 import BaseHTTPResponse
+    from tasks.sources.fetching.messages import Answer
 
 
-class _Answer(NamedTuple):
+class _Part(NamedTuple):
     """An answer that has content."""
 
-    response: BaseHTTPResponse
+    response: Answer
     start: int
     """The position of its first byte in the content."""
     size: int | None
@@ -42,14 +42,14 @@ class Download(Fetched):
         progress: Progress,
         *,
         tries: int = FEW_TRIES,
-        response: BaseHTTPResponse | None = None,
+        response: Answer | None = None,
     ) -> None:
         """Expect ``size`` bytes (None: not known) and ``version`` (`versions`). ``response`` is an
         earlier answer of the server that is not read yet."""
         super().__init__(url, size, version, progress, tries=tries)
         self._response = response
         # A file of a manifest has no tag before the first answer; its digest is checked at its end.
-        self._tag = versions.strong_tag({"ETag": version})
+        self._tag = versions.strong_tag({"etag": version})
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
         self._begin()
@@ -79,7 +79,7 @@ class Download(Fetched):
                     furthest, tries = position, Tries(self._url, self._tries)
                 tries.pause(error, self._progress)
 
-    def _ask(self, position: int) -> _Answer:
+    def _ask(self, position: int) -> _Part:
         """Ask for the content from a position on. The answer may still begin at 0."""
         if position > (self._size or position) or not self._can_continue():
             position = 0
@@ -95,7 +95,7 @@ class Download(Fetched):
         """Whether a tag or a digest proves that the received bytes belong to the next ones."""
         return self._tag is not None or self._expected is not None
 
-    def _answer(self, position: int) -> _Answer | None:
+    def _answer(self, position: int) -> _Part | None:
         response, self._response = self._response, None
         if response is not None and position:
             response.close()
@@ -113,13 +113,13 @@ class Download(Fetched):
             response.close()
         return answer
 
-    def _accepted(self, response: BaseHTTPResponse, position: int) -> _Answer | None:
+    def _accepted(self, response: Answer, position: int) -> _Part | None:
         """Return an answer with its start and size; None if it is not the requested part."""
         tag = versions.strong_tag(response.headers)
         start: int | None = None
         size: int | None = None
         if response.status == 206:
-            start, size = _content_range(response.headers.get("Content-Range", ""))
+            start, size = _content_range(response.headers.get("content-range", ""))
             if start != position or (self._tag is not None and tag not in (None, self._tag)):
                 return None
         elif response.status == 200:
@@ -135,16 +135,16 @@ class Download(Fetched):
             self._tag = tag
         if self._size is None and size is not None:
             self._progress.expect(size)
-        return _Answer(response, start, size if size is not None else self._size)
+        return _Part(response, start, size if size is not None else self._size)
 
 
 def text_of(
     url: str, headers: dict[str, str], limit: int, progress: Progress
-) -> tuple[BaseHTTPResponse, bytes]:
+) -> tuple[Answer, bytes]:
     """Return the answer for a URL and its whole content, at most ``limit`` bytes. Raises
     OSError."""
 
-    def request() -> tuple[BaseHTTPResponse, bytes]:
+    def request() -> tuple[Answer, bytes]:
         content = bytearray()  # to which thousands of short pieces can be added
         with closing(client.get(url, headers)) as response:
             for chunk in client.body(response):

@@ -69,6 +69,22 @@ def test_a_login_is_for_its_server_alone(origin: Origin, tmp_path: Path) -> None
     assert [each.headers.get("authorization") for each in other.requests] == [None, None]
 
 
+def test_the_default_login_does_not_go_along_with_a_redirect(
+    origin: Origin, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    other = Origin("127.0.0.2")
+    other.files = {"a.txt": b"other"}
+    origin.redirects["b.txt"] = other.url("a.txt")
+    try:
+        import_data(origin.url("b.txt"), f"--netrc={tmp_path}/netrc")
+        import_data(other.url("a.txt"), "--into=in", f"--netrc={tmp_path}/netrc")
+    finally:
+        other.stop()
+    assert "authorization" in origin.asked("b.txt")[0].headers
+    assert ["authorization" in each.headers for each in other.requests] == [False, True]
+
+
 def test_headers_reach_a_server_from_every_process(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
