@@ -23,31 +23,9 @@ from beaker_regions.telemetry import (
     recorder,
     sampling,
 )
-from beaker_regions.telemetry.aggregate import start_of
 from beaker_regions.telemetry.event_log import LoggedEvent
-from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, Point
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice
 from beaker_regions.telemetry.shared_counters import Name
-
-__all__ = [
-    "Activity",
-    "ExpiryAdvice",
-    "LoggedEvent",
-    "Name",
-    "Point",
-    "activities",
-    "activity",
-    "advise",
-    "all_counts",
-    "apart",
-    "bring_up_to_date",
-    "collect",
-    "counts",
-    "invalidations",
-    "largest_values",
-    "last_invalidation",
-    "slowest_loads",
-    "start_of",
-]
 
 
 class Activity(NamedTuple):
@@ -111,22 +89,21 @@ class Activity(NamedTuple):
 
 def collect(folder: Path, since: float | None = None) -> list[Activity]:
     """Return the activities of all processes of this host, including ended ones, by region and
-    function: of all time, or from a `start_of` on. Raises OSError."""
-    return activities(counts(folder, since))
+    function: of all time, or from an `aggregate.start_of` on. Raises OSError."""
+    return activities(aggregate.read(folder, since))
 
 
-def counts(folder: Path, since: float | None = None) -> Counter[Name]:
-    """Return the single counts behind `collect`. Raises OSError."""
-    return aggregate.read(folder, since)
+def folders() -> set[Path]:
+    """Return the folders in which the regions of this process's managers count."""
+    return {region.metrics for region in all_regions() if region.metrics is not None}
 
 
 def all_counts() -> Counter[Name]:
     """Return the counts of all regions of this process's managers: of all processes, or of this
     process alone if a region has no data_dir. Raises OSError."""
     total: Counter[Name] = Counter()
-    for folder in {region.metrics for region in all_regions()}:
-        if folder is not None:
-            total += counts(folder)
+    for folder in folders():
+        total += aggregate.read(folder)
     for region in all_regions():
         if region.metrics is None:
             total += region.stats.counted()

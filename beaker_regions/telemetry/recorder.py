@@ -286,7 +286,7 @@ class Stats:
         return counts
 
     def counted(self) -> Counter[Name]:
-        """Return all counts of this process, as `beaker_regions.reports.metrics.counts` does."""
+        """Return all counts of this process, as `beaker_regions.telemetry.aggregate.read` does."""
         return Counter(
             {
                 Name(self.region, name, event): number

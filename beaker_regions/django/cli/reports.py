@@ -23,9 +23,12 @@ from beaker_regions.engine.region import Region, all_regions
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.errors import CacheError, nearest
 from beaker_regions.reports import health, metrics
-from beaker_regions.reports.metrics import Activity, ExpiryAdvice, Name
+from beaker_regions.reports.metrics import Activity
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
+from beaker_regions.telemetry import aggregate
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice
+from beaker_regions.telemetry.shared_counters import Name
 
 Report = dict[str, Any]
 
@@ -86,11 +89,8 @@ def regions() -> list[Report]:
 def of_region(region: Region) -> Report:
     """Return a region with its options, size and counts."""
     report = described(region)
-    if isinstance(region.store, FileStore):
-        with contextlib.suppress(OSError):  # cannot be read: health reports it
-            entries, size, oldest = maintenance.usage(region.store)
-            age = None if oldest is None else time.time() - oldest
-            report |= {"entries": entries, "size": size, "oldest": age}
+    with contextlib.suppress(OSError):  # cannot be read: health reports it
+        report |= usage(region)
     return report | total(each for each in collected(region) if each.region == region.name)
 
 
@@ -104,11 +104,21 @@ def described(region: Region) -> Report:
         "enabled": options.enabled,
         "expire": _or_none(options.expire),
         "grace": options.grace,
-        "entries": None,
-        "size": None,
-        "oldest": None,
+        **NO_USAGE,
         "servers": health.servers_of(region),
     }
+
+
+NO_USAGE = {"entries": None, "size": None, "oldest": None}
+
+
+def usage(region: Region) -> Report:
+    """Return the number, size and age of the entries of a region of files. Raises OSError."""
+    if not isinstance(region.store, FileStore):
+        return NO_USAGE
+    entries, size, oldest = maintenance.usage(region.store)
+    age = None if oldest is None else time.time() - oldest
+    return {"entries": entries, "size": size, "oldest": age}
 
 
 def collected(region: Region) -> list[Activity]:
@@ -117,7 +127,7 @@ def collected(region: Region) -> list[Activity]:
 
 
 def counts(regions: Iterable[Region], since: float | None = None) -> Counter[Name]:
-    """Return the counts of all processes, of all time or from a `metrics.start_of` on; of this
+    """Return the counts of all processes, of all time or from an `aggregate.start_of` on; of this
     process alone, and of all time, if they share no folder, or if the folder cannot be read (health
     reports it)."""
     found: Counter[Name] = Counter()
@@ -125,7 +135,7 @@ def counts(regions: Iterable[Region], since: float | None = None) -> Counter[Nam
     unread: set[Path | None] = {None}
     for folder in {region.metrics for region in regions if region.metrics is not None}:
         try:
-            found.update(metrics.counts(folder, since))
+            found.update(aggregate.read(folder, since))
         except OSError:
             unread.add(folder)
     for region in regions:
@@ -207,12 +217,8 @@ def advice_for(function: Function, hours: float = 24) -> ExpiryAdvice | None:
 
 def bring_up_to_date() -> None:
     """Let `advice_for` use the calls up to now."""
-    for folder in _folders():
+    for folder in metrics.folders():
         metrics.bring_up_to_date(folder)
-
-
-def _folders() -> set[Path]:
-    return {region.metrics for region in all_regions() if region.metrics is not None}
 
 
 def advice_report(function: Function, advice: ExpiryAdvice) -> Report:

@@ -20,7 +20,8 @@ from beaker_regions.django.cli import reports, terminal
 from beaker_regions.django.cli.calls import Options, Output, function_of, get, invalidate
 from beaker_regions.engine.region import all_regions
 from beaker_regions.errors import nearest
-from beaker_regions.reports import health, metrics
+from beaker_regions.reports import health
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice
 from beaker_regions.telemetry.miss_reasons import REASONS
 from beaker_regions.telemetry.units import duration, percent, size, took
 
@@ -141,7 +142,7 @@ def tune(options: Options) -> Iterator[Output]:
     yield rows, terminal.table(rows, columns) if rows else "No function is sampled."
 
 
-def _basis(advice: metrics.ExpiryAdvice) -> str:
+def _basis(advice: ExpiryAdvice) -> str:
     return (
         f"{advice.calls:,.0f} calls in {duration(advice.hours * 3600)}, "
         f"a load takes {took(advice.load_seconds)}; "

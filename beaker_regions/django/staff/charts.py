@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from beaker_regions.reports.metrics import ExpiryAdvice
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice
 from beaker_regions.telemetry.units import duration
 
 LEFT, RIGHT, TOP, BOTTOM = 44, 390, 12, 146

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest
 
-from beaker_regions.reports import metrics
+from beaker_regions.telemetry import aggregate
 
 SECONDS = {"hour": 60 * 60, "day": 24 * 60 * 60, "all": None}
 TITLES = {"hour": "Last hour", "day": "Last day", "all": "All"}
@@ -36,4 +36,4 @@ def period_of(request: HttpRequest) -> Period:
     name = request.GET.get("period", USUAL)
     name = name if name in SECONDS else USUAL
     seconds, now = SECONDS[name], time.time()
-    return Period(name, None if seconds is None else metrics.start_of(seconds, now), now)
+    return Period(name, None if seconds is None else aggregate.start_of(seconds, now), now)

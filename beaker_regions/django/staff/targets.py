@@ -15,7 +15,6 @@ from beaker_regions.engine.invalidation import invalidate_tags
 from beaker_regions.engine.region import all_regions, regions_named
 from beaker_regions.entries.entry import function_scope
 
-KINDS = ("function", "tag", "region")
 LONGEST = 200
 """Characters of the name of an entry in the admin's log."""
 

@@ -24,7 +24,9 @@ from beaker_regions.django.staff.periods import period_of
 from beaker_regions.django.staff.targets import is_function, target
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.reports import metrics
-from beaker_regions.reports.metrics import Activity, ExpiryAdvice, LoggedEvent
+from beaker_regions.reports.metrics import Activity
+from beaker_regions.telemetry.event_log import LoggedEvent
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice
 from beaker_regions.telemetry.miss_reasons import REASONS
 
 WEEK = 7 * 24
@@ -108,8 +110,7 @@ def _events(
     read: Callable[[Path, int], list[LoggedEvent]], most: int = EVENTS
 ) -> list[LoggedEvent]:
     """Return the events of one kind from all folders."""
-    folders = {region.metrics for region in all_regions() if region.metrics is not None}
-    return [event for folder in folders for event in read(folder, most)]
+    return [event for folder in metrics.folders() for event in read(folder, most)]
 
 
 def _highest(read: Callable[[Path, int], list[LoggedEvent]]) -> list[LoggedEvent]:

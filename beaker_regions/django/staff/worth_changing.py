@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from beaker_regions.django.cli import reports
 from beaker_regions.django.cli.reports import Function, Report
-from beaker_regions.reports.metrics import ExpiryAdvice
-from beaker_regions.telemetry.expiry_advice import load_seconds_at
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, load_seconds_at
 
 ASKED = 25
 """Functions for which the effect of other expiries is computed: those whose loads take the most

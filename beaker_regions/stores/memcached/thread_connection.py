@@ -1,7 +1,7 @@
 """One thread's connection to a memcached.
 
-python-memcached's own commands report a failure as a miss and try other servers. So only its notion
-of a server is used, and requests are written and answers read here. `CommandProtocol` is the form
+python-memcached's own commands report a failure as a miss and try other servers. So only its form
+of an address is used, and requests are written and answers read here. `CommandProtocol` is the form
 of both: a server that wants a password speaks another one.
 
 A server that hangs costs one time-out. A server that sends rubbish, or never stops sending, costs
@@ -14,6 +14,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from beaker_regions.entries.known import Known
@@ -198,10 +199,7 @@ class ThreadConnection(Connection):
                     self._storing(b"cas", key, values[key], math.inf, seen[key].token[0])
                     for key in here
                 ]
-
-                def read(count: int = len(here)) -> list[bytes]:
-                    return self._lines(count)
-
+                read = partial(self._lines, len(here))
                 answers = yield from self._asking(b"".join(requests), read, resend=False)
                 lost += [
                     key
@@ -212,12 +210,9 @@ class ThreadConnection(Connection):
 
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
         for batch in _batches(keys):
-
-            def read(count: int = len(batch)) -> list[bytes]:
-                return self._lines(count)
-
-            requests = [self._protocol.delete_request(key) for key in batch]
-            for answer in (yield from self._asking(b"".join(requests), read)):
+            requests = b"".join([self._protocol.delete_request(key) for key in batch])
+            read = partial(self._lines, len(batch))
+            for answer in (yield from self._asking(requests, read)):
                 self._meaning(answer, _DELETED)
 
     # -- reading answers -------------------------------------------------------------------

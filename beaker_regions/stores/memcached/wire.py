@@ -1,4 +1,4 @@
-"""Sockets to memcached: those of python-memcached, with the operating system's time-outs."""
+"""A memcached server and the connection to it, with the operating system's time-outs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ from beaker_regions.stores.servers.limited_socket import LimitedSocket
 from beaker_regions.stores.servers.name_lookup import connect
 
 
-class Host(memcache._Host):  # type: ignore[misc]
-    """A server of python-memcached, with one connection. ``credentials``: user and password of a
-    server that wants them. Raises OSError if it cannot be reached, StoreUnavailableError if it
+class Host:
+    """A server, and one connection to it. ``timeout``: seconds. ``credentials``: user and password
+    of a server that wants them. Raises OSError if it cannot be reached, StoreUnavailableError if it
     refuses them."""
-
-    socket: LimitedSocket | None
 
     def __init__(
         self, server: str, timeout: float, credentials: tuple[str, str] | None = None
     ) -> None:
-        # The library's own notation for IPv6.
+        # python-memcached's own notation for IPv6.
         notation = f"inet6:{server}" if server.startswith("[") else server
-        super().__init__(notation, socket_timeout=timeout)
+        (self._server,) = memcache.Client([notation]).servers
+        self.socket_timeout = timeout
         self._credentials = credentials
+        self.socket: LimitedSocket | None = None
+        self.buffer = b""
+        """What has arrived, and is not read yet."""
 
     def connect_again(self) -> None:
         """Connect; there is no connection."""
         self.socket, self.buffer = self.connected(), b""
+
+    def close_socket(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
 
     def has_ended(self) -> bool:
         """Return whether the server has closed the connection, or sends without a request. Closes
@@ -46,12 +53,12 @@ class Host(memcache._Host):  # type: ignore[misc]
     def connected(self) -> LimitedSocket:
         """Return a new connection, signed in."""
         seconds = self.socket_timeout
-        if self.family != socket.AF_UNIX:
-            fresh = connect(self.ip, self.port, seconds, LimitedSocket)
+        if self._server.family != socket.AF_UNIX:
+            fresh = connect(self._server.ip, self._server.port, seconds, LimitedSocket)
         else:
             fresh = LimitedSocket(socket.AF_UNIX, socket.SOCK_STREAM)
             fresh.settimeout(seconds)
-            fresh.connect(self.address)
+            fresh.connect(self._server.address)
         if self._credentials is not None:
             binary_protocol.sign_in(fresh, *self._credentials)
         fresh.limit(seconds)

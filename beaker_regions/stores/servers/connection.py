@@ -8,7 +8,6 @@ one thread of one process: no library lets two callers share one.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -86,43 +85,29 @@ class Connection(ABC):
         """
 
     # -- many at once, in halves -----------------------------------------------------------
-    # These ask one after the other, for client libraries that cannot do more.
 
+    @abstractmethod
     def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
         """As `get`."""
-        yield
-        return self.get(keys)
 
     def getting_if_changed(self, known: Sequence[Known]) -> Halves[dict[str, bytes] | None]:
         """As `get_if_changed`, of several known answers."""
         keys = dict.fromkeys(key for each in known for key in each.keys)
         return (yield from self.getting(list(keys)))
 
+    @abstractmethod
     def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
         """Store ``value`` under each of ``keys``, or delete the key if the server does not take it.
         Returns the items that are there then."""
-        yield
-        found = {}
-        for key in keys:
-            if not self.set(key, value, seconds):
-                self.delete(key)
-            elif (item := self.gets(key)) is not None:
-                found[key] = item
-        return found
 
+    @abstractmethod
     def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
         """Store each of ``values``, without expiry, or remove the key, if the item under it is
         still the one in ``seen``; return the keys with another item."""
-        yield
-        return [
-            key for key, value in values.items() if not self.cas(key, value, math.inf, seen[key])
-        ]
 
+    @abstractmethod
     def deleting(self, keys: Sequence[str]) -> Halves[None]:
         """Remove each of ``keys`` that is there."""
-        yield
-        for key in keys:
-            self.delete(key)
 
 
 def whole(request: Halves[T]) -> T:

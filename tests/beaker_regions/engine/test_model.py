@@ -37,7 +37,7 @@ from beaker_regions.stores.servers.store import ServerStore
 from tests.beaker_regions.turns import Interruptions, Turns, every_order, random_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from beaker_regions.engine.drivers import LoadFlow
     from beaker_regions.engine.store import Lease
@@ -92,14 +92,6 @@ class ModelConnection(Connection):
         self._run.steps.pause()
         self._held.pop(self._at(key), None)
 
-    def deleting(self, keys: Sequence[str]) -> Halves[None]:
-        if not ServerStore.deletes_at_once:
-            return (yield from super().deleting(keys))
-        yield
-        self._run.steps.pause()
-        for key in keys:
-            self._held.pop(self._at(key), None)
-
     def gets(self, key: str) -> Item | None:
         self._run.steps.pause()
         return self._held.get(self._at(key))
@@ -113,6 +105,35 @@ class ModelConnection(Connection):
 
     def incr(self, key: str, amount: int) -> int | None:
         raise NotImplementedError
+
+    def getting(self, keys: Sequence[str]) -> Halves[dict[str, bytes]]:
+        yield
+        return self.get(keys)
+
+    def setting(self, keys: Sequence[str], value: bytes, seconds: float) -> Halves[dict[str, Item]]:
+        yield
+        found = {}
+        for key in keys:
+            self.set(key, value, seconds)
+            if (item := self.gets(key)) is not None:
+                found[key] = item
+        return found
+
+    def replacing(self, values: Mapping[str, bytes], seen: Mapping[str, Item]) -> Halves[list[str]]:
+        yield
+        return [
+            key for key, value in values.items() if not self.cas(key, value, math.inf, seen[key])
+        ]
+
+    def deleting(self, keys: Sequence[str]) -> Halves[None]:
+        yield
+        if not ServerStore.deletes_at_once:
+            for key in keys:
+                self.delete(key)
+            return
+        self._run.steps.pause()
+        for key in keys:
+            self._held.pop(self._at(key), None)
 
 
 class Clock:

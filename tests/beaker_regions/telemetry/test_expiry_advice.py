@@ -11,8 +11,7 @@ import pytest
 
 from beaker_regions import CacheManager
 from beaker_regions.reports import metrics
-from beaker_regions.reports.metrics import ExpiryAdvice
-from beaker_regions.telemetry.expiry_advice import advise
+from beaker_regions.telemetry.expiry_advice import ExpiryAdvice, advise
 from beaker_regions.telemetry.sampling import ALL, UNKNOWN_AGE, Sample, function_id
 from beaker_regions.telemetry.simulation import CANDIDATES, DAY, HOT, HOUR, KEYS, Simulation
 from bench.whatif import Event, measured, predicted, steady, tidal

@@ -278,7 +278,7 @@ def test_every_count_belongs_to_its_period(
     assert folder is not None
 
     def calls_since(seconds: float, now: float) -> int:
-        found = metrics.collect(folder, metrics.start_of(seconds, now))
+        found = metrics.collect(folder, aggregate.start_of(seconds, now))
         return metrics.activity(found, "functions", square.name).calls
 
     for _ in range(100):

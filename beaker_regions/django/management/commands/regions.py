@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import SUPPRESS
 from collections.abc import Callable
 from typing import Any
@@ -96,14 +95,11 @@ class Command(BaseCommand):
         cluster = health.cluster_of(region)
         row = {"region": region.name, "expire": region.options.expire}
         row["type"] = region.options.type + (f" through {cluster}" if cluster else "")
-        row |= {"entries": None, "size": None, "oldest": None}
-        if isinstance(region.store, FileStore):
-            try:
-                row["entries"], row["size"], oldest = maintenance.usage(region.store)
-                row["oldest"] = None if oldest is None else time.time() - oldest
-            except OSError as error:
-                self.stderr.write(str(error))
-        return row
+        try:
+            return row | reports.usage(region)
+        except OSError as error:
+            self.stderr.write(str(error))
+            return row | reports.NO_USAGE
 
     def verify(self, region: Region) -> None:
         faults = []

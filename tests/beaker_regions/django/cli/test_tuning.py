@@ -23,6 +23,7 @@ from beaker_regions.django.checks import check_regions
 from beaker_regions.reports import health, metrics
 from beaker_regions.reports.prometheus import exposition
 from beaker_regions.stores.memcached import server_stats
+from beaker_regions.telemetry.shared_counters import Name
 from tests.beaker_regions.conftest import make_manager
 from tests.beaker_regions.stores.proxies import Proxy
 from tests.servers import Memcached
@@ -275,4 +276,4 @@ def test_the_application_counts_in_its_configured_folder(
     books: Any, cache: CacheManager, shelf: str
 ) -> None:
     books(1)
-    assert metrics.all_counts()[metrics.Name(shelf, books.name, "misses")] == 1
+    assert metrics.all_counts()[Name(shelf, books.name, "misses")] == 1
