@@ -205,7 +205,8 @@ class CacheManager(BeakerManager):
         """Return a counter.
 
         Args:
-            region: The name of the region that stores it; of type ``file`` or ``ext:memcached``.
+            region: The name of the region that stores it; of type ``file``, or on memcached, Redis
+                or Valkey.
             name: The name of the counter.
             *key: What is counted, such as a user's id. Each key is a counter of its own.
             expire: Seconds after its first `Counter.add` at which the counter returns to 0.
@@ -228,8 +229,8 @@ class CacheManager(BeakerManager):
         """Return a collection of values that the application sets itself.
 
         Args:
-            region: The name of the region that stores them; of type ``file`` or
-                ``ext:memcached``.
+            region: The name of the region that stores them; of type ``file``, or on memcached,
+                Redis or Valkey.
             name: The name of the collection.
             expire: Seconds for which a value is stored. None: the region's ``expire``.
 

@@ -47,7 +47,8 @@ class BeakerManager(beaker.cache.CacheManager):  # type: ignore[misc]
     def get_cache(self, name: str, **kwargs: Any) -> beaker.cache.Cache:
         """Return one of Beaker's caches.
 
-        The types ``ext:memcached`` and ``file`` use this library's stores.
+        The types ``file``, ``ext:memcached``, ``ext:redis``, ``ext:valkey`` and
+        ``ext:rediscluster`` use this library's stores.
 
         Args:
             name: The name of the cache.

@@ -6,10 +6,10 @@ of its type, in one table for the whole process. This module changes the table a
 * Importing the module adds the type ``regions``. Its option ``region`` is a region, or the name of
   a region that a manager has configured. Other caches do not change. The options of sessions are
   checked when their middleware is made.
-* `CacheManager` passes its ``ext:memcached`` and ``file`` regions to Beaker's API under that name.
-  It passes all other types on unchanged.
+* `CacheManager` passes the regions on this library's own stores (`BUILTIN_TYPES`) to Beaker's API
+  under that name. It passes all other types on unchanged.
 * `patch_beaker` covers caches and sessions that stock Beaker makes from its own configuration.
-  Only this call changes the meaning of ``ext:memcached`` and ``file``, for the whole process.
+  Only this call changes the meaning of those types, for the whole process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from beaker.middleware import SessionMiddleware
 from beaker.session import Session
 
 from beaker_regions.beaker_api.namespace import RegionNamespace
-from beaker_regions.config.options import BUILTIN_TYPES, COMMON, Config, RegionOptions, check
+from beaker_regions.config.options import (
+    ATOMIC_TYPES_TEXT,
+    BUILTIN_TYPES,
+    COMMON,
+    Config,
+    RegionOptions,
+    check,
+)
 from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.stores.files import sweeping
@@ -116,9 +123,10 @@ def cache_options(
 
 
 def patch_beaker(**defaults: Any) -> None:
-    """Let Beaker's types ``ext:memcached`` and ``file`` use this library's stores.
+    """Let Beaker's types ``file``, ``ext:memcached`` and ``ext:redis`` use this library's stores.
 
-    This holds for the whole process, for caches and sessions that are made afterwards.
+    ``ext:valkey`` and ``ext:rediscluster`` use them, too. This holds for the whole process, for
+    caches and sessions that are made afterwards.
 
     Args:
         **defaults: Options of a region, for caches and sessions that do not set them. Set
@@ -227,7 +235,7 @@ def _flag(value: Any) -> bool:
 def _options_of(region: str) -> dict[str, Any]:
     options: dict[str, Any] = beaker.cache.cache_regions.get(region, {})
     if options.get("type") != TYPE:
-        raise ConfigurationError(f"there is no region {region!r} of type 'ext:memcached' or 'file'")
+        raise ConfigurationError(f"there is no region {region!r} of type {ATOMIC_TYPES_TEXT}")
     return options
 
 

@@ -173,8 +173,7 @@ def _readable(value: Any) -> str:
 
 def _cluster(value: Any) -> RegionOptions:
     if not isinstance(value, RegionOptions):
-        mend = "name a region of type 'ext:memcached' or 'ext:redis' of the same configuration"
-        raise ValueError(mend)
+        raise ValueError(f"name a region of type {SERVER_TYPES_TEXT} of the same configuration")
     return value
 
 
@@ -236,6 +235,9 @@ REDIS_TYPES = ("ext:redis", "ext:valkey", "ext:rediscluster")
 """Those of Redis and Valkey; the first two are names of one type."""
 SERVER_TYPES = ("ext:memcached", *REDIS_TYPES)
 """Those whose entries, or generations, are on servers."""
+SERVER_TYPES_TEXT = f"{', '.join(map(repr, SERVER_TYPES[:-1]))} or {SERVER_TYPES[-1]!r}"
+ATOMIC_TYPES_TEXT = f"'file', {SERVER_TYPES_TEXT}"
+"""For messages: the types that hosts can share, and the types whose changes are atomic."""
 
 _MAY_BE_NONE = (lifetime, _secrets, _size)
 """The checks that see None. Any other option that is None counts as not given."""

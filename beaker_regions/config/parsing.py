@@ -12,6 +12,7 @@ from beaker_regions.config.options import (
     BUILTIN_TYPES,
     COMMON,
     SERVER_TYPES,
+    SERVER_TYPES_TEXT,
     Config,
     check,
     shared_by,
@@ -104,9 +105,8 @@ def _with_cluster(
         mend = f"there is no such region; {nearest(str(name), regions)}"
     elif found["type"] not in SERVER_TYPES:
         mend = (
-            f"that region is of type {found['type']!r}: name one of type 'ext:memcached' or "
-            "'ext:redis', on whose servers the hosts exchange invalidations; a single host needs "
-            "no cluster"
+            f"that region is of type {found['type']!r}: name one of type {SERVER_TYPES_TEXT}, on "
+            "whose servers the hosts exchange invalidations; a single host needs no cluster"
         )
     else:
         return options | {"cluster": check(name, found)}

@@ -15,6 +15,7 @@ from django.contrib.sessions.backends import cache as sessions_in_cache
 from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 
+from beaker_regions.config.options import ATOMIC_TYPES_TEXT
 from beaker_regions.django import sessions
 from beaker_regions.django.manager import region_named
 from beaker_regions.engine.region import all_regions
@@ -61,8 +62,8 @@ def check_sessions(**_: Any) -> list[CheckMessage]:
         caches.create_connection(alias)
     except ConfigurationError as error:
         hint = (
-            'Give the region the type "file" or "ext:memcached", or set SESSION_ENGINE to '
-            '"beaker_regions.django.sessions", which keeps sessions in the database too'
+            f"Give the region the type {ATOMIC_TYPES_TEXT}, or set SESSION_ENGINE to "
+            f"'beaker_regions.django.sessions', which keeps sessions in the database too"
         )
         return [Error(f"Sessions in CACHES[{alias!r}]: {error}", hint, id="regions.E003")]
     return []

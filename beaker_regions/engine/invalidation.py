@@ -226,7 +226,7 @@ def _apply(invalidations: Sequence[Invalidation]) -> list[Invalidation]:
     pending = [each for each in invalidations if each.region.store.generation_store in failures]
     for region in dict.fromkeys(each.region for each in pending):
         error = failures[region.store.generation_store]
-        region.stats.fault(error.kind, "an invalidation waits for the store", error)
+        region.stats.fault(error.kind, "an invalidation that waits for the store", error)
     return pending
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from beaker_regions.config.options import RegionOptions
+from beaker_regions.config.options import ATOMIC_TYPES_TEXT, RegionOptions
 from beaker_regions.engine import invalidation
 from beaker_regions.engine.bypass import block, is_bypassed
 from beaker_regions.engine.expiring_set import ExpiringSet
@@ -122,7 +122,7 @@ class Region:
         if self.store.counters is None:
             raise ConfigurationError(
                 f"region {self.name!r}: type = {self.options.type!r}: {what} cannot be kept there, "
-                f"which only gets and sets; use a region of type 'file' or 'ext:memcached'"
+                f"which only gets and sets; use a region of type {ATOMIC_TYPES_TEXT}"
             )
 
     # -- lookups ---------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from beaker_regions.config.options import ATOMIC_TYPES_TEXT
 from beaker_regions.entries.content import is_content, keep_open
 from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.records import (
@@ -152,7 +153,7 @@ class Together:
 
 def _not_atomic() -> StoreUnavailableError:
     return StoreUnavailableError(
-        "not_atomic", "a store of this type only gets and sets; use 'file' or 'ext:memcached'"
+        "not_atomic", f"a store of this type only gets and sets; use {ATOMIC_TYPES_TEXT}"
     )
 
 

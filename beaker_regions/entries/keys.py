@@ -391,6 +391,6 @@ class Binder:
                     f"{self.name}: argument {name!r} cannot be part of a key: {error}. Pass what "
                     f"identifies it instead (an id, a tuple), leave it out with "
                     f"ignore=[{name!r}], give the decorator key=, or teach the keys its type "
-                    f"with beaker_regions.entries.keys.register()."
+                    f"with beaker_regions.register_key()."
                 ) from error
         return b"".join(parts), b"".join(places)

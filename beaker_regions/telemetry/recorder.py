@@ -270,7 +270,7 @@ class Stats:
             if not silent:
                 self._logged[kind] = now
         if not silent:
-            logger.warning("region %s, %s: %s: %s", self.region, subject, kind, error)
+            logger.warning("region %s, %s: %s (failed.%s)", self.region, subject, error, kind)
 
     def __getitem__(self, event: str) -> int:
         """Return the number of an event in this process, for all functions together."""

@@ -265,8 +265,7 @@ def one_line_a_kind(
         assert counted
         lines = [record.getMessage() for record in caplog.records]
         for event in counted:
-            kind = event.removeprefix("failed.")
-            assert len([line for line in lines if f": {kind}: " in line]) == 1, lines
+            assert len([line for line in lines if line.endswith(f" ({event})")]) == 1, lines
         assert len(lines) == len(counted)
 
     return check

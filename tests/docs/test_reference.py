@@ -69,6 +69,13 @@ def test_every_export() -> None:
     assert not missing
 
 
+def test_every_kind_of_failure() -> None:
+    source = "".join(path.read_text() for path in LIBRARY.rglob("*.py"))
+    raised = re.findall(r'(?:StoreUnavailableError|fault)\(\s*(?:entry, )?"(\w+)"', source)
+    classes = re.findall(r'^    KIND = "(\w+)"', source, re.MULTILINE)
+    assert {"server", "applying"} <= {*raised, *classes} <= named("errors.md")
+
+
 def test_every_check() -> None:
     ids = set(re.findall(r"regions\.[EW]\d+", (LIBRARY / "django/checks.py").read_text()))
     assert ids <= set(re.findall(r"regions\.[EW]\d+", (REFERENCE / "django.md").read_text()))

@@ -99,12 +99,14 @@ def show(options: Options) -> Iterator[Output]:
     function = function_of(options)
     found = reports.activity_of(function)
     signature = "" if function.decorated is None else inspect.signature(function.decorated)
-    lines = [f"{function.name}{signature}", ""]
-    for key, value in _with_expiry(found).items():
-        if key != "function" and value not in (None, {}):
-            shown = _FORMS.get(key, "{:,}".format)(value)
-            lines.append(f"{key.replace('_', ' '):<15}{shown}")
-    yield found, "\n".join(lines)
+    shown = {
+        key.replace("_", " "): _FORMS.get(key, "{:,}".format)(value)
+        for key, value in _with_expiry(found).items()
+        if key != "function" and value not in (None, {})
+    }
+    width = max(map(len, shown)) + 2
+    lines = [f"{key:<{width}}{value}" for key, value in shown.items()]
+    yield found, "\n".join([f"{function.name}{signature}", "", *lines])
 
 
 def _with_expiry(report: reports.Report) -> reports.Report:

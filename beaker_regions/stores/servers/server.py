@@ -186,7 +186,8 @@ class Server:
         with self._lock:
             now = time.monotonic()
             if now < self._next_try:
-                raise StoreUnavailableError("away", f"{self.name} is left alone for a while")
+                again = f"it is asked again in {self._next_try - now:.1g} s"
+                raise StoreUnavailableError("away", f"{self.name} failed just now; {again}")
             self._next_try = now + self._retry
 
     @property

@@ -197,7 +197,7 @@ def test_a_region_that_is_turned_off_counts_nothing(manager: Manager) -> None:
 
 def test_a_type_that_cannot_count_is_refused_at_definition() -> None:
     cache = make_manager(type="memory", secret="of the tests")
-    with pytest.raises(ConfigurationError, match="use a region of type 'file' or 'ext:memcached'"):
+    with pytest.raises(ConfigurationError, match="use a region of type 'file', 'ext:mem"):
         cache.counter("functions", "downloads")
 
 

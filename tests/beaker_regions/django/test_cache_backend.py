@@ -183,7 +183,7 @@ def test_a_region_without_values_is_found_by_the_check(
 ) -> None:
     cache = make_manager(type="memory", secret="of the tests")
     monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
-    mend = "region 'functions': type = 'memory': .* use a region of type 'file' or 'ext:memcached'"
+    mend = "region 'functions': type = 'memory': .* use a region of type 'file', 'ext:memcached'"
     with of("functions"):
         assert [each.id for each in check_regions() if re.search(mend, each.msg)] == [
             "regions.E004"

@@ -267,7 +267,7 @@ def test_an_expired_copy_is_served_and_marked_while_its_origin_is_unavailable(
     origin.fail("a.txt", *[Fault(status=503)] * 20)
     with caplog.at_level(logging.WARNING, logger="beaker_regions"):
         assert content_of(row).read_bytes() == b"first"
-    assert "tasks.files.content.read_file: load: TemporaryError('503" in caplog.text
+    assert "tasks.files.content.read_file: TemporaryError('503" in caplog.text
     page = Browser().get(f"/files/{row.id}/")
     assert "This is the copy of" in page.text
     # For an import it is a failure, though.

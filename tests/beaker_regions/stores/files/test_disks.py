@@ -85,7 +85,7 @@ def one_line_a_kind(caplog: pytest.LogCaptureFixture) -> Callable[[Rows], None]:
 
     def check(rows: Rows) -> None:
         lines = [record.getMessage() for record in caplog.records]
-        kinds = [line.split(": ")[1] for line in lines if line.startswith("region functions, ")]
+        kinds = [line.rpartition("(failed.")[2][:-1] for line in lines if "(failed." in line]
         assert sorted(kinds) == sorted(rows.failed())
 
     return check
