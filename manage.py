@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with the development settings unless told otherwise."""
+"""Django's command line, with the development settings unless the environment names others."""
 
 import os
 import sys

@@ -167,10 +167,10 @@ def _as_before(site: Site, kind: str, board: Board) -> str:
     one has loaded the other does not load."""
     began = time.monotonic()
     while time.monotonic() < began + PATIENCE:
-        told: Any = processes.Queue()
+        answers: Any = processes.Queue()
         for number, client in enumerate(site.clients):
-            probe = start(_probe, Place(client, number, kind), board, told)
-            wrong = told.get(timeout=PATIENCE)
+            probe = start(_probe, Place(client, number, kind), board, answers)
+            wrong = answers.get(timeout=PATIENCE)
             probe.join()
             if wrong:
                 break
@@ -180,15 +180,15 @@ def _as_before(site: Site, kind: str, board: Board) -> str:
     return "never"
 
 
-def _probe(place: Place, board: Board, told: Any) -> None:
+def _probe(place: Place, board: Board, answers: Any) -> None:
     """Tell whether a value was wrong, or loaded though it was stored, or could not be had."""
     loads = sum(board.loads)
     with contextlib.suppress(Exception):  # a process that starts wants its folder
         cached = workers.Cached(place, board)
         right = [cached.read(key)[0] for key in range(KEYS)] == board.truth[:]
-        told.put(not right or cached.failures() or (place.number and sum(board.loads) != loads))
+        answers.put(not right or cached.failures() or (place.number and sum(board.loads) != loads))
         return
-    told.put(True)
+    answers.put(True)
 
 
 class Situation(NamedTuple):

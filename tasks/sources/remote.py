@@ -30,8 +30,8 @@ Info = dict[str, Any]
 
 _LOCAL = {
     *("arrow_hdfs", "async_wrapper", "asynclocal", "asyncwrapper", "blockcache", "cached", "dask"),
-    *("data", "dir", "file", "filecache", "generic", "jlab", "jupyter", "libarchive", "local"),
-    *("memory", "pyscript", "reference", "simplecache", "tar", "zip"),
+    *("data", "dir", "dvc", "file", "filecache", "generic", "git", "jlab", "jupyter", "libarchive"),
+    *("local", "memory", "pyscript", "reference", "simplecache", "tar", "zip"),
 }
 """Schemes of fsspec that read this host, or what other schemes name."""
 _BLOCK = 4 * 1024 * 1024

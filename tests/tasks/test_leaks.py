@@ -65,8 +65,8 @@ class Somebody:
         assert response.status_code < 500
         assert response.status_code != 403, "the token was another's"
         shown = response.getvalue().decode(errors="replace")
-        told = f"{response.headers} {response.cookies} {getattr(response, 'redirect_chain', '')}"
-        leaked = set(NAME.findall(shown + told)) - allowed - self.names() - {sent}
+        beside = f"{response.headers} {response.cookies} {getattr(response, 'redirect_chain', '')}"
+        leaked = set(NAME.findall(shown + beside)) - allowed - self.names() - {sent}
         assert not leaked, f"{response.request['PATH_INFO']} shows {leaked}"
         if self.list_id() == mine:
             now = Task._base_manager.exclude(list=mine).order_by("pk").values()

@@ -54,22 +54,22 @@ def _is_longer(path: Path, size: int) -> bool:
 
 def test_a_killed_process_loses_no_confirmed_count(file_manager: Manager, tmp_path: Path) -> None:
     counter = file_manager().counter("functions", "visits")
-    told = tmp_path / "told"
-    told.touch()
+    counted = tmp_path / "counted"
+    counted.touch()
 
     def count() -> None:
-        with told.open("ab", buffering=0) as file:
+        with counted.open("ab", buffering=0) as file:
             while True:
                 file.write(b"%d " % (counter.add() or 0))
 
     for _ in range(5):
-        before = told.stat().st_size
+        before = counted.stat().st_size
         child = fork(count)
-        until(functools.partial(_is_longer, told, before + 10))
+        until(functools.partial(_is_longer, counted, before + 10))
         time.sleep(random.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         statuses([child])
-    last = int(told.read_bytes().split()[-1])
+    last = int(counted.read_bytes().split()[-1])
     assert last > 5
     # Each killed process may have counted once without receiving the answer.
     assert last < (counter.add() or 0) <= last + 2

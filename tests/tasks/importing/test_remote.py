@@ -222,6 +222,8 @@ def test_an_interrupted_transfer_of_one_version_continues(
     [
         ("sftp://me:hushed@127.0.0.1/a", "has a password in it"),
         ("file:///etc/passwd", "has the scheme 'file', which names no server"),
+        ("git://site:main@secrets.txt", "has the scheme 'git', which names no server"),
+        ("dvc://secrets.txt", "has the scheme 'dvc', which names no server"),
         ("gs://bucket/a", "needs a package that is not installed: Please install gcsfs"),
         ("unheard://a/b", "has a scheme that neither the import nor fsspec knows"),
         ("sftp://[::1/a", "is no URL"),
