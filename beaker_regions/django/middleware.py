@@ -13,7 +13,7 @@ earlier one got, if session and page have not changed (`beaker_regions.django.pa
 middleware below it, and the decorators around the view, then do not run: their part is the header
 fields, which the earlier answer had. What they add must depend on the request and its session
 alone, and must not differ in each answer; a page that gets another header field each time is not
-repeated.
+repeated. An answer is repeated for as long again as it has stayed the same.
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ from beaker_regions.django.pages.repeats import (
     repeatable,
     signature_of,
 )
+from beaker_regions.runtime.recent import Recent
 from beaker_regions.telemetry import tracing
 
 MOST_BYTES = 32 << 20
 """The memory of a process that remembered requests may take, about."""
+APART = 1.0
+"""Seconds between two equal answers before the next one is repeated. A header field that has the
+time in seconds differs in them."""
 _LARGEST = 16
 """A request may take this part of it."""
 _OVERHEAD, _OF_FIELD = 4000, 160
@@ -46,10 +50,16 @@ _OVERHEAD, _OF_FIELD = 4000, 160
 
 
 class _Slot:
-    """What is remembered of a request."""
+    """What is remembered of a request. Times are by the monotonic clock, in seconds."""
 
     def __init__(self, signature: Signature) -> None:
         self._fields = sum([_OF_FIELD + len(name) + len(value) for name, value in signature])
+        self.since = 0.0
+        """When an equal request had the last answer for the first time."""
+        self.until = 0.0
+        """How long the confirmed answer is given."""
+        self.chosen_in = 0
+        """The second since the epoch in which its page was last chosen."""
         self.repeatable: Repeatable | None = None
         """The answer that an equal request has had last."""
         self.confirmed: Repeatable | None = None
@@ -67,42 +77,35 @@ class _Slots:
     """What is remembered of the requests that were made last."""
 
     def __init__(self) -> None:
-        self._recent: dict[Signature, _Slot] = {}
-        """Those made since the last time that this filled one half of the memory."""
-        self._older: dict[Signature, _Slot] = {}
-        self._bytes = 0
-        """Of the recent ones, about: threads may count at the same time."""
+        self._slots: Recent[Signature, _Slot] = Recent(MOST_BYTES)
+        self.find = self._slots.get
 
-    def find(self, signature: Signature) -> _Slot | None:
-        slot = self._recent.get(signature)
-        if slot is None:
-            slot = self._older.get(signature)
-            if slot is not None:
-                self._keep(signature, slot, slot.size_with(slot.confirmed))
-        return slot
-
-    def note(self, signature: Signature, made: Repeatable, served: Served) -> None:
-        """Note the answer that a request has had."""
-        slot = self.find(signature) or _Slot(signature)
-        confirmed = slot.confirmed
-        answer = None
-        if made == slot.repeatable:
-            if made == slot.refused or (confirmed and confirmed._replace(compressed=None) == made):
+    def note(
+        self,
+        signature: Signature,
+        asked_at: float,
+        request: HttpRequest,
+        made: Repeatable,
+        served: Served,
+    ) -> None:
+        """Note the answer to a request that came at ``asked_at``."""
+        slot, now = self.find(signature) or _Slot(signature), time.monotonic()
+        if made != slot.repeatable:
+            slot.since, answer = now, None
+        elif made == slot.refused or asked_at < slot.since + APART:
+            return
+        else:
+            # What depends on the clock does not change for longer than it has stayed the same.
+            slot.until = asked_at + (asked_at - slot.since)
+            if slot.confirmed is not None and slot.confirmed._replace(compressed=None) == made:
                 return
-            answer = made.confirmed(served)
+            answer = made.confirmed(request, served)
             if answer is None or slot.size_with(answer) > MOST_BYTES // _LARGEST:
                 slot.refused, answer = made, None
         size = slot.size_with(answer)
         if size <= MOST_BYTES // _LARGEST:
             slot.repeatable, slot.confirmed = made, answer
-            self._keep(signature, slot, size)
-
-    def _keep(self, signature: Signature, slot: _Slot, size: int) -> None:
-        self._recent[signature] = slot
-        self._older.pop(signature, None)
-        self._bytes += size
-        if self._bytes > MOST_BYTES // 2:
-            self._older, self._recent, self._bytes = self._recent, {}, 0
+            self._slots.put(signature, slot, size)
 
 
 class RepeatedRequests:
@@ -127,17 +130,19 @@ class RepeatedRequests:
         signature = None if self._is_async or tracing.watchers else signature_of(request)
         if signature is None:
             return self._get_response(request)
-        asked_at, slots = time.time(), self._slots
+        asked_at, slots = time.monotonic(), self._slots
         slot = slots.find(signature)
         # Other threads may change the slot meanwhile.
-        confirmed = slot.confirmed if slot is not None else None
-        if confirmed is not None:
-            response = confirmed.answer(request, asked_at)
+        confirmed = slot.confirmed if slot is not None and asked_at < slot.until else None
+        if slot is not None and confirmed is not None:
+            second = int(time.time())
+            response = confirmed.answer(request, is_chosen=slot.chosen_in == second)
             if response is not None:
+                slot.chosen_in = second
                 return response
         with Watch().watching(request) as watch:
             response = self._get_response(request)
         made, served = repeatable(request, response, watch), watch.served
         if made is not None and served is not None:
-            slots.note(signature, made, served)
+            slots.note(signature, asked_at, request, made, served)
         return response

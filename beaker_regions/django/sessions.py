@@ -22,7 +22,7 @@ import pickle
 import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
@@ -105,6 +105,16 @@ class SessionStore(db.SessionStore):
         if row is None or row.expires_at <= time.time():
             self._session_key = None
             return {}
+        return self._content_of(row)
+
+    @classmethod
+    def of_row(cls, session_key: str, row: Row) -> Self:
+        """Return the session of a row that was looked up already, and has not expired."""
+        session = cls(session_key)
+        session._session_cache = session._content_of(row)
+        return session
+
+    def _content_of(self, row: Row) -> dict[str, Any]:
         self._stored = row.data
         if row.decoder == qualified_name(type(self)):
             try:

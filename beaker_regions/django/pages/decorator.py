@@ -165,7 +165,7 @@ class Pages:
         if key is None:
             return call_in_transaction(visit)[0]
         page = run(self._page(visit, key), partial(self._load, visit, key))
-        response = self._answer(visit, page)
+        response = self._answer(visit, key, page)
         return call_in_transaction(visit)[0] if response is MISSING else response
 
     async def arespond(self, visit: Visit) -> Any:
@@ -179,7 +179,7 @@ class Pages:
         if key is None:
             return await visit.call()
         page = await run_async(self._page(visit, key), partial(self._aload, visit, key))
-        response = await sync_to_async(self._answer)(visit, page)
+        response = await sync_to_async(self._answer)(visit, key, page)
         return await visit.call() if response is MISSING else response
 
     def with_cache_control(self, response: Any) -> Any:
@@ -194,7 +194,7 @@ class Pages:
     def _may_be_stored(self, request: HttpRequest) -> bool:
         return self.region.enabled and request.method in ("GET", "HEAD")
 
-    def _answer(self, visit: Visit, page: Page | Uncacheable | None) -> Any:
+    def _answer(self, visit: Visit, key: PageKey, page: Page | Uncacheable | None) -> Any:
         """Return the response; MISSING if the view must make it."""
         if page is None:
             return MISSING
@@ -207,8 +207,8 @@ class Pages:
             return MISSING  # the template of a {% hole %} no longer exists
         response = response_from(visit.request, page, filling)
         if (watch := watch_of(visit.request)) is not None and not is_new:
-            answer = (response.status_code, response.content)
-            watch.serve(Served(self.region, self._policy, visit.name, page, filling, *answer))
+            about = (self.region, self._policy, visit.name, key.choice)
+            watch.serve(Served(*about, page, filling, response.status_code, response.content))
         return response
 
     def _page(self, visit: Visit, key: PageKey) -> LoadFlow:
@@ -243,7 +243,7 @@ class Pages:
     # -- rendering -------------------------------------------------------------------------
 
     def _load(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
-        about = PageAbout(self.region.name, visit.name, key.tags)
+        about = PageAbout(self.region.name, visit.name, key.choice.tags)
         with Rendering(visit.request, about, self._vary_by, is_shared=key.is_shared) as rendering:
             response, rendering.rolled_back = call_in_transaction(visit)
             rendering.response = _rendered(response)
@@ -253,7 +253,7 @@ class Pages:
         return self._counted(visit, key, outcome)
 
     async def _aload(self, visit: Visit, key: PageKey) -> Page | Uncacheable:
-        about = PageAbout(self.region.name, visit.name, key.tags)
+        about = PageAbout(self.region.name, visit.name, key.choice.tags)
         with Rendering(visit.request, about, self._vary_by, is_shared=key.is_shared) as rendering:
             rendering.response = await sync_to_async(_rendered)(await visit.call())
         outcome = await sync_to_async(rendering.outcome)(self._max_age)
@@ -264,7 +264,7 @@ class Pages:
     def _counted(
         self, visit: Visit, key: PageKey, outcome: Page | Uncacheable
     ) -> Page | Uncacheable:
-        self.region.stats.tag_users.learn(visit.name, key.tags)
+        self.region.stats.tag_users.learn(visit.name, key.choice.tags)
         visit.request._has_loaded_page = True  # type: ignore[attr-defined]
         if isinstance(outcome, Uncacheable):
             self.region.stats.count("not_kept", visit.name)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
-from beaker_regions.django.pages.prefetch import LastShown, Prefetch, remember_shown
+from beaker_regions.django.pages.prefetch import Prefetch
 from beaker_regions.django.pages.surroundings import surroundings
 from beaker_regions.django.pages.vary_by import VaryBy, is_authenticated
 from beaker_regions.engine.region import Region
@@ -51,7 +51,28 @@ class PageKey(NamedTuple):
     prefetch: Prefetch
     is_shared: bool
     """Whether all visitors get the page, so that it must not depend on the visitor."""
+    choice: Choice
+
+
+class Choice(NamedTuple):
+    """What ``vary_by`` and ``tags`` have returned for a visit."""
+
+    keys: PageKeys
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    vary_by: bytes
+    """Its value, encoded."""
     tags: tuple[str, ...]
+
+    def holds_for(self, request: HttpRequest) -> bool:
+        """Whether they return the same for another request for the same address. Raises what they
+        raise."""
+        keys = self.keys
+        if keys.vary_by is not None and encode(keys.vary_by(request)) != self.vary_by:
+            return False
+        # Tags that are no function depend on the address and the value of ``vary_by`` alone.
+        tags = keys.tags(request, *self.args, **self.kwargs) if callable(keys.tags) else self.tags
+        return tuple(tags) == self.tags
 
 
 class PageKeys:
@@ -66,11 +87,10 @@ class PageKeys:
         params: Iterable[str],
     ) -> None:
         self.region = region
-        self._tags = tags
-        self._vary_by = vary_by
+        self.tags = tags
+        self.vary_by = vary_by
         self._version = version
         self._params = frozenset(params)
-        self._last_shown = remember_shown()
         # A method is decorated at each call (`django.utils.decorators.method_decorator`).
         self._of_view = functools.cache(self._make_of_view)
 
@@ -88,6 +108,7 @@ class PageKeys:
         if value is None and self._has_identity(request):
             return None
         try:
+            encoded = encode(value)
             key = encode((url, query, _arguments_from_code(visit), value))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(
@@ -102,13 +123,14 @@ class PageKeys:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        return PageKey(entry_of, prefetch, value is None, tags)
+        choice = Choice(self, visit.args, visit.kwargs, encoded, tags)
+        return PageKey(entry_of, prefetch, value is None, choice)
 
     def _has_identity(self, request: HttpRequest) -> bool:
         """Whether the request names its visitor although ``vary_by`` returned None."""
         if "HTTP_AUTHORIZATION" in request.META:
             return True
-        return self._vary_by is not None and is_authenticated(request)
+        return self.vary_by is not None and is_authenticated(request)
 
     def _query(self, request: HttpRequest) -> tuple[tuple[str, str], ...] | None:
         """Return the parameters of the query string; None if one of them is not in ``params`` or
@@ -126,12 +148,12 @@ class PageKeys:
         """Return the value of ``vary_by``, and the lookups made while its session was loaded."""
         session: Any = getattr(request, "session", None)
         session_key = getattr(session, "session_key", None)
-        if self._vary_by is None or session_key is None:
-            return Prefetch(self.region, LastShown()), self._vary_by and self._vary_by(request)
-        prefetch = Prefetch(self.region, self._last_shown(session_key, url))
+        if self.vary_by is None or session_key is None:
+            return Prefetch(self.region), self.vary_by and self.vary_by(request)
+        prefetch = Prefetch(self.region, (session_key, url))
         session.prefetch = prefetch
         try:
-            return prefetch, self._vary_by(request)
+            return prefetch, self.vary_by(request)
         finally:
             session.prefetch = None
 
@@ -142,14 +164,14 @@ class PageKeys:
         return identity, function_scope(region, name), region_scope(region)
 
     def _tags_of(self, visit: Visit, value: Any) -> Iterable[str]:
-        if callable(self._tags):
-            return self._tags(visit.request, *visit.args, **visit.kwargs)
+        if callable(self.tags):
+            return self.tags(visit.request, *visit.args, **visit.kwargs)
         values = {**visit.kwargs, "vary_by": value}
         try:
-            return [tag.format_map(values) for tag in self._tags]
+            return [tag.format_map(values) for tag in self.tags]
         except (LookupError, ValueError, AttributeError) as error:
             raise ConfigurationError(
-                f"{visit.name}: tags={self._tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
+                f"{visit.name}: tags={self.tags!r}: {error!r}; valid: {', '.join(sorted(values))}"
             ) from error
 
 

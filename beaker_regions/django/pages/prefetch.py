@@ -7,45 +7,43 @@ session. A wrong guess costs its bytes. A right one is checked like any other lo
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.engine import invalidation
 from beaker_regions.engine.region import Region
 from beaker_regions.entries.entry import Entry, Lookup
+from beaker_regions.runtime.recent import Recent
 
 T = TypeVar("T")
 
-REMEMBERED = 4096
-"""Pairs of a session and an address; the least recently used ones are dropped."""
+MOST_BYTES = 4 << 20
+"""The memory of a process that remembered addresses may take, about."""
+_OVERHEAD, _OF_ENTRY, _OF_SCOPE = 500, 300, 100
+"""Bytes that an address takes besides its text, and each of its entries and their scopes."""
 
+Address = tuple[str, str]
+"""A session's key, and the address of a page."""
 
-class LastShown:
-    """The entries that a session was last shown at an address."""
-
-    entries: tuple[Entry, ...] = ()
-
-
-def remember_shown() -> Callable[[str, str], LastShown]:
-    """Return a function from a session's key and an address to what was last shown."""
-    return functools.lru_cache(REMEMBERED)(lambda _session, _address: LastShown())
+_shown: Recent[Address, Sequence[Entry]] = Recent(MOST_BYTES)
+"""The entries that a session was last shown at an address."""
 
 
 class Prefetch:
-    """The lookups that one request makes before it knows which of them it needs."""
+    """The lookups that one request makes before it knows which of them it needs. ``address``: None
+    for a request without a session."""
 
-    def __init__(self, region: Region, shown: LastShown) -> None:
+    def __init__(self, region: Region, address: Address | None = None) -> None:
         self._region = region
-        self._shown = shown
+        self._address = address
         self._lookups: dict[Entry, Lookup | None] = {}
         self._latest: object = None
         self._requested: list[Entry] = []
 
     def call(self, function: CachedFunction[..., T], *args: Any) -> T:
         """Call a function; the entries that were last shown come in the same round trip."""
-        entries = self._shown.entries
+        entries = _shown.get(self._address) if self._address is not None else None
         if not entries or function.region is not self._region:
             return function(*args)
         self._latest = invalidation.latest
@@ -62,4 +60,8 @@ class Prefetch:
 
     def remember(self) -> None:
         """Remember the entries of this request for the session's next one."""
-        self._shown.entries = tuple(self._requested)
+        if self._address is None or _shown.get(self._address) == self._requested:
+            return
+        size = _OVERHEAD + sum(map(len, self._address))
+        size += sum([_OF_ENTRY + _OF_SCOPE * len(entry.scopes) for entry in self._requested])
+        _shown.put(self._address, self._requested, size)

@@ -12,7 +12,9 @@ rendered, and the page was not changed after it was filled. The session must be 
 `beaker_regions.django.sessions`, so that its entry tells whether it has changed.
 
 **Why no read is stale.** The entries of the session and of the page are looked up for each request,
-as ever, and they have to be current, and the same as then.
+as ever, and they have to be current, and the same as then. ``vary_by`` and ``tags`` may depend on
+the time: they are called again in each second, with the request and its session, and have to return
+the same. If they need what other middleware adds to the request, the answer is not repeated.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from typing import Any, NamedTuple, Self
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.messages.storage.session import SessionStorage
+from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
 from beaker_regions.django.pages.dependencies import check
+from beaker_regions.django.pages.keys import Choice
 from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, Filling, join
 from beaker_regions.django.pages.responses import Page, filling_of
 from beaker_regions.django.pages.vary_by import loaded_user
@@ -40,6 +44,7 @@ from beaker_regions.engine.region import Region
 from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.sentinels import MISSING
+from beaker_regions.runtime.interruptions import is_interruption
 
 Signature = tuple[tuple[str, str], ...]
 
@@ -88,6 +93,7 @@ class Served(NamedTuple):
     region: Region
     policy: Policy
     view: str
+    choice: Choice
     page: Page
     filling: Filling | None
     status: int
@@ -138,17 +144,25 @@ def watch_of(request: HttpRequest) -> Watch | None:
 class _Session(NamedTuple):
     """A session that a page was chosen by."""
 
+    key: str
     rows: CachedFunction[..., Any]
     entry: Entry
     data: str
+
+    def is_same(self, row: Any, asked_at: float) -> bool:
+        """Whether a row that was looked up, or MISSING, still is the session's."""
+        return row is not MISSING and row.data == self.data and row.expires_at > asked_at
 
 
 class Repeatable(NamedTuple):
     """An answer that equal requests may get."""
 
     served: tuple[Region, Policy, str]
+    choice: Choice
     entry: Entry
     session: _Session | None
+    store: type[Any] | None
+    """The class of its session; None if no session was read."""
     page: tuple[float, str]
     """When it was made, and its digest."""
     secret: str
@@ -160,17 +174,22 @@ class Repeatable(NamedTuple):
     compressed: CompressedPage | None = None
     """Of a confirmed answer that is compressed."""
 
-    def confirmed(self, served: Served) -> Self | None:
-        """Return the answer in a form that can be given; None if there is no such form."""
+    def confirmed(self, request: HttpRequest, served: Served) -> Self | None:
+        """Return the answer to a request in a form that can be given; None if there is no such
+        form, or if the choice of its page takes more than the request and its session."""
+        bare = WSGIRequest(request.META)
+        if not self._is_chosen_for(bare, None if self.store is None else request.session):
+            return None
         if not self.is_compressed:
             return self
         page, filling = served.page, served.filling
         compressed = CompressedPage.of(page.pieces if filling is None else filling.pieces())
         return None if compressed is None else self._replace(compressed=compressed)
 
-    def answer(self, request: HttpRequest, asked_at: float) -> HttpResponse | None:
-        """Return the answer to an equal request that came at ``asked_at`` (seconds since the
-        epoch). None: the other middleware and the view must answer."""
+    def answer(self, request: HttpRequest, *, is_chosen: bool) -> HttpResponse | None:
+        """Return the answer to an equal request that has just come. None: the other middleware and
+        the view must answer. ``is_chosen``: its page was chosen in this second already."""
+        asked_at = time.time()
         region, policy, view = self.served
         if not region.enabled:
             return None
@@ -178,8 +197,10 @@ class Repeatable(NamedTuple):
         session, row = self.session, None
         if session is not None:
             row = session.rows.region.value_if_fresh(session.entry, in_session, session.rows.policy)
-            if row is MISSING or row.data != session.data or row.expires_at <= asked_at:
+            if not session.is_same(row, asked_at):
                 return None
+        if not is_chosen and not self._is_chosen_for(request, self._opened(row)):
+            return None
         (found,) = check(region, [self.entry], [lookup], policy)
         page = found.value
         if page is MISSING or (page.made_at, page.digest) != self.page:
@@ -193,6 +214,29 @@ class Repeatable(NamedTuple):
             if lookup is not None:
                 region.stats.of(view).hit(self.entry, lookup, page)
         return response
+
+    def _opened(self, row: Any) -> Any:
+        """Return the session of a row; None if no session was read."""
+        if self.store is None:
+            return None
+        if self.session is None:
+            return self.store(None)
+        return self.store.of_row(self.session.key, row)
+
+    def _is_chosen_for(self, request: HttpRequest, session: Any) -> bool:
+        """Whether ``vary_by`` and ``tags`` choose this page for a request that no other middleware
+        has seen. They may depend on the clock, too."""
+        if session is not None:
+            request.session = session
+        try:
+            return self.choice.holds_for(request)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            return False
+        finally:
+            if session is not None:
+                del request.session
 
     def _look_up(self) -> Sequence[Lookup | None]:
         """Look up the session and the page."""
@@ -250,8 +294,10 @@ def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable 
         return None
     return Repeatable(
         (served.region, served.policy, served.view),
+        served.choice,
         entries[-1],
         session,
+        _store_of(request),
         (served.page.made_at, served.page.digest),
         served.filling.secret if served.filling is not None else "",
         response.status_code,
@@ -275,6 +321,11 @@ def _is_gzip(response: Any) -> bool:
     return bool(response.headers.get("Content-Encoding") == "gzip")
 
 
+def _store_of(request: Any) -> type[Any] | None:
+    session = getattr(request, "session", None)
+    return type(session) if getattr(session, "accessed", False) else None
+
+
 def _session_of(request: HttpRequest) -> _Session | None:
     """Return the request's session, if one was read. Raises LookupError if it is not of a region,
     or does not exist."""
@@ -284,4 +335,4 @@ def _session_of(request: HttpRequest) -> _Session | None:
     found = session.stored_entry() if isinstance(session, SessionStore) else None
     if found is None:
         raise LookupError
-    return _Session(*found)
+    return _Session(session.session_key, *found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +117,25 @@ def test_an_invalidation_inside_vary_by_leaves_no_stale_page(
             assert browser.get("/page/", headers=headers).content == b"2"
     else:
         assert browser.get("/page/", headers=headers).content == b"2"
+
+
+def test_addresses_that_visitors_make_up_do_not_fill_the_memory(site: Site, proxy: Proxy) -> None:
+    site.page(
+        lambda request: HttpResponse(f"{by_name(request)}, {site.renders()}"),
+        vary_by=by_name,
+        params=["x"],
+        expire=0.001,
+    )
+    browser = named("one")
+    browser.get("/page/")
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            browser.get("/page/", {"x": f"{number}" + 100_000 * "x"})
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_its_server_session_and_page_still_work(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import random
+import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from beaker_regions.django import middleware
+from beaker_regions.django.pages import placeholders
 from tests.beaker_regions.django.pages.test_forms import post, token_in, visit
 
 if TYPE_CHECKING:
@@ -95,9 +97,33 @@ def with_id(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
     return add
 
 
+def timing(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def add(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["X-Time"] = str(int(time.monotonic() / STEP))
+        return response
+
+    return add
+
+
+def naming(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def name(request: HttpRequest) -> HttpResponse:
+        request.visitor = "one"  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return name
+
+
+STEP = 1.0
+"""Seconds between two times that `timing` gives."""
+
+
 @pytest.fixture(autouse=True)
-def below(site: Site, settings: Any) -> Iterator[Callable[[str], None]]:
-    """Put RepeatedRequests above all other middleware, and more below it."""
+def below(
+    site: Site, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], None]]:
+    """Put RepeatedRequests above all other middleware, and more below it. It repeats at once."""
+    monkeypatch.setattr(middleware, "APART", 0.0)
     seen.clear()
     settings.SESSION_ENGINE = "beaker_regions.django.sessions"
     settings.MIDDLEWARE = [
@@ -287,6 +313,93 @@ def test_what_is_made_for_each_answer_is_made_each_time(
     else:
         answers = {(page.content[-10:], page.headers.get("X-Number")) for page in pages}
         assert len(answers) == len(pages)
+
+
+class Clock:
+    """The monotonic clock, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(middleware, "APART", 1.0)
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def test_a_header_field_that_has_the_time_is_not_that_of_another_second(
+    site: Site, reader: Client, below: Callable[[str], None], clock: Clock
+) -> None:
+    below(f"{THIS}.timing")
+    show(site)
+    for _ in range(10):
+        assert reader.get("/page/")["X-Time"] == str(int(clock.now))
+        clock.now += 0.4
+
+
+def test_an_answer_is_repeated_for_as_long_again_as_it_has_stayed_the_same(
+    site: Site,
+    reader: Client,
+    below: Callable[[str], None],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(f"{THIS}.STEP", 1000.0)
+    monkeypatch.setattr(placeholders, "RENEWED", 0.0)
+    below(f"{THIS}.timing")
+    show(site)
+    visit(reader)  # it gets its cookies
+    repeated = []
+    for clock.now in (1100.0, 1110.0, 1119.0, 1125.0, 1149.0, 1500.0, 1890.0, 2000.0):
+        before = len(seen)
+        page = reader.get("/page/")
+        repeated.append(len(seen) == before)
+        assert page["X-Time"] == str(int(clock.now / 1000))
+    assert repeated == [False, False, True, False, True, False, True, False]
+
+
+def test_vary_by_and_tags_may_depend_on_the_day(site: Site, reader: Client, later: Later) -> None:
+    day = "Monday"
+
+    def by_day(request: HttpRequest) -> Any:
+        return by_name(request), day
+
+    show(site, vary_by=by_day, tags=lambda request: [f"day:{day}"])
+    repeat(reader)
+    assert is_repeated(reader)
+    day = "Tuesday"
+    later(1)
+    assert visit(reader).startswith("one 2 ")
+    day = "Monday"
+    later(1)
+    assert visit(reader).startswith("one 1 ")
+
+
+def test_tags_of_today_make_the_page_stale(site: Site, reader: Client, later: Later) -> None:
+    day = "Monday"
+    show(site, tags=lambda request: [f"day:{day}"])
+    repeat(reader)
+    day = "Tuesday"
+    later(1)
+    before = visit(reader)
+    site.cache.invalidate_tags("day:Tuesday")
+    assert visit(reader)[: len("one 1")] != before[: len("one 1")]
+
+
+def test_a_page_whose_choice_needs_other_middleware_is_not_repeated(
+    site: Site, reader: Client, below: Callable[[str], None]
+) -> None:
+    below(f"{THIS}.naming")
+    show(site, vary_by=lambda request: request.visitor)
+    for page in repeat(reader):
+        assert page.content.startswith(b"one 1 ")
+    assert not is_repeated(reader)
 
 
 def test_another_header_field_makes_another_request(
