@@ -8,15 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tasks.files.content import path_of
+from tasks.importing.listings import store_listing, stored_listing
+from tasks.importing.room import RegionFullError
 from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
-from tasks.sources.archives.damage import ArchiveError, MemberCutError, UntrustedError
+from tasks.importing.unpacking import EarlyFiles
+from tasks.sources.archives.damage import MemberCutError, TooLargeError, UntrustedError
 from tasks.sources.archives.formats import SEPARATOR, archive_version, open_archive
-from tasks.sources.archives.limits import MEMBERS, NAME, unpacked_limit
+from tasks.sources.archives.limits import NAME
 from tasks.sources.archives.members import MemberStream, inner_path
+from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tasks.sources.archives.limits import Limits
     from tasks.sources.archives.members import Archive, Member
     from tasks.sources.progress import Progress
 
@@ -31,7 +36,13 @@ class ArchiveSource:
     may_fork = True
 
     def __init__(
-        self, root: str, archive: Archive, version: str, size: int, name_of: Callable[[str], str]
+        self,
+        root: str,
+        archive: Archive,
+        version: str,
+        size: int,
+        name_of: Callable[[str], str],
+        limits: Limits,
     ) -> None:
         """Take an archive of ``size`` bytes, in this version. ``name_of`` returns the absolute name
         of a path in it."""
@@ -39,9 +50,11 @@ class ArchiveSource:
         self._archive = archive
         self.max_jobs = MAX_JOBS if archive.in_any_order else 1
         self._version = version
-        self._limit = unpacked_limit(size)
+        self._size = size
+        self._limits = limits
         self._name_of = name_of
-        self._listing: list[SourceFileInfo | Skipped] | None = None
+        self._members: list[Member] | None = None
+        self._damage: list[Skipped] = []
         self._process = os.getpid()
         _open_sources[self.root] = self
 
@@ -52,18 +65,49 @@ class ArchiveSource:
     def covers(self, path: str) -> bool:
         return True
 
+    def is_to_unpack(self) -> bool:
+        """Whether the archive has to be read to its end for a list of its files: not if it has a
+        directory, nor if a former run has listed this version."""
+        if self._archive.in_any_order:
+            return False
+        if self._members is None:
+            self._members = stored_listing(self._name_of(""), self._version)
+        return self._members is None
+
+    @property
+    def least(self) -> int:
+        """Bytes of its files, at least, about."""
+        return self._archive.least
+
+    def unpack(self, store: Callable[[SourceFileInfo], bool]) -> None:
+        """Read the archive once: list it, and hand each file to ``store``, which returns whether it
+        has read the file.
+
+        What was stored is no part of the source yet. The end of an archive may say that it is
+        damaged, or has another file of a name. Then it is taken back.
+        """
+        early = EarlyFiles(store, self._limits, self._size)
+        try:
+            self._list(early)
+        except RegionFullError:
+            early.take_back()
+            raise
+        if not self._damage:
+            store_listing(self._name_of(""), self._version, self._members or [])
+
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the files of the archive in its order; then the links to them, each as a file
         under another name; then the damage of the archive, if there is any.
 
         Links to folders are left out, since their files have their own names. If an archive has a
         name twice, the last is taken, as the tools that unpack it do. An archive that ends too
-        early gives its whole files. One that does not match its checksum gives nothing: its files
-        have no checksums of their own, so each may be wrong.
+        early gives its whole files. One that changes while it is listed gives nothing, nor does one
+        that does not match its checksum: its files have none of their own, so each may be wrong.
         """
-        if self._listing is None:
-            self._listing = self._list()
-        yield from self._listing
+        if self._archive.in_any_order or self.is_to_unpack():
+            self._list()
+        yield from self._files(self._members or [])
+        yield from self._damage
 
     def continue_here(self) -> None:
         """Read on in this process, at a position of its own."""
@@ -75,24 +119,43 @@ class ArchiveSource:
         _open_sources.pop(self.root, None)
         self._archive.close()
 
-    def _list(self) -> list[SourceFileInfo | Skipped]:
+    def _list(self, early: EarlyFiles | None = None) -> None:
+        """Read the archive to its end, and take its members and its damage down."""
         members: list[Member] = []
         damage: list[Skipped] = []
         try:
             for member in self._archive.members():
-                if len(members) == MEMBERS:
-                    raise ArchiveError(f"has more than {MEMBERS} names; the others are refused")
+                if len(members) == self._limits.members:
+                    raise TooLargeError(self._limits.too_many())
                 members.append(member)
+                if early is not None:
+                    self._add(early, member)
             self._archive.verify()
-        except OSError as error:
+        except OSError as found:
+            error = self._change() or found
             damage.append(Skipped("", error.strerror or str(error), hides_files=True))
-            if isinstance(error, UntrustedError):
+            if isinstance(error, UntrustedError | SourceChangedError):
                 members.clear()
+                if early is not None:
+                    early.take_back()
             elif isinstance(error, MemberCutError):
                 members.pop()
-        return [*self._judge(members), *damage]
+        self._members, self._damage = members, damage
 
-    def _judge(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
+    def _change(self) -> SourceChangedError | None:
+        """Return the error for an archive that changes while it is read: the cause of others."""
+        try:
+            self._archive.verify()
+        except SourceChangedError as error:
+            return error
+        return None
+
+    def _add(self, early: EarlyFiles, member: Member) -> None:
+        path = inner_path(member.name)
+        if path is not None and not (member.is_folder or _refusal(member, path)):
+            early.add(path, self._found(path, path, member) if member.is_file else None)
+
+    def _files(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
         named: dict[str, Member] = {}
         latest = {
             inner_path(member.name): member
@@ -103,11 +166,12 @@ class ArchiveSource:
         for member in members:
             path = inner_path(member.name)
             if refusal := _refusal(member, path):
-                yield Skipped(path_of(path or member.name), refusal, by_nature=member.by_nature)
+                by_nature = member.by_nature or path is None
+                yield Skipped(path_of(path or member.name), refusal, by_nature=by_nature)
             elif path is None or member.is_folder or latest[path] is not member:
                 continue
-            elif unpacked + member.size > self._limit:
-                yield Skipped(path_of(path), f"would unpack to {member.size} bytes: too many")
+            elif too_large := self._limits.refusal(member.size, unpacked, self._size):
+                yield Skipped(path_of(path), too_large)
             else:
                 unpacked += member.size
                 named[path] = member
@@ -164,18 +228,23 @@ def _inherited(root: str) -> ArchiveSource:
     return source
 
 
-def local_archive(name: str) -> ArchiveSource:
+def local_archive(name: str, limits: Limits) -> ArchiveSource:
     """Return the archive ``name`` (absolute, without links) as a source. Raises SourceError if it
     cannot be read."""
     try:
         status = os.stat(name)
         version = archive_version(status)
-        archive = open_archive(name, version)
+        archive = open_archive(name, version, limits)
     except OSError as error:
         reason = error.strerror or str(error)
         raise SourceError(f"{path_of(name)!r} cannot be imported: {reason}") from error
     return ArchiveSource(
-        path_of(name), archive, version, status.st_size, lambda path: f"{name}{SEPARATOR}{path}"
+        path_of(name),
+        archive,
+        version,
+        status.st_size,
+        lambda path: f"{name}{SEPARATOR}{path}",
+        limits,
     )
 
 

@@ -4,10 +4,12 @@ such value."""
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from dataclasses import fields
 
 from tasks.files.content import path_of
 from tasks.importing.sources import MAX_JOBS, is_site_path
 from tasks.importing.texts import printable, size_in
+from tasks.sources.archives.limits import Limits
 
 
 def folder(value: str) -> str:
@@ -42,6 +44,21 @@ def retries(value: str) -> int:
     if not value.isdecimal() or len(value) > 4:
         raise ArgumentTypeError(f"{printable(repr(value))} is not a number from 0 to 9999")
     return int(value)
+
+
+def archive_limit(value: str) -> tuple[str, int]:
+    """Return the name of a limit of archives, and a number of names or bytes, or a ratio."""
+    name, _, text = value.partition("=")
+    limit = size_in(text)
+    if not limit or name not in _LIMITS:
+        raise ArgumentTypeError(
+            f"{printable(repr(value))} is no limit; give one of {', '.join(_LIMITS)}, such as "
+            "ratio=1000 or size=2T"
+        )
+    return name, limit
+
+
+_LIMITS = [field.name for field in fields(Limits)]
 
 
 def rate(value: str) -> int:

@@ -22,6 +22,7 @@ from beaker_regions import StoreUnavailableError
 from beakercache import cache
 from tasks.files.content import lifetime, path_digest, path_of
 from tasks.files.folders import placing
+from tasks.importing.archives import ArchiveSource
 from tasks.importing.index import (
     IndexWriter,
     forget,
@@ -122,9 +123,10 @@ class Importer:
                 raise SourceError(
                     f"{self._source.root!r} is read from start to end, by one job; leave out --jobs"
                 )
+            self._room.begin()
+            self._unpack()
             self._count()
             before = patiently(partial(number_from, *self._mine))
-            self._room.begin()
             with closing(self._results()) as results:
                 for file, result in results:
                     self._finish(file, result)
@@ -186,6 +188,27 @@ class Importer:
         if isinstance(found, SourceFileInfo):
             return found._replace(path=path)
         return replace(found, path=path)
+
+    def _unpack(self) -> None:
+        """Store the files of an archive that is read once, in its order. They count, and get their
+        rows, when it has been read to its end."""
+        source, options = self._source, self._options
+        if not isinstance(source, ArchiveSource) or options.force or options.dry_run:
+            return
+        if source.is_to_unpack():
+            self._room.require(source.least if options.selection == Selection() else 0)
+            self._report.unpack(source.root, source.least)
+            source.unpack(self._store)
+
+    def _store(self, found: SourceFileInfo) -> bool:
+        """Store a file before its row is asked for; return whether it was read."""
+        if found.path not in self._options.selection:
+            return False
+        progress = Progress(found.size, self._report.read)
+        # An error is found again, and said then.
+        FileReader(self._together, force=False)(FileToRead(found, progress))
+        self._room.check()
+        return progress.left < (found.size or 0)
 
     def _count(self) -> None:
         files = size = refused = 0

@@ -96,7 +96,7 @@ def _source_at(name: str, options: SourceOptions) -> Source:
         return FolderSource(real, leaves_out=options.leaves_out)
     if stat.S_ISREG(mode) and not options.as_file:
         if is_archive(real):
-            return local_archive(real)
+            return local_archive(real, options.limits)
         if is_manifest_name(os.path.basename(real)):
             return LocalManifestSource(real)
     if stat.S_ISREG(mode):

@@ -14,6 +14,9 @@ Change = Literal["new", "changed", "unchanged"]
 class Reporter(Protocol):
     """Shows the progress of an import."""
 
+    def unpack(self, archive: str, size: int) -> None:
+        """Begin with an archive that unpacks to ``size`` bytes, or more. Its files follow."""
+
     def begin(self, files: int, size: int) -> None:
         """Begin with this number of files, and of bytes as far as sizes are known."""
 
@@ -82,6 +85,9 @@ class LockedReporter:
         self._lock = threading.Lock()
         self.over = False
         """Whether the run has ended."""
+
+    def unpack(self, archive: str, size: int) -> None:
+        self._reporter.unpack(archive, size)
 
     def begin(self, files: int, size: int) -> None:
         self._reporter.begin(files, size)

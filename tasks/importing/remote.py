@@ -64,7 +64,7 @@ def remote_source(name: str, options: SourceOptions) -> Source:
                     raise BadManifestError(f"is longer than {LARGEST} bytes")
                 return RemoteManifest(url, parse(text_at(url), file))
             if is_archive(file):
-                return archive_at(url, info["size"], version_of(info), _open, options.fetching)
+                return archive_at(url, info["size"], version_of(info), _open, options)
         return RemoteSingle(url, _found(file, url, info["size"], version_of(info)))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error

@@ -109,7 +109,14 @@ class BarReporter:
         self._bar: tqdm[NoReturn] | None = None
 
     def fetch(self, url: str, size: int) -> None:
-        tqdm.write(_fetching(url, size), file=self._terminal)
+        self._begin_archive(_archive("fetching", url, size), size)
+
+    def unpack(self, archive: str, size: int) -> None:
+        self._begin_archive(_archive("unpacking", archive, size), size)
+
+    def _begin_archive(self, line: str, size: int) -> None:
+        self.close()
+        tqdm.write(line, file=self._terminal)
         self.begin(1, size)
 
     def begin(self, files: int, size: int) -> None:
@@ -182,7 +189,11 @@ class LineReporter:
         self._printed = 0.0
 
     def fetch(self, url: str, size: int) -> None:
-        self._out(_fetching(url, size))
+        self._out(_archive("fetching", url, size))
+        self._progress = _Progress(1, size)
+
+    def unpack(self, archive: str, size: int) -> None:
+        self._out(_archive("unpacking", archive, size))
         self._progress = _Progress(1, size)
 
     def begin(self, files: int, size: int) -> None:
@@ -233,8 +244,8 @@ class LineReporter:
             self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
 
 
-def _fetching(url: str, size: int) -> str:
-    return f"fetching {printable(url)}{f', {human(size)}' if size else ''}"
+def _archive(doing: str, name: str, size: int) -> str:
+    return f"{doing} {printable(name)}{f', {human(size)}' if size else ''}"
 
 
 def result(summary: Summary, options: ImportOptions) -> str:

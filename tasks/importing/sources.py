@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tasks.sources.archives.limits import Limits
 from tasks.sources.open_source import Opener, open_source
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class SourceOptions:
     """Whether the folder with this path, below the source, need not be read."""
     keep: bool = False
     """A source that cannot be read has no files, and is no error."""
+    limits: Limits = field(default_factory=Limits)
+    """Of an archive."""
 
 
 class SourceFileInfo(NamedTuple):

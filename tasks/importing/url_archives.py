@@ -14,16 +14,16 @@ from tasks.sources.fetching.urls import name_in_archive
 from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
-    from tasks.importing.sources import Fetching
+    from tasks.importing.sources import Fetching, SourceOptions
     from tasks.sources.open_source import Opener
 
 
 def archive_at(
-    url: str, size: int | None, version: str, opener: Opener, fetching: Fetching | None
+    url: str, size: int | None, version: str, opener: Opener, options: SourceOptions
 ) -> ArchiveSource:
     """Return the archive at a URL, of which its server has this version now. It is sent only if it
     is not stored. Raises OSError, RegionFullError."""
-    progress = Progress(size)
+    progress, fetching = Progress(size), options.fetching
     if fetching is not None and not read_file.peek_stale(url, size, version):
         fetching.fetch(url, size or 0)
         progress = Progress(size, partial(_report, fetching))
@@ -31,9 +31,9 @@ def archive_at(
         content = read_file(url, size, version)
     if not content.stored:
         raise RegionFullError(f"{url}: its disk may be full; the log line above gives the error")
-    archive = archive_in(StoredArchive(content), url)
+    archive = archive_in(StoredArchive(content), url, options.limits)
     return ArchiveSource(
-        path_of(url), archive, version, content.size, partial(name_in_archive, url)
+        path_of(url), archive, version, content.size, partial(name_in_archive, url), options.limits
     )
 
 

@@ -63,7 +63,7 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
             response = until_done(url, partial(client.describe, url, {}), Progress())
             # Many servers say 0 where they leave out the content.
             size, version = client.length_of(response) or None, versions.of_answer(response.headers)
-            return archive_at(url, size, version, partial(download, None), options.fetching)
+            return archive_at(url, size, version, partial(download, None), options)
         return UrlSource(url, options.into, path_of(file))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error

@@ -26,6 +26,7 @@ from tasks.importing.sources import Source, SourceError, SourceOptions
 from tasks.importing.texts import printable
 from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
+from tasks.sources.archives.limits import Limits
 from tasks.sources.fetching.access import Access, BadAccessError, access_of
 from tasks.sources.fetching.connections import use_access
 from tasks.sources.fetching.patience import SLOW_SECONDS, Patience, use_patience
@@ -103,6 +104,17 @@ class Command(BaseCommand):
             "--as-file",
             action="store_true",
             help="import an archive or a manifest as the one file that it is",
+        )
+        parser.add_argument(
+            "--archive-limit",
+            metavar="NAME=N",
+            type=arguments.archive_limit,
+            action="append",
+            default=[],
+            help="let an archive have more, or less, of something: members (names in it; "
+            f"{Limits().members} without this), size (bytes of all its files; 1T), file (bytes of "
+            "one file; 1T), or ratio (bytes of its files for each of its own; "
+            f"{Limits().ratio}); may be repeated",
         )
         parser.add_argument(
             "--name",
@@ -278,6 +290,7 @@ class Command(BaseCommand):
                             fetching=reporter,
                             keep=options["keep"],
                             leaves_out=import_options.selection.excludes,
+                            limits=Limits(**dict(options["archive_limit"])),
                         ),
                     )
                 many = (import_options.jobs or 1) > source.max_jobs

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
 import errno
 import functools
-import gzip
 import os
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from tasks.sources.archives.limits import Limits
 from tasks.sources.archives.members import MemberStream, inner_path
+from tasks.sources.archives.streams import Bz2Unpacked, GzipUnpacked, XzUnpacked, ZstdUnpacked
 from tasks.sources.archives.tars import TarArchive
-from tasks.sources.archives.xz import XzUnpacked
 from tasks.sources.archives.zips import ZipArchive
-from tasks.sources.archives.zstandard import ZstdUnpacked
 from tasks.sources.source_file import SourceChangedError, SourceFile, file_version
 
 if TYPE_CHECKING:
@@ -26,12 +24,12 @@ if TYPE_CHECKING:
 SEPARATOR = "//"
 """Stands between an archive's absolute name and a path in it. No name without links has it."""
 
-_FORMATS: dict[str, Callable[[ArchiveFile], Archive]] = {
+_FORMATS: dict[str, Callable[[ArchiveFile, Limits], Archive]] = {
     ".zip": ZipArchive,
     ".tar": TarArchive,
-    ".tar.gz": functools.partial(TarArchive, unpack=lambda file: gzip.GzipFile(fileobj=file)),
+    ".tar.gz": functools.partial(TarArchive, unpack=GzipUnpacked),
     ".tar.xz": functools.partial(TarArchive, unpack=XzUnpacked),
-    ".tar.bz2": functools.partial(TarArchive, unpack=bz2.BZ2File),
+    ".tar.bz2": functools.partial(TarArchive, unpack=Bz2Unpacked),
     ".tar.zst": functools.partial(TarArchive, unpack=ZstdUnpacked),
 }
 _SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz2": ".tar.bz2", ".tzst": ".tar.zst"}
@@ -41,10 +39,10 @@ SUFFIXES = (*_FORMATS, *_SHORT)
 
 _MAGIC = {
     b"PK\3\4": ".zip",
-    b"\x1f\x8b": ".tar.gz",
-    b"\xfd7zXZ\0": ".tar.xz",
-    b"BZh": ".tar.bz2",
-    b"\x28\xb5\x2f\xfd": ".tar.zst",
+    GzipUnpacked.magic: ".tar.gz",
+    XzUnpacked.magic: ".tar.xz",
+    Bz2Unpacked.magic: ".tar.bz2",
+    ZstdUnpacked.magic: ".tar.zst",
 }
 """How archives begin, except tars, which have b"ustar" at 257."""
 _HEADER = 512
@@ -61,15 +59,15 @@ def archive_version(status: os.stat_result) -> str:
     return f"{file_version(status)}/{status.st_size}"
 
 
-def open_archive(name: str, version: str) -> Archive:
+def open_archive(name: str, version: str, limits: Limits | None = None) -> Archive:
     """Open the archive ``name`` (absolute, without links) in this version (`archive_version`).
     Raises OSError; ArchiveError if it is not in the format of its suffix."""
     modified, _, size = version.partition("/")
     # Rows of the first release have no size.
-    return archive_in(SourceFile(name, int(size) if size else None, modified), name)
+    return archive_in(SourceFile(name, int(size) if size else None, modified), name, limits)
 
 
-def archive_in(file: ArchiveFile, name: str) -> Archive:
+def archive_in(file: ArchiveFile, name: str, limits: Limits | None = None) -> Archive:
     """Return the archive in a file that is open, and is closed with it or after an error. ``name``
     says of which format it is, unless its first bytes say otherwise: browsers and tools unpack a
     ``.tar.gz`` and leave its name. Raises OSError."""
@@ -80,11 +78,11 @@ def archive_in(file: ArchiveFile, name: str) -> Archive:
         start = file.read(_HEADER)
         file.seek(0)
         if start[257:262] == b"ustar":
-            return TarArchive(file)
+            return TarArchive(file, limits or Limits())
         for magic, suffix in _MAGIC.items():
             if start.startswith(magic):
                 opener = _FORMATS[suffix]
-        return opener(file)
+        return opener(file, limits or Limits())
     except BaseException:
         file.close()
         raise
@@ -115,7 +113,7 @@ def member_in(archive: Archive, inside: str, size: int | None, progress: Progres
         raise
 
 
-def _format(name: str) -> Callable[[ArchiveFile], Archive] | None:
+def _format(name: str) -> Callable[[ArchiveFile, Limits], Archive] | None:
     lower = name.lower()
     suffixes = [suffix for suffix in SUFFIXES if lower.endswith(suffix)]
     return _FORMATS[_SHORT.get(suffixes[0], suffixes[0])] if suffixes else None

@@ -44,6 +44,10 @@ class Archive(Protocol):
     in_any_order: bool
     """Whether a file of it can be opened without reading those before it."""
 
+    @property
+    def least(self) -> int:
+        """Bytes that it unpacks to, at least, about; 0: not known."""
+
     def reopen(self) -> None:
         """Take a position of its own, in a process that was forked from the one that opened it."""
 

@@ -15,15 +15,16 @@ from tasks.sources.archives.damage import (
     UntrustedError,
     damage,
 )
-from tasks.sources.archives.limits import unpacked_limit
 from tasks.sources.archives.members import Member
-from tasks.sources.archives.unpacking import PlainFile, Readable, UnpackedFile
+from tasks.sources.archives.unpacking import PlainFile, UnpackedFile
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from tasks.sources.archives.limits import Limits
     from tasks.sources.archives.stored import ArchiveFile
+    from tasks.sources.archives.streams import Unpacked
 
 
 _GNU = b"ustar  \0"
@@ -49,22 +50,33 @@ class TarArchive:
     in_any_order = False
 
     def __init__(
-        self, source: ArchiveFile, unpack: Callable[[IO[bytes]], Readable] | None = None
+        self,
+        source: ArchiveFile,
+        limits: Limits,
+        unpack: type[Unpacked] | None = None,
     ) -> None:
         """Read ``source``, which is closed with this, through ``unpack``."""
         self._source = source
-        self._packed = BufferedReader(source)
+        self._limits = limits
         self._unpack = unpack
-        self._file: PlainFile | UnpackedFile
+        self._plain = BufferedReader(source)
+        self._file: PlainFile | UnpackedFile = PlainFile(self._plain, source.size)
         self._tar: tarfile.TarFile
+        self._latest: tarfile.TarInfo | None = None
+        """The member that was read last."""
         self._rewind()
+
+    @property
+    def least(self) -> int:
+        """Bytes that it unpacks to, at least."""
+        if self._unpack is None:
+            return self._source.size
+        return self._unpack.least(cast("IO[bytes]", self._source), self._source.size)
 
     def members(self) -> Iterator[Member]:
         self._rewind()
-        latest: tarfile.TarInfo | None = None
         try:
             while (info := self._next()) is not None:
-                latest = info
                 yield _member(info)
             self._check_end()
         except (TooLargeError, UntrustedError):
@@ -72,20 +84,22 @@ class TarArchive:
         except ArchiveError as error:
             if not isinstance(error, StreamCutError):
                 self._file.doubt()
+            latest = self._latest
             if latest is None or self._file.reached >= latest.offset_data + latest.size:
                 raise
             raise MemberCutError(f"is cut short within {latest.name!r}") from error
 
     def open(self, member: Member) -> IO[bytes]:
-        if member.position < self._tar.offset:
+        if member.position < self._tar.offset and not self._is_latest(member):
             self._rewind()
-        while (info := self._next()) is not None:
-            if info.offset == member.position:
-                with damage():
-                    content = self._tar.extractfile(info)
-                    assert content is not None
-                    return content
-        raise ArchiveError("is not where the archive had it")
+        while not self._is_latest(member):
+            if self._next() is None:
+                raise ArchiveError("is not where the archive had it")
+        assert self._latest is not None
+        with damage():
+            content = self._tar.extractfile(self._latest)
+            assert content is not None
+            return content
 
     def reopen(self) -> None:
         self._source.reopen()
@@ -95,15 +109,22 @@ class TarArchive:
         self._source.verify()
 
     def close(self) -> None:
-        self._packed.close()
+        self._file.close()
+        self._plain.close()
+
+    def _is_latest(self, member: Member) -> bool:
+        return self._latest is not None and self._latest.offset == member.position
 
     def _rewind(self) -> None:
-        self._packed.seek(0)
-        size = self._source.size
+        self._file.close()
         if self._unpack is None:
-            self._file = PlainFile(self._packed, size)
+            self._plain.seek(0)
         else:
-            self._file = UnpackedFile(self._unpack(self._packed), unpacked_limit(size))
+            # Not through the buffer: the stream reads many bytes at once, in a thread of its own.
+            self._source.seek(0)
+            stream = self._unpack(cast("IO[bytes]", self._source))
+            self._file = UnpackedFile(stream, self._limits, self._source.size)
+        self._latest = None
         with damage():
             self._tar = tarfile.TarFile(
                 fileobj=cast("IO[bytes]", self._file), encoding="utf-8", tarinfo=_Info
@@ -114,6 +135,7 @@ class TarArchive:
             info = self._tar.next()
         # Without this, all members would be kept for lookups by name.
         self._tar.members.clear()  # type: ignore[attr-defined]
+        self._latest = info or self._latest
         return info
 
     def _check_end(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import IO, Protocol
+from typing import IO
 
+from tasks.sources.archives.ahead import Readable, ReadAhead
 from tasks.sources.archives.damage import (
     ArchiveError,
     StreamCutError,
@@ -11,13 +12,7 @@ from tasks.sources.archives.damage import (
     UntrustedError,
     damage,
 )
-from tasks.sources.archives.limits import STEP
-
-
-class Readable(Protocol):
-    """Unpacks a file while it is read."""
-
-    def read(self, size: int, /) -> bytes: ...
+from tasks.sources.archives.limits import STEP, Limits
 
 
 class PlainFile:
@@ -46,58 +41,71 @@ class PlainFile:
     def doubt(self) -> None:
         """Do nothing: no checksum shows whether the bytes before were right."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 class UnpackedFile:
-    """A compressed tar, unpacked while it is read: forward, and back only within the last read."""
+    """A compressed tar, unpacked while it is read: forward, and back by the last read at most."""
 
-    def __init__(self, stream: Readable, limit: int) -> None:
-        """Unpack ``stream``, to no more than ``limit`` bytes."""
-        self._stream = stream
-        self._limit = limit
-        self._latest = b""
-        self._unread = 0
-        """Bytes at the end of the last read that will be read again."""
+    def __init__(self, stream: Readable, limits: Limits, packed: int) -> None:
+        """Unpack ``stream``, a file of ``packed`` bytes."""
+        self._ahead = ReadAhead(stream)
+        self._limits = limits
+        self._packed = packed
+        self._former = self._chunk = b""
+        """The last two chunks."""
+        self._position = 0
         self.reached = 0
         """Bytes that have been unpacked."""
 
     def tell(self) -> int:
-        return self.reached - self._unread
+        return self._position
 
     def seek(self, position: int) -> None:
-        back = self.reached - position
-        if 0 <= back <= len(self._latest):
-            self._unread = back
-            return
-        self._unread = 0
-        while self.reached < position and self.read(min(STEP, position - self.reached)):
-            pass
+        self._position = position
 
     def read(self, size: int) -> bytes:
         """Read as `PlainFile.read` does. Raises UntrustedError for bytes that cannot be unpacked,
         StreamCutError if the rest is missing, TooLargeError beyond the limit."""
         check_step(size)
-        again = self._latest[len(self._latest) - self._unread :][:size]
-        self._unread -= len(again)
-        if len(again) == size:
-            return again
+        parts: list[bytes] = []
+        while size:
+            left = self.reached - self._position
+            if left <= 0:
+                if not self._unpack():
+                    break
+                continue
+            chunk = self._chunk
+            if left > len(chunk):
+                chunk, left = self._former, left - len(chunk)
+            assert left <= len(chunk), "a tar is read forward"
+            part = chunk[len(chunk) - left :][:size]
+            parts.append(part)
+            self._position += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _unpack(self) -> bool:
+        """Unpack one more chunk; return whether there was one."""
         try:
             with damage(UntrustedError):
-                chunk = self._stream.read(size - len(again))
+                chunk = self._ahead.read()
         except UntrustedError as error:
             if isinstance(error.__cause__, EOFError):
                 # The bytes before may be right.
                 raise StreamCutError("is cut short") from error
             raise
-        self.reached += len(chunk)
-        if self.reached > self._limit:
-            raise TooLargeError(f"unpacks to more than {self._limit} bytes, which is refused")
         if chunk:
-            self._latest = again + chunk
-        return again + chunk
+            self._former, self._chunk = self._chunk, chunk
+        self.reached += len(chunk)
+        if self.reached > self._limits.unpacked(self._packed):
+            raise TooLargeError(self._limits.too_large(self._packed))
+        return bool(chunk)
 
     def drain(self) -> None:
         """Read to the end, where the checksum is. Raises the errors of `read`."""
-        while self.read(STEP):
+        while self._unpack():
             pass
 
     def doubt(self) -> None:
@@ -106,6 +114,10 @@ class UnpackedFile:
             self.drain()
         except ArchiveError as error:
             raise UntrustedError(str(error)) from error
+
+    def close(self) -> None:
+        """Stop to unpack."""
+        self._ahead.close()
 
 
 def check_step(size: int) -> None:

@@ -11,9 +11,9 @@ from io import BufferedReader
 from typing import IO, TYPE_CHECKING, Any
 
 from tasks.sources.archives.damage import ArchiveError, TooLargeError, damage
-from tasks.sources.archives.limits import DIRECTORY, MEMBERS, NAME, WINDOW_LOG
+from tasks.sources.archives.limits import NAME, WINDOW, Limits
 from tasks.sources.archives.members import Member
-from tasks.sources.archives.xz import TOO_MUCH_MEMORY
+from tasks.sources.archives.streams import TOO_MUCH_MEMORY
 from tasks.sources.source_file import kind_of
 
 if TYPE_CHECKING:
@@ -37,37 +37,53 @@ _LOCAL_HEADER = 30
 class _Reader(BufferedReader):
     """A zip's file. It limits the directory, because `zipfile` reads all of it at once."""
 
+    def __init__(self, source: ArchiveFile, limits: Limits) -> None:
+        super().__init__(source)
+        self._limits = limits
+
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > DIRECTORY:
-            raise TooLargeError(f"has a directory of {size} bytes, which is refused")
+        if size is not None and size > self._limits.directory:
+            raise TooLargeError(
+                f"has a directory of {size} bytes, which is refused; --archive-limit members=N "
+                f"allows {self._limits.directory // self._limits.members} for each of N names"
+            )
         return super().read(size)
 
 
 class _Names(list[zipfile.ZipInfo]):
     """The list of members, to which `zipfile` adds them one by one."""
 
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
     def append(self, info: zipfile.ZipInfo, /) -> None:
-        if len(self) == MEMBERS:
-            raise TooLargeError(f"has more than {MEMBERS} names, which is refused")
+        if len(self) == self._limits.members:
+            raise TooLargeError(self._limits.too_many())
         super().append(info)
 
 
 class _ZipFile(zipfile.ZipFile):
+    def __init__(self, file: _Reader, limits: Limits) -> None:
+        self._limits = limits
+        super().__init__(file)
+
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, _Names(value) if name == "filelist" else value)
+        super().__setattr__(name, _Names(self._limits) if name == "filelist" else value)
 
 
 class ZipArchive:
     """A zip. The directory at its end lists its members."""
 
     in_any_order = True
+    least = 0
 
-    def __init__(self, source: ArchiveFile) -> None:
+    def __init__(self, source: ArchiveFile, limits: Limits) -> None:
         """Read ``source``, which is closed with this. Raises ArchiveError when it is no zip."""
         self._source = source
-        self._file = _Reader(source)
+        self._file = _Reader(source, limits)
         with damage():
-            self._zip = _ZipFile(self._file)
+            self._zip = _ZipFile(self._file, limits)
 
     def members(self) -> Iterator[Member]:
         for position, info in enumerate(self._zip.infolist()):
@@ -120,7 +136,7 @@ class ZipArchive:
             properties = self._file.read(9)
             if len(properties) < 9:
                 raise ArchiveError("is cut short")
-            if int.from_bytes(properties[5:9], "little") > 1 << WINDOW_LOG:
+            if int.from_bytes(properties[5:9], "little") > WINDOW:
                 raise TooLargeError(TOO_MUCH_MEMORY)
 
     def _link(self, position: int, info: zipfile.ZipInfo) -> Member:

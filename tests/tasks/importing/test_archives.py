@@ -30,7 +30,7 @@ from tasks.importing.locating import source_at
 from tasks.models import ImportedFile
 from tasks.sources.archives import zips
 from tasks.sources.archives.limits import ALLOWANCE, WINDOW_LOG
-from tasks.sources.archives.zstandard import zstd
+from tasks.sources.archives.streams import zstd
 from tests.tasks.importing.test_command import (
     checked_rows,
     folder_of_region,
@@ -195,7 +195,8 @@ def test_an_archive_that_changes_during_the_read_is_reported(tmp_path: Path, suf
 
     reporter = Meddler(meddle)
     Importer(source_at(str(archive)), reporter).run()
-    assert reporter.failures == {"large": "changed while it was read"}
+    name = "large" if suffix == "zip" else str(archive)
+    assert reporter.failures == {name: "changed while it was read"}
     assert contents() == {}
 
 
@@ -275,7 +276,7 @@ def test_names_that_lead_out_of_an_archive_and_special_files_are_refused(tmp_pat
         "pipe: is a pipe, not a file",
         f"{'n' * 5000}: has a name that no file can have",
         ".: has a name that no file can have",
-        "5 of 12 files were not imported",
+        "2 of 12 files were not imported",
     ]
     # Of two files of one name, the last counts.
     assert contents() == FILES | {"c": b"last", "a.txt": b""}
@@ -294,7 +295,7 @@ def test_encrypted_and_special_members_of_a_zip_are_refused(tmp_path: Path) -> N
         "null: is a device, not a file",
         "secret: is encrypted",
         "new: cannot be read: That compression method is not supported",
-        "3 of 7 files were not imported",
+        "2 of 7 files were not imported",
     ]
     assert contents() == FILES
 
@@ -333,10 +334,13 @@ def test_a_zip_bomb_is_refused_and_the_files_before_it_are_imported(
                 tar.addfile(entry, io.BytesIO(content))
             tar.addfile(large("bomb", ALLOWANCE // 64 * 65), zeros)
     said = complaints(archive)
-    assert said[0] == f"bomb: would unpack to {ALLOWANCE // 64 * 65} bytes: too many"
+    refused = (
+        f"unpacks to more than {ALLOWANCE} bytes, which is refused; --archive-limit ratio=N allows "
+        "N times its own size"
+    )
+    assert said[0] == f"bomb: has {ALLOWANCE // 64 * 65} bytes, with which the archive {refused}"
     # It is not unpacked, not even to read the members after it.
-    whole = [] if suffix == "zip" else [f"{archive}: unpacks to more than {ALLOWANCE} bytes"]
-    assert [line.removesuffix(", which is refused") for line in said[1:-1]] == whole
+    assert said[1:-1] == ([] if suffix == "zip" else [f"{archive}: {refused}"])
     assert contents() == FILES
 
 
@@ -358,7 +362,7 @@ def test_a_sparse_file_in_a_tar_counts_with_its_unpacked_size(tmp_path: Path) ->
         "GNU.sparse.map": "0,1",
     }
     (tmp_path / "a.tar").write_bytes(tar_of([*plain(FILES), (entry, b"x")]))
-    assert complaints(tmp_path / "a.tar")[0] == f"hole: would unpack to {size} bytes: too many"
+    assert complaints(tmp_path / "a.tar")[0].startswith(f"hole: has {size} bytes, with which the")
     assert contents() == FILES
 
 
@@ -408,7 +412,7 @@ def test_the_checksum_is_verified_whatever_else_is_wrong(tmp_path: Path) -> None
     packed[packed.index(b"4.bin")] ^= 1
     packed[packed.index(NOISE["1.bin"][:100])] ^= 1
     (tmp_path / "a.tar.gz").write_bytes(packed)
-    assert "CRC check failed" in complaints(tmp_path / "a.tar.gz")[0]
+    assert "incorrect data check" in complaints(tmp_path / "a.tar.gz")[0]
     assert contents() == {}
 
 

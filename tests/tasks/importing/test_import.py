@@ -275,6 +275,9 @@ class Meddler:
         self._meddle: Callable[[], object] | None = meddle
         self.failures: dict[str, str] = {}
 
+    def unpack(self, archive: str, size: int) -> None:
+        pass
+
     def begin(self, files: int, size: int) -> None:
         pass
 

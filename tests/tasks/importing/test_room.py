@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from tasks.models import ImportedFile
 from tests.tasks.importing.test_command import run_apart
 from tests.tasks.importing.test_http import failures, origin
 from tests.tasks.importing.test_import import contents, import_data
+from tests.tasks.importing.test_unpacking import is_stored, packed
 
 if TYPE_CHECKING:
     from tests.tasks.origin import Origin
@@ -117,3 +119,22 @@ def test_the_environment_sets_the_limit(tmp_path: Path, monkeypatch: pytest.Monk
     status, out, _ = run_apart(source, "--json", regions=tmp_path / "other")
     assert status == 1
     assert "its size_limit is 100.0 KB" in json.loads(out[0])["error"]
+
+
+def test_an_archive_that_cannot_fit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    archive = packed(tmp_path / "a.tar.gz", {"large": bytes(LIMIT)})
+    with pytest.raises(CommandError, match="size_limit is 976"):
+        import_data(archive)
+    assert not is_stored(archive, "large", LIMIT)
+
+
+def test_an_archive_that_turns_out_not_to_fit_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "EVERY", 0)
+    files = {str(number): random.Random(number).randbytes(90_000) for number in range(20)}
+    archive = packed(tmp_path / "a.tar.gz", files)
+    with pytest.raises(CommandError, match="files of this run alone reach its size_limit"):
+        import_data(archive, "--exclude=none")
+    assert not any(is_stored(archive, name, len(each)) for name, each in files.items())
+    assert contents() == {}

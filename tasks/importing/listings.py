@@ -1,0 +1,65 @@
+"""Lists of the members of archives that can only be read from start to end. They are stored in the
+files region beside the files, so that an archive that has not changed is not unpacked again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import zlib
+from contextlib import closing
+from dataclasses import astuple
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+from tasks.files.content import opened_by, read_file
+from tasks.sources.archives.members import Member
+from tasks.sources.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def stored_listing(name: str, version: str) -> list[Member] | None:
+    """Return the members of an archive in this version; None if they are not stored. ``name`` is
+    the absolute name of the empty path in it."""
+    if read_file.peek_stale(name, None, version) is None:
+        return None
+    try:
+        with (
+            opened_by(_unknown, Progress(), is_checked=True),
+            closing(read_file(name, None, version)) as content,
+        ):
+            packed = content.read_bytes()
+            if hashlib.sha256(packed).hexdigest() == content.digest:
+                return list(_unpacked(packed))
+    except (OSError, ValueError, zlib.error):
+        pass
+    return None
+
+
+def store_listing(name: str, version: str, members: Iterable[Member]) -> None:
+    """Store the members of an archive in this version, all of which was read without an error."""
+    with opened_by(partial(_packed, members), Progress(), is_new=True):
+        read_file.refresh(name, None, version).close()
+
+
+def _unknown(*_: object) -> BinaryIO:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _packed(members: Iterable[Member], *_: object) -> BinaryIO:
+    lines = zlib.compressobj()
+    packed = BytesIO()
+    for member in members:
+        packed.write(lines.compress(json.dumps(astuple(member)).encode() + b"\n"))
+    packed.write(lines.flush())
+    packed.seek(0)
+    return packed
+
+
+def _unpacked(packed: bytes) -> Iterator[Member]:
+    for line in zlib.decompress(packed).splitlines():
+        yield Member(*json.loads(line))
