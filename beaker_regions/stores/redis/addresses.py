@@ -36,9 +36,6 @@ class _Tls(SSLConnection, _Tcp):
 
 
 _CLASSES = {SSLConnection: _Tls, UnixDomainSocketConnection: UnixDomainSocketConnection}
-_USED = ("host", "port", "path", "db", "username", "password", "socket_timeout")
-"""The options of a URL that are used, with those that begin with ``ssl_``."""
-
 
 Address = tuple[str, int]
 """The host and port of a node of a cluster."""
@@ -76,18 +73,20 @@ def made(
     comes before the other arguments; ``timeout`` is in seconds. The function takes options of
     redis-py by keyword, which come before all others."""
     given = parse_url(url)
-    class_ = _CLASSES.get(given.get("connection_class"), _Tcp)
+    class_ = _CLASSES.get(given.pop("connection_class", None), _Tcp)
     options: dict[str, Any] = {"username": username, "password": password}
-    options["socket_timeout"] = timeout
-    if class_ is _Tls and ca_file is not None:
-        options["ssl_ca_certs"] = ca_file
-    options |= {
-        name: value
-        for name, value in given.items()
-        if name in _USED or (name.startswith("ssl_") and class_ is _Tls)
-    }
-    options["socket_connect_timeout"] = options["socket_timeout"]
-    return lambda **others: class_(protocol=2, **{**options, **others})
+    options |= {"socket_timeout": timeout, "ssl_ca_certs": ca_file, **given}
+    if class_ is not _Tls:
+        options = {name: each for name, each in options.items() if not name.startswith("ssl_")}
+
+    def make(**others: Any) -> AbstractConnection:
+        wanted = options | others | {"protocol": 2}
+        connection: AbstractConnection = class_(
+            socket_connect_timeout=wanted["socket_timeout"], **wanted
+        )
+        return connection
+
+    return make
 
 
 def socket_of(connection: AbstractConnection) -> socket.socket:

@@ -173,12 +173,7 @@ class ClusterConnection(RedisConnection):
                 yield from super().deleting([key])
 
     def _asking(
-        self,
-        request: Request,
-        answers: int = 1,
-        *,
-        resend: bool = True,
-        stores: bool = False,
+        self, request: Request, answers: int = 1, *, resend: bool = True, stores: bool = False
     ) -> Halves[list[Any]]:
         for _ in range(_REDIRECTS):
             try:

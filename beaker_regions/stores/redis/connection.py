@@ -164,12 +164,7 @@ class RedisConnection(Connection):
         return answer
 
     def _asking(
-        self,
-        request: Request,
-        answers: int = 1,
-        *,
-        resend: bool = True,
-        stores: bool = False,
+        self, request: Request, answers: int = 1, *, resend: bool = True, stores: bool = False
     ) -> Halves[list[Any]]:
         """Send a request, and return so many answers. If the server has closed a kept connection,
         as after a restart, ask again if ``resend`` says so. ``stores``: whether it may store a new

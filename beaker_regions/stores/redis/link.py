@@ -26,6 +26,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.connection import AbstractConnection
@@ -52,15 +53,15 @@ _ROLE = re.compile(rb"^role:(\S+)", re.MULTILINE)
 _CLUSTER = re.compile(rb"^(?:redis|server)_mode:cluster", re.MULTILINE)
 
 
+@dataclass(eq=False, slots=True)
 class Sent:
-    """A request that was sent, and its answers, once they were read."""
+    """A request that was sent."""
 
-    __slots__ = ("answers", "count", "sent_at")
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.sent_at = time.monotonic()
-        self.answers: list[Any] | None = None
+    count: int
+    """Of its answers."""
+    answers: list[Any] | None = None
+    """None: they are not read yet."""
+    sent_at: float = field(default_factory=time.monotonic)
 
 
 class Link:

@@ -31,7 +31,6 @@ from beaker_regions.stores.servers.store import ServerStore
 PATIENCE = 1.0
 """Seconds that a server may take to tell its status: a person waits, and a busy server must not
 look unreachable."""
-_PATIENT: dict[str, Any] = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
 
 
 def _taken(options: dict[str, Any]) -> dict[str, Any]:
@@ -47,10 +46,7 @@ class RedisStore(ServerStore):
     deletes_at_once = True
 
     def __init__(
-        self,
-        servers: Sequence[tuple[str, float]],
-        signer: Signer,
-        **options: Any,
+        self, servers: Sequence[tuple[str, float]], signer: Signer, **options: Any
     ) -> None:
         access = _taken(options)
         self._makers = {name_of(url): made(url, **access) for url, _ in servers}
@@ -71,7 +67,7 @@ class RedisStore(ServerStore):
         return LoopConnections(lambda: socket_of(make()), LoopProtocol, limit)
 
     def status(self, server: str) -> dict[str, str]:
-        return info.status(server, partial(self._makers[server], **_PATIENT))
+        return info.status(server, partial(self._makers[server], socket_timeout=PATIENCE))
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
         return info.remarks(status, in_cluster=False)
@@ -82,10 +78,7 @@ class RedisClusterStore(ServerStore):
     says how all are reached. Options as for `RedisStore`. Coroutines ask in threads."""
 
     def __init__(
-        self,
-        servers: Sequence[tuple[str, float]],
-        signer: Signer,
-        **options: Any,
+        self, servers: Sequence[tuple[str, float]], signer: Signer, **options: Any
     ) -> None:
         make = made(servers[0][0], **_taken(options))
 
@@ -121,11 +114,12 @@ class RedisClusterStore(ServerStore):
     @property
     def server_names(self) -> list[str]:
         """The addresses of all masters, and of the nodes that are configured."""
-        addresses = info.masters(self._configured, partial(self._make, **_PATIENT))
+        addresses = info.masters(self._configured, partial(self._make, socket_timeout=PATIENCE))
         return list(map(name_of_node, dict.fromkeys([*self._configured, *addresses])))
 
     def status(self, server: str) -> dict[str, str]:
-        return info.status(server, lambda: self._make(node_of(f"//{server}"), **_PATIENT))
+        make = partial(self._make, node_of(f"//{server}"), socket_timeout=PATIENCE)
+        return info.status(server, make)
 
     def remarks(self, status: Mapping[str, str]) -> list[tuple[str, str]]:
         return info.remarks(status, in_cluster=True)
