@@ -7,15 +7,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import (
-    Any,
-    Concatenate,
-    Generic,
-    NamedTuple,
-    ParamSpec,
-    TypeVar,
-    overload,
-)
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from beaker_regions.api.cached import Cached, arguments
 from beaker_regions.engine.drivers import ReadContent, in_thread, run_async

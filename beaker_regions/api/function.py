@@ -122,11 +122,7 @@ class CachedFunction(Stored[P, R], Generic[P, R]):
             return self._hit(entry, lookup, value), seen
 
     def _value(
-        self,
-        entry: Entry,
-        lookup: Lookup | None,
-        call: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, entry: Entry, lookup: Lookup | None, call: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> R:
         value = self._value_if_fresh(entry, lookup, self._policy)
         if value is MISSING:
@@ -134,11 +130,7 @@ class CachedFunction(Stored[P, R], Generic[P, R]):
         return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
 
     def _loaded(
-        self,
-        entry: Entry,
-        lookup: Lookup | None,
-        call: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, entry: Entry, lookup: Lookup | None, call: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> R:
         return run(self._load_flow(entry, lookup), self._load(call, kwargs))  # type: ignore[no-any-return]
 

@@ -55,11 +55,7 @@ def observe_loads(observer: LoadObserver | None) -> None:
 
 
 def load(
-    region: Region,
-    entry: Entry,
-    lookup: Lookup | None,
-    policy: Policy,
-    holds: Holds | None = None,
+    region: Region, entry: Entry, lookup: Lookup | None, policy: Policy, holds: Holds | None = None
 ) -> LoadFlow:
     """After a lookup without a fresh value: load, or wait for another caller's load. ``holds``
     decides whether another caller's value is valid."""

@@ -82,10 +82,7 @@ class LoadMemory:
 
 def _place(address: bytes) -> tuple[int, int]:
     """Return the index of an entry's place, and a mark that few other entries have."""
-    return (
-        2 * (int.from_bytes(address[:4]) % PLACES),
-        int.from_bytes(address[4:8]) or 1,
-    )
+    return (2 * (int.from_bytes(address[:4]) % PLACES), int.from_bytes(address[4:8]) or 1)
 
 
 def _map(folder: Path) -> mmap.mmap:

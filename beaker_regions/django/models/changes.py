@@ -11,13 +11,7 @@ from django.db.models import QuerySet
 from beaker_regions.django.manager import all_tagged
 from beaker_regions.django.models.declarations import Declaration
 from beaker_regions.django.models.followed import follow_again
-from beaker_regions.django.models.rows import (
-    Row,
-    TooManyRowsError,
-    read,
-    tags_of,
-    with_keys,
-)
+from beaker_regions.django.models.rows import Row, TooManyRowsError, read, tags_of, with_keys
 from beaker_regions.django.models.watching import Watch
 from beaker_regions.django.transactions import run_at_commit
 from beaker_regions.engine.invalidation import invalidate_tags

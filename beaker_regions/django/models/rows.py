@@ -138,13 +138,7 @@ _INTEGERS = {
     models.PositiveBigIntegerField,
     models.PositiveSmallIntegerField,
 }
-_TEXTS = {
-    models.CharField,
-    models.TextField,
-    models.SlugField,
-    models.EmailField,
-    models.URLField,
-}
+_TEXTS = {models.CharField, models.TextField, models.SlugField, models.EmailField, models.URLField}
 _PLAIN = _INTEGERS | _TEXTS | {models.BooleanField, models.UUIDField, models.DateField}
 """Fields whose values the database returns in one form. Of a subclass that is not known."""
 

@@ -50,11 +50,7 @@ from beaker_regions.entries.content import (
 )
 from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.known import KnownAnswers
-from beaker_regions.entries.records import (
-    Codec,
-    Record,
-    Signer,
-)
+from beaker_regions.entries.records import Codec, Record, Signer
 from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import read_file, reported, write_file
 from beaker_regions.runtime.flock import locked

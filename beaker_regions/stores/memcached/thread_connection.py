@@ -274,22 +274,12 @@ class ThreadConnection(Connection):
         return self._protocol.store_request(command, key, value, exptime_of(seconds), number)
 
     def _ask(
-        self,
-        request: bytes,
-        read: Callable[[], T],
-        *,
-        resend: bool = True,
-        is_sent: bool = False,
+        self, request: bytes, read: Callable[[], T], *, resend: bool = True, is_sent: bool = False
     ) -> T:
         return whole(self._asking(request, read, resend=resend, is_sent=is_sent))
 
     def _asking(
-        self,
-        request: bytes,
-        read: Callable[[], T],
-        *,
-        resend: bool = True,
-        is_sent: bool = False,
+        self, request: bytes, read: Callable[[], T], *, resend: bool = True, is_sent: bool = False
     ) -> Halves[T]:
         """Send a request, unless it is sent, and read its answer. It is sent once more if the
         server has closed a kept connection, as after a restart, and ``resend`` allows it."""

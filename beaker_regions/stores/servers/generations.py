@@ -127,8 +127,7 @@ def _is_one_moment(spread: Mapping[Server, Sequence[str]]) -> bool:
 
 
 def _run(
-    spread: Mapping[Server, Sequence[str]],
-    command: Callable[[list[str], Connection], Halves[T]],
+    spread: Mapping[Server, Sequence[str]], command: Callable[[list[str], Connection], Halves[T]]
 ) -> tuple[dict[Server, StoreUnavailableError], dict[Server, T]]:
     """Run ``command`` with the keys of each server, on all at once. Returns the servers that
     failed, for which it is pending, and the answers of the others."""

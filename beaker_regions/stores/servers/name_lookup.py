@@ -7,6 +7,8 @@ leaves the thread running, and the next attempt takes its answer.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import socket
 import threading
@@ -60,9 +62,9 @@ _lock = threading.Lock()
 def addresses(host: str, port: int, seconds: float) -> list[Address]:
     """Return the addresses of a server's name or number, one or more, IPv4 first. Raises OSError;
     after ``seconds`` TimeoutError."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        if _is_number(family, host):
-            return [(family, (host, port))]
+    with contextlib.suppress(ValueError):
+        number = ipaddress.ip_address(host)
+        return [(socket.AF_INET if number.version == 4 else socket.AF_INET6, (host, port))]
     with _lock:
         lookup = _lookups.get((host, port))
         if lookup is None or time.monotonic() - lookup.ended_at > KEPT:
@@ -105,14 +107,6 @@ def forget(host: str, port: int) -> None:
         lookup = _lookups.get((host, port))
         if lookup is not None and lookup.ended_at <= time.monotonic():
             del _lookups[host, port]
-
-
-def _is_number(family: socket.AddressFamily, host: str) -> bool:
-    try:
-        socket.inet_pton(family, host.partition("%")[0])
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _forget_all() -> None:

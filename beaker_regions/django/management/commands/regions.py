@@ -16,11 +16,7 @@ from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import units
 
-COMMANDS = {
-    **tuning.COMMANDS,
-    "warm": warming.warm,
-    "dependencies": dependencies.dependencies,
-}
+COMMANDS = {**tuning.COMMANDS, "warm": warming.warm, "dependencies": dependencies.dependencies}
 """Subcommands that yield their output, as data and as text."""
 COLUMNS: dict[str, Callable[[Any], str]] = {
     "region": str,
