@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beakercache import cache
-from tasks.files.content import path_of
+from tasks.files.content import name_of, path_of
 from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
 from tasks.sources.source_file import file_version, kind_of
 
@@ -50,6 +50,14 @@ class FolderSource:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def may_be_without_disk(self, folder: str) -> bool:
+        """Whether a folder, by its path below the source, may be where a disk was mounted that is
+        not now: it is empty, or it is gone and was at the top of the source."""
+        name = os.path.join(self.folder, name_of(folder))
+        if not os.path.isdir(name):
+            return "/" not in folder
+        return not any(files for _, _, files in os.walk(name))
 
     def walk(self) -> Iterator[SourceFileInfo | Skipped]:
         """Yield the files of the source, sorted by name within each folder.

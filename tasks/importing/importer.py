@@ -23,15 +23,13 @@ from beakercache import cache
 from tasks.files.content import lifetime, path_digest, path_of
 from tasks.files.folders import placing
 from tasks.importing.archives import ArchiveSource
+from tasks.importing.gone import GoneFiles
 from tasks.importing.index import (
     IndexWriter,
-    forget,
     is_of_another_source,
     is_stored,
-    keep,
     number_from,
     patiently,
-    rows_from,
     rows_of,
     whole_rows_of,
 )
@@ -80,10 +78,6 @@ class ImportOptions:
     """The number of files that are read at the same time. None: the source's default."""
 
 
-FEW = 10
-"""As many files may be forgotten without a question."""
-
-
 class Importer:
     """One run over one source. ``summary`` has the results so far, even if the run fails."""
 
@@ -107,12 +101,10 @@ class Importer:
         self._listing = Listing()
         self._found = 0
         """Files in the source."""
-        self._seen: set[str] = set()
         self._mine = source.root, self._options.into
         self._present = 0
         """Files of the source that had a row of it already."""
-        self._unreadable: set[str] = set()
-        """Path prefixes of the folders that could not be read. Their files may still exist."""
+        self._gone = GoneFiles(source, self._options.into, self._options.selection)
 
     def run(self) -> Summary:
         """Import new and changed files. Raises SourceError if there are no files to import,
@@ -153,7 +145,8 @@ class Importer:
             self._index.flush()
         finally:
             # Files whose rows could not be written are not imported.
-            self.summary.imported -= self._index.unwritten
+            for row in self._index.unwritten:
+                self._count_not_imported(row)
 
     def _results(self) -> Generator[tuple[FileToRead, Result], None, None]:
         reader = FileReader(self._together, self._options.force)
@@ -172,8 +165,7 @@ class Importer:
         for found in self._source.walk():
             if isinstance(found, Skipped) and found.hides_files:
                 # Selected files may be in it.
-                hidden = path_in(self._options.into, found.path)
-                self._unreadable.add(f"{hidden}/" if hidden else "")
+                self._gone.could_not_read(found.path)
                 if not self._options.selection.excludes(found.path):
                     yield self._placed(found)
             elif found.path in self._options.selection:
@@ -231,7 +223,7 @@ class Importer:
         for batch in self._listing.batches():
             digests = [path_digest(found.path) for found in batch]
             if self._options.prune or self._options.keep:
-                self._seen.update(digests)
+                self._gone.saw(digests)
             known = patiently(partial(rows_of, digests))
             others = [row is not None and self._is_other(row) for row in map(known.get, digests)]
             whole = patiently(partial(whole_rows_of, list(compress(digests, others))))
@@ -257,6 +249,7 @@ class Importer:
                 else:
                     self._report.planned("import", found.path)
                     change: Change = "changed" if is_known else "new"
+                    self.summary.imported_size += found.size or 0
                     self._count_done(found.path, change, found.size or 0)
 
     def _sync(self) -> None:
@@ -272,9 +265,11 @@ class Importer:
             return
         change: Change = "unchanged"
         if isinstance(result, StoredFile):
+            row = self._row(file.found, result)
             if not result.renewed:
                 change = "changed" if file.is_known else "new"
-            self._index.add(self._row(file.found, result), imported=not result.renewed)
+                self.summary.imported_size += result.size
+            self._index.add(row, imported=not result.renewed)
         else:
             if file.row is not None:
                 file.row.root, file.row.into = self._mine
@@ -286,6 +281,10 @@ class Importer:
         self.summary.imported += change != "unchanged"
         self.summary.changed += change == "changed"
         self._report.done(path, change, left)
+
+    def _count_not_imported(self, row: ImportedFile) -> None:
+        self.summary.imported -= 1
+        self.summary.imported_size -= row.size
 
     def _row(self, found: SourceFileInfo, stored: StoredFile) -> ImportedFile:
         return ImportedFile(
@@ -314,48 +313,24 @@ class Importer:
 
     def _taken(self, row: ImportedFile, other: KnownRow) -> None:
         """Another run has added a row of this path since this one asked."""
-        self.summary.imported -= 1
+        self._count_not_imported(row)
         self._fail(row.path, _taken_by(other))
 
-    def _gone(self) -> list[ImportedFile]:
-        """Return the rows of selected files that are no longer in the source."""
-        unreadable = tuple(self._unreadable)
-        into = self._options.into
-        below = f"{into}/" if into else ""
-        return [
-            row
-            for row in rows_from(*self._mine)
-            if row.path_digest not in self._seen
-            and (path := row.path[len(below) :]) in self._options.selection
-            and self._source.covers(path)
-            and not row.path.startswith(unreadable)
-        ]
-
     def _prune(self) -> None:
-        gone = self._gone()
-        self._allow(len(gone))
-        if self._options.dry_run:
-            for row in gone:
-                self._report.planned("forget", row.path)
-        else:
-            forget(gone)
-        self.summary.forgotten = len(gone)
-
-    def _allow(self, files: int) -> None:
-        """Raise SourceError if more files would be forgotten than may be."""
         most = self._options.max_forget
-        before = number_from(*self._mine)
-        if files > (max(FEW, before // 2) if most is None else most):
-            raise SourceError(
-                f"{files} of {before} files would be forgotten, and none was; if no disk is away, "
-                f"and they are really gone, give --max-forget {files}"
-            )
+        if not self._options.dry_run:
+            self.summary.forgotten = self._gone.forget(most)
+            return
+        gone = self._gone.allowed(most)
+        for path in self._gone.paths(gone):
+            self._report.planned("forget", path)
+        self.summary.forgotten = len(gone)
 
     def _warn_of_gone(self, files: int) -> None:
         # A single file of a folder, or patterns, leave out files that are there.
         whole = self._options.selection == Selection() and self._source.covers("")
         seconds = lifetime()
-        if files > 0 and whole and seconds is not None and not self._unreadable:
+        if files > 0 and whole and seconds is not None and not self._gone.may_hide:
             self.summary.notes.append(
                 f"{files} imported files are no longer in the source; their content goes "
                 f"{seconds / 86400:.0f} days after it was stored: --keep keeps it, --prune forgets "
@@ -364,13 +339,16 @@ class Importer:
 
     def _keep(self) -> None:
         """Store the content of files that are gone for another period, if it has expired."""
-        for row in self._gone():
-            if self._options.dry_run:
-                self._report.planned("keep", row.path)
-            elif not keep(row):
-                self._fail(row.path, "is no longer in the source, and its content is lost")
-                continue
-            self.summary.kept += 1
+        if self._options.dry_run:
+            for path in self._gone.paths():
+                self._report.planned("keep", path)
+                self.summary.kept += 1
+            return
+        for path, is_kept in self._gone.kept():
+            if is_kept:
+                self.summary.kept += 1
+            else:
+                self._fail(path, "is no longer in the source, and its content is lost")
 
     def _fail(self, path: str, reason: str, left: int = 0, *, by_nature: bool = False) -> None:
         path = path or self._source.root

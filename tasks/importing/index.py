@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import (
@@ -72,8 +71,8 @@ class _Batch:
     """Rows that are written together, after the content of their files is on disk."""
 
     rows: list[ImportedFile] = field(default_factory=list)
-    imported: int = 0
-    """The number of rows whose files count as imported."""
+    imported: list[ImportedFile] = field(default_factory=list)
+    """Those of them whose files count as imported."""
     synced: Future[None] = field(default_factory=Future)
 
     def sync(self, sync: Callable[[], None]) -> None:
@@ -108,15 +107,16 @@ class IndexWriter:
         self._begun = time.monotonic()
 
     @property
-    def unwritten(self) -> int:
-        """The number of imported files whose rows are not written yet."""
-        return self._latest.imported + (self._syncing.imported if self._syncing else 0)
+    def unwritten(self) -> list[ImportedFile]:
+        """The rows of imported files that are not written yet."""
+        return self._latest.imported + (self._syncing.imported if self._syncing else [])
 
     def add(self, row: ImportedFile, *, imported: bool = False) -> None:
         """Write a row with the next batch. It replaces a row of the same path. ``imported``:
         whether its file counts as imported."""
         self._latest.rows.append(row)
-        self._latest.imported += imported
+        if imported:
+            self._latest.imported.append(row)
         if self._syncing is not None and self._syncing.synced.done():
             self._write_synced()
         age = time.monotonic() - self._begun
@@ -211,8 +211,8 @@ def rows_of(digests: Sequence[str], *, locked: bool = False) -> dict[str, KnownR
     """Return the existing rows by the digests of their paths. ``locked``: no other connection can
     change them before this transaction ends."""
     found: dict[str, KnownRow] = {}
-    for start in range(0, len(digests), BATCH):
-        rows = ImportedFile.objects.filter(path_digest__in=digests[start : start + BATCH])
+    for batch in _batches(digests):
+        rows = ImportedFile.objects.filter(path_digest__in=batch)
         if locked:
             rows = rows.select_for_update()
         for digest, *known in rows.values_list("path_digest", *KnownRow._fields):
@@ -225,17 +225,26 @@ def whole_rows_of(digests: Collection[str]) -> dict[str, ImportedFile]:
     return ImportedFile.objects.in_bulk(digests, field_name="path_digest") if digests else {}
 
 
-def rows_from(root: str, into: str) -> Iterator[ImportedFile]:
-    """Yield the rows of the files that were imported from the source with this root, into this
-    folder of the site."""
-    # Some databases ignore case when they compare text, so compare again.
-    for row in ImportedFile.objects.filter(root=root, into=into).iterator(BATCH):
-        if (row.root, row.into) == (root, into):
-            yield row
+def paths_from(root: str, into: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the files that were imported from the source with this root, into this folder of the
+    site: the primary key, the digest of the path, and the path of each."""
+    rows = ImportedFile.objects.filter(root=root, into=into)
+    columns = rows.values_list("pk", "path_digest", "path", "root", "into")
+    for key, digest, path, *found in columns.iterator(BATCH):
+        # Some databases ignore case when they compare text, so compare again.
+        if found == [root, into]:
+            yield key, digest, path
+
+
+def rows_with(keys: Sequence[int]) -> Iterator[ImportedFile]:
+    """Yield the rows with these primary keys that are still there, in their order."""
+    for batch in _batches(keys):
+        found = ImportedFile.objects.in_bulk(batch)
+        yield from (found[key] for key in batch if key in found)
 
 
 def number_from(root: str, into: str) -> int:
-    """Return the number of rows of `rows_from`; more if the database ignores case."""
+    """Return the number of files of `paths_from`; more if the database ignores case."""
     return ImportedFile.objects.filter(root=root, into=into).count()
 
 
@@ -260,20 +269,28 @@ def keep(row: ImportedFile) -> bool:
         return False
 
 
-def forget(rows: Collection[ImportedFile]) -> None:
-    """Delete rows from the index. Invalidate their content unless other rows describe it too."""
-    iterator = iter(rows)
-    while batch := list(islice(iterator, BATCH)):
-        with transaction.atomic():
-            gone = ImportedFile.objects.filter(pk__in=[row.pk for row in batch])
-            # Lock the rows: no request may attach one to a task between the two steps of delete().
-            list(gone.select_for_update().values_list("pk"))
-            gone.delete()
-            others = ImportedFile.objects.filter(source__in=[row.source for row in batch])
-            kept = {version_of(row) for row in others}
-            for row in batch:
-                if (version := version_of(row)) not in kept:
-                    read_file.invalidate(*version)
+def forget(keys: Sequence[int], root: str, into: str) -> None:
+    """Delete the rows with these primary keys, unless they are of another source by now. Invalidate
+    their content unless other rows describe it too."""
+    for batch in _batches(keys):
+        patiently(partial(_forget, batch, root, into))
+
+
+def _forget(keys: Sequence[int], root: str, into: str) -> None:
+    with transaction.atomic():
+        gone = ImportedFile.objects.filter(pk__in=keys, root=root, into=into)
+        # Lock the rows: no request may attach one to a task between the two steps of delete().
+        rows = list(gone.select_for_update())
+        gone.delete()
+        others = ImportedFile.objects.filter(source__in=[row.source for row in rows])
+        kept = {version_of(row) for row in others}
+        for row in rows:
+            if (version := version_of(row)) not in kept:
+                read_file.invalidate(*version)
+
+
+def _batches(all_: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (all_[start : start + BATCH] for start in range(0, len(all_), BATCH))
 
 
 def version_of(row: ImportedFile | KnownRow) -> tuple[str, int, str]:

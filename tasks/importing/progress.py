@@ -44,7 +44,7 @@ class Reporter(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """The result of an import. All but the last ones are numbers of files."""
+    """The result of an import. Numbers without a description are of files."""
 
     imported: int = 0
     """Files that are new or changed, or whose content was no longer stored."""
@@ -65,8 +65,10 @@ class Summary:
     """Files of the index that are no longer in the source, and whose content stays."""
     evicted: int = 0
     """Entries of the region that were removed to make room, and had not expired."""
+    imported_size: int = 0
+    """Bytes of the imported files."""
     size: int = 0
-    """Bytes read."""
+    """Bytes read: more if a transfer began again, and fewer if a former run has received a part."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     """What the operator should know, a sentence each."""

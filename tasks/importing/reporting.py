@@ -48,10 +48,9 @@ class _Progress:
         return (time.monotonic() - self._started) * max(0, self.cost - done) / max(done, 1)
 
     def __str__(self) -> str:
-        return (
-            f"{self.done_files} of {self.files} files, "
-            f"{human(self.done_size)} of {human(self.size)}, {human(self.rate)}/s"
-        )
+        files = f"{self.done_files} of {self.files} files"
+        done = f"{files}, {human(self.done_size)} of {human(self.size)}"
+        return f"{done}, {human(self.rate)}/s" if self.read_size else done
 
 
 class Names:
@@ -254,17 +253,22 @@ def result(summary: Summary, options: ImportOptions) -> str:
     forgotten += f", {summary.kept} kept" if options.keep else ""
     skipped = f", {summary.skipped} skipped" if summary.skipped else ""
     evicted = f", {summary.evicted} evicted" if summary.evicted else ""
+    read = f"{human(summary.size)} read"
+    if summary.imported and summary.size != summary.imported_size and not options.dry_run:
+        # A transfer began again, or a former run has received a part.
+        read += f" for {human(summary.imported_size)}"
     return (
         f"{'rehearsed, nothing changed: ' if options.dry_run else ''}"
         f"{summary.imported} imported, {summary.unchanged} unchanged, {summary.failed} failed"
-        f"{skipped}{forgotten}{evicted}; {human(summary.size)} read in {summary.seconds:.1f} s"
+        f"{skipped}{forgotten}{evicted}; {read} in {summary.seconds:.1f} s"
     )
 
 
 def result_json(summary: Summary, options: ImportOptions, error: str | None) -> str:
-    """Return the result as one JSON object: numbers of files, ``bytes`` read, ``seconds``, whether
-    the run was a rehearsal (``dry_run``), the ``error`` that ended it early, or null, and each
-    failure and each skipped name with its ``path`` and ``reason``."""
+    """Return the result as one JSON object: numbers of files, ``imported_bytes`` of those that were
+    imported, ``bytes`` read, ``seconds``, whether the run was a rehearsal (``dry_run``), the
+    ``error`` that ended it early, or null, and each failure and each skipped name with its ``path``
+    and ``reason``."""
     return json.dumps(
         {
             "imported": summary.imported,
@@ -275,6 +279,7 @@ def result_json(summary: Summary, options: ImportOptions, error: str | None) -> 
             "forgotten": summary.forgotten,
             "kept": summary.kept,
             "evicted": summary.evicted,
+            "imported_bytes": summary.imported_size,
             "bytes": summary.size,
             "seconds": round(summary.seconds, 3),
             "dry_run": options.dry_run,

@@ -31,6 +31,7 @@ from tests.tasks.importing.test_command import (
     sweep,
     wait_for,
 )
+from tests.tasks.importing.test_ending import summary_of
 from tests.tasks.importing.test_http import LARGE, failures, origin
 from tests.tasks.importing.test_import import contents, import_data, reported
 from tests.tasks.origin import Fault, Origin
@@ -282,3 +283,20 @@ def test_an_expired_copy_is_served_and_marked_while_its_origin_is_unavailable(
     wait_for(is_asked_again)  # not at once, because it failed slowly
     monkeypatch.undo()
     assert "This is the copy of" not in Browser().get(f"/files/{row.id}/").text
+
+
+@pytest.mark.parametrize(("tags", "ranges"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("in_manifest", [True, False])
+def test_the_bytes_read_are_those_that_the_server_has_sent(
+    origin: Origin, in_manifest: bool, tags: bool, ranges: bool
+) -> None:
+    """Also after a transfer that broke off, and continued or began again."""
+    origin.files, origin.ranges = {"large": LARGE}, ranges
+    if not tags:
+        origin.tags["large"] = None
+    url = origin.manifest() if in_manifest else origin.url("large")
+    origin.fail("large", Fault(cut_after=300_000))
+    status, summary = summary_of(url)
+    sent = sum(request.sent for request in origin.asked("large"))
+    assert (status, summary["bytes"], summary["imported_bytes"]) == (0, sent, len(LARGE))
+    assert (sent > len(LARGE)) == (not ranges or not (tags or in_manifest))

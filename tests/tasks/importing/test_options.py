@@ -159,6 +159,7 @@ def test_the_summary_is_one_json_object_and_everything_else_goes_to_stderr(sourc
         "forgotten": 0,
         "kept": 0,
         "evicted": 0,
+        "imported_bytes": 33,
         "bytes": 0,
         "dry_run": True,
         "error": None,

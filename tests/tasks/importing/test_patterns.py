@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import CommandError
 
+from tasks.importing.index import forget
 from tasks.models import ImportedFile
+from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.mounts import Disk
+from tests.tasks.importing.test_command import run_apart
 from tests.tasks.importing.test_ending import summary_of
 from tests.tasks.importing.test_import import contents, import_data, reported
 
@@ -89,3 +94,76 @@ def test_more_than_half_of_the_files_is_forgotten_only_when_that_is_allowed(tmp_
     assert summary_of(source, "--prune", "--max-forget=19")[0] == 1
     assert "20 forgotten" in import_data(source, "--prune", "--max-forget=20")
     assert ImportedFile.objects.count() == 10
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Path:
+    """A source of 100 files that were imported, 15 of them in "in/disk" and 15 in "other"."""
+    source = tmp_path / "source"
+    for folder, files in ((".", 70), ("in/disk", 15), ("other", 15)):
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        for number in range(files):
+            (source / folder / f"{number}").write_bytes(f"{folder}{number}".encode())
+    import_data(source)
+    return source
+
+
+def refused(source: Path, *options: str) -> str:
+    status, summary = summary_of(source, "--prune", *options)
+    assert status == 1
+    assert ImportedFile.objects.count() == 100
+    return str(summary["error"])
+
+
+def test_the_files_of_a_folder_without_files_are_forgotten_only_when_that_is_allowed(
+    disks: Path,
+) -> None:
+    for file in (disks / "in" / "disk").iterdir():
+        file.unlink()
+    (disks / "in" / "disk" / "lost+found").mkdir()
+    shutil.rmtree(disks / "other")
+    for number in range(5):
+        (disks / f"{number}").unlink()
+    expected = (
+        "no file is left in 'in', 'other', and none of 35 files was forgotten; if no disk is away, "
+        "and they are really gone, give --max-forget 35"
+    )
+    assert refused(disks) == expected
+    assert refused(disks, "--dry-run") == expected
+    assert "35 forgotten" in import_data(disks, "--prune", "--max-forget=35")
+
+
+def test_folders_that_are_gone_or_have_other_files_are_forgotten(disks: Path) -> None:
+    (disks / "in" / "a").write_bytes(b"a")
+    shutil.rmtree(disks / "in" / "disk")
+    for file in (disks / "other").iterdir():
+        file.rename(f"{file}.new")
+    assert import_data(disks, "--prune").startswith(
+        "16 imported, 70 unchanged, 0 failed, 30 forgotten"
+    )
+
+
+def test_the_files_of_a_disk_that_is_not_mounted_are_not_forgotten(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}").write_bytes(b"%d" % number)
+
+    def import_with_disk() -> None:
+        Disk(tmp_path / "disk", 1 << 20)
+        for number in range(12):
+            (tmp_path / "disk" / f"{number}").write_bytes(b"on the disk %d" % number)
+        assert run_apart(tmp_path, "--prune")[0] == 0
+
+    assert statuses([fork(import_with_disk)]) == [0]  # unmounted at its end
+    assert ImportedFile.objects.count() == 42
+    status, summary = summary_of(tmp_path, "--prune")
+    assert status == 1
+    assert summary["error"].startswith("no file is left in 'disk', and none of 12 files was forgot")
+    assert ImportedFile.objects.count() == 42
+
+
+def test_prune_leaves_a_row_that_another_source_has_taken_over(disks: Path, tmp_path: Path) -> None:
+    """While this run looks for files that are gone."""
+    keys = list(ImportedFile.objects.filter(path__startswith="other/").values_list("pk", flat=True))
+    ImportedFile.objects.filter(pk=keys[0]).update(root=str(tmp_path / "another"))
+    forget(keys, str(disks), "")
+    assert ImportedFile.objects.filter(path__startswith="other/").count() == 1

@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from beaker_regions.django.cli import dependencies, reports, terminal, tuning, warming
 from beaker_regions.engine.region import Region, all_regions, regions_named
 from beaker_regions.errors import nearest
-from beaker_regions.reports import health
 from beaker_regions.stores.files import maintenance
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import units
@@ -25,6 +24,7 @@ COLUMNS: dict[str, Callable[[Any], str]] = {
     "entries": str,
     "size": units.size,
     "oldest": units.duration,
+    "evictions": str,
 }
 """Of the regions, with how each is written."""
 
@@ -77,25 +77,22 @@ class Command(BaseCommand):
         return found
 
     def _show(self) -> None:
+        found = reports.regions()
         if self.json:
-            self._print({"regions": reports.regions(), "functions": reports.activity()}, "")
+            self._print({"regions": found, "functions": reports.activity()}, "")
             return
-        self.stdout.write(terminal.table([self._row(region) for region in all_regions()], COLUMNS))
+        self.stdout.write(terminal.table([self._row(region) for region in found], COLUMNS))
         _, text = tuning.functions()
         self.stdout.write(f"\n{text}")
         for finding in tuning.outbox():
             if finding.level == "error":
                 self.stderr.write(tuning.as_line(finding))
 
-    def _row(self, region: Region) -> dict[str, Any]:
-        cluster = health.cluster_of(region)
-        row = {"region": region.name, "expire": region.options.expire}
-        row["type"] = region.options.type + (f" through {cluster}" if cluster else "")
-        try:
-            return row | reports.usage(region)
-        except OSError as error:
-            self.stderr.write(str(error))
-            return row | reports.NO_USAGE
+    def _row(self, found: dict[str, Any]) -> dict[str, Any]:
+        name, cluster = found["region"], found["cluster"]
+        if found["type"] == "file" and found["entries"] is None:
+            self.stderr.write(f"Region {name} cannot be read; manage.py regions check says why")
+        return found | ({"type": f"{found['type']} through {cluster}"} if cluster else {})
 
     def verify(self, region: Region) -> None:
         faults = []

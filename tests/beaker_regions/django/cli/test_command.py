@@ -48,9 +48,11 @@ def test_the_table(shelf: str, cache: CacheManager) -> None:
     load(2)
     out, _ = regions()
     header, *rows = out.splitlines()
-    assert header.split() == ["region", "type", "expire", "entries", "size", "oldest"]
+    assert header.split() == [
+        *("region", "type", "expire", "entries", "size", "oldest", "evictions")
+    ]
     (row,) = [row for row in rows if row.startswith(shelf)]
-    assert re.fullmatch(rf"{shelf} +file +5 d +2 +108\.0 KB +[\d.]+ s", row)
+    assert re.fullmatch(rf"{shelf} +file +5 d +2 +108\.0 KB +[\d.]+ s +0", row)
 
 
 def test_verify_names_the_removed_files(shelf: str, cache: CacheManager, tmp_path: Path) -> None:
