@@ -16,7 +16,7 @@ from django.utils.autoreload import file_changed
 from django.utils.functional import LazyObject, Promise, empty
 
 from beaker_regions.api.cached import Cached
-from beaker_regions.django.checks import TAG, check_regions, check_sessions
+from beaker_regions.django.checks import TAG, check_middleware, check_regions, check_sessions
 from beaker_regions.django.models.declarations import registry
 from beaker_regions.django.models.noting import note_queries
 from beaker_regions.django.models.writes import watch_models
@@ -89,6 +89,7 @@ class RegionsConfig(AppConfig):
         file_changed.connect(forget_fingerprint)
         register(check_regions, TAG)
         register(check_sessions, TAG)
+        register(check_middleware, TAG)
         forget_changed_rows()
         watch_calls()
         empty_regions_for_each_test()

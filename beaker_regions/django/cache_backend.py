@@ -70,7 +70,13 @@ class RegionCache(BaseCache):
     @cached_property
     def _values(self) -> Values[str, Any]:
         # Packages open their cache when their models are imported: before `use_manager` is called.
-        return Values(region_named(self._location), NAME, math.inf)
+        try:
+            return Values(region_named(self._location), NAME, math.inf)
+        except ConfigurationError as error:
+            mend = "" if self._location else "name a region; "
+            raise ConfigurationError(
+                f"CACHES, LOCATION {self._location!r}: {mend}{error}"
+            ) from error
 
     def _life(self, timeout: Any) -> float:
         """Return the time to live in seconds; 0 or less: already expired."""

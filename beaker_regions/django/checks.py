@@ -24,6 +24,7 @@ from beaker_regions.reports import health
 
 TAG = "regions"
 BACKEND = "beaker_regions.django.cache_backend.RegionCache"
+REPEATED = "beaker_regions.django.middleware.RepeatedRequests"
 
 
 def check_regions(**_: Any) -> list[CheckMessage]:
@@ -67,6 +68,23 @@ def check_sessions(**_: Any) -> list[CheckMessage]:
         )
         return [Error(f"Sessions in CACHES[{alias!r}]: {error}", hint, id="regions.E003")]
     return []
+
+
+def check_middleware(**_: Any) -> list[CheckMessage]:
+    """Say whether middleware that should not run for a repeated request stands too high."""
+    names = list(settings.MIDDLEWARE)
+    if REPEATED not in names:
+        return []
+    above = names[: names.index(REPEATED)]
+    return [
+        Warning(
+            f"{name} stands above {REPEATED} in MIDDLEWARE, and so runs for every request.",
+            hint="Put RepeatedRequests above it; only what has to see every request is above.",
+            id="regions.W003",
+        )
+        for name in above
+        if name.startswith("django.contrib.sessions.")
+    ]
 
 
 def _check_aliases() -> Iterator[CheckMessage]:

@@ -47,9 +47,14 @@ class UnknownFunctionError(CacheError):
     """There is no function of this name, or more than one."""
 
 
+NOT_IMPORTED = (
+    "This command imports beakercache, the modules of the URLs, and each application's module "
+    "cached: import the function in one of them"
+)
+
+
 def load_functions() -> None:
-    """Import the modules that decorate functions: ``beakercache``, the URLconf with its views, and
-    each application's module ``cached``, if it has one."""
+    """Import the modules that `NOT_IMPORTED` names."""
     if find_spec("beakercache") is not None:
         import_module("beakercache")
     if getattr(settings, "ROOT_URLCONF", None):
@@ -77,8 +82,10 @@ def function_named(name: str) -> Function:
         return known[found[0]]
     if found:
         raise UnknownFunctionError(f"{name!r} may be {' or '.join(found)}")
-    ends = {full.rpartition(".")[2]: full for full in known}
-    raise UnknownFunctionError(f"there is no cached function {name!r}; {nearest(name, ends)}")
+    hint = nearest(name, [full.rpartition(".")[2] for full in known]) if known else ""
+    if not hint.startswith("did you mean"):
+        hint = f"{hint}. {NOT_IMPORTED}".lstrip(". ")
+    raise UnknownFunctionError(f"there is no cached function {name!r}; {hint}")
 
 
 def regions() -> list[Report]:

@@ -85,7 +85,7 @@ def _listed(numbers: dict[str, int]) -> str:
     return ", ".join(f"{name} {number:,}" for name, number in numbers.items())
 
 
-_NONE = "No cached function was found: not in the pages' modules, and not in any module cached.py."
+_NONE = f"No cached function was found. {reports.NOT_IMPORTED}"
 
 
 def functions() -> Output:

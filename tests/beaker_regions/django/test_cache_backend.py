@@ -140,7 +140,8 @@ def test_an_unavailable_store_behaves_like_an_empty_one(
 @pytest.mark.parametrize(
     ("location", "options", "mend"),
     [
-        ("function", {}, "there is no region 'function'; did you mean 'functions'?"),
+        ("function", {}, "LOCATION 'function': there is no region 'function'; did you mean"),
+        ("", {}, "LOCATION '': name a region; there is no region ''; valid: functions"),
         ("functions", {"MAX_ENTRIES": 9}, "no option 'MAX_ENTRIES'.*size_limit"),
     ],
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from beaker_regions.django.checks import REPEATED, check_middleware
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +137,11 @@ def test_metrics_without_their_package_say_what_to_install(run: Run) -> None:
         '"beaker_regions.django"',
     )
     assert said.endswith("pip install prometheus_client")
+
+
+def test_a_check_says_that_middleware_stands_too_low(settings: Any) -> None:
+    sessions = "django.contrib.sessions.middleware.SessionMiddleware"
+    settings.MIDDLEWARE = [REPEATED, sessions]
+    assert not check_middleware()
+    settings.MIDDLEWARE = [sessions, REPEATED]
+    assert [each.id for each in check_middleware()] == ["regions.W003"]
