@@ -43,9 +43,13 @@ class _Progress:
         return self.read_size / max(time.monotonic() - self._started, 0.001)
 
     @property
-    def seconds_left(self) -> float:
+    def left(self) -> str:
+        """The time that is left, as the end of a line; empty until as much as a file is done."""
         done = self.done_size + self.done_files * FILE_COST
-        return (time.monotonic() - self._started) * max(0, self.cost - done) / max(done, 1)
+        if done < FILE_COST:
+            return ""
+        seconds = (time.monotonic() - self._started) * max(0, self.cost - done) / done
+        return f", {seconds:.0f} s left"
 
     def __str__(self) -> str:
         files = f"{self.done_files} of {self.files} files"
@@ -240,7 +244,7 @@ class LineReporter:
     def _print(self) -> None:
         if time.monotonic() - self._printed >= INTERVAL:
             self._printed = time.monotonic()
-            self._out(f"{self._progress}, {self._progress.seconds_left:.0f} s left")
+            self._out(f"{self._progress}{self._progress.left}")
 
 
 def _archive(doing: str, name: str, size: int) -> str:

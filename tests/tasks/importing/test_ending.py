@@ -16,7 +16,7 @@ from django.db import OperationalError
 
 from tasks.importing.index import IndexWriter
 from tasks.models import ImportedFile
-from tests.tasks.importing.test_command import start, wait_for
+from tests.tasks.importing.test_command import PATIENCE, start, wait_for
 from tests.tasks.importing.test_http import origin
 from tests.tasks.importing.test_import import contents
 from tests.tasks.origin import Fault, Origin
@@ -104,7 +104,7 @@ def test_the_process_ends_with_the_status_of_the_signal(origin: Origin) -> None:
     with start(origin.url("a.txt")) as process:
         wait_for(lambda: bool(origin.asked("a.txt")) or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     gate.set()
     assert process.returncode == 143
     assert "Traceback" not in err
@@ -116,7 +116,7 @@ def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as pipe:
         process = start(tmp_path, stdout=pipe)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 141
     assert err.startswith("CommandError: Nobody reads the output. Imported files are kept")
     assert "Traceback" not in err
