@@ -98,7 +98,7 @@ def _check_aliases() -> Iterator[CheckMessage]:
 
 
 def _requests() -> list[CheckMessage]:
-    """Say where every request is a transaction, in which functions store nothing."""
+    """Report databases on which every request is a transaction: functions store nothing there."""
     return [
         Warning(
             f"ATOMIC_REQUESTS of database {alias!r} puts every view into a transaction, and "

@@ -44,7 +44,7 @@ def current(dependencies: Iterable[Dependency], regions: Mapping[str, Region]) -
 
 
 class Dependent(NamedTuple):
-    """The stored form of a value that depends on what its queries read."""
+    """The stored form of a value that depends on the tables that its queries read."""
 
     value: Any
     dependencies: tuple[Dependency, ...] | None

@@ -64,8 +64,8 @@ class Closed(BaseException):
 
 
 def run(flow: LoadFlow, load: Callable[[], Any], error: BaseException | None = None) -> Any:
-    """Carry out the steps of a load, and return its value. ``error``: what the last step raised,
-    if the load goes on from there."""
+    """Carry out the steps of a load, and return its value. ``error``: the exception of the last
+    step, if the load goes on from there."""
     answer: Any = None
     while True:
         try:

@@ -286,7 +286,7 @@ class _Loading:
         return functools.partial(self._region.read, self._entry, self._store.read_for_load)
 
     def _found(self, lookup: Lookup | None, waiter: Waiter) -> Step:
-        """Return the value that this caller may take, of what it read while it waited."""
+        """Return the value of this lookup, if a caller that has waited may take it."""
         waiter.saw(lookup)
         holds = self._holds
         if lookup is not None and lookup.record is not None and waiter.may_take(lookup.record):

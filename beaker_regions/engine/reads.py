@@ -25,8 +25,8 @@ _are_queries_wanted = False
 
 
 def set_query_noter(note_queries: Callable[[], None]) -> None:
-    """Set what lets every query of this process be noted in `current_reads` before it runs. It is
-    called once a function needs that."""
+    """Set the function that lets every query of this process be noted in `current_reads` before it
+    runs. It is called when the first cached function needs that."""
     global _note_queries
     _note_queries = note_queries
     if _are_queries_wanted:
@@ -34,7 +34,7 @@ def set_query_noter(note_queries: Callable[[], None]) -> None:
 
 
 def want_queries() -> None:
-    """Let queries be noted, as soon as an integration is there that can."""
+    """Let queries be noted, from now on or as soon as `set_query_noter` is called."""
     global _are_queries_wanted
     _are_queries_wanted = True
     if _note_queries is not None:
@@ -84,6 +84,15 @@ def generations_of(tables: Entry, lookup: Lookup) -> dict[str, bytes | None]:
     return dict(zip(tables.scopes[1:], lookup.generations[1:], strict=True))
 
 
+def known_generations(region: ReadRegion, entry: Entry) -> tuple[bytes | None, ...] | None:
+    """Return an entry's generations before its value is read or made; None if one is unknown."""
+    try:
+        generations = region.store.read_for_load(entry).generations
+    except StoreUnavailableError:
+        return None
+    return None if None in generations else generations
+
+
 class Reads:
     """The tables and entries that one load of an entry has read."""
 
@@ -120,7 +129,7 @@ class Reads:
             self._note(region, entry)
 
     def note(self, dependencies: Iterable[Dependency] | None) -> None:
-        """Note what another value depends on; None: that is unknown."""
+        """Note the dependencies of another value; None: they are unknown."""
         if dependencies is None:
             self.give_up()
         else:
@@ -131,7 +140,7 @@ class Reads:
         self._is_known = False
 
     def end(self) -> tuple[Dependency, ...] | None:
-        """End the load. Returns what its value depends on; None: that is unknown."""
+        """End the load. Returns the dependencies of its value; None: they are unknown."""
         self._is_over = True
         return tuple(self._dependencies) if self._is_known else None
 
@@ -145,11 +154,8 @@ class Reads:
         if self._region.siblings.get(region.name) is not region:
             self.give_up()  # it is of another manager
             return
-        try:
-            generations = region.store.read_for_load(entry).generations
-        except StoreUnavailableError:
-            generations = (None,)
-        if None in generations:
+        generations = known_generations(region, entry)
+        if generations is None:
             self.give_up()
         else:
             self._dependencies[Dependency(region.name, entry, generations)] = None
@@ -183,7 +189,7 @@ class EntriesRead(Reads):
 
 _reads: ContextVar[Reads | None] = ContextVar("_reads", default=None)
 current_reads = _reads.get
-"""Returns what the innermost load of the running code has read; None: nothing has to be noted."""
+"""Returns the reads of the innermost load of the running code; None: nothing has to be noted."""
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class Reading(ABC):
     """A read that a store has begun for a task of the running event loop."""
 
     answers: Sequence[asyncio.Future[Any]]
-    """The task awaits them; no one has an exception."""
+    """The task awaits them; none of them has an exception."""
 
     @abstractmethod
     def is_short(self) -> bool:
@@ -173,7 +173,7 @@ class Store(ABC):
 
     @property
     def generation_store(self) -> Store:
-        """The store that keeps the generations. An invalidation there is one here as well."""
+        """The store that keeps the generations. An invalidation there also invalidates here."""
         return self
 
     def owner(self) -> str | None:

@@ -85,7 +85,7 @@ class CachedFile(os.PathLike[str]):
             header = file.read(16)
     """
 
-    descriptor: int | None = None  # also where it is let go of before it is made
+    descriptor: int | None = None  # also if `__init__` has failed
     in_memory = False
     """Whether it is in memory, because it is small. It then gets a file of its own when `path` is
     first asked for."""
@@ -112,7 +112,7 @@ class CachedFile(os.PathLike[str]):
 
     @property
     def path(self) -> Path:
-        """The raw content as a file: in the region's folder, or at its source when it is not
+        """The raw content as a file: in the region's folder, or at its source if it is not
         stored. Raises OSError if small content cannot be written to one."""
         return Path(self._path)
 
@@ -215,7 +215,7 @@ Content = Path | BinaryIO | Iterator[bytes] | Resumable | CachedFile
 
 
 def hold(descriptor: int) -> None:
-    """Let an open file stay readable when another host removes it. Raises OSError when one has.
+    """Let an open file stay readable if another host removes it. Raises OSError if it is removed.
 
     A client of GlusterFS reports an open file to the server only when it asks the server for
     something. It answers most requests from its own memory, but not this one.

@@ -21,7 +21,7 @@ DEPENDS_ON = ("tags", "expiry")
 """What ends the life of a value: its tags and its expiry, or its expiry alone; the value may then
 be older than the rows that it was made of."""
 QUERIES = "queries"
-"""For functions alone: what was read while the value was loaded, its tags, and its expiry."""
+"""For functions alone: the tables that were read during the load, its tags, and its expiry."""
 
 
 def dependence(value: object, expire: float, among: tuple[str, ...] = DEPENDS_ON) -> str:

@@ -34,9 +34,9 @@ Container = Callable[[Any, Places], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """What `register` and `substitute` may give for a thing that exists in several places, such
-    as a row in several databases. Calls with another place are other entries; an invalidation of
-    one of them covers all."""
+    """The part that `register` and `substitute` may return for an object that may be in several
+    places, such as a row in several databases. Calls with another place are other entries; an
+    invalidation of one of them covers all."""
 
     identity: Any
     place: str

@@ -22,7 +22,7 @@ class TagUsers:
         self._begun: dict[str, set[str]] = {}
         """Functions by the beginning of their tags."""
         self._learned: dict[str, set[str]] = {}
-        """By function, what was learned."""
+        """By function, the beginnings of tags that were learned."""
 
     def add(self, function: str, templates: Iterable[str]) -> None:
         """Note the templates of a function's tags. Of one that begins with a field, nothing is

@@ -171,7 +171,7 @@ def _stored(folder: Path) -> Totals:
 
 
 def _packed(totals: Totals) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Return the periods with a number for each name, which is long: its place among all names."""
+    """Return the periods. A name, which is long, is replaced by its place among all names."""
     places = {name: place for place, name in enumerate(totals.all)}
     return [
         (period, [(places[name], number) for name, number in counts.items() if number])

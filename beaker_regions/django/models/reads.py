@@ -1,4 +1,4 @@
-"""The check for what is forgotten: which tables a cached value was made of, without their tags.
+"""Finds forgotten dependencies: tables that a value was made of, and whose tags it does not have.
 
 While a value is loaded, the queries of its load are read. A table of a model that is declared
 (`beaker_regions.django.models.declarations`), and none of whose tags the entry has, is a *missing*

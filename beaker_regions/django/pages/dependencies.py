@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 from beaker_regions.engine import invalidation, loading
 from beaker_regions.engine.dependencies import current
 from beaker_regions.engine.drivers import LoadFlow
-from beaker_regions.engine.reads import Dependency
+from beaker_regions.engine.reads import Dependency, known_generations
 from beaker_regions.engine.region import Region
 from beaker_regions.entries.entry import Entry, Lookup
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.sentinels import MISSING
-from beaker_regions.errors import StoreUnavailableError
 
 
 class Recorder:
@@ -122,10 +121,7 @@ def dependency_on(region: Region, entry: Entry, policy: Policy, found: Found) ->
         return Dependency(region.name, entry, lookup.generations, until)
     if lookup is None or invalidation.transactions.active():
         return None
-    try:
-        generations = region.store.read_for_load(entry).generations
-    except StoreUnavailableError:
-        return None
-    if None in generations:
+    generations = known_generations(region, entry)
+    if generations is None:
         return None
     return Dependency(region.name, entry, generations, now + policy.expire)

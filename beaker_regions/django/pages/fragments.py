@@ -201,23 +201,11 @@ def fragment_texts(
             recorder.has_unknown = True
         return [_rendered(block, nodes, context, part.variables).text for part in parts]
     with tracing.call(region.name, block.name, len(parts)):
-        return _texts(block, nodes, context, region, policy, parts, recorder)
-
-
-def _texts(
-    block: Block,
-    nodes: NodeList,
-    context: Context,
-    region: Region,
-    policy: Policy,
-    parts: list[Part],
-    recorder: Recorder | None,
-) -> list[str]:
-    found = look_up(region, [part.entry for part in parts], policy)
-    return [
-        _text(block, nodes, context, region, policy, part, each, recorder)
-        for part, each in zip(parts, found, strict=True)
-    ]
+        found = look_up(region, [part.entry for part in parts], policy)
+        return [
+            _text(block, nodes, context, region, policy, part, each, recorder)
+            for part, each in zip(parts, found, strict=True)
+        ]
 
 
 def _text(

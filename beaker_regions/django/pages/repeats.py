@@ -270,7 +270,7 @@ class Repeatable(NamedTuple):
 
 
 def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable | None:
-    """Return what an equal request may get instead of being answered anew; None: nothing."""
+    """Return what an equal request may get instead of a new answer; None: nothing."""
     served = watch.served
     if served is None or not _is_as_served(response, served) or loaded_user(request) is not None:
         return None

@@ -19,7 +19,7 @@ class Period(NamedTuple):
 
     name: str
     since: float | None
-    """When it began, in seconds since the epoch; None: nobody knows."""
+    """When it began, in seconds since the epoch; None: it is not known."""
     now: float
 
     @property

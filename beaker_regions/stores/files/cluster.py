@@ -150,8 +150,8 @@ class ClusterFileStore(FileStore):
             with _replaced_is_missing():
                 return _in_hand(super()._content_value(entry, record, described))
         except FileNotFoundError:
-            # Content is there before its record, and goes after it; but what was there, or was not,
-            # may be remembered.
+            # Content is stored before its record, and removed after it. But the client may remember
+            # an earlier state.
             self._refresh_folder(entry.address)
             _listed(os.path.dirname(self.content.path(entry.address, "")), durable=self._durable)
         with _replaced_is_missing():
@@ -204,8 +204,8 @@ class ClusterFileStore(FileStore):
 
 @contextlib.contextmanager
 def _replaced_is_missing() -> Iterator[None]:
-    """Let a file be missing whose place another host has given to another one. Of what is open,
-    too, its server may know nothing any more."""
+    """Raise FileNotFoundError for a file that another host has replaced: its server does not know
+    it any more, even if it is open here."""
     try:
         yield
     except OSError as error:
@@ -215,8 +215,8 @@ def _replaced_is_missing() -> Iterator[None]:
 
 
 def _in_hand(value: Any) -> Any:
-    """Return a value that stays readable when another host removes it. Raises OSError when one
-    has."""
+    """Return a value that stays readable if another host removes it. Raises OSError if it is
+    removed."""
     if isinstance(value, CachedFile) and value.descriptor is not None:
         try:
             hold(value.descriptor)
@@ -227,8 +227,8 @@ def _in_hand(value: Any) -> Any:
 
 
 def _listed(folder: str, *, durable: bool) -> None:
-    """List a folder, which is made if it is missing: so that a client that remembers that there is
-    none asks its server. What cannot be done will be said by what comes next."""
+    """List a folder; make it if it is missing. A client that remembers that there is none then asks
+    its server. An error is left to the next use of the folder."""
     with contextlib.suppress(OSError):
         try:
             os.listdir(folder)

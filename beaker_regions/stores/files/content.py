@@ -223,8 +223,8 @@ class ContentFiles:
             link(path, equal)
 
     def _share(self, equal: str, path: str, digest: bytes, *, durable: bool) -> bool:
-        """Make ``path`` one more name of what is stored already. Returns False when there is no
-        such content, or as many names of it as the file system takes."""
+        """Make ``path`` one more name of what is stored already. Returns False if there is no such
+        content, or it has as many names as the file system allows."""
         try:
             with open(equal, "rb", opener=unlinked) as file:
                 if hashlib.file_digest(file, "sha256").digest() != digest:
@@ -241,8 +241,8 @@ class ContentFiles:
         return True
 
     def open(self, address: bytes, described: Description) -> int:
-        """Return a descriptor of an entry's content. Raises OSError when it is gone, or is not
-        what was stored."""
+        """Return a descriptor of an entry's content. Raises OSError if it is gone, or is not what
+        was stored."""
         if self._verify_reads or described.is_unproven:
             return self.verified(address, described)
         return self._opened(address, described)
@@ -320,8 +320,8 @@ class ContentFiles:
         return 0
 
     def forget_unused(self, equal: str) -> bool:
-        """Remove content that no entry has any more; whether it did. One that shares it at this
-        moment keeps it under its own name."""
+        """Remove content that no entry has any more; return whether it was removed. An entry that
+        shares it at this moment keeps it under its own name."""
         try:
             if os.stat(equal).st_nlink > 1:
                 return False

@@ -222,7 +222,7 @@ class GenerationTable:
         try:
             found = os.stat(self._path)
         except FileNotFoundError:
-            return self._opened_anew()
+            return self._opened_again()
         file = self._file
         # With its ctime, its size is the same, too.
         if (
@@ -232,9 +232,9 @@ class GenerationTable:
             and found.st_dev == file.device
         ):
             return file
-        return self._opened_anew()
+        return self._opened_again()
 
-    def _opened_anew(self) -> _OpenFile:
+    def _opened_again(self) -> _OpenFile:
         for _ in range(_TRIES):
             file = self._file
             try:

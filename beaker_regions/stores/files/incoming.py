@@ -164,7 +164,7 @@ class _Arriving:
         return Received(self.size, self.digest.digest(), small, self._file)
 
     def close(self) -> None:
-        """Give up what is not needed any more."""
+        """Close the file, and remove it unless the next load continues it."""
         # All bytes of a whole content are written by now; errors of writing were raised.
         if self.is_kept and self._in_memory:
             with contextlib.suppress(StoreUnavailableError):

@@ -87,7 +87,7 @@ def stored(store: Files) -> Iterator[Stored]:
 
 
 def stored_at(store: Files, path: str) -> Stored | None:
-    """Return the entry whose record is at ``path``; None: it is gone, or nothing of ours."""
+    """Return the entry whose record is at ``path``; None: it is gone, or no such record."""
     shard, _, name = path.rpartition("/")
     try:
         address = bytes.fromhex(shard[-2:] + name)
@@ -102,7 +102,7 @@ def stored_at(store: Files, path: str) -> Stored | None:
             return None  # replaced since it was opened, by another host
         raise
     finally:
-        # What a network's file system says of a file that is gone was said.
+        # A network's file system may fail once more for a file that is gone.
         with contextlib.suppress(OSError):
             os.close(descriptor)
     size = room_of(len(stored))
@@ -128,7 +128,7 @@ def remove(store: Files, found: Stored) -> int:
 
 
 def _take_out(store: Files, found: Stored) -> bool:
-    """Remove a record that is still the one that was found; whether it was.
+    """Remove a record if it is still the one that was found; return whether it was.
 
     No system call removes a file only if it is a given one. So the record is moved aside, and a
     record that took its place at the last moment gets its name back.
@@ -154,8 +154,8 @@ def _take_out(store: Files, found: Stored) -> bool:
 
 
 def bytes_in_use(store: Files) -> int:
-    """Return what the files of entries take on the disk. Invalidated entries count, too: no record
-    is read."""
+    """Return the bytes that the files of entries take on the disk. Invalidated entries count, too:
+    no record is read."""
     size = 0
     counted = set()
     for folder in ("entries", "content"):

@@ -358,7 +358,7 @@ class FileStore(Store):
         return SmallCachedFile(path, described.small, record.stored_at, digest, self._copied)
 
     def _copied(self, path: str, content: bytes) -> None:
-        """Give small content a file of its own, for what needs one. Raises OSError."""
+        """Write small content to a file, for code that needs a path. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             if read_file(Path(path)) == content:
                 return

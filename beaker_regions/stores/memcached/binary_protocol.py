@@ -1,5 +1,5 @@
-"""Requests and answers in memcached's binary protocol: a server that wants a password speaks no
-other. They are only bytes, of any connection.
+"""Requests and answers in memcached's binary protocol, as bytes. A server that wants a password
+speaks no other protocol.
 
 The functions are those of `beaker_regions.stores.memcached.text_protocol`. The layout of a header
 is that of "Packet Structure" in memcached's description of the protocol.

@@ -1,4 +1,4 @@
-"""Requests in memcached's text protocol, and the answers to them: only bytes, of any connection."""
+"""Requests and answers in memcached's text protocol, as bytes."""
 
 from __future__ import annotations
 

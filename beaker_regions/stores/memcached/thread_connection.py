@@ -1,8 +1,8 @@
 """One thread's connection to a memcached.
 
 python-memcached's own commands report a failure as a miss and try other servers. So only its form
-of an address is used, and requests are written and answers read here. `CommandProtocol` is the form
-of both: a server that wants a password speaks another one.
+of an address is used, and requests are written and answers read here. There are two protocols, with
+the same functions (`CommandProtocol`): a server that wants a password speaks the binary one.
 
 A server that hangs costs one time-out. A server that sends rubbish, or never stops sending, costs
 little more: an answer that is not of the protocol ends the connection.

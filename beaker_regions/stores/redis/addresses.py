@@ -69,7 +69,7 @@ def made(
     ca_file: str | None = None,
     timeout: float = 0.05,
 ) -> Callable[..., AbstractConnection]:
-    """Return a function that makes a connection, which is not connected yet. What the URL says
+    """Return a function that makes a connection, which is not connected yet. The URL
     comes before the other arguments; ``timeout`` is in seconds. The function takes options of
     redis-py by keyword, which come before all others."""
     given = parse_url(url)

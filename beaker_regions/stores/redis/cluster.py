@@ -43,11 +43,11 @@ from beaker_regions.stores.redis.link import Link, interruption, packed
 from beaker_regions.stores.servers.connection import Halves, Item
 
 BUCKETS = 24
-"""Can be shared by 2, 3, 4, 6, 8 and 12 nodes without rest. More would be more work for each
-invalidation, fewer would not be spread well."""
+"""2, 3, 4, 6, 8 and 12 nodes have equal shares of them. With more, an invalidation would take more
+work; fewer would not be spread well."""
 _SLOTS = 16384
 _REDIRECTS = 5
-"""As many nodes are asked one after the other, at most."""
+"""At most so many nodes are asked, one after the other."""
 _SAME_MOMENT = 0.01
 """Seconds in which a thread does not try a node again. An invalidation asks all buckets of a node
 at the same time, and waits only once for one that hangs."""
@@ -103,8 +103,8 @@ class Nodes:
         self._mine = _Links()
 
     def link(self, slot: int) -> tuple[Address, Link]:
-        """Return the node of a slot, and this thread's link. If the node is not known, or cannot be
-        reached, another one that names it."""
+        """Return the node of a slot, and this thread's link to it. If the node is not known, or
+        cannot be reached, return another one, which names it."""
         others = sorted(self._failed, key=self._failed.__getitem__)[:_REDIRECTS]
         known = [self._at[slot]] if slot in self._at else []
         failure: Exception | None = None

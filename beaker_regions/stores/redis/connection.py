@@ -1,4 +1,4 @@
-"""What is asked of one Redis or Valkey server, over a `beaker_regions.stores.redis.link.Link`."""
+"""The requests to one Redis or Valkey server, over a `beaker_regions.stores.redis.link.Link`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from beaker_regions.stores.servers.connection import (
 )
 
 Request = bytes | Callable[[bytes], bytes]
-"""A request, or what makes one for the epoch of the server."""
+"""A request, or a function that makes one for the epoch of the server."""
 LARGEST = 512 * 1024**2 - 1
 """Bytes of the largest value that a server takes (``proto-max-bulk-len``)."""
 _LONGEST = 100 * 365 * 24 * 60 * 60
-"""Seconds; what lives for longer never expires."""
+"""Seconds; a value with a longer life never expires."""
 _HEAD = 79
 """The last of the first bytes of a value, which tell it from any other: a record begins with its
 authentication code, and everything else is shorter."""
@@ -108,7 +108,7 @@ class RedisConnection(Connection):
 
         def request(epoch: bytes) -> bytes:
             assert seen is not None
-            # An update that was made on what a server has lost finds no such head.
+            # If the server has lost the value, no stored value has this head.
             head = seen.token[0][: _HEAD + 1] if seen.token[1] == epoch else _NO_HEAD
             stored = value + epoch if len(value) == GENERATION_SIZE else value
             return _eval(scripts.REPLACE, [key], [b"%d" % _HEAD, head, stored, *_expiry(seconds)])

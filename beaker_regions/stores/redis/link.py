@@ -72,9 +72,10 @@ class Link:
     """
 
     def __init__(self, connection: AbstractConnection, *, unsent: list[Link] | None = None) -> None:
-        """Connect. ``unsent``: to a node of a cluster, whose requests are sent together with those
-        to other nodes, by whoever is the first to read an answer. Raises StoreUnavailableError for
-        a replica, which only a node of a cluster may be, and for a node without ``unsent``."""
+        """Connect. ``unsent``: given for a node of a cluster. It collects the links of this thread
+        with unsent requests, which are all sent as soon as one answer is read. Raises
+        StoreUnavailableError for a replica, which only a node of a cluster may be, and for a node
+        without ``unsent``."""
         self._connection = connection
         self._in_cluster = unsent is not None
         self._unsent = unsent
@@ -184,7 +185,7 @@ def interruption(error: BaseException) -> BaseException | None:
         return error
     stack = {frame for frame, _ in traceback.walk_stack(None)}
     each = error.__context__
-    # What a caller of this library is handling now belongs to a frame that still runs.
+    # An exception that a caller of this library is handling now belongs to a frame that still runs.
     while each is not None and each.__traceback__ and each.__traceback__.tb_frame not in stack:
         if is_interruption(each):
             return each
@@ -210,7 +211,8 @@ def epoch_of(answers: Sequence[bytes], *, in_cluster: bool = False) -> bytes:
 
 
 def wrong_type(in_cluster: bool) -> str:
-    """Return what is wrong with a server that is, or is not, of a cluster, unlike its region."""
+    """Return the error of a server that belongs to a cluster although its region does not, or the
+    other way round."""
     if in_cluster:
         return "belongs to no Redis Cluster: set the type to 'ext:redis'"
     return "is a node of a Redis Cluster: set the type to 'ext:rediscluster'"

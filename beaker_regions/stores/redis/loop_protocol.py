@@ -42,7 +42,7 @@ class LoopProtocol:
         return get_request(names) + WHO
 
     def expect(self, known: Known) -> None:
-        """Expect no known answer: each request may be another one."""
+        """Do nothing: requests for the same keys differ, so no answer is known in advance."""
 
     def read_items(self, answer: bytes, at: int, found: dict[str, bytes]) -> tuple[int, int]:
         names, is_due = self._asked[0]

@@ -88,7 +88,7 @@ class RedisClusterStore(ServerStore):
         self._make = connection
         self._configured = [node_of(url) for url, _ in servers]
         nodes = Nodes(connection, self._configured)
-        # The name ends with that of a server: what is pending for it is reported with that.
+        # The name ends with that of a server: messages about pending invalidations name it.
         first = name_of_node(self._configured[0])
         self._buckets = [f"{number}/{BUCKETS} of {first}" for number in range(1, BUCKETS + 1)]
         tags = dict(zip(self._buckets, TAGS, strict=True))

@@ -159,7 +159,7 @@ class Server:
         return answer
 
     def _ready(self) -> Connection:
-        """Apply what is pending for the server; return this thread's connection."""
+        """Apply the server's pending invalidations; return this thread's connection."""
         connection = self._connections.mine()
         if tracing.watchers:
             connection = cast("Connection", tracing.CountingConnection(connection))
