@@ -80,7 +80,7 @@ def read_file(
     if (
         kept is not None
         and (opening.is_checked or _keeping.get() or is_current(source, size, version))
-        and _is_intact(kept)
+        and is_intact(kept)
     ):
         opening.progress.renewed = True
         return kept  # stored for another period, without reading the source
@@ -111,7 +111,8 @@ def kept_without_source() -> Iterator[None]:
         _keeping.reset(token)
 
 
-def _is_intact(kept: CachedFile) -> bool:
+def is_intact(kept: CachedFile) -> bool:
+    """Whether content still has its digest. Raises OSError."""
     with kept.open() as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == kept.digest
 
