@@ -13,6 +13,7 @@ import itertools
 import math
 import random
 import time
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -173,7 +174,8 @@ class Run:
         monkeypatch.setattr(time, "monotonic", lambda: 0.0)
         # For the protocol alone: a sleep of another test's thread is no step of this run, and does
         # not draw from the jitter of the waits.
-        monkeypatch.setattr(server_generations, "time", Clock(self))
+        # The patch of an earlier run would otherwise keep all that the run stored.
+        monkeypatch.setattr(server_generations, "time", Clock(weakref.proxy(self)))
         monkeypatch.setattr(waiting, "random", random.Random(0))
         store = ServerStore(
             [(server, 1.0) for server in servers],
