@@ -31,6 +31,7 @@ from tasks.importing.index import (
     number_from,
     patiently,
     rows_of,
+    taken_by,
     whole_rows_of,
 )
 from tasks.importing.jobs import map_as_completed
@@ -97,6 +98,7 @@ class Importer:
         self._report = LockedReporter(self.summary, reporter)
         self._together = cache["files"].together()
         self._index = IndexWriter(self._sync, None if self._options.replace else self._taken)
+        self._reader = FileReader(self._together, self._options.force)
         self._room = Room(self._together.count)
         self._listing = Listing()
         self._found = 0
@@ -149,10 +151,8 @@ class Importer:
                 self._count_not_imported(row)
 
     def _results(self) -> Generator[tuple[FileToRead, Result], None, None]:
-        reader = FileReader(self._together, self._options.force)
-        files = self._files_to_read()
-        jobs = self._jobs
-        if self._found >= _MANY and self._source.may_fork:
+        reader, files, jobs = self._reader, self._files_to_read(), self._jobs
+        if self._found >= _MANY and self._source.may_fork and not reader.early:
             jobs = self._options.jobs or max(jobs, os.cpu_count() or 1)
             jobs = min(jobs, self._source.max_jobs)
             # With one job, the next file is read while this process writes rows.
@@ -182,12 +182,13 @@ class Importer:
         return replace(found, path=path)
 
     def _unpack(self) -> None:
-        """Store the files of an archive that is read once, in its order. They count, and get their
-        rows, when it has been read to its end."""
+        """Store the files of an archive that is read once. They get their rows after its end."""
         source, options = self._source, self._options
-        if not isinstance(source, ArchiveSource) or options.force or options.dry_run:
-            return
-        if source.is_to_unpack():
+        if (
+            not (options.force or options.dry_run)
+            and isinstance(source, ArchiveSource)
+            and source.is_to_unpack()
+        ):
             self._room.require(source.least if options.selection == Selection() else 0)
             self._report.unpack(source.root, source.least)
             source.unpack(self._store)
@@ -196,9 +197,12 @@ class Importer:
         """Store a file before its row is asked for; return whether it was read."""
         if found.path not in self._options.selection:
             return False
+        placed = found._replace(path=path_in(self._options.into, found.path))
         progress = Progress(found.size, self._report.read)
-        # An error is found again, and said then.
-        FileReader(self._together, force=False)(FileToRead(found, progress))
+        self._reader.early.pop(placed.path, None)
+        result = self._reader(FileToRead(placed, progress))
+        if isinstance(result, StoredFile):  # an error is found again, and said then
+            self._reader.early[placed.path] = found.source, result
         self._room.check()
         return progress.left < (found.size or 0)
 
@@ -212,7 +216,7 @@ class Importer:
             else:
                 refused += 1
         if not files and not refused and not self._options.keep:
-            included = "" if self._options.selection == Selection() else " that are included"
+            included = " that are included" if self._options.selection != Selection() else ""
             raise SourceError(f"{self._source.root!r} holds no files{included}")
         self._found = files
         self._report.begin(files + refused, size)
@@ -237,7 +241,7 @@ class Importer:
                     self._present += not self._is_other(row)
                     if self._options.force or not _describes(row, found):
                         if self._is_taken(found, row):
-                            self._fail(found.path, _taken_by(row), found.size or 0)
+                            self._fail(found.path, taken_by(row), found.size or 0)
                             continue
                         row = None
                 if not self._options.dry_run:
@@ -314,7 +318,7 @@ class Importer:
     def _taken(self, row: ImportedFile, other: KnownRow) -> None:
         """Another run has added a row of this path since this one asked."""
         self._count_not_imported(row)
-        self._fail(row.path, _taken_by(other))
+        self._fail(row.path, taken_by(other))
 
     def _prune(self) -> None:
         most = self._options.max_forget
@@ -368,11 +372,4 @@ def _describes(row: KnownRow, found: SourceFileInfo) -> bool:
         row.version == found.version
         and found.size in (None, row.size)
         and row.source == path_of(found.source)
-    )
-
-
-def _taken_by(row: KnownRow) -> str:
-    return (
-        f"has the name of a file from {row.root or row.source!r}; give --into FOLDER to keep both, "
-        "or --replace to put this one in its place"
     )

@@ -207,6 +207,14 @@ def is_of_another_source(row: KnownRow, origin: tuple[str, str], source: str) ->
     return (row.root, row.into) != origin and row.source != source
 
 
+def taken_by(row: KnownRow) -> str:
+    """Return why a file is refused whose path has the row of another source."""
+    return (
+        f"has the name of a file from {row.root or row.source!r}; give --into FOLDER to keep both, "
+        "or --replace to put this one in its place"
+    )
+
+
 def rows_of(digests: Sequence[str], *, locked: bool = False) -> dict[str, KnownRow]:
     """Return the existing rows by the digests of their paths. ``locked``: no other connection can
     change them before this transaction ends."""

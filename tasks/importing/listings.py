@@ -9,9 +9,10 @@ import json
 import os
 import zlib
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import fields
 from functools import partial
 from io import BytesIO
+from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.files.content import opened_by, read_file
@@ -20,6 +21,8 @@ from tasks.sources.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+_FIELDS = attrgetter(*(field.name for field in fields(Member)))
 
 
 def stored_listing(name: str, version: str) -> list[Member] | None:
@@ -54,7 +57,7 @@ def _packed(members: Iterable[Member], *_: object) -> BinaryIO:
     lines = zlib.compressobj()
     packed = BytesIO()
     for member in members:
-        packed.write(lines.compress(json.dumps(astuple(member)).encode() + b"\n"))
+        packed.write(lines.compress(json.dumps(_FIELDS(member)).encode() + b"\n"))
     packed.write(lines.flush())
     packed.seek(0)
     return packed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from tasks.files.content import opened_by, read_file
@@ -76,10 +76,17 @@ class FileReader:
     """Syncs the files later."""
     force: bool
     """Read stored files again, too."""
+    early: dict[str, tuple[str, StoredFile]] = field(default_factory=dict)
+    """The sources and results of files that were stored while their archive was listed, by their
+    paths."""
 
     def __call__(self, file: FileToRead) -> Result:
         """Store a file; return the error if it cannot be read. Raises RegionFullError."""
         found, progress = file.found, file.progress
+        source, stored = self.early.get(found.path, ("", None))
+        # Another source: there is a link by now that has the name of the file.
+        if stored is not None and source == found.source and stored.digest != file.digest:
+            return stored
         if file.digest and file.digest == read_file.stored_digest(
             found.source, found.size, found.version
         ):
