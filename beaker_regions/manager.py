@@ -79,6 +79,12 @@ class CacheManager(BeakerManager):
         Raises:
             ConfigurationError: An option cannot be used. The message names region and option.
         """
+        for name in kwargs:
+            if name.startswith("cache."):
+                raise ConfigurationError(
+                    f"CacheManager is given {name!r}: write "
+                    f"CacheManager(**parse_cache_config_options(options))"
+                )
         super().__init__(**kwargs)
         configured = kwargs.get("cache_regions", {})
         options = [check(name, given) for name, given in configured.items()]
@@ -110,9 +116,10 @@ class CacheManager(BeakerManager):
         try:
             return self._regions[region]
         except KeyError:
-            raise ConfigurationError(
-                f"there is no region {region!r}; {nearest(region, self._regions)}"
-            ) from None
+            mend = "no region is configured: name them in the option cache.regions"
+            if self._regions:
+                mend = nearest(region, self._regions)
+            raise ConfigurationError(f"there is no region {region!r}; {mend}") from None
 
     def region(
         self,

@@ -15,7 +15,7 @@ from pathlib import Path
 from beaker_regions.errors import ConfigurationError
 
 
-def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
+def secret_key(path: Path | str, environ: Mapping[str, str] = os.environ) -> str:
     """Return the site's secret: ``SECRET_KEY`` of the environment, or the key in a file.
 
     The first call makes the file, readable by its owner only. If several processes make it at the
@@ -38,6 +38,7 @@ def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
     """
     if key := environ.get("SECRET_KEY"):
         return key
+    path = Path(path)
     try:
         try:
             key = path.read_text().strip()

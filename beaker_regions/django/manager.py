@@ -30,12 +30,15 @@ def use_manager(manager: CacheManager) -> None:
             regions by name.
 
     Raises:
-        ConfigurationError: The application "beaker_regions.django" is not installed.
+        ConfigurationError: The application "beaker_regions.django" is not installed, or
+            ``manager`` is something else.
     """
     if not apps.is_installed("beaker_regions.django"):
         raise ConfigurationError(
             'beaker_regions.django.use_manager() needs "beaker_regions.django" in INSTALLED_APPS'
         )
+    if not isinstance(manager, CacheManager):
+        raise ConfigurationError(f"use_manager() is given {manager!r}: give it a CacheManager")
     global _manager
     _manager = manager
 

@@ -322,4 +322,4 @@ def dump(value: Any) -> tuple[Codec, bytes]:
     except Exception as error:
         if is_interruption(error):
             raise
-        raise UnpicklableError(repr(error)) from error
+        raise UnpicklableError(f"the value cannot be pickled: {error!r}") from error

@@ -18,6 +18,7 @@ from beaker_regions import (
     UnkeyableArgumentError,
     parse_cache_config_options,
 )
+from beaker_regions.django import invalidate_model, region_page, row_tags, use_manager
 from beaker_regions.entries.keys import Located, register
 from tests.beaker_regions.conftest import Manager
 
@@ -224,6 +225,16 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     ),
     "a type that is known": (lambda c: register(int, str), ConfigurationError, "int has a key"),
     # -- the manager
+    "options that are not parsed": (
+        lambda c: CacheManager(**{"cache.regions": "functions"}),
+        ConfigurationError,
+        r"'cache.regions'.*\(\*\*parse_cache_config_options\(options\)\)",
+    ),
+    "no regions": (
+        lambda c: CacheManager(**parse_cache_config_options({"cache.type": "memory"}))["functions"],
+        ConfigurationError,
+        "no region is configured: name them in the option cache.regions",
+    ),
     "invalidate of no function": (
         lambda c: c.region_invalidate(load, "functions", 1),
         ConfigurationError,
@@ -287,6 +298,27 @@ def test_expire_and_grace_may_be_timedeltas(file_manager: Manager) -> None:
     assert (cached.policy.expire, cached.policy.grace) == (3600, 60)
     cached = file_manager().region("functions", "other", expire=minute)(load)
     assert cached.policy.expire == 60
+
+
+IN_DJANGO: dict[str, tuple[Any, tuple[Any, ...], str]] = {
+    "a page without a region": (region_page, (load,), r'@region_page\("functions"\)'),
+    "row_tags without brackets": (row_tags, (User,), r'given User: write @row_tags\("list'),
+    "a module for a manager": (use_manager, (re,), "give it a CacheManager"),
+    "a key for rows": (invalidate_model, ("tasks.Task", 7), r"Task\): rows = 7: give a list"),
+    "a text for rows": (invalidate_model, ("tasks.Task", "7"), r"rows = '7': give a list"),
+}
+
+
+@pytest.mark.parametrize("mistake", IN_DJANGO)
+def test_an_error_of_django_says_what_to_do(mistake: str) -> None:
+    call, arguments, words = IN_DJANGO[mistake]
+    with pytest.raises(ConfigurationError, match=words):
+        call(*arguments)
+
+
+def test_a_page_of_nobody_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="write 'user' or 'session', or give a function"):
+        region_page("functions", vary_by="usr")
 
 
 CONFIGURATIONS: dict[str, tuple[dict[str, Any], str]] = {

@@ -173,6 +173,12 @@ def row_tags(*templates: str, limit: int = LIMIT) -> Callable[[M], M]:
         class Task(models.Model): ...
     """
 
+    if templates and isinstance(templates[0], type):
+        raise ConfigurationError(
+            f'row_tags is given {templates[0].__name__}: write @row_tags("list:{{list_id}}"), or '
+            f"@row_tags() for the tag of the model as a whole"
+        )
+
     def decorate(model: M) -> M:
         registry.add(model, templates, limit)
         return model
@@ -197,4 +203,9 @@ def declare_row_tags(model: type[Model] | str, *templates: str, limit: int = LIM
 
         declare_row_tags(User, "user:{pk}")
     """
-    registry.add(apps.get_model(model) if isinstance(model, str) else model, templates, limit)
+    registry.add(model_named(model), templates, limit)
+
+
+def model_named(model: type[Model] | str) -> type[Model]:
+    """Return a model, or the one of a label."""
+    return apps.get_model(model) if isinstance(model, str) else model

@@ -104,6 +104,11 @@ def region_page(
             raise ConfigurationError(f"region_page: {option}={value!r} is one string; give a list")
     if isinstance(region, str):
         region = region_named(region)
+    if not isinstance(region, Region):
+        raise ConfigurationError(
+            f"region_page is given {region!r}: write the name of a region, as in "
+            f'@region_page("functions")'
+        )
     try:
         function = vary_by_function(vary_by)
         life = region.options.expire if expire is None else lifetime(expire)

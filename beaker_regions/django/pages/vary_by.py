@@ -10,8 +10,6 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
-from beaker_regions.errors import nearest
-
 VaryBy = Callable[[HttpRequest], Any]
 """From a request to a value that stands for its visitor, or for a group of visitors."""
 
@@ -21,8 +19,8 @@ def vary_by_function(vary_by: str | VaryBy | None) -> VaryBy | None:
     if vary_by is None or callable(vary_by):
         return vary_by
     if vary_by not in _NAMED:
-        hint = nearest(vary_by, _NAMED)
-        raise ValueError(f"vary_by={vary_by!r}: {hint}, or a function of the request")
+        named = " or ".join(map(repr, _NAMED))
+        raise ValueError(f"vary_by={vary_by!r}: write {named}, or give a function of the request")
     return _NAMED[vary_by]
 
 
