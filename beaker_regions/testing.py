@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,12 +78,14 @@ def as_configured() -> Iterator[None]:
             os.environ[isolation.VARIABLE] = former
 
 
-@contextmanager
-def assert_hits(number: int) -> Iterator[None]:
+def assert_hits(number: int) -> AbstractContextManager[None]:
     """Assert that this number of calls in the block find a stored value, in all regions together.
 
     Args:
         number: The expected number of hits, in this process.
+
+    Returns:
+        A context manager.
 
     Raises:
         AssertionError: Another number was counted. Raised at the end of the block.
@@ -92,17 +95,17 @@ def assert_hits(number: int) -> Iterator[None]:
         with assert_hits(1):
             tasks_of(1)
     """
-    before = _counted("hits")
-    yield
-    _compare("hits", number, before)
+    return _asserting("hits", number)
 
 
-@contextmanager
-def assert_loads(number: int) -> Iterator[None]:
+def assert_loads(number: int) -> AbstractContextManager[None]:
     """Assert that cached functions, pages and fragments are computed this number of times.
 
     Args:
         number: The expected number of loads, in this process.
+
+    Returns:
+        A context manager.
 
     Raises:
         AssertionError: Another number was counted. Raised at the end of the block.
@@ -112,24 +115,24 @@ def assert_loads(number: int) -> Iterator[None]:
         with assert_loads(0):
             tasks_of(1)
     """
-    before = _counted("loads")
+    return _asserting("loads", number)
+
+
+@contextmanager
+def _asserting(event: str, number: int) -> Iterator[None]:
+    before = _counted(event)
     yield
-    _compare("loads", number, before)
+    found = _counted(event) - before
+    shown = ", ".join(f"{name}: {times}" for name, times in sorted(found.items())) or "none"
+    total = found.total()
+    assert total == number, f"{total} {event} where {number} were expected ({shown})"
 
 
-def _counted(event: str) -> dict[str, int]:
-    counted: dict[str, int] = {}
+def _counted(event: str) -> Counter[str]:
+    """Return the number of an event in this process, by function."""
+    counted: Counter[str] = Counter()
     for region in all_regions():
         for name, number in region.stats.counted().items():
             if name.event == event:
-                counted[name.function] = counted.get(name.function, 0) + number
+                counted[name.function] += number
     return counted
-
-
-def _compare(event: str, number: int, before: dict[str, int]) -> None:
-    after = _counted(event)
-    found = {name: after[name] - before.get(name, 0) for name in after}
-    found = {name: times for name, times in found.items() if times}
-    shown = ", ".join(f"{name}: {times}" for name, times in sorted(found.items())) or "none"
-    total = sum(found.values())
-    assert total == number, f"{total} {event} where {number} were expected ({shown})"

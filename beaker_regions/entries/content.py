@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from beaker_regions.errors import NotContentError
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 
 CHUNK = 1024 * 1024
 """Bytes copied at a time."""
@@ -127,7 +127,7 @@ class CachedFile(os.PathLike[str]):
     def open(self) -> BufferedReader:
         """Open the content for reading from its start. Each opened file has its own position."""
         if self.descriptor is None:
-            return open(self._path, "rb", opener=unlinked if self.stored else None)
+            return open(self._path, "rb", opener=open_plain if self.stored else None)
         with contextlib.ExitStack() as failed:
             try:
                 # A new description of the very file that was found, even if its name is gone.

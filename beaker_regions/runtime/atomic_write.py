@@ -35,7 +35,7 @@ def arriving(folder: Path) -> Iterator[IO[bytes]]:
     """Yield a new file in ``folder``. It is removed afterwards unless it was moved."""
     with reported("write"):
         path = folder / os.urandom(16).hex()
-        file = open(path, "xb", opener=unlinked)  # noqa: SIM115 closed below
+        file = open(path, "xb", opener=open_plain)  # noqa: SIM115 closed below
     try:
         yield file
     finally:
@@ -69,7 +69,7 @@ def write_file(folder: str, target: str, content: bytes, *, durable: bool) -> No
     """Put a file with this content in the place of ``target``, by way of ``folder``. ``durable``:
     both are on disk when this returns."""
     temporary = f"{folder}/.{os.urandom(16).hex()}"
-    descriptor = unlinked(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    descriptor = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         rest = memoryview(content)
         while rest:
@@ -105,9 +105,9 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
 
 
-def unlinked(path: str | Path, flags: int) -> int:
-    """Open a file that is no symbolic link, and return its descriptor: an opener for `open`. With
-    O_CREAT, a missing folder is made, too. Raises OSError for a link."""
+def open_plain(path: str | Path, flags: int) -> int:
+    """Open a file, and return its descriptor: an opener for `open`. With O_CREAT, a missing folder
+    is made, too. Raises OSError for a symbolic link."""
     try:
         return os.open(path, flags | os.O_NOFOLLOW, 0o660)
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def unlinked(path: str | Path, flags: int) -> int:
 def read_file(path: Path) -> bytes:
     """Return a file's bytes. Raises FileNotFoundError for a symbolic link, too."""
     try:
-        with open(path, "rb", opener=unlinked) as file:
+        with open(path, "rb", opener=open_plain) as file:
             return file.read()
     except OSError as error:
         if error.errno == errno.ELOOP:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 
 LONGEST = 2.0
 """Seconds to wait for the holder. A holder needs less than a thousandth of that, unless it was
@@ -29,7 +29,7 @@ def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
     OSError, and TimeoutError after ``longest`` seconds."""
     deadline = time.monotonic() + longest
     while True:
-        descriptor = unlinked(path, os.O_RDWR | os.O_CREAT)
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
         with forking.unshared(descriptor):
             take(descriptor, fcntl.LOCK_EX, deadline)
             # If the file was removed in between, its lock excludes no other process.

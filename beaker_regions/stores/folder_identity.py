@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from beaker_regions.runtime.atomic_write import arriving, unlinked
+from beaker_regions.runtime.atomic_write import arriving, open_plain
 
 
 def identity_of(folder: Path) -> bytes:
@@ -27,5 +27,5 @@ def identity_of(folder: Path) -> bytes:
 
 
 def _identity(path: Path) -> bytes:
-    with open(path, "rb", buffering=0, opener=unlinked) as file:
+    with open(path, "rb", buffering=0, opener=open_plain) as file:
         return file.read(16) + b"%d" % os.fstat(file.fileno()).st_ino

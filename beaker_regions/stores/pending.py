@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from beaker_regions.errors import ApplyingError, StoreUnavailableError
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import make_folder, read_file, unlinked
+from beaker_regions.runtime.atomic_write import make_folder, open_plain, read_file
 
 logger = logging.getLogger("beaker_regions")
 
@@ -137,7 +137,7 @@ class PersistentQueue(PendingInvalidations):
             # Another process may remove the folder in between, or rename the file.
             with (
                 contextlib.suppress(FileNotFoundError),
-                open(f"{self._path}/{_OPEN}", "a+b", buffering=0, opener=unlinked) as file,
+                open(f"{self._path}/{_OPEN}", "a+b", buffering=0, opener=open_plain) as file,
             ):
                 descriptor = file.fileno()
                 # A scope is written once, however long the server is away.
@@ -202,7 +202,7 @@ class PersistentQueue(PendingInvalidations):
     def _turn(self) -> Iterator[None]:
         """Let one caller apply at a time. This only saves work. Raises BlockingIOError while it is
         another caller's turn."""
-        turn = unlinked(f"{self._path}.turn", os.O_RDWR | os.O_CREAT)
+        turn = open_plain(f"{self._path}.turn", os.O_RDWR | os.O_CREAT)
         with forking.unshared(turn):
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import read_file, unlinked, write_file
+from beaker_regions.runtime.atomic_write import open_plain, read_file, write_file
 from beaker_regions.runtime.flock import take
 from beaker_regions.telemetry import shared_counters
 from beaker_regions.telemetry.shared_counters import Name
@@ -49,7 +49,7 @@ def locked(folder: Path, how: int) -> Iterator[None]:
     # A process that starts at the same time may not have made the folder yet. If its parent is
     # gone, the folder is not made again.
     folder.mkdir(exist_ok=True)
-    descriptor = unlinked(folder / "lock", os.O_RDWR | os.O_CREAT)
+    descriptor = open_plain(folder / "lock", os.O_RDWR | os.O_CREAT)
     with forking.unshared(descriptor):
         if how & fcntl.LOCK_NB:
             fcntl.flock(descriptor, how)
@@ -124,7 +124,7 @@ def fold(folder: Path) -> None:
     for path in _files(folder):
         with (
             contextlib.suppress(BlockingIOError, FileNotFoundError),
-            open(path, "rb", opener=unlinked) as file,
+            open(path, "rb", opener=open_plain) as file,
         ):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             dead.append(path)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from beaker_regions.runtime.atomic_write import read_file, unlinked
+from beaker_regions.runtime.atomic_write import open_plain, read_file
 from beaker_regions.telemetry import aggregate
 
 LIMIT = 1 << 18
@@ -86,7 +86,7 @@ class EventLog:
 
 def append(folder: Path, name: str, line: bytes) -> None:
     path = folder / name
-    with open(path, "ab", buffering=0, opener=unlinked) as log:
+    with open(path, "ab", buffering=0, opener=open_plain) as log:
         log.write(line)
         if os.fstat(log.fileno()).st_size > LIMIT:
             with aggregate.locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 from beaker_regions.telemetry.sampling import fingerprint
 
 PLACES = 1 << 16
@@ -88,12 +88,12 @@ def _place(address: bytes) -> tuple[int, int]:
 def _map(folder: Path) -> mmap.mmap:
     path = folder / NAME
     try:
-        descriptor = unlinked(path, os.O_RDWR)
+        descriptor = open_plain(path, os.O_RDWR)
     except FileNotFoundError:
         # It gets its name when its space is allocated: a full disk would end a process that
         # writes to a part that has none.
         hidden = folder / f".{NAME}-{os.urandom(8).hex()}"
-        descriptor = unlinked(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        descriptor = open_plain(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             os.posix_fallocate(descriptor, 0, SIZE)
             with contextlib.suppress(FileExistsError):
@@ -101,7 +101,7 @@ def _map(folder: Path) -> mmap.mmap:
         finally:
             os.close(descriptor)
             hidden.unlink(missing_ok=True)
-        descriptor = unlinked(path, os.O_RDWR)
+        descriptor = open_plain(path, os.O_RDWR)
     try:
         if os.fstat(descriptor).st_size < SIZE:
             raise OSError(f"{path} is damaged: remove it")

@@ -354,23 +354,24 @@ def _count_in_new_slots() -> None:
         stats.end_period()
 
 
+def _in_folder(folder: Path) -> list[Stats]:
+    return [stats for stats in list(_all) if stats.folder == folder]
+
+
 def flush(folder: Path) -> None:
     """Write the samples of this process for ``folder`` that are not yet written."""
-    for stats in list(_all):
-        if stats.folder == folder:
-            stats.flush()
+    for stats in _in_folder(folder):
+        stats.flush()
 
 
 def _adopt(folder: Path, choices: dict[int, Choice]) -> None:
-    for stats in list(_all):
-        if stats.folder == folder:
-            stats.adopt(choices)
+    for stats in _in_folder(folder):
+        stats.adopt(choices)
 
 
 def _tidy(folder: Path) -> None:
-    for stats in list(_all):
-        if stats.folder == folder:
-            stats.tidy()
+    for stats in _in_folder(folder):
+        stats.tidy()
 
 
 def _after_fork() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beaker_regions.entries.entry import Lookup
-from beaker_regions.runtime.atomic_write import read_file, unlinked
+from beaker_regions.runtime.atomic_write import open_plain, read_file
 from beaker_regions.telemetry import aggregate
 
 ALL = 1 << 16
@@ -182,7 +182,7 @@ def append(folder: Path, records: bytes, *, wait: bool = False) -> bool:
     try:
         with (
             aggregate.locked(folder, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB)),
-            open(folder / "samples", "ab", buffering=0, opener=unlinked) as log,
+            open(folder / "samples", "ab", buffering=0, opener=open_plain) as log,
         ):
             if os.fstat(log.fileno()).st_size < LOG_LIMIT:
                 log.write(records)

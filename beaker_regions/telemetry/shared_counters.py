@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 
 logger = logging.getLogger("beaker_regions")
 
@@ -80,7 +80,7 @@ class _File:
         name = f"{os.getpid()}-{os.urandom(8).hex()}-{period}"
         # It gets its name after it is locked. Before, it would look like an ended process's file.
         hidden = folder / f".{name}"
-        descriptor = unlinked(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        descriptor = open_plain(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.posix_fallocate(descriptor, 0, SIZE)

@@ -35,7 +35,7 @@ from typing import NamedTuple
 
 from beaker_regions.entries.content import CHUNK, Resumable
 from beaker_regions.entries.records import Codec, Record, parted, with_content
-from beaker_regions.runtime.atomic_write import link, move, reported, sync_folder, unlinked
+from beaker_regions.runtime.atomic_write import link, move, open_plain, reported, sync_folder
 from beaker_regions.stores.files.incoming import is_growing, received
 
 _HEAD = struct.Struct("<BQqQ32s16s")
@@ -226,7 +226,7 @@ class ContentFiles:
         """Make ``path`` one more name of what is stored already. Returns False if there is no such
         content, or it has as many names as the file system allows."""
         try:
-            with open(equal, "rb", opener=unlinked) as file:
+            with open(equal, "rb", opener=open_plain) as file:
                 if hashlib.file_digest(file, "sha256").digest() != digest:
                     os.unlink(equal)
                     return False
@@ -283,7 +283,7 @@ class ContentFiles:
 
     def _opened(self, address: bytes, described: Description) -> int:
         path = self._usable_path(address, described)
-        descriptor = unlinked(path, os.O_RDONLY)
+        descriptor = open_plain(path, os.O_RDONLY)
         try:
             _compare(described, os.fstat(descriptor), path)
         except BaseException:

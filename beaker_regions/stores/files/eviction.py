@@ -23,7 +23,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 from beaker_regions.runtime.flock import locked
 from beaker_regions.stores.files import layout
 from beaker_regions.stores.files.layout import Files
@@ -107,7 +107,7 @@ class SizeLimit:
         """Return the latest count of the bytes in use, without waiting for a lock. None: there is
         no count yet, or it is damaged. Raises OSError."""
         try:
-            with open(self.counter, "rb", opener=unlinked) as file:
+            with open(self.counter, "rb", opener=open_plain) as file:
                 found = _read(file.fileno())
         except FileNotFoundError:
             return None

@@ -51,7 +51,7 @@ from pathlib import Path
 from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import sync_folder, unlinked
+from beaker_regions.runtime.atomic_write import open_plain, sync_folder
 from beaker_regions.stores.files.birth_time import made_at
 
 SHARED_PLACES = 1 << 12
@@ -82,7 +82,7 @@ class _OpenFile:
     """A descriptor that is closed when the last thread that uses it lets go."""
 
     def __init__(self, path: str) -> None:
-        self.descriptor = unlinked(path, os.O_RDWR)
+        self.descriptor = open_plain(path, os.O_RDWR)
         found = os.fstat(self.descriptor)
         self.device, self.inode = found.st_dev, found.st_ino
         epoch = os.pread(self.descriptor, GENERATION_SIZE, 0)
@@ -187,11 +187,11 @@ class GenerationTable:
         """Change the numbers ``at`` some places. Returns False if the table was replaced, or had to
         be removed."""
         # Its own descriptor: a lock does not exclude those that share the open file.
-        descriptor = unlinked(self._path, os.O_RDWR)
+        descriptor = open_plain(self._path, os.O_RDWR)
         with forking.unshared(descriptor, _unlock):
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, _CHANGING)
             try:
-                mark = unlinked(self._mark_path, os.O_RDWR)
+                mark = open_plain(self._mark_path, os.O_RDWR)
             except OSError:
                 self._remove(descriptor)
                 return False
@@ -270,7 +270,7 @@ class GenerationTable:
     def _mark(self) -> int | None:
         """Return the time in the mark; None if there is no mark."""
         try:
-            with open(self._mark_path, "rb", opener=unlinked) as mark:
+            with open(self._mark_path, "rb", opener=open_plain) as mark:
                 return _marked(mark.fileno())
         except OSError:
             return None
@@ -313,7 +313,7 @@ def _new_file(path: str) -> Iterator[tuple[int, str]]:
     renamed."""
     folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.{os.urandom(8).hex()}"
-    descriptor = unlinked(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    descriptor = open_plain(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     with forking.unshared(descriptor, _unlock):
         try:
             yield descriptor, temporary

@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from beaker_regions.entries.content import Resumable, read_chunks
 from beaker_regions.errors import StoreUnavailableError
-from beaker_regions.runtime.atomic_write import reported, unlinked
+from beaker_regions.runtime.atomic_write import open_plain, reported
 
 SOON = 1.0
 """Seconds after which content that still arrives goes to a file, however small it is."""
@@ -148,7 +148,7 @@ class _Arriving:
     def _opened(self, name: str, flags: int) -> IO[bytes]:
         """Open a file of the entry for reading and writing, without truncating it."""
         path = f"{self._folder}/{self._address.hex()}-{name}"
-        return open(path, "r+b", opener=lambda path, mode: unlinked(path, mode | flags))
+        return open(path, "r+b", opener=lambda path, mode: open_plain(path, mode | flags))
 
     def result(self) -> Received:
         """Return the content, now that all of it is there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError, Signer
-from beaker_regions.runtime.atomic_write import make_folder, unlinked
+from beaker_regions.runtime.atomic_write import make_folder, open_plain
 from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 
 
@@ -91,7 +91,7 @@ def stored_at(store: Files, path: str) -> Stored | None:
     shard, _, name = path.rpartition("/")
     try:
         address = bytes.fromhex(shard[-2:] + name)
-        descriptor = unlinked(path, os.O_RDONLY)
+        descriptor = open_plain(path, os.O_RDONLY)
     except (ValueError, FileNotFoundError):
         return None
     try:

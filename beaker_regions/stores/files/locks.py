@@ -23,7 +23,7 @@ from pathlib import Path
 from beaker_regions.engine.store import MOST_LEVEL, Lease
 from beaker_regions.entries.records import TURN_SIZE
 from beaker_regions.runtime import forking
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 
 _TAKEN = {errno.EACCES, errno.EAGAIN}
 _SLOTS = 1 << 16
@@ -106,7 +106,7 @@ class FileLeases:
                     return self._descriptor
             os.close(self._descriptor)
             self._descriptor = None
-        self._descriptor = unlinked(self._path, os.O_RDWR | os.O_CREAT)
+        self._descriptor = open_plain(self._path, os.O_RDWR | os.O_CREAT)
         return self._descriptor
 
 

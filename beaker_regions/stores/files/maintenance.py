@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from beaker_regions.runtime.atomic_write import unlinked
+from beaker_regions.runtime.atomic_write import open_plain
 from beaker_regions.stores.files.layout import (
     Stored,
     files_in,
@@ -117,7 +117,7 @@ def verify(store: FileStore) -> Iterator[tuple[str, str]]:
             continue
         with (
             contextlib.suppress(FileNotFoundError),
-            open(named.path, "rb", opener=unlinked) as file,
+            open(named.path, "rb", opener=open_plain) as file,
         ):
             known = digests.get(os.fstat(file.fileno()).st_ino)
             if shard[-2:] + name != (known or hashlib.file_digest(file, "sha256").hexdigest()):

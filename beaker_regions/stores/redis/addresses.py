@@ -61,7 +61,7 @@ def name_of_node(node: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def made(
+def connector(
     url: str,
     *,
     username: str | None = None,
@@ -69,9 +69,9 @@ def made(
     ca_file: str | None = None,
     timeout: float = 0.05,
 ) -> Callable[..., AbstractConnection]:
-    """Return a function that makes a connection, which is not connected yet. The URL
-    comes before the other arguments; ``timeout`` is in seconds. The function takes options of
-    redis-py by keyword, which come before all others."""
+    """Return a function that makes a connection, which is not connected yet. The URL comes before
+    the other arguments; ``timeout`` is in seconds. The function takes options of redis-py by
+    keyword, which come before all others."""
     given = parse_url(url)
     class_ = _CLASSES.get(given.pop("connection_class", None), _Tcp)
     options: dict[str, Any] = {"username": username, "password": password}

@@ -13,7 +13,7 @@ from beaker_regions.entries.records import Signer
 from beaker_regions.stores.redis import info
 from beaker_regions.stores.redis.addresses import (
     Address,
-    made,
+    connector,
     name_of,
     name_of_node,
     node_of,
@@ -34,14 +34,14 @@ look unreachable."""
 
 
 def _taken(options: dict[str, Any]) -> dict[str, Any]:
-    """Take those of the options out that are for connections (`made`)."""
+    """Take those of the options out that are for connections (`connector`)."""
     names = ("username", "password", "ca_file", "timeout")
     return {name: options.pop(name) for name in names if name in options}
 
 
 class RedisStore(ServerStore):
     """A region's entries on Redis or Valkey servers, each named by a URL, with a weight. The
-    options for connections are those of `made`, all others those of `ServerStore`."""
+    options for connections are those of `connector`, all others those of `ServerStore`."""
 
     deletes_at_once = True
 
@@ -49,7 +49,7 @@ class RedisStore(ServerStore):
         self, servers: Sequence[tuple[str, float]], signer: Signer, **options: Any
     ) -> None:
         access = _taken(options)
-        self._makers = {name_of(url): made(url, **access) for url, _ in servers}
+        self._makers = {name_of(url): connector(url, **access) for url, _ in servers}
         # An event loop cannot wait for a socket with TLS by its descriptor alone.
         is_plain = not any(url.startswith("rediss:") for url, _ in servers)
         super().__init__(
@@ -80,7 +80,7 @@ class RedisClusterStore(ServerStore):
     def __init__(
         self, servers: Sequence[tuple[str, float]], signer: Signer, **options: Any
     ) -> None:
-        make = made(servers[0][0], **_taken(options))
+        make = connector(servers[0][0], **_taken(options))
 
         def connection(address: Address, **others: Any) -> AbstractConnection:
             return make(host=address[0], port=address[1], **others)
