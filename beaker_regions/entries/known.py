@@ -58,6 +58,8 @@ class Known(Lookup):
     """Of the record, and of its generations; empty: they were not asked for alone."""
     server: Any
     """The server to ask."""
+    version: Any
+    """What distinguishes the file that has it from every other one; None: it was not noted."""
     is_settled: bool
     """Whether `value` is decided."""
     _is_repeated: bool
@@ -78,7 +80,7 @@ class Known(Lookup):
         known.entry, known.sealed = entry, sealed
         known.value, known.is_settled = MISSING, True
         known.request = known.answer = b""
-        known.keys = ()
+        known.keys, known.version = (), None
         known._is_repeated, known._inflated = False, None
         payload = known.record.payload
         known.size = len(parted(payload)[1] if known.record.codec is Codec.CONTENT else payload)

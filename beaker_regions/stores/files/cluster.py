@@ -34,6 +34,7 @@ from beaker_regions.errors import StoreUnavailableError
 from beaker_regions.runtime.atomic_write import make_folder, reported
 from beaker_regions.stores.files.content import Description
 from beaker_regions.stores.files.lock_renewal import Held
+from beaker_regions.stores.files.record_cache import Read, Version
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.servers.store import ServerStore
@@ -68,7 +69,7 @@ class ClusterFileStore(FileStore):
 
     def read_uncached(self, entry: Entry) -> Lookup:
         # A shared folder may show an older state: `read_for_load` reads the newest.
-        self._record_cache.forget(entry.address)
+        self._forget(entry)
         return self.read(entry)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
@@ -82,6 +83,7 @@ class ClusterFileStore(FileStore):
 
     def read_for_load(self, entry: Entry) -> Lookup:
         there = self._servers.read_for_load(entry)
+        self._forget(entry)
         self._refresh_folder(entry.address)
         return self._found(entry, there)
 
@@ -100,19 +102,18 @@ class ClusterFileStore(FileStore):
         again. An NFS client caches for up to a minute which files exist, but asks its server when a
         folder is opened (nfs(5), "Close-to-open cache consistency"). A GlusterFS client caches for
         a second, or as long as it is configured to, but a listing is always current."""
-        self._record_cache.forget(address)
         _listed(os.path.dirname(self._entry_path(address)), durable=self._durable)
 
-    def _read(self, address: bytes) -> tuple[bytes, os.stat_result] | Record | None:
+    def _read(self, address: bytes, version: Version | None) -> Read | None:
         try:
             with _replaced_is_missing():
-                return super()._read(address)
+                return super()._read(address, version)
         except FileNotFoundError:
             # While it was open here, another host has put a record in its place.
             self._refresh_folder(address)
         try:
             with _replaced_is_missing():
-                return super()._read(address)
+                return super()._read(address, version)
         except FileNotFoundError:
             return None
 

@@ -60,7 +60,13 @@ from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
 from beaker_regions.stores.files.generations import GenerationTable, places
 from beaker_regions.stores.files.locks import FileLeases
-from beaker_regions.stores.files.record_cache import RecordCache
+from beaker_regions.stores.files.record_cache import (
+    Read,
+    RecordCache,
+    Version,
+    read_if_changed,
+    settled_version_of,
+)
 from beaker_regions.stores.files.together import FilesTogether, joined
 from beaker_regions.stores.folder_identity import identity_of
 from beaker_regions.stores.pending import PendingInvalidations
@@ -132,13 +138,19 @@ class FileStore(Store):
         return [attempted(self._lookup, *each) for each in zip(entries, found, strict=True)]
 
     def read_uncached(self, entry: Entry) -> Lookup:
-        self._record_cache.forget(entry.address)
+        self._forget(entry)
         return self._lookup(entry, self._current(entry, self._generations.read_uncached))
 
     def read_for_load(self, entry: Entry) -> Lookup:
         # The table has a generation for every scope: there is none to be made.
-        self._record_cache.forget(entry.address)
+        self._forget(entry)
         return self._lookup(entry, self._current(entry, self._generations.read_settled))
+
+    def _forget(self, entry: Entry) -> None:
+        """Let the next read open the entry's file."""
+        self._record_cache.forget(entry.address)
+        if known := self._known.find(entry):
+            known.version = None
 
     def _current(
         self, entry: Entry, read: Callable[[tuple[int, ...]], tuple[bytes | None, ...]]
@@ -157,22 +169,29 @@ class FileStore(Store):
         record = self._record_cache.get(entry.address, generations)
         if record is not None:
             return Lookup(record, generations)
+        if (known := self._known.find(entry)) and known.generations != generations:
+            known = None
+        cached = self._record_cache.find(entry.address)
+        version = cached and cached.version if known is None else known.version
         try:
-            read = self._read(entry.address)
+            read = self._read(entry.address, version)
         except OSError as error:
             if is_interruption(error):
                 raise
             raise StoreUnavailableError("read", str(error)) from error
-        if read is None or isinstance(read, Record):
-            return Lookup(read, generations)
+        if read is None:
+            return Lookup(None, generations)
         stored, file = read
-        known = self._known.find(entry)
-        if known is not None and known.sealed == stored and known.generations == generations:
+        if known is not None and (stored is None or stored == known.sealed):
             known.repeat()
+            known.version = version if stored is None else settled_version_of(file)
             return known
+        if stored is None:
+            assert cached is not None
+            self._record_cache.keep(entry.address, file, cached.record)
+            return Lookup(cached.record, generations)
         lookup = opened(self.signer, entry, stored, generations)
-        record = lookup.record
-        if record is None:
+        if (record := lookup.record) is None:
             return lookup
         if record.codec is Codec.FILE:
             self._record_cache.keep(entry.address, file, record)
@@ -182,29 +201,12 @@ class FileStore(Store):
             self._known.keep(lookup, entry, stored, load)
         return lookup
 
-    def _read(self, address: bytes) -> tuple[bytes, os.stat_result] | Record | None:
-        """Return an entry's stored record and the status of its file, or its record if it is the
-        one that was read before. Raises OSError."""
+    def _read(self, address: bytes, version: Version | None) -> Read | None:
+        """Return an entry's stored record, as `read_if_changed`."""
         path = self._entry_path(address)
-        try:
-            if address in self._record_cache:
-                found = os.stat(path)
-                if record := self._record_cache.unchanged(address, found):
-                    if self.size_limit is not None:
-                        self.size_limit.used(path, found)
-                    return record
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return None
-        try:
-            # Plain system calls take half the time of open().read() for a small file.
-            found = os.fstat(descriptor)
-            stored = os.read(descriptor, found.st_size)
-            if self.size_limit is not None:
-                self.size_limit.used(descriptor, found)
-        finally:
-            os.close(descriptor)
-        return stored, found
+        if (read := read_if_changed(path, version)) and self.size_limit is not None:
+            self.size_limit.used(path, read[1])
+        return read
 
     def _scopes(self, scopes: tuple[str, ...]) -> bytes:
         """Return the table slots of ``scopes``, as a record keeps them for `is_current`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from beaker_regions.stores import opening
+from beaker_regions.stores.files.record_cache import SETTLED
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.stores.files.test_store import content, files_of, lines_of
 
@@ -103,6 +105,23 @@ def test_a_value_that_this_process_knows_is_served_only_while_its_bytes_are_ther
     assert {my_load(1) for _ in range(4)} == {b"4" * size}
     my_load.invalidate(1)
     assert {my_load(1) for _ in range(4)} == {b"5" * size}
+
+
+def test_values_that_another_process_replaces_in_quick_succession_are_seen(
+    managers: tuple[CacheManager, CacheManager], calls: Calls
+) -> None:
+    def load() -> bytes:
+        return b"%08d" % calls()  # files of one size, some with one inode, within one tick
+
+    my_load, their_load = (each.region("functions")(load) for each in managers)
+    for _ in range(300):
+        stored = their_load.refresh()
+        assert my_load() == my_load() == stored
+    for _ in range(2):
+        time.sleep(2 * SETTLED)  # so that the status of the file identifies it
+        assert {my_load() for _ in range(3)} == {stored}
+        stored = their_load.refresh()
+        assert {my_load() for _ in range(3)} == {stored}
 
 
 def test_a_process_that_is_killed_while_it_invalidates_leaves_the_others_one_value(
