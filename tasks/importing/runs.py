@@ -8,7 +8,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
 from tasks.models import ImportRun
@@ -65,8 +65,12 @@ class Recorder:
         run.changed = min(summary.changed, summary.imported)
         run.unchanged, run.skipped, run.failed = summary.unchanged, summary.skipped, summary.failed
         run.forgotten, run.size = summary.forgotten, summary.size
-        with contextlib.suppress(DatabaseError):
-            run.save()
+        for _ in range(2):  # the second time on a new connection
+            try:
+                run.save()
+                break
+            except (DatabaseError, InterfaceError):
+                connection.close_if_unusable_or_obsolete()
 
 
 def latest(number: int) -> list[ImportRun]:

@@ -121,11 +121,11 @@ class Beside:
 def move(
     list_id: int | None, task_id: int, other_id: int, *, above: bool
 ) -> tuple[Task, Beside | None]:
-    """Place a task right above another one of its list, or else right below. Return the task and
-    where it was: None if it is alone."""
+    """Place a task right above another one of its list, or else right below. The other one may be
+    deleted by now. Return the task and where it was: None if it is alone."""
     with change_of(list_id):
         task = Task.objects.get(list_id=list_id, pk=task_id)
-        other = Task.objects.get(list_id=list_id, pk=other_id)
+        other = Task.with_deleted.get(list_id=list_id, pk=other_id)
         former = _place_of(task)
         if other != task:
             task.position = positions.between(task, other, above=above)

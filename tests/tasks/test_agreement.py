@@ -140,7 +140,8 @@ class Walk:
         return f"tick {item}"
 
     def move(self, browser: Browser, model: Model) -> str:
-        item, other = self.any(model), self.any(model)
+        # The other one may have been deleted in another tab.
+        item, other = self.any(model), self.random.choice(model.items)
         side = self.random.choice(("above", "below"))
         post(browser, f"/tasks/{item.id}/move/{self.place()}", **{side: other.id})
         model.place(item, other, above=side == "above")
@@ -214,7 +215,7 @@ class Walk:
                 (f"/tasks/{gone_id}/edit/", {"name": "back"}),
                 (f"/tasks/{gone_id}/done/", {"done": 1}),
                 (f"/tasks/{gone_id}/move/", {"above": here}),
-                (f"/tasks/{here}/move/", {"below": gone_id}),
+                (f"/tasks/{here}/move/", {"below": 10**9}),
                 (f"/tasks/{gone_id}/delete/", {}),
                 (f"/files/{next(iter(self.files.values()))}/attach/", {"task": gone_id}),
                 ("/tasks/undo/1000000000/", {}),

@@ -68,6 +68,15 @@ def test_a_restored_task_returns_to_its_position_whatever_was_moved(tasks: TaskL
     assert names(tasks) == "new02314"
 
 
+def test_a_task_is_moved_beside_one_that_was_deleted_in_another_tab(tasks: TaskList) -> None:
+    *_, third, _, fifth = ids(tasks)
+    _, deletion = deletions.delete(tasks.pk, third)
+    changes.move(tasks.pk, fifth, third, above=True)
+    assert names(tasks) == "0143"
+    deletions.undo(tasks.pk, deletion.pk)
+    assert names(tasks) == "01423"
+
+
 def test_a_new_task_is_above_a_deleted_one(tasks: TaskList) -> None:
     changes.add_many(tasks, ["x"] * 3000)  # at positions of later seconds
     undone = [deletions.delete(tasks.pk, task)[1] for task in ids(tasks)[:3]]

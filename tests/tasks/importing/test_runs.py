@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
 
 from tasks.importing import importer, runs
+from tasks.importing.progress import Summary
 from tasks.importing.texts import size_in
 from tasks.models import ImportRun
 from tests.tasks.conftest import MakeBrowser
@@ -123,6 +126,15 @@ def test_a_run_that_is_under_way_and_one_that_was_killed_are_shown_as_such(
     assert last()["end"] == "under way", "from another host nobody can see it"
     monkeypatch.setattr(runs, "_SILENCE", 0)
     assert last()["end"] == "killed"
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="SQLite has no connections to lose")
+def test_the_end_of_a_run_is_recorded_after_the_database_has_restarted() -> None:
+    recorder = runs.Recorder("source", "")
+    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("KILL CONNECTION_ID()")
+    recorder.end(Summary(), 0, "")
+    assert last()["status"] == 0
 
 
 def test_old_records_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
