@@ -16,7 +16,7 @@ from beaker_regions.api.function_options import FunctionOptions
 from beaker_regions.api.values import Values
 from beaker_regions.beaker_api.manager import BeakerManager
 from beaker_regions.beaker_api.registry import cache_options, open_region
-from beaker_regions.config.options import BUILTIN_TYPES, RegionOptions, check, lifetime
+from beaker_regions.config.options import BUILTIN_TYPES, RegionOptions, check, checked, lifetime
 from beaker_regions.engine.bypass import bypassed
 from beaker_regions.engine.invalidation import (
     deferred_invalidation,
@@ -230,7 +230,9 @@ class CacheManager(BeakerManager):
 
             failures = cache.counter("functions", "sign-in", address, expire=15 * 60)
         """
-        return Counter(self[region], name, key, _lifetime(f"counter {name!r}", expire))
+        return Counter(
+            self[region], name, key, checked(f"counter {name!r}", "expire", lifetime, expire)
+        )
 
     def values(self, region: str, name: str, *, expire: float | None = None) -> Values[Any, Any]:
         """Return a collection of values that the application sets itself.
@@ -254,7 +256,7 @@ class CacheManager(BeakerManager):
             carts.update(user.pk, lambda cart: (*cart, "pears"), default=())
         """
         default = self.options[self[region].name].expire
-        own = default if expire is None else _lifetime(f"values {name!r}", expire)
+        own = default if expire is None else checked(f"values {name!r}", "expire", lifetime, expire)
         return Values(self[region], name, own)
 
     def invalidate_tags(self, *tags: str) -> None:
@@ -363,10 +365,3 @@ def _meant_by(option: str) -> str:
     return nearest(
         option, [field.name for field in fields(FunctionOptions) if field.name != "names"]
     )
-
-
-def _lifetime(what: str, expire: float | timedelta | None) -> float:
-    try:
-        return lifetime(expire)
-    except ValueError as error:
-        raise ConfigurationError(f"{what}: expire = {expire!r}: {error}") from error

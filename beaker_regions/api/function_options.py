@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from beaker_regions.config.options import eagerness, lifetime, seconds
+from beaker_regions.config.options import Check, checked, eagerness, lifetime, seconds
 from beaker_regions.entries.freshness import DEPENDS_ON, QUERIES, Policy, dependence
 from beaker_regions.entries.tags import Tags
 from beaker_regions.errors import ConfigurationError
@@ -34,21 +34,19 @@ class FunctionOptions:
 
     def policy(self, name: str, default: Policy) -> Policy:
         """Return the times of the function ``name``; ``default`` has those of its region."""
-        expire = _checked(name, "expire", lifetime, self.expire, default.expire)
-        try:
-            depends_on = dependence(self.depends_on, expire, (*DEPENDS_ON, QUERIES))
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{name}: depends_on = {self.depends_on!r}: {error}"
-            ) from error
+        expire = _or(default.expire, name, "expire", lifetime, self.expire)
+
+        def dependable(value: object) -> str:
+            return dependence(value, expire, (*DEPENDS_ON, QUERIES))
+
         if not isinstance(self.shared, bool):
             raise ConfigurationError(f"{name}: shared = {self.shared!r}: give True or False")
         return Policy(
             expire=expire,
-            grace=_checked(name, "grace", seconds, self.grace, default.grace),
-            early=_checked(name, "early", eagerness, self.early, default.early),
+            grace=_or(default.grace, name, "grace", seconds, self.grace),
+            early=_or(default.early, name, "early", eagerness, self.early),
             store_if=self.store_if,
-            depends_on=depends_on,
+            depends_on=checked(name, "depends_on", dependable, self.depends_on),
             shared=self.shared,
         )
 
@@ -66,12 +64,7 @@ class FunctionOptions:
         return self.warm
 
 
-def _checked(
-    name: str, option: str, check: Callable[[Any], float], value: object, default: float
-) -> float:
-    if value is None:
-        return default
-    try:
-        return check(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {option} = {value!r}: {error}") from error
+def _or(default: float, name: str, option: str, check: Check, value: object) -> float:
+    """Return the checked value of an option; the default if it is None."""
+    found: float = default if value is None else checked(name, option, check, value)
+    return found

@@ -33,6 +33,7 @@ from beaker_regions.config.options import (
     Config,
     RegionOptions,
     check,
+    checked,
 )
 from beaker_regions.engine.region import Region
 from beaker_regions.errors import ConfigurationError
@@ -222,10 +223,7 @@ def _configured(
 
 
 def _checked(option: str, value: Any) -> Any:
-    try:
-        return COMMON[option](value)
-    except ValueError as error:
-        raise ConfigurationError(f"type {TYPE!r}: {option} = {value!r}: {error}") from error
+    return checked(f"type {TYPE!r}", option, COMMON[option], value)
 
 
 def _flag(value: Any) -> bool:

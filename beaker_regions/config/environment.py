@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beaker_regions.config.addresses import redis_servers, servers, without_password
-from beaker_regions.config.options import lifetime
+from beaker_regions.config.addresses import redis_servers, servers
+from beaker_regions.config.options import checked, lifetime
 from beaker_regions.errors import ConfigurationError, nearest
 
 
@@ -36,15 +36,10 @@ def memcached_options(region: str, environ: Mapping[str, str] = os.environ) -> d
     """
     options: dict[str, Any] = {}
     for variable in ("MEMCACHED_SERVERS", "MEMCACHIER_SERVERS"):
-        if not environ.get(variable, "").strip():
+        if not (url := environ.get(variable, "").strip()):
             continue
-        options = {"type": "ext:memcached", "url": environ[variable].strip()}
-        try:
-            servers(options["url"])
-        except ValueError as error:
-            raise ConfigurationError(
-                f"region {region!r}: url, from {variable} = {environ[variable]!r}: {error}"
-            ) from error
+        checked(f"region {region!r}", f"url, from {variable}", servers, url)
+        options = {"type": "ext:memcached", "url": url}
         if variable.startswith("MEMCACHIER"):
             options["username"] = _required("MEMCACHIER_USERNAME", variable, environ)
             options["password"] = _required("MEMCACHIER_PASSWORD", variable, environ)
@@ -75,12 +70,7 @@ def redis_options(region: str, environ: Mapping[str, str] = os.environ) -> dict[
     """
     for variable, type_ in (("REDIS_URL", "ext:redis"), ("VALKEY_URL", "ext:valkey")):
         if url := environ.get(variable, "").strip():
-            try:
-                redis_servers(url)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"region {region!r}: url, from {variable} = {without_password(url)!r}: {error}"
-                ) from error
+            checked(f"region {region!r}", f"url, from {variable}", redis_servers, url)
             return {f"cache.{region}.type": type_, f"cache.{region}.url": url}
     return {}
 

@@ -181,6 +181,16 @@ def _anything(value: Any) -> Any:
     return value
 
 
+def checked(subject: str, option: str, check: Check, value: Any) -> Any:
+    """Return what a check makes of a value. Raises ConfigurationError, which names the subject and
+    the option."""
+    try:
+        return check(value)
+    except ValueError as error:
+        shown = without_password(value) if isinstance(value, str) else value
+        raise ConfigurationError(f"{subject}: {option} = {shown!r}: {error}") from error
+
+
 # -- regions ----------------------------------------------------------------------------------
 
 COMMON: dict[str, Check] = {
