@@ -27,6 +27,7 @@ once. If the slot returns, those are current again that no invalidation removed 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import os
 import threading
 import time
@@ -183,7 +184,9 @@ class ClusterConnection(RedisConnection):
             except (AskError, TryAgainError) as error:
                 if stores or not isinstance(error, AskError):
                     raise _moving(error) from error
-                return self._asked(request, answers, self._named(error))
+                # If that node refuses it, the move has ended, or was taken back.
+                with contextlib.suppress(AskError):
+                    return self._asked(request, answers, self._named(error))
         raise StoreUnavailableError("server", "its nodes name one another")
 
     def _move(self, address: Address) -> None:
@@ -195,12 +198,15 @@ class ClusterConnection(RedisConnection):
             raise self._failure(error) from cause(error)
 
     def _asked(self, request: Request, answers: int, address: Address) -> list[Any]:
-        """Return the answers of the node that a slot is moving to."""
+        """Return the answers of the node that a slot is moving to. Raises AskError if it names
+        another one."""
         link = None
         try:
             link = self._nodes.link_to(address)
             content = request if isinstance(request, bytes) else request(link.epoch)
             found = link.read(link.send(_ASKING + content, 1 + answers))[1:]
+        except AskError:
+            raise
         except TryAgainError as error:
             raise _moving(error) from error
         except BaseException as error:

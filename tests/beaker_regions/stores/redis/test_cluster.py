@@ -175,6 +175,21 @@ def test_an_invalidation_during_a_move_that_is_taken_back(moving: Moving, what: 
     assert load() == stored_value(load_there)
 
 
+def test_a_move_that_the_new_node_knows_nothing_of(moving: Moving) -> None:
+    """So it is if a move is taken back after the former node has named the new one."""
+    load, cluster = moving.load, moving.cluster
+    assert load() == 1
+    cluster.tell(moving.source, f"SETSLOT {moving.slot} MIGRATING {cluster.id_of(moving.target)}")
+    for invalidate in (load.invalidate, partial(moving.here.invalidate_tags, "news")) * 2:
+        before = load()
+        invalidate()
+        assert load() > before
+    moving.stop()
+    fresh = stored_value(load)
+    load.invalidate()
+    assert load() > fresh
+
+
 def test_nothing_is_stored_where_a_slot_only_may_come_to_lie(moving: Moving) -> None:
     load, load_there = moving.load, moving.load_there
     moving.begin()
