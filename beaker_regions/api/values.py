@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-from beaker_regions.engine.region import Region
+from beaker_regions.engine.region import REFUSED, Region
 from beaker_regions.engine.store import LookupForUpdate
 from beaker_regions.entries.entry import (
     Entry,
@@ -299,9 +299,7 @@ class Values(Generic[K, V]):
     def _present(self, entry: Entry, lookup: Lookup) -> tuple[Any, float]:
         """Return the value or MISSING, and its expiry in seconds since the epoch."""
         if lookup.refused:
-            self.region.stats.fault(
-                "refused", self._subject, "the stored bytes are not a record of this application"
-            )
+            self.region.stats.fault("refused", self._subject, REFUSED)
         record = lookup.record
         expires_at = math.inf if record is None else record.stored_at + record.expire
         return self._value_if_current(entry, lookup), expires_at

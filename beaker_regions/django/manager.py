@@ -38,7 +38,9 @@ def use_manager(manager: CacheManager) -> None:
             'beaker_regions.django.use_manager() needs "beaker_regions.django" in INSTALLED_APPS'
         )
     if not isinstance(manager, CacheManager):
-        raise ConfigurationError(f"use_manager() is given {manager!r}: give it a CacheManager")
+        raise ConfigurationError(
+            f"use_manager() is given {manager!r}: give it a CacheManager of beaker_regions"
+        )
     global _manager
     _manager = manager
 

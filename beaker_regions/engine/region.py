@@ -48,6 +48,11 @@ from beaker_regions.telemetry.recorder import Stats
 METRICS = ".metrics"
 """The folder in data_dir for what all processes count; no region can have this name."""
 
+REFUSED = (
+    "the stored bytes are not a record of this application; if they are those of another process "
+    "of it, give both the same secret (cache.secret)"
+)
+"""What the log says of a refused record."""
 
 _regions: WeakSet[Region] = WeakSet()
 
@@ -285,7 +290,7 @@ class Region:
 
     def _checked(self, entry: Entry, lookup: Lookup) -> Lookup:
         if lookup.refused:
-            self.fault(entry, "refused", "the stored bytes are not a record of this application")
+            self.fault(entry, "refused", REFUSED)
         return lookup
 
     def _ask(self, entry: Entry, ask: Callable[..., Any], *args: Any) -> Any:

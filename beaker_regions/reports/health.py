@@ -129,7 +129,13 @@ def _options(region: Region) -> list[tuple[str, str, str]]:
     if not options.enabled:
         found.append(("enabled", "warning", "the region is off: every call runs its function"))
     if not options.secret:
-        found.append(("secret", "error", "not set: no process can use another's records; set it"))
+        found.append(
+            (
+                "secret",
+                "error",
+                "not set: no process can use another's records; set the option cache.secret",
+            )
+        )
     return found or [("options", "ok", "nothing is wrong")]
 
 

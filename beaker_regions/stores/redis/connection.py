@@ -218,7 +218,7 @@ class RedisConnection(Connection):
         if interrupted := interruption(error):
             return interrupted
         if isinstance(error, RedisError | OSError | ValueError):
-            return StoreUnavailableError("server", str(error) or repr(error))
+            return StoreUnavailableError("server", str(error).rstrip(".") or repr(error))
         return error
 
     def _drop(self) -> None:
