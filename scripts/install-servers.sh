@@ -30,6 +30,7 @@ need zlib1g-dev header zlib.h
 need pkg-config command -v pkg-config
 need gcc command -v gcc
 need libc6-dev header stdio.h
+need libarchive13 "${PYTHON:-python3}" -c 'import ctypes; ctypes.CDLL("libarchive.so.13")'
 need strace command -v strace
 need chromium-headless-shell command -v chromium-headless-shell
 need fonts-noto-color-emoji sh -c 'find /usr/share/fonts -name "NotoColorEmoji*" | grep -q .'

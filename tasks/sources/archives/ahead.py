@@ -20,6 +20,9 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Read up to ``size`` bytes; none only at the end."""
 
+    def close(self) -> None:
+        """End what runs for it. A read that waits for that ends, too."""
+
 
 class ReadAhead:
     """Reads a stream while its reader works on what was read before. The modules that unpack
@@ -46,6 +49,7 @@ class ReadAhead:
     def close(self) -> None:
         """Stop, and leave the stream alone."""
         self._over = True
+        self._stream.close()
         self._free.release()
         # It has ended if this process was forked from the one that began.
         self._thread.join()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import functools
 import os
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
+from tasks.sources.archives.converted import Converted, formats_of
 from tasks.sources.archives.limits import Limits
 from tasks.sources.archives.members import MemberStream, inner_path
 from tasks.sources.archives.streams import Bz2Unpacked, GzipUnpacked, XzUnpacked, ZstdUnpacked
@@ -31,6 +32,9 @@ _FORMATS: dict[str, Callable[[ArchiveFile, Limits], Archive]] = {
     ".tar.xz": functools.partial(TarArchive, unpack=XzUnpacked),
     ".tar.bz2": functools.partial(TarArchive, unpack=Bz2Unpacked),
     ".tar.zst": functools.partial(TarArchive, unpack=ZstdUnpacked),
+    **dict.fromkeys(
+        (".7z", ".rar", ".deb", ".cpio", ".iso"), functools.partial(TarArchive, unpack=Converted)
+    ),
 }
 _SHORT = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tbz2": ".tar.bz2", ".tzst": ".tar.zst"}
 SUFFIXES = (*_FORMATS, *_SHORT)
@@ -76,12 +80,14 @@ def archive_in(file: ArchiveFile, name: str, limits: Limits | None = None) -> Ar
         if opener is None:
             raise SourceChangedError("is no archive")
         start = file.read(_HEADER)
-        file.seek(0)
+        suffixes = [suffix for magic, suffix in _MAGIC.items() if start.startswith(magic)]
         if start[257:262] == b"ustar":
-            return TarArchive(file, limits or Limits())
-        for magic, suffix in _MAGIC.items():
-            if start.startswith(magic):
-                opener = _FORMATS[suffix]
+            opener = _FORMATS[".tar"]
+        elif suffixes:
+            opener = _FORMATS[suffixes[0]]
+        elif formats_of(cast("IO[bytes]", file)):
+            opener = _FORMATS[".7z"]
+        file.seek(0)
         return opener(file, limits or Limits())
     except BaseException:
         file.close()

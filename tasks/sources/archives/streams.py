@@ -91,6 +91,9 @@ class Unpacked:
         """Return how many bytes a file of ``size`` bytes unpacks to at least, about."""
         return size
 
+    def close(self) -> None:
+        """Nothing runs for it."""
+
     def _new(self) -> _Stream:
         raise NotImplementedError
 

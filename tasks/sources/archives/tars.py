@@ -22,6 +22,7 @@ from tasks.sources.source_file import kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tasks.sources.archives.converted import Converted
     from tasks.sources.archives.limits import Limits
     from tasks.sources.archives.stored import ArchiveFile
     from tasks.sources.archives.streams import Unpacked
@@ -53,7 +54,7 @@ class TarArchive:
         self,
         source: ArchiveFile,
         limits: Limits,
-        unpack: type[Unpacked] | None = None,
+        unpack: type[Unpacked | Converted] | None = None,
     ) -> None:
         """Read ``source``, which is closed with this, through ``unpack``."""
         self._source = source
@@ -64,7 +65,11 @@ class TarArchive:
         self._tar: tarfile.TarFile
         self._latest: tarfile.TarInfo | None = None
         """The member that was read last."""
-        self._rewind()
+        try:
+            self._rewind()
+        except BaseException:
+            self._file.close()
+            raise
 
     @property
     def least(self) -> int:
