@@ -300,7 +300,7 @@ class Command(BaseCommand):
                 importer = Importer(source, reporter, import_options, wrote)
                 summary = importer.summary
                 if many:
-                    summary.notes.append("a tar, or an archive like it, is read by one job, whatever --jobs says")
+                    summary.notes.append("such an archive is read by one job, whatever --jobs says")
                 with counting_imports():
                     importer.run()
             except (

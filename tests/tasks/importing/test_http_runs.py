@@ -165,7 +165,7 @@ def test_a_tar_is_read_by_one_job(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         tar.add(tmp_path / "a", "a")
     (note,) = reported(tmp_path / "a.tar", "--jobs=2")
-    assert note == "note: a tar, or an archive like it, is read by one job, whatever --jobs says"
+    assert note == "note: such an archive is read by one job, whatever --jobs says"
     import_data(tmp_path / "a.tar", "--jobs=1")
     assert contents() == {"a": b"first"}
 
