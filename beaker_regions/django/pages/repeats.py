@@ -102,7 +102,7 @@ class Served(NamedTuple):
 
 
 class Watch:
-    """What is done for one request."""
+    """Notes what one request reads, and which stored page answers it."""
 
     def __init__(self) -> None:
         self.pages: list[Served] = []
