@@ -146,10 +146,10 @@ def address_of(request: HttpRequest) -> str:
 
 
 def _account(username: str) -> str:
-    """Return what is one for all spellings that the database takes for one name.
+    """Return one text for all spellings that the database takes for one name.
 
     Databases fold case and accents, and leave out characters that cannot be seen, each in its own
-    way. So it is asked whose name it is; what is nobody's is folded as it was typed.
+    way. So the database is asked which user has the name. A name that no user has is folded here.
     """
     # As the form reads it before it looks for the user.
     field = UsernameField(max_length=_LONGEST)

@@ -107,7 +107,7 @@ class CachedFile(os.PathLike[str]):
         self.size = size
         """Bytes."""
         self.stored = stored
-        """False when the region could not take the content; it was loaded all the same."""
+        """False when the region could not take the content; it was loaded anyway."""
         self._digest = digest
 
     @property
@@ -159,7 +159,7 @@ class CachedFile(os.PathLike[str]):
         """Close the file. From then on it can be opened by its path only."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
-            # A network's file system may fail here, too; it is closed all the same.
+            # A network's file system may fail here, too; it is closed anyway.
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 

@@ -44,7 +44,8 @@ def stored_listing(name: str, version: str) -> list[Member] | None:
 
 
 def store_listing(name: str, version: str, members: Iterable[Member]) -> None:
-    """Store the members of an archive in this version, all of which was read without an error."""
+    """Store the members of an archive in this version, after all of it was read without an
+    error."""
     with opened_by(partial(_packed, members), Progress(), is_new=True):
         read_file.refresh(name, None, version).close()
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def archive_at(
     url: str, size: int | None, version: str, opener: Opener, options: SourceOptions
 ) -> ArchiveSource:
-    """Return the archive at a URL, of which its server has this version now. It is sent only if it
-    is not stored. Raises OSError, RegionFullError."""
+    """Return the archive at a URL, whose present version is ``version``. It is sent only if it is
+    not stored. Raises OSError, RegionFullError."""
     progress, fetching = Progress(size), options.fetching
     if fetching is not None and not read_file.peek_stale(url, size, version):
         fetching.fetch(url, size or 0)

@@ -61,7 +61,7 @@ class Command(BaseCommand):
             "--input-file",
             metavar="FILE",
             help="in place of SOURCE: import the URLs of FILE (- for the standard input), one a "
-            "line, each of which may be followed by the name of its file on the site",
+            "line; behind a URL may stand the name of its file on the site",
         )
         pattern = "a pattern of paths below SOURCE, where * matches any text, '/' included"
         parser.add_argument(
@@ -181,7 +181,7 @@ class Command(BaseCommand):
             type=arguments.retries,
             default=Patience().retries,
             help="repeat a request N times after a failure that may pass; the default is "
-            "%(default)s, and each time something was received counts anew",
+            "%(default)s; if something was received, the count begins again",
         )
         parser.add_argument(
             "--min-speed",

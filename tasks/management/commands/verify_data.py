@@ -19,9 +19,9 @@ from tasks.models import ImportedFile
 
 class Command(BaseCommand):
     help = (
-        "Check that the content of every imported file is stored, and has its digest, and name "
-        "those of which that is not so. Damaged content is removed: the next import of its source, "
-        "or the next visitor, reads it again."
+        "Check that the content of every imported file is stored and has its digest. Name the "
+        "files that fail. Damaged content is removed: the next import of its source, or the next "
+        "visitor, reads it again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

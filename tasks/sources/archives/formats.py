@@ -72,8 +72,8 @@ def open_archive(name: str, version: str, limits: Limits | None = None) -> Archi
 
 
 def archive_in(file: ArchiveFile, name: str, limits: Limits | None = None) -> Archive:
-    """Return the archive in a file that is open, and is closed with it or after an error. ``name``
-    says of which format it is, unless its first bytes say otherwise: browsers and tools unpack a
+    """Return the archive in an open file, which is closed with it or after an error. The format is
+    that of ``name``, unless the first bytes are of another one: browsers and tools unpack a
     ``.tar.gz`` and leave its name. Raises OSError."""
     try:
         opener = _format(name)
