@@ -67,10 +67,9 @@ class _Slot:
         self.refused: Repeatable | None = None
         """An answer that they have had, and that cannot be given again."""
 
-    def size_with(self, answer: Repeatable | None) -> int:
-        """Return the bytes that it takes with a confirmed answer, about."""
-        compressed = answer.compressed if answer is not None else None
-        return _OVERHEAD + self._fields + (compressed.size if compressed is not None else 0)
+    def size_with(self, answer: Repeatable) -> int:
+        """Return the bytes that it takes with an answer, about."""
+        return _OVERHEAD + self._fields + answer.size
 
 
 class _Slots:
@@ -102,7 +101,7 @@ class _Slots:
             answer = made.confirmed(request, served)
             if answer is None or slot.size_with(answer) > MOST_BYTES // _LARGEST:
                 slot.refused, answer = made, None
-        size = slot.size_with(answer)
+        size = slot.size_with(answer or made)
         if size <= MOST_BYTES // _LARGEST:
             slot.repeatable, slot.confirmed = made, answer
             self._slots.put(signature, slot, size)

@@ -61,14 +61,14 @@ class Choice(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     vary_by: bytes
-    """Its value, encoded."""
+    """A hash of its value."""
     tags: tuple[str, ...]
 
     def holds_for(self, request: HttpRequest) -> bool:
         """Whether they return the same for another request for the same address. Raises what they
         raise."""
         keys = self.keys
-        if keys.vary_by is not None and encode(keys.vary_by(request)) != self.vary_by:
+        if keys.vary_by is not None and address_of(encode(keys.vary_by(request))) != self.vary_by:
             return False
         # Tags that are no function depend on the address and the value of ``vary_by`` alone.
         tags = keys.tags(request, *self.args, **self.kwargs) if callable(keys.tags) else self.tags
@@ -108,7 +108,7 @@ class PageKeys:
         if value is None and self._has_identity(request):
             return None
         try:
-            encoded = encode(value)
+            hashed = address_of(encode(value))
             key = encode((url, query, _arguments_from_code(visit), value))
         except (TypeError, ValueError, RecursionError) as error:
             raise UnkeyableArgumentError(
@@ -123,7 +123,7 @@ class PageKeys:
             address = address_of(identity, key, encode(fields) if fields else b"")
             return Entry(name, address, (entry_scope(address), *scopes))
 
-        choice = Choice(self, visit.args, visit.kwargs, encoded, tags)
+        choice = Choice(self, visit.args, visit.kwargs, hashed, tags)
         return PageKey(entry_of, prefetch, value is None, choice)
 
     def _has_identity(self, request: HttpRequest) -> bool:

@@ -174,6 +174,14 @@ class Repeatable(NamedTuple):
     compressed: CompressedPage | None = None
     """Of a confirmed answer that is compressed."""
 
+    @property
+    def size(self) -> int:
+        """The bytes of memory that it takes, about, beside what each answer takes."""
+        texts = [*self.choice.tags, *[value for _, value in self.headers.values()]]
+        if self.session is not None:
+            texts.append(self.session.data)
+        return sum(map(len, texts)) + (self.compressed.size if self.compressed else 0)
+
     def confirmed(self, request: HttpRequest, served: Served) -> Self | None:
         """Return the answer to a request in a form that can be given; None if there is no such
         form, or if the choice of its page takes more than the request and its session."""
