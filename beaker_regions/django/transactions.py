@@ -107,11 +107,15 @@ class DatabaseTransactions(Transactions):
             self._served.thread = None
 
     def active(self) -> bool:
-        return any(True for _ in self._opened())
+        return self._may_be_open() and any(True for _ in self._opened())
+
+    def _may_be_open(self) -> bool:
+        """Return quickly, for each hit and load, whether there is anything to look at."""
+        return bool(coroutines.open_anywhere() or self._committed.in_tests)
 
     def pending(self) -> frozenset[str]:
-        if not coroutines.open_anywhere() and not self._committed.in_tests:
-            return frozenset()  # quickly: this may be a hit
+        if not self._may_be_open():
+            return frozenset()
         scopes: set[str] = set()
         for connection in self._opened():
             for _, hook in _hooks(connection):
