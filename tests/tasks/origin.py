@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 import re
 import socket
+import socketserver
+import ssl
+import subprocess
 import threading
 import time
 from collections import deque
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -236,3 +240,18 @@ class _Handler(BaseHTTPRequestHandler):
                 fault.gate.wait(60)
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def encrypted(folder: Path, server: socketserver.TCPServer | None) -> Path:
+    """Let a server speak TLS from now on; return the certificate of its authority."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    if not certificate.exists():
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        names = ["-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+        out = ["-keyout", str(key), "-out", str(certificate), "-days", "2"]
+        subprocess.run([*made, *names, *out], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    assert server is not None
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return certificate

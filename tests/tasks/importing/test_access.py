@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +10,7 @@ from tasks.importing import importer
 from tasks.models import ImportedFile
 from tests.tasks.importing.test_http import failures, origin
 from tests.tasks.importing.test_import import contents, import_data
-from tests.tasks.origin import Fault, Origin
+from tests.tasks.origin import Fault, Origin, encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,15 +118,7 @@ def test_a_file_that_cannot_be_used_is_named(
 
 
 def test_an_authority_of_ones_own_is_trusted(origin: Origin, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    names = ["-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-    out = ["-keyout", str(key), "-out", str(certificate), "-days", "2"]
-    subprocess.run([*made, *names, *out], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    assert origin._server is not None
-    origin._server.socket = context.wrap_socket(origin._server.socket, server_side=True)
+    certificate = encrypted(tmp_path, origin._server)
     url = origin.url("a.txt").replace("http:", "https:")
     assert "certificate" in failures(url)[0].lower()
     import_data(url, f"--ca={certificate}")

@@ -18,10 +18,11 @@ from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.addresses import is_public
 from tasks.sources.fetching.urls import redirected, shown
 from tests.tasks.importing.test_import import contents, import_data
-from tests.tasks.origin import Fault, Origin
+from tests.tasks.origin import Fault, Origin, encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,8 +172,17 @@ def test_a_file_behind_a_redirect_in_utf_8_is_imported(origin: Origin) -> None:
 # -- proxies --------------------------------------------------------------------------------
 
 
+def passed_on(here: socket.socket, there: socket.socket) -> None:
+    """Pass everything on from one end of a tunnel to the other."""
+    with contextlib.suppress(OSError):
+        while some := here.recv(65536):
+            there.sendall(some)
+    with contextlib.suppress(OSError):
+        there.shutdown(socket.SHUT_RDWR)
+
+
 class Proxy(ThreadingHTTPServer):
-    """A real proxy for plain HTTP, which records its requests."""
+    """A real proxy, which records its requests. It makes tunnels to 127.0.0.1 alone."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
@@ -191,7 +201,17 @@ class Proxy(ThreadingHTTPServer):
 
             def do_CONNECT(self) -> None:
                 notes.append((self.path, self.headers["Proxy-Authorization"]))
-                self.send_error(403)
+                host, _, port = self.path.partition(":")
+                if host != "127.0.0.1":
+                    return self.send_error(403)
+                self.send_response(200)
+                self.end_headers()
+                with socket.create_connection((host, int(port))) as there:
+                    away = threading.Thread(target=passed_on, args=(self.connection, there))
+                    away.start()
+                    passed_on(there, self.connection)
+                    away.join()
+                return None
 
             def log_message(self, *args: object) -> None:
                 """Requests are recorded in `asked`."""
@@ -241,6 +261,39 @@ def test_https_goes_through_the_tunnel_of_its_proxy(
     assert "403" in complaint
     assert "secret" not in complaint
     assert proxy.asked[0][0] == "files.test:443"
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_files_come_through_the_tunnel_and_its_end_is_verified(
+    origin: Origin,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    is_encrypted: bool,
+) -> None:
+    certificate = encrypted(tmp_path, origin._server)
+    if is_encrypted:
+        encrypted(tmp_path, proxy)
+    monkeypatch.setenv("HTTPS_PROXY", f"http{'s' * is_encrypted}://me:secret@{proxy.url}")
+    origin.files["b.txt"] = b"second"
+    url = origin.manifest().replace("http:", "https:")
+    assert "certificate" in failure(url).lower()
+    import_data(url, f"--ca={certificate}", "--jobs=1")
+    assert contents() == {"a.txt": b"first", "b.txt": b"second"}
+    server = origin.url("").split("/")[2]
+    assert set(proxy.asked) == {(server, f"Basic {base64.b64encode(b'me:secret').decode()}")}
+    assert not any("proxy-authorization" in each.headers for each in origin.requests)
+
+
+def test_an_encrypted_proxy_is_asked_for_plain_urls(
+    origin: Origin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = encrypted(tmp_path, proxy)
+    monkeypatch.setenv("HTTP_PROXY", f"https://{proxy.url}")
+    assert "the proxy that the environment names: " in failure(origin.url("a.txt"))
+    import_data(origin.url("a.txt"), f"--ca={certificate}")
+    assert contents() == {"a.txt": b"first"}
+    assert proxy.asked == [(origin.url("a.txt"), None)]
 
 
 def test_an_unreachable_or_unsupported_proxy_is_named(
