@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -28,22 +27,6 @@ class reported:  # noqa: N801 a function to those who write ``with reported("rea
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, OSError) and not is_interruption(error):
             raise StoreUnavailableError(self._kind, str(error)) from error
-
-
-@contextlib.contextmanager
-def arriving(folder: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file in ``folder``. It is removed afterwards unless it was moved."""
-    with reported("write"):
-        path = folder / os.urandom(16).hex()
-        file = open(path, "xb", opener=open_plain)  # noqa: SIM115 closed below
-    try:
-        yield file
-    finally:
-        # If the disk is full, closing fails as well: it writes the rest.
-        with contextlib.suppress(OSError):
-            file.close()
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
 
 def move(file: IO[bytes], target: str, *, durable: bool = False) -> None:

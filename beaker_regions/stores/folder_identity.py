@@ -6,22 +6,23 @@ import contextlib
 import os
 from pathlib import Path
 
-from beaker_regions.runtime.atomic_write import arriving, open_plain
+from beaker_regions.runtime.atomic_write import open_plain, write_file
 
 
 def identity_of(folder: Path) -> bytes:
     """Return a folder's identity: a random number that is made once, and the inode of its file. So
-    a copy of the folder has another identity. Raises OSError and StoreUnavailableError."""
+    a copy of the folder has another identity. Raises OSError."""
     path = folder / "identity"
     with contextlib.suppress(FileNotFoundError):
         return _identity(path)
-    with arriving(folder / "incoming") as file:
-        file.write(os.urandom(16))
-        file.flush()
-        os.fsync(file.fileno())
+    made = f"{folder}/incoming/{os.urandom(16).hex()}"
+    write_file(f"{folder}/incoming", made, os.urandom(16), durable=True)
+    try:
         # A link never replaces a file: of several hosts, one makes it.
         with contextlib.suppress(FileExistsError):
-            os.link(file.name, path)
+            os.link(made, path)
+    finally:
+        os.unlink(made)
     os.listdir(folder)  # an NFS client may still have cached that there is none
     return _identity(path)
 

@@ -117,7 +117,7 @@ class FileStore(Store):
     def owner(self) -> str | None:
         try:
             self._identity = identity_of(self.folder).hex()
-        except (OSError, StoreUnavailableError):
+        except OSError:
             if self._identity is None:
                 raise
         return self._identity
