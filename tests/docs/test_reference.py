@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import re
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_every_export() -> None:
     names += [f"beaker_regions.django.{name}" for name in beaker_regions.django.__all__]
     missing = [name for name in names if not re.search(rf":: {re.escape(name)}$", text, re.M)]
     assert not missing
+
+
+def test_every_extra_that_an_adopter_may_need() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    table = re.findall(
+        r"^\| `(\w+)` \|", (ROOT / "docs/start/install.md").read_text(), re.MULTILINE
+    )
+    assert set(extras) - {"test", "bench"} <= set(table)
 
 
 def test_every_kind_of_failure() -> None:
