@@ -35,8 +35,8 @@ class Listing:
         while self._packed:
             batch = self._packed.pop()
             if isinstance(batch, bytes):
-                fields = pickle.loads(zlib.decompress(batch))
-                yield [SourceFileInfo(*each) for each in fields]
+                found = pickle.loads(zlib.decompress(batch))
+                yield [SourceFileInfo(*each) if isinstance(each, tuple) else each for each in found]
             else:
                 yield batch
 
@@ -44,11 +44,16 @@ class Listing:
         batch, self._latest = self._latest, []
         if not batch:
             return
-        fields = [
-            (each.path, each.source, each.size, each.version)
-            for each in batch
-            if isinstance(each, SourceFileInfo) and each.opener is open_source
-        ]
         # What has an opener of its own belongs to an archive or a manifest, which keeps its list.
-        whole = len(fields) == len(batch)
-        self._packed.append(zlib.compress(pickle.dumps(fields), level=1) if whole else batch)
+        if any(
+            isinstance(each, SourceFileInfo) and each.opener is not open_source for each in batch
+        ):
+            self._packed.append(batch)
+            return
+        packed = [
+            (each.path, each.source, each.size, each.version)
+            if isinstance(each, SourceFileInfo)
+            else each
+            for each in batch
+        ]
+        self._packed.append(zlib.compress(pickle.dumps(packed), level=1))

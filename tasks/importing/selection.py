@@ -20,6 +20,8 @@ class Selection:
     """The patterns that have matched a path."""
 
     def __contains__(self, path: str) -> bool:
+        if not (self.include or self.exclude):
+            return True
         if self.excludes(path):
             return False
         return not self.include or self._matches(path, self.include)
