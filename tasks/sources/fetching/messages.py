@@ -7,6 +7,7 @@ two take several times as long for a small file as all the rest of its import.
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _LONGEST_HEAD = 64 * 1024
 _LONGEST_LINE = 8 * 1024
+HEAD_SECONDS = 30.0
+"""From the first byte to the last one of the headers, or of a line between the chunks of a body. A
+socket's time-out is for each byte."""
 _BLOCK = 64 * 1024
 """Bytes that are received at a time before a body."""
 _WITHOUT_BODY = {204, 304}
@@ -80,10 +84,14 @@ class Line:
     def take_through(self, end: re.Pattern[bytes], longest: int) -> bytes:
         """Return the bytes up to the end of what a pattern finds, ``longest`` at most. Raises
         BrokenAnswerError."""
+        begun = None
         while (found := end.search(self._block, self._at)) is None:
             have = len(self._block) - self._at
             if have >= longest:
                 raise BrokenAnswerError("the server sent too many headers, or too long ones")
+            begun = begun or (time.monotonic() if have else None)
+            if begun is not None and time.monotonic() - begun > HEAD_SECONDS:
+                raise BrokenAnswerError("the server sent its headers too slowly")
             more = self.socket.recv(_BLOCK)
             if not more:
                 kind = BrokenAnswerError if have else NoAnswerError

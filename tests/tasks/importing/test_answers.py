@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.sources.fetching import client
+from tasks.sources.fetching import client, messages
 from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.client import FetchError, TemporaryError
 from tasks.sources.fetching.connections import use_access
@@ -38,6 +38,8 @@ class Server:
         self.answers: list[bytes] = []
         self.last: set[bytes] = set()
         self.connections = self.requests = 0
+        self.trickle = False
+        """Whether bytes follow an answer, one after the other, for ever."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -55,15 +57,19 @@ class Server:
                 if asked.endswith(b"\r\n\r\n"):
                     self.requests += 1
                     asked, answer = b"", self.answers.pop(0)
+                    is_last = answer in self.last
                     accepted.sendall(answer)
-                    if answer in self.last:
+                    while self.trickle:
+                        accepted.sendall(b"x")
+                        time.sleep(0.01)
+                    if is_last:
                         return
 
     def ask(self, *answers: bytes, last: bool = False, method: str = "GET") -> bytes:
         """Return the content of the answer to a request."""
-        self.answers += answers
         if last:
             self.last.update(answers)
+        self.answers += answers
         asked = client.get if method == "GET" else client.describe
         answer = asked(self.url, {})
         try:
@@ -183,3 +189,13 @@ def test_what_a_server_says_unasked_is_no_answer(server: Server) -> None:
     assert server.ask(FIRST) == b"first"
     server.ask(FIRST + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
     assert server.ask(FIRST) == b"first"
+
+
+@pytest.mark.parametrize("slowly", [OK, CHUNKED + b"5;"])
+def test_a_server_cannot_keep_an_import_waiting_with_one_byte_after_the_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch, slowly: bytes
+) -> None:
+    monkeypatch.setattr(messages, "HEAD_SECONDS", 0.05)
+    server.trickle = True
+    with pytest.raises(TemporaryError, match="too slowly"):
+        server.ask(slowly)
