@@ -91,7 +91,7 @@ def _of_json(text: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError("It begins as JSON does, and is none.") from error
+        raise ValueError("It begins like JSON, but is not valid JSON.") from error
     rows = found.get("tasks") if isinstance(found, dict) else found
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("It has no list of tasks.")

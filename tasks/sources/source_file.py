@@ -36,7 +36,7 @@ class SourceFile(FileIO):
             if not stat.S_ISREG(self._opened.st_mode):
                 raise SourceChangedError("is no regular file any more")
             if os.readlink(f"/proc/self/fd/{self.fileno()}") != name:
-                raise SourceChangedError("is reached over a link by now, or gone")
+                raise SourceChangedError("is gone, or behind a symbolic link now")
             changed = expected is None and file_version(self._opened) != version
             if changed or size not in (None, self.size):
                 raise SourceChangedError("has changed")

@@ -152,7 +152,9 @@ class Answer:
         coding = self.headers.get("transfer-encoding")
         if coding is not None:
             if coding.lower() != "chunked":
-                raise BrokenAnswerError(f"the server sent it in another coding ({coding})")
+                raise BrokenAnswerError(
+                    f"the server sent it in an encoding that was not asked for ({coding})"
+                )
             self._chunked, self.left = True, 0
             # Two lengths may be an attack on what lies between.
             self._stays = self._stays and "content-length" not in self.headers

@@ -93,11 +93,11 @@ def without_secrets(url: str) -> str:
 def redirected(url: str, location: str | None) -> str:
     """Return the target of a redirect from ``url``. Raises BadUrlError."""
     if not location:
-        raise BadUrlError("is redirected nowhere")
+        raise BadUrlError("is redirected without an address")
     try:
         target = checked(urljoin(url, _as_meant(location)))
     except ValueError as error:
-        raise BadUrlError(f"is redirected to what {error}") from None
+        raise BadUrlError(f"is redirected to an address that {error}") from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise BadUrlError("is redirected from https to http, where anybody may alter it")
     return target

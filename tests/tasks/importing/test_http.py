@@ -122,7 +122,7 @@ def test_redirects_are_followed_and_the_row_keeps_the_requested_url(origin: Orig
         ("/loop", "is redirected more than 10 times"),
         ("file:///etc/passwd", "has the scheme 'file'"),
         ("http://user:secret@127.0.0.1/", "has a user name or password"),
-        ("", "is redirected nowhere"),
+        ("", "is redirected without an address"),
     ],
 )
 def test_a_redirect_to_a_bad_target_is_refused(origin: Origin, target: str, complaint: str) -> None:
