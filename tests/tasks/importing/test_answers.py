@@ -146,7 +146,7 @@ def test_a_connection_that_cannot_go_on_is_left(server: Server, answer: bytes) -
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 50, "too many interim answers"),
         (FIRST[:-1], "ended 1 bytes too early"),
         (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nfirst", "two different lengths"),
-        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "another coding"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "not asked for"),
         (CHUNKED + b"five\r\nfirst", "without its size"),
         (CHUNKED + b"%x\r\nfirst" % 2**80, "without its size"),
         (CHUNKED + b"4\r\nfirst\r\n0\r\n\r\n", "of another size"),
