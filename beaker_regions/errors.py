@@ -29,7 +29,7 @@ class UnkeyableArgumentError(CacheError, TypeError):
 
 
 class NotContentError(CacheError, TypeError):
-    """A cached function returned an iterator of other things than bytes, which can be read once."""
+    """A cached function returned an iterator that yields no bytes. Only one caller can read it."""
 
 
 class StoreUnavailableError(CacheError):

@@ -32,8 +32,9 @@ def is_open(connection: BaseDatabaseWrapper) -> bool:
 
 
 def is_test_cases(connection: BaseDatabaseWrapper) -> bool:
-    """Whether only the blocks are open on it in which Django's TestCase runs a test, and the test
-    has regions of its own: no other process sees them, and rows and entries go at its end."""
+    """Whether no blocks are open on the connection but those in which Django's TestCase runs a
+    test, and the test has regions of its own. No other process sees these regions, and the rows
+    and the entries are removed at the end of the test."""
     blocks = connection.atomic_blocks
     return (
         bool(blocks)

@@ -61,7 +61,7 @@ class Row(NamedTuple):
     data: str
     """The encoded session, as in the database."""
     content: bytes
-    """The decoded session, pickled: so nobody changes a row, which a region may hand out again. A
+    """The decoded session, pickled. So nobody can change a row that a region may hand out again. A
     region authenticates its records, so the session's signature is not checked."""
     expires_at: float
     """Seconds since the epoch."""

@@ -104,8 +104,8 @@ class Region:
         return self.store.folder
 
     def together(self) -> Together:
-        """Return what brings many values to disk at once: files that are stored one by one are
-        synced one by one, which takes most of their time.
+        """Return an object that brings many values to disk at once. Files that are stored one by
+        one are also synced one by one, and that takes most of the time.
 
         Example::
 

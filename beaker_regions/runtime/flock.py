@@ -25,7 +25,7 @@ _PAUSE = 0.001
 
 @contextlib.contextmanager
 def locked(path: str, longest: float = LONGEST) -> Iterator[int]:
-    """Lock the file at ``path``, which is made if it is missing, and yield its descriptor. Raises
+    """Lock the file at ``path`` and yield its descriptor. The file is made if it is missing. Raises
     OSError, and TimeoutError after ``longest`` seconds."""
     deadline = time.monotonic() + longest
     while True:

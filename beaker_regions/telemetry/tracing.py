@@ -37,7 +37,7 @@ class Call:
         self.region = region
         self.function = function
         self.size = size
-        """The number of calls at once; 0 for a refresh, which looks nothing up."""
+        """The number of calls at once; 0 for a refresh, because it looks nothing up."""
         self.outer = outer
         """The call whose load makes this one."""
         self.seconds = 0.0

@@ -121,7 +121,7 @@ class Recorder(reads.Check):
             raise DependencyError(str(finding))
 
     def covered(self, region: Region, function: str, table: str) -> None:
-        """Remove what an earlier process found, and what has been mended since."""
+        """Remove a finding of an earlier process that has been mended since."""
         key = (region.name, function, table)
         folder = folder_of(region)
         if folder is None or key in self._found:

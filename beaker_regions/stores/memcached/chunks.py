@@ -24,7 +24,8 @@ _WHOLE = struct.Struct("<BQ16s")
 
 
 def split(stem: str, entry: Entry, codec: Codec, payload: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return the payload of the record, and the parts by their keys, which begin with ``stem``."""
+    """Return the payload of the record, and the parts by their keys. The keys begin with
+    ``stem``."""
     head = _WHOLE.pack(codec, len(payload), _digest(payload))
     parts = [payload[at : at + PART_SIZE] for at in range(0, len(payload), PART_SIZE)]
     return head, dict(zip(keys(stem, entry, head), parts, strict=True))

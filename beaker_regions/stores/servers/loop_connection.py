@@ -114,7 +114,7 @@ class LoopConnection:
         """Bytes of the answer that have arrived."""
         self._chunks: list[bytes] = []
         self._missing = 0
-        """Bytes without which nothing more of it can be read, at least."""
+        """The least number of bytes with which more of the answer can be read."""
         self._found: dict[str, bytes] = {}
 
     def get(self, keys: Sequence[str], known: Known | None) -> asyncio.Future[Answer]:
@@ -323,7 +323,7 @@ class LoopConnection:
         self._timer = loop.call_at(end, self._check, context=self._context)
 
     def _end(self, error: BaseException) -> None:
-        """End the connection after an error, which is raised if it is no failure of the server."""
+        """End the connection after an error. Raises the error if it is no failure of the server."""
         loop = asyncio.get_running_loop()
         socket, self._socket = self._socket, None
         if socket is not None:
