@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tasks.files.content import path_of
+from tasks.files.content import path_of, read_file
 from tasks.importing.listings import store_listing, stored_listing
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import MAX_JOBS, Skipped, SourceError, SourceFileInfo
@@ -86,7 +86,7 @@ class ArchiveSource:
         What was stored is no part of the source yet. The end of an archive may say that it is
         damaged, or has another file of a name. Then it is taken back.
         """
-        early = EarlyFiles(store, self._limits, self._size)
+        early = EarlyFiles(store, self._forget, self._limits, self._size)
         try:
             self._list(early)
         except RegionFullError:
@@ -106,7 +106,8 @@ class ArchiveSource:
         """
         if self._archive.in_any_order or self.is_to_unpack():
             self._list()
-        yield from self._files(self._members or [])
+        members, self._members = self._members or [], None  # thousands, which are read again
+        yield from self._files(members)
         yield from self._damage
 
     def continue_here(self) -> None:
@@ -154,6 +155,9 @@ class ArchiveSource:
         path = inner_path(member.name)
         if path is not None and not (member.is_folder or _refusal(member, path)):
             early.add(path, self._found(path, path, member) if member.is_file else None)
+
+    def _forget(self, path: str, size: int) -> None:
+        read_file.invalidate(self._name_of(path), size, self._version)
 
     def _files(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
         named: dict[str, Member] = {}
@@ -207,14 +211,24 @@ class ArchiveSource:
             self._name_of(inside),
             member.size,
             self._version,
-            partial(self._open, member),
+            MemberOpener(self, member),
             is_checked=True,
         )
 
-    def _open(
-        self, member: Member, name: str, size: int | None, version: str, progress: Progress
-    ) -> BinaryIO:
+    def open(self, member: Member, progress: Progress) -> BinaryIO:
+        """Open a file of the archive. Raises OSError."""
         return cast("BinaryIO", MemberStream(self._archive, member, progress))
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOpener:
+    """Opens a file of an archive, also in a process that was forked from this one."""
+
+    source: ArchiveSource
+    member: Member
+
+    def __call__(self, name: str, size: int | None, version: str, progress: Progress) -> BinaryIO:
+        return self.source.open(self.member, progress)
 
 
 _open_sources: dict[str, ArchiveSource] = {}

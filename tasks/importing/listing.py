@@ -6,6 +6,7 @@ import pickle
 import zlib
 from typing import TYPE_CHECKING
 
+from tasks.importing.archives import MemberOpener
 from tasks.importing.sources import Skipped, SourceFileInfo
 from tasks.sources.open_source import open_source
 
@@ -17,7 +18,8 @@ BATCH = 500
 
 
 class Listing:
-    """Files in their order. Those of a folder are packed: some 30 bytes of memory each."""
+    """Files in their order. Those of a folder or an archive are packed: some 30 bytes of memory
+    each."""
 
     def __init__(self) -> None:
         self._packed: list[bytes | list[SourceFileInfo | Skipped]] = []
@@ -44,16 +46,13 @@ class Listing:
         batch, self._latest = self._latest, []
         if not batch:
             return
-        # What has an opener of its own belongs to an archive or a manifest, which keeps its list.
-        if any(
-            isinstance(each, SourceFileInfo) and each.opener is not open_source for each in batch
-        ):
+        # What has another opener belongs to a manifest or a server, whose source keeps its list.
+        if not all(isinstance(each, Skipped) or _can_be_packed(each) for each in batch):
             self._packed.append(batch)
             return
-        packed = [
-            (each.path, each.source, each.size, each.version)
-            if isinstance(each, SourceFileInfo)
-            else each
-            for each in batch
-        ]
+        packed = [tuple(each) if isinstance(each, SourceFileInfo) else each for each in batch]
         self._packed.append(zlib.compress(pickle.dumps(packed), level=1))
+
+
+def _can_be_packed(found: SourceFileInfo) -> bool:
+    return found.opener is open_source or isinstance(found.opener, MemberOpener)
