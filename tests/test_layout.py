@@ -29,7 +29,7 @@ ALLOWED = {
         "beaker_regions",
         "django",
         "tqdm",
-        "urllib3",
+        "pycurl",
         "whitenoise",
         "_typeshed",
         "fsspec",

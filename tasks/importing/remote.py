@@ -23,7 +23,7 @@ from tasks.importing.sources import (
 from tasks.importing.url_archives import archive_at
 from tasks.sources import versions
 from tasks.sources.archives.formats import is_archive
-from tasks.sources.fetching.client import FetchError
+from tasks.sources.fetching.errors import FetchError
 from tasks.sources.fetching.patience import patience
 from tasks.sources.fetching.urls import BadUrlError, shown
 from tasks.sources.remote import (

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from tasks.importing.manifests import ManifestEntry
     from tasks.importing.sources import Source
-    from tasks.sources.fetching.messages import Answer
+    from tasks.sources.fetching.answers import Answer
 
 JOBS = 4
 """Downloads at the same time: a server needs more time to answer than a disk."""

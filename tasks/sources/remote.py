@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tasks.sources import versions
-from tasks.sources.fetching.client import FetchError, TemporaryError
+from tasks.sources.fetching.errors import FetchError, TemporaryError
 from tasks.sources.fetching.fetched import Fetched
 from tasks.sources.fetching.trying import Tries
 from tasks.sources.fetching.urls import BadUrlError, archive_and_path, has_scheme, is_url

@@ -6,16 +6,14 @@ along with a redirect to another one.
 
 from __future__ import annotations
 
+import base64
 import netrc
 import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import make_headers
-
-from tasks.sources.fetching.urls import parsed_url
+from tasks.sources.fetching.urls import BadUrlError, parsed_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +41,8 @@ class Access:
         found: dict[str, str] = {}
         login = self._login_for(url, asked)
         if login:
-            found |= make_headers(basic_auth=f"{login[0]}:{login[2] or ''}")
+            secret = base64.b64encode(f"{login[0]}:{login[2] or ''}".encode()).decode()
+            found["Authorization"] = f"Basic {secret}"
         if self.origin and origin_of(url) == self.origin:
             found |= self.headers
         return found
@@ -51,7 +50,7 @@ class Access:
     def _login_for(self, url: str, asked: str) -> tuple[str, str, str] | None:
         if self.logins is None:
             return None
-        host = parsed_url(url).host or ""
+        host = parsed_url(url).host
         # The default login is for what the operator names, not for any server that it names.
         if host not in self.logins.hosts and origin_of(url) != origin_of(asked):
             return None
@@ -76,11 +75,9 @@ def access_of(
 def origin_of(url: str) -> str:
     """Return the scheme, host and port of a URL; "" if it is none."""
     try:
-        parsed = parsed_url(url)
-    except LocationParseError:
+        return parsed_url(url).origin
+    except BadUrlError:
         return ""
-    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme or "")
-    return f"{parsed.scheme}://{parsed.host}:{port}"
 
 
 def _headers_in(name: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.sources import versions
 from tasks.sources.fetching import client
-from tasks.sources.fetching.client import FetchError, SlowError, TemporaryError
+from tasks.sources.fetching.errors import FetchError, SlowError, TemporaryError
 from tasks.sources.fetching.fetched import Fetched
 from tasks.sources.fetching.trying import FEW_TRIES, Tries, until_done
 from tasks.sources.progress import Progress
@@ -17,7 +17,7 @@ from tasks.sources.source_file import SourceChangedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.sources.fetching.messages import Answer
+    from tasks.sources.fetching.answers import Answer
 
 
 class _Part(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from beaker_regions import Resumable
 from tasks.sources import versions
 from tasks.sources.checks import Check, check_of, mismatch
-from tasks.sources.fetching.client import FetchError
+from tasks.sources.fetching.errors import FetchError
 from tasks.sources.fetching.trying import FEW_TRIES
 from tasks.sources.progress import Progress
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.sources.fetching.client import TemporaryError
+from tasks.sources.fetching.errors import TemporaryError
 from tasks.sources.fetching.patience import patience
 from tasks.sources.fetching.urls import shown
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
-from urllib.parse import parse_qsl, quote, unquote_to_bytes, urljoin
+from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urljoin, urlsplit
 
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
-
-_SCHEMES = ("http", "https")
+PORTS = {"http": 80, "https": 443}
 _SECRETS = {
     *("access_token", "api_key", "apikey", "auth", "auth_token", "awsaccesskeyid", "jwt"),
     *("key_pair_id", "password", "private_token", "secret", "sig", "signature", "token"),
@@ -27,8 +25,58 @@ class BadUrlError(ValueError):
     """A URL from which nothing is fetched. The message has the reason."""
 
 
-parsed_url = functools.lru_cache(1024)(parse_url)
-"""`parse_url`, whose results nobody can change: a request takes its URL apart six times."""
+class Url(NamedTuple):
+    """The parts of a URL in its normal form."""
+
+    text: str
+    """The whole URL."""
+    origin: str
+    """The scheme, host and port."""
+    scheme: str
+    host: str
+    """In lower case, without the brackets of an IPv6 address."""
+    port: int
+    path: str
+    query: str
+
+
+@functools.lru_cache(1024)
+def parsed_url(url: str) -> Url:
+    """Return the parts of a URL, without its fragment. Raises BadUrlError."""
+    try:
+        parts = urlsplit(url)
+        port, login = parts.port, parts.username
+        host = (parts.hostname or "").encode("idna").decode()
+    except ValueError:
+        raise BadUrlError("is no URL") from None
+    if not parts.scheme or not url.isprintable():
+        raise BadUrlError("is no URL")
+    if parts.scheme not in PORTS:
+        raise BadUrlError(f"has the scheme {parts.scheme!r}; only http and https are fetched from")
+    if login is not None:
+        # It would also be on pages and in logs. Without it, the file could not be fetched again.
+        raise BadUrlError("has a user name or password in it, which would end in the index")
+    if not host:
+        raise BadUrlError("names no host")
+    path, query = _escaped(parts.path or "/", "/"), _escaped(parts.query, "/?")
+    server = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{server}:{port or PORTS[parts.scheme]}"
+    text = f"{parts.scheme}://{server}{'' if port is None else f':{port}'}{path}"
+    text += f"?{query}" if query else ""
+    if len(text) > _LONGEST:
+        raise BadUrlError(f"is longer than {_LONGEST} characters")
+    return Url(text, origin, parts.scheme, host, port or PORTS[parts.scheme], path, query)
+
+
+def checked(url: str) -> str:
+    """Return a URL in its normal form, without a fragment. Raises BadUrlError."""
+    return parsed_url(url).text
+
+
+def _escaped(text: str, also: str) -> str:
+    """Escape the characters that neither a path nor a query may have."""
+    text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, f"%:@!$&'()*+,;={also}"))
+    return re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), text, flags=re.IGNORECASE)
 
 
 def has_scheme(name: str) -> bool:
@@ -57,31 +105,9 @@ def archive_and_path(name: str) -> tuple[str, str] | None:
     return url, os.fsdecode(unquote_to_bytes(path))
 
 
-@functools.lru_cache(1024)
-def checked(url: str) -> str:
-    """Return a URL in its normal form, without a fragment. Raises BadUrlError."""
-    try:
-        parsed = parsed_url(url)
-    except LocationParseError:
-        raise BadUrlError("is no URL") from None
-    if parsed.scheme is None:
-        raise BadUrlError("is no URL")
-    if parsed.scheme not in _SCHEMES:
-        raise BadUrlError(f"has the scheme {parsed.scheme!r}; only http and https are fetched from")
-    if parsed.auth is not None:
-        # It would also be on pages and in logs. Without it, the file could not be fetched again.
-        raise BadUrlError("has a user name or password in it, which would end in the index")
-    if not parsed.host:
-        raise BadUrlError("names no host")
-    normal = parsed._replace(fragment=None, path=parsed.path or "/").url
-    if len(normal) > _LONGEST:
-        raise BadUrlError(f"is longer than {_LONGEST} characters")
-    return normal
-
-
 def without_secrets(url: str) -> str:
     """Return a URL whose query has no signature or token. Raises BadUrlError."""
-    for name, _ in parse_qsl(parsed_url(url).query or "", keep_blank_values=True):
+    for name, _ in parse_qsl(parsed_url(url).query, keep_blank_values=True):
         if name.lower().replace("-", "_") in _SECRETS or _SIGNED.fullmatch(name):
             raise BadUrlError(
                 f"has a secret in its query ({name!r}), which would end in the index and on pages; "
@@ -115,17 +141,17 @@ def _as_meant(location: str) -> str:
 
 def is_folder(url: str) -> bool:
     """Whether the path of a URL ends as that of a folder."""
-    return (parsed_url(url).path or "/").endswith("/")
+    return parsed_url(url).path.endswith("/")
 
 
 def is_gzip(url: str) -> bool:
     """Whether the path of a URL ends as that of a file that gzip has packed."""
-    return (parsed_url(url).path or "").lower().endswith((".gz", ".tgz", ".svgz"))
+    return parsed_url(url).path.lower().endswith((".gz", ".tgz", ".svgz"))
 
 
 def name_in(url: str) -> str:
     """Return the file name of a URL, as in the file system. Raises BadUrlError."""
-    path = parsed_url(url).path or ""
+    path = parsed_url(url).path
     name = os.fsdecode(unquote_to_bytes(path.rpartition("/")[2]))
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise BadUrlError(
@@ -137,7 +163,7 @@ def name_in(url: str) -> str:
 def beside(url: str, name: str) -> str:
     """Return the URL of a file beside that of ``url``, or below, by its name in the file system.
     Raises BadUrlError."""
-    folder = parsed_url(url)._replace(query=None, fragment=None).url.rpartition("/")[0]
+    folder = parsed_url(url).text.partition("?")[0].rpartition("/")[0]
     return checked(f"{folder}/{quote(os.fsencode(name))}")
 
 

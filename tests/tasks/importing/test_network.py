@@ -6,16 +6,17 @@ import base64
 import contextlib
 import socket
 import threading
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
-import urllib3
 from django.core.management import CommandError
 
-from tasks.sources.fetching import client, connections, trying
+from tasks.sources.fetching import answers, client, connections, trying
 from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.addresses import is_public
+from tasks.sources.fetching.errors import PrivateAddressError
 from tasks.sources.fetching.urls import redirected, shown
 from tests.tasks.importing.test_import import contents, import_data
 from tests.tasks.origin import Fault, Origin, encrypted
@@ -59,7 +60,8 @@ def public(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Origin]:
     """A server whose address, 127.0.0.2, counts as public. The address of ``origin`` does not."""
     server = Origin("127.0.0.2")
     server.files = {"b.txt": b"public"}
-    monkeypatch.setattr(connections, "is_public", lambda address: address == "127.0.0.2")
+    for module in (answers, connections):
+        monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.2")
     yield server
     server.stop()
 
@@ -75,16 +77,8 @@ def test_a_public_server_cannot_redirect_to_a_private_one(origin: Origin, public
     assert "public address" in failure(public.url("x")), "also when it is connected to already"
 
 
-def test_the_connected_address_of_a_name_decides(
-    origin: Origin, public: Origin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve = socket.getaddrinfo
-
-    def resolved(host: str, *args: object, **kwargs: object) -> object:
-        return resolve("127.0.0.1" if host == "files.test" else host, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    public.redirects["x"] = origin.url("a.txt").replace("127.0.0.1", "files.test")
+def test_the_connected_address_of_a_name_decides(origin: Origin, public: Origin) -> None:
+    public.redirects["x"] = origin.url("a.txt").replace("127.0.0.1", "localhost")
     assert "to a private one" in failure(public.url("x"))
     assert origin.requests == []
     import_data(public.redirects["x"])
@@ -191,13 +185,16 @@ class Proxy(ThreadingHTTPServer):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 notes.append((self.path, self.headers["Proxy-Authorization"]))
-                answer = urllib3.request("GET", self.path, redirect=False)
+                server, path = self.path.removeprefix("http://").split("/", 1)
+                with contextlib.closing(HTTPConnection(server)) as connection:
+                    connection.request("GET", f"/{path}")
+                    answer = connection.getresponse()
+                    content = answer.read()
                 self.send_response(answer.status)
-                self.send_header("Content-Length", str(len(answer.data)))
-                if "Location" in answer.headers:
-                    self.send_header("Location", answer.headers["Location"])
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("Location", answer.headers["Location"] or "")
                 self.end_headers()
-                self.wfile.write(answer.data)
+                self.wfile.write(content)
 
             def do_CONNECT(self) -> None:
                 notes.append((self.path, self.headers["Proxy-Authorization"]))
@@ -327,7 +324,7 @@ def test_a_proxy_is_not_used_for_private_addresses(
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     connections.use_access(Access())
     url = f"http://{host}/"
-    with pytest.raises(connections.PrivateAddressError):
+    with pytest.raises(PrivateAddressError):
         connections.ask("GET", url, {}, asked=url, public=True)
     assert proxy.asked == []
 

@@ -17,7 +17,7 @@ from tasks.files.content import ContentUnavailableError, content_of
 from tasks.files.index import file_row
 from tasks.models import ImportedFile, ImportRun
 from tasks.sources import remote
-from tasks.sources.fetching.client import TemporaryError
+from tasks.sources.fetching.errors import TemporaryError
 from tasks.sources.fetching.trying import Tries
 from tests.tasks.importing.storage import S3Server, SftpServer
 from tests.tasks.importing.test_archives import FILES, pack

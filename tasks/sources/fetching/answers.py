@@ -1,0 +1,117 @@
+"""Answers of servers, which libcurl reads as they arrive.
+
+libcurl works only while the reader waits for bytes. So a reader that is slow slows the server down,
+and few blocks of an answer are in memory.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pycurl
+
+from tasks.sources.fetching.addresses import is_public
+from tasks.sources.fetching.errors import FetchError, TemporaryError, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ_SECONDS = 30.0
+"""Seconds without a byte after which a request fails."""
+_WAIT = 0.1
+_SHORTEST_WAIT = 0.001
+_HEADER = re.compile(r"\n([^:\n]*):[ \t]*([^\n]*)")
+
+
+class Answer:
+    """The answer to a request."""
+
+    def __init__(
+        self, curl: pycurl.Curl, multi: pycurl.CurlMulti, over: Callable[[bool], None]
+    ) -> None:
+        """Send the request that ``curl`` is set to, and wait for the headers. ``over`` is called
+        when nothing more is read, with whether all of it was. Raises FetchError."""
+        self._curl = curl
+        self._multi = multi
+        self._over: Callable[[bool], None] | None = over
+        self._lines: list[bytes] = []
+        self._pieces: list[bytes] = []
+        self._error: FetchError | None = None
+        self._is_complete = False
+        self._began = time.monotonic()
+        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self._pieces.append)
+        multi.add_handle(curl)
+        head = self._head()
+        _, status, *reason = head.partition("\n")[0].split(None, 2)
+        self.status = int(status)
+        self.reason = "".join(reason).strip()
+        self.headers: dict[str, str] = {}
+        """By name, in lower case."""
+        for name, value in _HEADER.findall(head):
+            name = name.lower()
+            known = self.headers.get(name)
+            self.headers[name] = value if known is None else f"{known}, {value}"
+        self.is_public = is_public(curl.getinfo(pycurl.PRIMARY_IP))
+        """Whether the server, or its proxy, has a public address."""
+
+    def read(self) -> bytes:
+        """Return what arrives next of the content; nothing at its end. Raises FetchError."""
+        ends = time.monotonic() + READ_SECONDS
+        while not self._pieces and self._goes_on():
+            self._step(ends, "no byte arrived for")
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        if self._is_complete:
+            self.close()
+        return taken
+
+    def close(self) -> None:
+        """Read nothing more."""
+        over, self._over = self._over, None
+        if over is not None:
+            over(self._is_complete and not self._pieces)
+
+    def _head(self) -> str:
+        """Wait for the status and the headers, and return them."""
+        while True:
+            # An interim answer has a lower status; that of a proxy to CONNECT has none.
+            if self._lines and self._curl.getinfo(pycurl.RESPONSE_CODE) >= 200:
+                text = b"".join(self._lines).replace(b"\r\n", b"\n").decode("latin-1")
+                start = text.rfind("\nHTTP/") + 1
+                end = text.find("\n\n", start)
+                if end >= 0:
+                    return text[start:end]
+            if not self._goes_on():
+                raise TemporaryError("the connection broke before the end of the headers")
+            sent = self._began + self._curl.getinfo(pycurl.PRETRANSFER_TIME)
+            self._step(sent + READ_SECONDS, "no whole answer within")
+
+    def _goes_on(self) -> bool:
+        """Whether more of the answer is to come. Raises FetchError if it has broken."""
+        if self._error is not None:
+            raise self._error
+        return not self._is_complete
+
+    def _step(self, ends: float, failure: str) -> None:
+        """Let libcurl work, and wait if nothing has arrived. Raises TemporaryError at the time
+        ``ends``."""
+        _, running = self._multi.perform()
+        if not running:
+            self._end()
+        elif not self._pieces:
+            if time.monotonic() >= ends:
+                raise TemporaryError(f"{failure} {READ_SECONDS:.0f} s")
+            due = self._multi.timeout() / 1000
+            # It does not wait for descriptors from 1024 on.
+            if due and not self._multi.select(min(due, _WAIT) if due > 0 else _WAIT):
+                time.sleep(_SHORTEST_WAIT)
+
+    def _end(self) -> None:
+        _, _, failed = self._multi.info_read()
+        for _, code, message in failed:
+            self._error = failure_of(code, message, self._curl)
+        self._is_complete = self._error is None
+        self._multi.remove_handle(self._curl)
