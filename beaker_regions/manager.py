@@ -101,6 +101,10 @@ class CacheManager(BeakerManager):
         self.regions: dict[str, Any] = {**configured, **own}
         beaker.cache.cache_regions.update(own)
 
+    def __repr__(self) -> str:
+        regions = ", ".join(f"{each.name} ({each.type})" for each in self.options.values())
+        return f"<{type(self).__name__}: {regions or 'no region'}>"
+
     def __getitem__(self, region: str) -> Region:
         """Return a region by name.
 

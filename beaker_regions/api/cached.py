@@ -213,7 +213,12 @@ class Cached(Generic[P]):
         return self if instance is None else self._bound_to(instance)
 
     def _invalidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        scope = self._entry(self._prefix + args, kwargs).own_scope
+        try:
+            scope = self._entry(self._prefix + args, kwargs).own_scope
+        except TypeError as error:
+            if not args and not kwargs:
+                error.add_note(f"To invalidate every call, use {self.__name__}.invalidate_all().")
+            raise
         self.region.invalidate(scope, f"one call of {self.name}", self.name)
 
     def _invalidate_all(self) -> None:

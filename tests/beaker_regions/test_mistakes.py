@@ -18,7 +18,13 @@ from beaker_regions import (
     UnkeyableArgumentError,
     parse_cache_config_options,
 )
-from beaker_regions.django import invalidate_model, region_page, row_tags, use_manager
+from beaker_regions.django import (
+    declare_row_tags,
+    invalidate_model,
+    region_page,
+    row_tags,
+    use_manager,
+)
 from beaker_regions.entries.keys import Located, register
 from tests.beaker_regions.conftest import Manager
 
@@ -186,7 +192,7 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
     "too few to invalidate": (
         lambda c: region(c).invalidate(),
         TypeError,
-        r"load\(number.*\).*: missing a required argument: 'number'",
+        r"load\(number.*\).*: missing .*\nTo invalidate every call, use load\.invalidate_all\(\)",
     ),
     "a keyword that is none": (
         lambda c: region(c).invalidate(numbr=1),
@@ -289,7 +295,8 @@ def test_an_error_says_what_to_do(file_manager: Manager, mistake: str) -> None:
     make, error, words = MISTAKES[mistake]
     with pytest.raises(error) as raised:
         make(file_manager())
-    assert re.search(words, str(raised.value)), str(raised.value)
+    said = "\n".join([str(raised.value), *getattr(raised.value, "__notes__", ())])
+    assert re.search(words, said), said
 
 
 def test_expire_and_grace_may_be_timedeltas(file_manager: Manager) -> None:
@@ -303,6 +310,12 @@ def test_expire_and_grace_may_be_timedeltas(file_manager: Manager) -> None:
 IN_DJANGO: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     "a page without a region": (region_page, (load,), r'@region_page\("functions"\)'),
     "row_tags without brackets": (row_tags, (User,), r'given User: write @row_tags\("list'),
+    "a mistyped model": (
+        declare_row_tags,
+        ("tasks.Taks",),
+        "no model .*; did you mean 'tasks.Task'",
+    ),
+    "a model that is no label": (invalidate_model, ("Zzz",), "no model 'Zzz'; valid: .*tasks.Task"),
     "a module for a manager": (use_manager, (re,), "give it a CacheManager"),
     "a key for rows": (invalidate_model, ("tasks.Task", 7), r"Task\): rows = 7: give a list"),
     "a text for rows": (invalidate_model, ("tasks.Task", "7"), r"rows = '7': give a list"),
@@ -314,6 +327,11 @@ def test_an_error_of_django_says_what_to_do(mistake: str) -> None:
     call, arguments, words = IN_DJANGO[mistake]
     with pytest.raises(ConfigurationError, match=words):
         call(*arguments)
+
+
+def test_a_manager_names_its_regions(file_manager: Manager) -> None:
+    assert repr(file_manager()) == "<CacheManager: functions (file)>"
+    assert repr(CacheManager(**parse_cache_config_options({}))) == "<CacheManager: no region>"
 
 
 def test_a_page_of_nobody_is_refused() -> None:

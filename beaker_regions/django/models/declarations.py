@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from django.apps import apps
+from django.core.exceptions import AppRegistryNotReady
 from django.db.models import Model
 
 from beaker_regions.django.models.templates import AnyField, Source, Template, template_of
 from beaker_regions.entries.families import set_tag_families
-from beaker_regions.errors import ConfigurationError
+from beaker_regions.errors import ConfigurationError, nearest
 
 M = TypeVar("M", bound="type[Model]")
 
@@ -197,7 +198,7 @@ def declare_row_tags(model: type[Model] | str, *templates: str, limit: int = LIM
         limit: As of `row_tags`.
 
     Raises:
-        ConfigurationError: A template names no field of the model.
+        ConfigurationError: There is no model of this label, or a template names no field of it.
 
     Example::
 
@@ -207,5 +208,15 @@ def declare_row_tags(model: type[Model] | str, *templates: str, limit: int = LIM
 
 
 def model_named(model: type[Model] | str) -> type[Model]:
-    """Return a model, or the one of a label."""
-    return apps.get_model(model) if isinstance(model, str) else model
+    """Return a model, or the one of a label. Raises ConfigurationError if there is none."""
+    if not isinstance(model, str):
+        return model
+    try:
+        return apps.get_model(model)
+    except AppRegistryNotReady:
+        raise ConfigurationError(
+            f"the model {model!r} is not loaded yet; use it in the ready() of an AppConfig"
+        ) from None
+    except (LookupError, ValueError):
+        labels = [each._meta.label for each in apps.get_models()]
+        raise ConfigurationError(f"there is no model {model!r}; {nearest(model, labels)}") from None

@@ -106,9 +106,10 @@ def test_pages_and_parts_of_templates_have_an_expiry_of_their_own(
     page.__qualname__ = f"page_{shelf}"
     region_page(cache[shelf], expire=120)(page)
     name = f"{page.__module__}.page_{shelf}"
-    monkeypatch.setattr("beaker_regions.django.manager._manager", cache)
     source = "{% load regions %}{% region shelf expire=180 %}x{% endregion %}"
-    engines["django"].from_string(source).render({"shelf": shelf})
+    with monkeypatch.context() as patched:
+        patched.setattr("beaker_regions.django.manager._manager", cache)
+        engines["django"].from_string(source).render({"shelf": shelf})
     rows = [line.split(shelf)[-1].split()[:2] for line in regions().splitlines() if shelf in line]
     assert rows[1:] == [["3", "min"], ["2", "min"]]
     assert re.search(r"^expire +2 min$", regions("show", f"page_{shelf}"), re.MULTILINE)
