@@ -17,6 +17,8 @@ _SECRETS = {
 _LOGIN = re.compile(r"(?<=://)([^/?#]*|[^/?#@]*:(?!\d*/).*)@", re.DOTALL)
 """A login in a URL. One that has not been escaped, with a slash, say, ends at the last @."""
 _SIGNED = re.compile(r"X-(Amz|Goog|Oss)-(Signature|Credential|Security-Token)", re.IGNORECASE)
+_HOST = re.compile(r"[a-z0-9._~:%-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST = 8192
 """Characters. Servers accept no more."""
 
@@ -47,9 +49,10 @@ def parsed_url(url: str) -> Url:
         parts = urlsplit(url)
         port, login = parts.port, parts.username
         host = (parts.hostname or "").encode("idna").decode()
+        path, query = _escaped(parts.path or "/", "/"), _escaped(parts.query, "/?")
     except ValueError:
         raise BadUrlError("is no URL") from None
-    if not parts.scheme or not url.isprintable():
+    if not (parts.scheme and _HOST.fullmatch(host)) or _CONTROL.search(url):
         raise BadUrlError("is no URL")
     if parts.scheme not in PORTS:
         raise BadUrlError(f"has the scheme {parts.scheme!r}; only http and https are fetched from")
@@ -58,7 +61,6 @@ def parsed_url(url: str) -> Url:
         raise BadUrlError("has a user name or password in it, which would end in the index")
     if not host:
         raise BadUrlError("names no host")
-    path, query = _escaped(parts.path or "/", "/"), _escaped(parts.query, "/?")
     server = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{server}:{port or PORTS[parts.scheme]}"
     text = f"{parts.scheme}://{server}{'' if port is None else f':{port}'}{path}"
@@ -75,7 +77,7 @@ def checked(url: str) -> str:
 
 def _escaped(text: str, also: str) -> str:
     """Escape the characters that neither a path nor a query may have."""
-    text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, f"%:@!$&'()*+,;={also}"))
+    text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(os.fsencode(text), f"%:@!$&'()*+,;={also}"))
     return re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), text, flags=re.IGNORECASE)
 
 

@@ -22,7 +22,7 @@ from tasks.models import ImportedFile
 from tasks.sources import versions
 from tasks.sources.fetching import trying
 from tasks.sources.fetching.downloads import Download
-from tasks.sources.fetching.urls import redirected
+from tasks.sources.fetching.urls import checked, redirected
 from tasks.sources.progress import Progress
 from tests.tasks.importing.test_command import run
 from tests.tasks.importing.test_import import contents, import_data
@@ -144,6 +144,8 @@ def test_a_redirect_to_https_is_followed_and_one_to_http_is_not() -> None:
         ("http://user:secret@127.0.0.1/a", "has a user name or password in it"),
         ("http:///a", "names no host"),
         ("http://[::1/a", "is no URL"),
+        ("http://a b/c", "is no URL"),
+        ("http://a..b/c", "is no URL"),
         ("http://127.0.0.1/folder/", "names no file"),
         ("http://127.0.0.1/..%2fa", "names no file"),
     ],
@@ -153,6 +155,21 @@ def test_a_url_that_cannot_be_fetched_is_reported(url: str, complaint: str) -> N
     assert complaint in line
     assert "secret" not in line
     assert url.replace("user:secret", "…") in line
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("HTTP://A.test", "http://a.test/"),
+        ("http://a.test:80/b c?d=ü#e", "http://a.test:80/b%20c?d=%C3%BC"),
+        ("http://a.test/%c3%bc/100%/[b]\udce9", "http://a.test/%C3%BC/100%25/%5Bb%5D%E9"),
+        ("http://grün.test/a", "http://xn--grn-ioa.test/a"),
+        ("http://[::1]:8000?a", "http://[::1]:8000/?a"),
+    ],
+)
+def test_a_url_has_one_form(url: str, normal: str) -> None:
+    assert checked(url) == normal
+    assert checked(normal) == normal
 
 
 def test_a_source_that_cannot_be_opened_is_reported_as_json(origin: Origin) -> None:
