@@ -19,9 +19,10 @@ MOST = 8192
 CHECK_AGAIN = 10.0
 """Seconds after which the file is checked: is it still the one that was read?"""
 
-SETTLED = 0.1
+SETTLED, SETTLED_COARSE = 0.1, 2.1
 """Seconds. Of two changes within one tick of the file system's clock, the second one may leave no
-trace in the file's status."""
+trace in the file's status. The other time is for a file system with ticks of whole seconds: ext4
+with inodes of 128 bytes has one second, FAT two."""
 
 Version = tuple[int, int, int]
 Read = tuple[bytes | None, os.stat_result]
@@ -71,7 +72,8 @@ def version_of(file: os.stat_result) -> Version:
 def settled_version_of(file: os.stat_result) -> Version | None:
     """As `version_of`; None if it was changed just now: a further change may have the same version
     ("racy git", git-scm.com/docs/racy-git)."""
-    return version_of(file) if time.time() - file.st_ctime > SETTLED else None
+    settled = SETTLED if file.st_ctime_ns % 10**9 else SETTLED_COARSE
+    return version_of(file) if time.time() - file.st_ctime > settled else None
 
 
 def read_if_changed(path: str, version: Version | None) -> Read | None:

@@ -13,6 +13,7 @@ import pytest
 from beaker_regions.stores import opening
 from beaker_regions.stores.files.record_cache import SETTLED
 from tests.beaker_regions.children import fork, statuses
+from tests.beaker_regions.mounts import mount_coarse
 from tests.beaker_regions.stores.files.test_store import content, files_of, lines_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,35 @@ def test_values_that_another_process_replaces_in_quick_succession_are_seen(
         assert {my_load() for _ in range(3)} == {stored}
         stored = their_load.refresh()
         assert {my_load() for _ in range(3)} == {stored}
+
+
+def test_values_are_seen_where_the_clock_of_the_file_system_ticks_once_a_second(
+    file_manager: Manager, tmp_path: Path
+) -> None:
+    no_mount = 77
+    mine = file_manager().values("functions", "numbers")
+    opening.opened.clear()
+    theirs = file_manager().values("functions", "numbers")
+
+    def use() -> None:
+        try:
+            mount_coarse(tmp_path / "regions")
+        except OSError:
+            os._exit(no_mount)
+        while time.time() % 1 > 0.2:
+            time.sleep(0.01)
+        theirs.set("key", 1)
+        time.sleep(2 * SETTLED)
+        assert {mine.get("key") for _ in range(3)} == {1}
+        # The second file gets the inode of the one that was read, within the same second.
+        theirs.set("key", 2)
+        theirs.set("key", 3)
+        assert mine.get("key") == 3
+
+    (status,) = statuses([fork(use)])
+    if status == no_mount:
+        pytest.skip("a loop device can be mounted by root alone")
+    assert status == 0
 
 
 def test_a_process_that_is_killed_while_it_invalidates_leaves_the_others_one_value(
