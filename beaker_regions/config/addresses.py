@@ -112,15 +112,18 @@ def cluster_nodes(value: Any) -> tuple[tuple[str, float], ...]:
 
 
 def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
-    form = "write redis://host:port/database, rediss://host:port or unix:///path"
+    form = (
+        "write redis://host:port/database, rediss://host:port or unix:///path, and escape the "
+        "special characters of a password (%2F for a slash)"
+    )
     if not isinstance(url, str):
         raise ValueError(f"{url!r} is not the URL of a server; {form}")
     shown = without_password(url)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"{shown!r}: {error}; {form}") from None
+    except ValueError:  # its text may have a part of the password
+        raise ValueError(f"{shown!r} is not the URL of a server; {form}") from None
     place = parts.path if parts.scheme == "unix" else host
     if parts.scheme not in _SCHEMES or not place or parts.fragment:
         raise ValueError(f"{shown!r} is not the URL of a server; {form}")
@@ -142,7 +145,7 @@ def _redis(url: Any, weight: Any = None) -> tuple[str, float]:
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path}{query}", weight
 
 
-def without_password(url: str) -> str:
-    """Return a URL without its user and password."""
-    url = re.sub(r"//[^/?#]*@", "//", url)
-    return re.sub(r"(?<=[?&])(username|password)=[^&]*&?", "", url)
+def without_password(text: str) -> str:
+    """Return a text without the users and passwords of its URLs, even if these are not escaped."""
+    text = re.sub(r"//\S*@", "//", text)
+    return re.sub(r"(?<=[?&])(username|password)=[^&\s]*&?", "", text)

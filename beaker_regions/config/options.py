@@ -187,8 +187,8 @@ def checked(subject: str, option: str, check: Check, value: Any) -> Any:
     try:
         return check(value)
     except ValueError as error:
-        shown = without_password(value) if isinstance(value, str) else value
-        raise ConfigurationError(f"{subject}: {option} = {shown!r}: {error}") from error
+        shown = "" if option in ("secret", "password") else f" = {without_password(repr(value))}"
+        raise ConfigurationError(f"{subject}: {option}{shown}: {error}") from error
 
 
 # -- regions ----------------------------------------------------------------------------------
@@ -301,23 +301,22 @@ def check(name: str, options: Config) -> RegionOptions:
         options = {**options, **here}
     type_ = options.get("type", "memory")
     if type_ not in BUILTIN_TYPES and type_ not in FOREIGN_TYPES:
-        raise _error(name, "type", type_, nearest(str(type_), {*BUILTIN_TYPES, *FOREIGN_TYPES}))
+        mend = nearest(str(type_), {*BUILTIN_TYPES, *FOREIGN_TYPES})
+        raise _error(name, f"type = {type_!r}", mend)
     checks = COMMON | BUILTIN_TYPES.get(type_, {})
     values = {}
     for option, value in options.items():
         if option not in checks and type_ in BUILTIN_TYPES:
-            raise _error(name, option, value, f"no such option; {nearest(option, checks)}")
+            # Its value may be a password under a wrong name.
+            raise _error(name, option, f"no such option; {nearest(option, checks)}")
         if value is None and checks.get(option) not in _MAY_BE_NONE:
             continue
-        try:
-            values[option] = checks.get(option, _anything)(value)
-        except ValueError as error:
-            raise _error(name, option, value, str(error)) from error
+        values[option] = checked(f"region {name!r}", option, checks.get(option, _anything), value)
     _require(name, type_, values)
     common = {key: values[key] for key in _FIELDS if key in values}
     backend = {key: value for key, value in values.items() if key not in COMMON}
-    checked = RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
-    return checked if isolated is None else _isolated(checked, isolated)
+    found = RegionOptions(name=name, **common, backend=tuple(sorted(backend.items())))
+    return found if isolated is None else _isolated(found, isolated)
 
 
 def _isolated(options: RegionOptions, folder: Path) -> RegionOptions:
@@ -334,21 +333,19 @@ _FIELDS = ("type", "expire", "grace", "early", "lease", "enabled", "secret", "pr
 def _require(name: str, type_: str, values: Config) -> None:
     if type_ == "ext:memcached":
         if "url" not in values:
-            raise _error(name, "url", None, "name the servers, such as 127.0.0.1:11211")
+            raise _error(name, "url", "name the servers, such as 127.0.0.1:11211")
         signed_in = {"username", "password"} & values.keys()
         if signed_in and len(signed_in) < 2:
-            raise _error(name, "username", None, "username and password go together")
+            raise _error(name, "username", "username and password go together")
     if type_ in REDIS_TYPES:
         if "url" not in values:
-            raise _error(name, "url", None, "name the servers, such as redis://127.0.0.1:6379")
+            raise _error(name, "url", "name the servers, such as redis://127.0.0.1:6379")
         if find_spec("redis") is None:
             mend = "redis is not installed: pip install 'redis[hiredis]'"
-            raise _error(name, "type", type_, mend)
+            raise _error(name, f"type = {type_!r}", mend)
     if type_ == "file" and not {"data_dir", "file_dir"} & values.keys():
-        raise _error(name, "data_dir", None, "name the folder that holds the entries")
+        raise _error(name, "data_dir", "name the folder that holds the entries")
 
 
-def _error(name: str, option: str, value: object, mend: str) -> ConfigurationError:
-    value = without_password(value) if isinstance(value, str) else value
-    shown = "" if option in ("secret", "password") else f" = {value!r}"
-    return ConfigurationError(f"region {name!r}: {option}{shown}: {mend}")
+def _error(name: str, option: str, mend: str) -> ConfigurationError:
+    return ConfigurationError(f"region {name!r}: {option}: {mend}")
