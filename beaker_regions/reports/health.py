@@ -148,9 +148,12 @@ def _pending(region: Region) -> list[tuple[str, str, str]]:
         found = waiting(region.options.data_dir)
     except OSError:
         return []  # `_folders` reports the error
-    wait = "not delivered yet; applied before it is read again"
     return [
-        (place, "warning", f"{number} invalidation{'' if number == 1 else 's'} {wait}")
+        (
+            place,
+            "warning",
+            f"pending invalidations: {number}. They are applied before the store is read again",
+        )
         for place, number in found.items()
         if any(place.endswith(name) for name in own)
     ]

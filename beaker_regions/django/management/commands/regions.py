@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import SUPPRESS
 from collections.abc import Callable
 from typing import Any
@@ -92,7 +93,9 @@ class Command(BaseCommand):
         name, cluster = found["region"], found["cluster"]
         if found["type"] == "file" and found["entries"] is None:
             self.stderr.write(f"Region {name} cannot be read; manage.py regions check says why")
-        return found | ({"type": f"{found['type']} through {cluster}"} if cluster else {})
+        kind = f"{found['type']} through {cluster}" if cluster else found["type"]
+        expire = math.inf if found["expire"] is None else found["expire"]  # "never"
+        return found | {"type": kind, "expire": expire}
 
     def verify(self, region: Region) -> None:
         faults = []

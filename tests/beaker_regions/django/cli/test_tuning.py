@@ -89,8 +89,8 @@ def test_a_function_that_never_expires_is_shown_as_such(shelf: str, tmp_path: Pa
     endless.__qualname__ = f"endless_{shelf}"
     cache = make_manager(shelf, type="file", data_dir=tmp_path, secret="s")
     name = cache.region(shelf)(endless).name
-    for table in (regions(), regions("tune")):
-        (row,) = [line for line in table.splitlines() if line.startswith(name)]
+    for table, row_of in ((regions(), shelf), (regions(), name), (regions("tune"), name)):
+        (row,) = [line for line in table.splitlines() if line.startswith(row_of)]
         assert "never" in row
     assert re.search(r"expire +never", regions("show", name))
     assert as_json("show", name)["expire"] is None

@@ -309,7 +309,7 @@ def test_what_is_wrong_comes_first(
     ]
     assert [level for level, _ in mine] == ["error", "warning"]
     assert mine[0][1].startswith("memcached is away: ")
-    assert mine[1][1].startswith("2 invalidations not delivered yet")
+    assert mine[1][1].startswith("pending invalidations: 2")
     assert text.index("What is wrong") < text.index("Worth changing")
     assert '<span class="level">away</span>' in text
 
