@@ -235,6 +235,27 @@ class CachedFunction(Stored[P, R], Generic[P, R]):
         """
         self._invalidate(args, kwargs)
 
+    def discard(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Remove the stored value of one call, to free its room.
+
+        This is for a value that cannot be wrong, because the arguments name its version, and that
+        nobody needs any more. A load that is under way may store it again, so use `invalidate` for
+        a value that may be wrong. Discarding happens at once, even inside a transaction, and never
+        reaches another call; in a files region with very many entries, invalidating one may.
+
+        Args:
+            *args: The arguments of the call.
+            **kwargs: The arguments of the call.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            scan_of.discard("invoice.pdf", version)
+        """
+        self.region.discard(self._entry(self._prefix + args, kwargs))
+
     def invalidate_all(self) -> None:
         """Invalidate every call of the function, with one write.
 

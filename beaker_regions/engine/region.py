@@ -308,6 +308,10 @@ class Region:
             raise error.__cause__ from None
         self.fault(entry, error.kind, error)
 
+    def discard(self, entry: Entry) -> None:
+        """Free the room that an entry takes."""
+        self._ask(entry, self.store.discard, entry)
+
     def fault(self, entry: Entry, kind: str, error: object) -> None:
         self.stats.fault(kind, entry.function, error, entry.function)
 

@@ -241,6 +241,11 @@ class Store(ABC):
         `keep_pending`.
         """
 
+    def discard(self, entry: Entry) -> None:
+        """Free the room that an entry takes. A load that is under way may store it again, and a
+        process that has just read it may do so once more. Raises StoreUnavailableError."""
+        self.invalidate(entry.own_scope)
+
     @abstractmethod
     def keep_pending(self, scopes: Iterable[str]) -> None:
         """Keep an interrupted invalidation as pending: the store answers no read before it was

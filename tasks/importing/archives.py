@@ -157,7 +157,7 @@ class ArchiveSource:
             early.add(path, self._found(path, path, member) if member.is_file else None)
 
     def _forget(self, path: str, size: int) -> None:
-        read_file.invalidate(self._name_of(path), size, self._version)
+        read_file.discard(self._name_of(path), size, self._version)
 
     def _files(self, members: list[Member]) -> Iterator[SourceFileInfo | Skipped]:
         named: dict[str, Member] = {}

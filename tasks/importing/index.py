@@ -278,7 +278,7 @@ def keep(row: ImportedFile) -> bool:
 
 
 def forget(keys: Sequence[int], root: str, into: str) -> None:
-    """Delete the rows with these primary keys, unless they are of another source by now. Invalidate
+    """Delete the rows with these primary keys, unless they are of another source by now. Discard
     their content unless other rows describe it too."""
     for batch in _batches(keys):
         patiently(partial(_forget, batch, root, into))
@@ -294,7 +294,8 @@ def _forget(keys: Sequence[int], root: str, into: str) -> None:
         kept = {version_of(row) for row in others}
         for row in rows:
             if (version := version_of(row)) not in kept:
-                read_file.invalidate(*version)
+                # An invalidation could reach other files, whose source may be gone by now.
+                transaction.on_commit(partial(read_file.discard, *version))
 
 
 def _batches(all_: Sequence[T]) -> Iterator[Sequence[T]]:

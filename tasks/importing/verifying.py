@@ -49,7 +49,7 @@ def verify() -> Iterator[Verified]:
         for row in rows:
             state = _state(row)
             if state in ("damaged", "other"):
-                read_file.invalidate(*version_of(row))
+                read_file.discard(*version_of(row))
             yield Verified(row.path, row.source, row.size, state)
         last = rows[-1].pk
 

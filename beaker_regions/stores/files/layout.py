@@ -127,6 +127,12 @@ def remove(store: Files, found: Stored) -> int:
     return found.size - found.content.room + freed
 
 
+def discard(store: Files, path: str) -> int:
+    """Take out the entry whose record is at ``path``; return the bytes that are free now."""
+    found = stored_at(store, path)
+    return 0 if found is None else remove(store, found)
+
+
 def _take_out(store: Files, found: Stored) -> bool:
     """Remove a record if it is still the one that was found; return whether it was.
 

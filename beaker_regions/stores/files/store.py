@@ -59,6 +59,7 @@ from beaker_regions.stores.files.content import ContentFiles, Description, room_
 from beaker_regions.stores.files.counters import FileCounters
 from beaker_regions.stores.files.eviction import DEFAULT, SizeLimit
 from beaker_regions.stores.files.generations import GenerationTable, places
+from beaker_regions.stores.files.layout import discard
 from beaker_regions.stores.files.locks import FileLeases
 from beaker_regions.stores.files.record_cache import (
     Read,
@@ -236,8 +237,7 @@ class FileStore(Store):
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
             stored = self._write_content(entry, codec, [payload], record)
             return stored._replace(value=value)
-        record = record.with_payload(codec, payload)
-        self._replace(entry, record, None)
+        self._replace(entry, record.with_payload(codec, payload), None)
         return Stored(value, record.load_seconds)
 
     def _write_content(
@@ -284,11 +284,15 @@ class FileStore(Store):
 
     def _grew(self, size: int) -> None:
         """Count bytes that were stored, now or with the batch that the running code has joined."""
-        batch = joined(self)
-        if batch is not None:
+        if (batch := joined(self)) is not None:
             batch.grew(size)
         elif self.size_limit is not None:
             self.size_limit.grew(size)
+
+    def discard(self, entry: Entry) -> None:
+        self._forget(entry)
+        with reported("write"):
+            self._grew(-discard(self, self._entry_path(entry.address)))
 
     def together(self) -> FilesTogether:
         return FilesTogether(self, self.folder, self.size_limit, durable=self._durable)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError
 
-from tasks.importing.index import forget
+from beaker_regions.entries.records import GENERATION_SIZE
+from beakercache import cache
+from tasks.files.content import read_file
+from tasks.importing.index import forget, version_of
 from tasks.models import ImportedFile
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.mounts import Disk
 from tests.tasks.importing.test_command import run_apart
 from tests.tasks.importing.test_ending import summary_of
 from tests.tasks.importing.test_import import contents, import_data, reported
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,3 +168,18 @@ def test_prune_leaves_a_row_that_another_source_has_taken_over(disks: Path, tmp_
     ImportedFile.objects.filter(pk=keys[0]).update(root=str(tmp_path / "another"))
     forget(keys, str(disks), "")
     assert ImportedFile.objects.filter(path__startswith="other/").count() == 1
+
+
+def test_prune_invalidates_nothing_for_each_file(disks: Path) -> None:
+    folder = cache["files"].store.folder
+    assert folder is not None
+    table = folder / "generations"
+    gone = [version_of(row) for row in ImportedFile.objects.all()][:20]
+    for source, _, _ in gone:
+        Path(source).unlink()
+    before = table.read_bytes()
+    assert "20 forgotten" in import_data(disks, "--prune", "--max-forget=20")
+    assert [read_file.peek_stale(*version) for version in gone] == [None] * 20
+    # Each place in the table is also one of other files, once there are many.
+    pairs = zip(before, table.read_bytes(), strict=True)
+    assert sum(old != new for old, new in pairs) < 20 * GENERATION_SIZE

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
 from beaker_regions.runtime.flock import locked
 from beaker_regions.stores.files import layout, maintenance, sweeping
+from beaker_regions.stores.files.generations import places
 from beaker_regions.stores.files.store import FileStore
 from beaker_regions.telemetry import maintenance as observing
 from tests.beaker_regions.children import fork, statuses
@@ -329,3 +331,27 @@ def test_one_process_at_a_time_removes_what_has_expired(
     for _ in others:
         sweeping.sweep_next(store, lambda: 0.0)
     assert maintenance.usage(store).entries == 0
+
+
+def test_a_discarded_call_frees_its_room_and_reaches_no_other(
+    cache: CacheManager, store: FileStore
+) -> None:
+    @cache.region("functions")
+    def load(number: int) -> Iterator[bytes]:
+        yield CONTENT + b"%d" % number
+
+    seen: dict[tuple[int, ...], int] = {}
+    for second in count():
+        first = seen.setdefault(places(load.entry(second).own_scope), second)
+        if first != second:
+            break  # the two have one place in a table of generations
+    for number in (first, second):
+        load(number).close()
+    before = layout.bytes_in_use(store)
+    load.discard(first)
+    assert load.peek(first) is None
+    assert before - layout.bytes_in_use(store) > len(CONTENT)
+    kept = load.peek(second)
+    assert kept is not None
+    kept.close()
+    load.discard(first)
