@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from queue import SimpleQueue
 from typing import Protocol
@@ -30,6 +31,7 @@ class ReadAhead:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
+        self._process = os.getpid()
         self._done: SimpleQueue[bytes | Exception] = SimpleQueue()
         self._free = threading.Semaphore(_AHEAD)
         self._over = False
@@ -47,12 +49,13 @@ class ReadAhead:
         return self._latest
 
     def close(self) -> None:
-        """Stop, and leave the stream alone."""
-        self._over = True
-        self._stream.close()
-        self._free.release()
-        # It has ended if this process was forked from the one that began.
-        self._thread.join()
+        """Stop, and leave the stream alone. In a process that was forked from the one that began,
+        nothing is done: there is no thread, and the stream is the other one's."""
+        if self._process == os.getpid():
+            self._over = True
+            self._stream.close()
+            self._free.release()
+            self._thread.join()
 
     def _run(self) -> None:
         while self._free.acquire() and not self._over:

@@ -25,6 +25,8 @@ _MEMORY = 512 * 1024 * 1024
 _BLOCK = 1024 * 1024
 _END = 1
 """What libarchive returns at the end of an archive. Errors are negative."""
+_KINDS = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK}
+"""Of the entries of a tar."""
 
 _Handle = ctypes.c_void_p
 _CALLS: dict[str, tuple[object, ...]] = {
@@ -75,8 +77,10 @@ def main() -> None:
         if library.archive_entry_hardlink(entry) and library.archive_entry_size(entry) > 0:
             # The names before it have no content in the archive.
             end("has hard links whose content is with the last of them", REFUSED)
-        if not library.archive_entry_filetype(entry):  # as in packages of Debian
-            library.archive_entry_set_filetype(entry, stat.S_IFREG)
+        kind = library.archive_entry_filetype(entry)
+        if kind not in _KINDS:
+            # Packages of Debian name no kind. A tar has no sockets, but pipes, which are no files.
+            library.archive_entry_set_filetype(entry, stat.S_IFIFO if kind else stat.S_IFREG)
         checked(library.archive_write_header(tar, entry), tar)
         # The checksum of a file is verified at its end. What was read last is written after that.
         latest = b""

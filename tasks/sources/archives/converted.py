@@ -49,6 +49,7 @@ class Converted:
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                bufsize=0,  # a lock of a buffer would stay locked in a process that is forked now
                 env={"LC_ALL": "C.UTF-8"},
             )
 

@@ -138,6 +138,9 @@ class TarArchive:
     def _next(self) -> tarfile.TarInfo | None:
         with damage():
             info = self._tar.next()
+        if info is not None and self._tar.offset <= info.offset:
+            # `tarfile` would read the same members again, without an end.
+            raise ArchiveError(f"is damaged: {info.name!r} has a negative size")
         # Without this, all members would be kept for lookups by name.
         self._tar.members.clear()  # type: ignore[attr-defined]
         self._latest = info or self._latest

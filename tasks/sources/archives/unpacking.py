@@ -31,7 +31,7 @@ class PlainFile:
 
     def read(self, size: int) -> bytes:
         """Read ``size`` bytes; fewer at the end. Raises TooLargeError if ``size`` is more than a
-        header may have."""
+        header may have, ArchiveError if it is negative."""
         check_step(size)
         return self._file.read(size)
 
@@ -79,7 +79,8 @@ class UnpackedFile:
             chunk = self._chunk
             if left > len(chunk):
                 chunk, left = self._former, left - len(chunk)
-            assert left <= len(chunk), "a tar is read forward"
+            if left > len(chunk):
+                raise ArchiveError("is damaged: it leads back to what was read before")
             part = chunk[len(chunk) - left :][:size]
             parts.append(part)
             self._position += len(part)
@@ -121,6 +122,9 @@ class UnpackedFile:
 
 
 def check_step(size: int) -> None:
-    """Raise TooLargeError for a larger read than a valid archive needs."""
+    """Raise TooLargeError for a larger read than a valid archive needs, ArchiveError for less than
+    nothing."""
+    if size < 0:
+        raise ArchiveError(f"is damaged: it has a header of {size} bytes")
     if size > STEP:
         raise TooLargeError(f"has a header of {size} bytes, which is refused")

@@ -353,6 +353,28 @@ def test_an_endless_header_is_refused(tmp_path: Path) -> None:
     assert contents() == FILES
 
 
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize("size", ["-2048", "-9223372036854775808"])
+@pytest.mark.parametrize("is_header", [False, True])
+def test_a_negative_size_in_a_tar_is_damage(
+    tmp_path: Path, suffix: str, size: str, is_header: bool
+) -> None:
+    """Such a tar leads back to its start, and could be read for ever."""
+    entry = info("back")
+    entry.pax_headers = {"size": size}
+    packed = bytearray(tar_of([*plain(FILES), (entry, b"")]))
+    if is_header:  # the header of the other headers has the size
+        start = packed.index(b"././@PaxHeader")
+        packed[start + 124 : start + 136] = b"\xff" * 4 + int(size).to_bytes(8, "big", signed=True)
+        packed[start + 148 : start + 156] = b" " * 8
+        total = sum(packed[start : start + 512])
+        packed[start + 148 : start + 156] = b"%06o\0 " % total
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(gzip.compress(packed) if suffix == "tar.gz" else packed)
+    assert "is damaged: " in complaints(archive)[0]
+    assert contents() == FILES
+
+
 def test_a_sparse_file_in_a_tar_counts_with_its_unpacked_size(tmp_path: Path) -> None:
     entry = info("hole")
     size = str(1 << 40)

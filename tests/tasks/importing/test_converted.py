@@ -11,10 +11,11 @@ import pytest
 from django.core.management import CommandError
 
 from beakercache import cache
+from tasks.importing import importer
 from tasks.sources.archives import converted
 from tests.tasks.importing.test_archives import NOISE, complaints
 from tests.tasks.importing.test_http import origin
-from tests.tasks.importing.test_import import contents, import_data
+from tests.tasks.importing.test_import import contents, import_data, reported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,16 +103,39 @@ def test_a_damaged_archive_gives_its_whole_files(tmp_path: Path) -> None:
     assert contents() == dict(list(NOISE.items())[:whole])
 
 
-def test_hard_links_with_their_content_last_are_refused(tmp_path: Path) -> None:
-    def entry(name: bytes, content: bytes, links: int) -> bytes:
-        numbers = (7, 0o100644, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-        head = b"070701" + b"".join(b"%08x" % number for number in numbers) + name + b"\0"
-        return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+def test_files_can_be_read_in_a_process_that_is_forked_while_the_archive_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = written(tmp_path / "a.7z", NOISE)
+    import_data(archive)
+    monkeypatch.setattr(importer, "_MANY", 1)
+    assert import_data(archive, "--force").startswith(f"{len(NOISE)} imported, 0 unchanged")
+    assert contents() == NOISE
 
+
+def cpio_entry(name: bytes, content: bytes = b"", *, mode: int = 0o100644, links: int = 1) -> bytes:
+    numbers = (7, mode, 0, 0, links, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08x" % number for number in numbers) + name + b"\0"
+    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+
+
+CPIO_END = cpio_entry(b"TRAILER!!!")
+
+
+@pytest.mark.parametrize("mode", [0o140644, 0o060644, 0o170644])
+def test_sockets_and_devices_are_skipped(tmp_path: Path, mode: int) -> None:
     archive = tmp_path / "a.cpio"
-    archive.write_bytes(
-        entry(b"a", b"", 2) + entry(b"b", b"content", 2) + entry(b"TRAILER!!!", b"", 1)
-    )
+    entries = cpio_entry(b"a", b"first"), cpio_entry(b"s", mode=mode), cpio_entry(b"b", b"second")
+    archive.write_bytes(b"".join(entries) + CPIO_END)
+    (said,) = reported(archive)
+    assert said.startswith("s: is a ")
+    assert contents() == {"a": b"first", "b": b"second"}
+
+
+def test_hard_links_with_their_content_last_are_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "a.cpio"
+    linked = cpio_entry(b"a", links=2) + cpio_entry(b"b", b"content", links=2)
+    archive.write_bytes(linked + CPIO_END)
     assert "hard links whose content is with the last" in complaints(archive)[0]
     assert contents() == {}
 
