@@ -77,13 +77,12 @@ class Answer:
     def _head(self) -> str:
         """Wait for the status and the headers, and return them."""
         while True:
-            # An interim answer has a lower status; that of a proxy to CONNECT has none.
-            if self._lines and self._curl.getinfo(pycurl.RESPONSE_CODE) >= 200:
-                text = b"".join(self._lines).replace(b"\r\n", b"\n").decode("latin-1")
-                start = text.rfind("\nHTTP/") + 1
-                end = text.find("\n\n", start)
-                if end >= 0:
-                    return text[start:end]
+            text = b"".join(self._lines).replace(b"\r\n", b"\n").decode("latin-1")
+            *whole, _ = text.split("\n\n")
+            for head in whole:
+                # Before the answer may be interim ones, and behind it the trailers of its content.
+                if int(head.split(None, 2)[1]) >= 200:
+                    return head
             if not self._goes_on():
                 raise TemporaryError("the connection broke before the end of the headers")
             sent = self._began + self._curl.getinfo(pycurl.PRETRANSFER_TIME)

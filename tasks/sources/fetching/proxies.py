@@ -10,6 +10,9 @@ import pycurl
 
 from tasks.sources.fetching.urls import PORTS, BadUrlError
 
+_SUPPRESS_CONNECT_HEADERS = 265
+"""An option of libcurl that pycurl has no name for: the proxy's own answer is not passed on."""
+
 
 @functools.lru_cache(256)
 def proxy_for(scheme: str, host: str, port: int) -> str | None:
@@ -37,4 +40,9 @@ def options_of(proxy: str | None) -> dict[int, str | int]:
             f"needs a proxy of the kind {scheme!r}, as the environment says (HTTP_PROXY, "
             "HTTPS_PROXY, ALL_PROXY); only http and https proxies are supported"
         )
-    return {pycurl.PROXY: proxy, pycurl.PROXYPORT: PORTS[scheme], pycurl.NOPROXY: ""}
+    return {
+        pycurl.PROXY: proxy,
+        pycurl.PROXYPORT: PORTS[scheme],
+        pycurl.NOPROXY: "",
+        _SUPPRESS_CONNECT_HEADERS: 1,
+    }

@@ -59,7 +59,8 @@ def parsed_url(url: str) -> Url:
     if login is not None:
         # It would also be on pages and in logs. Without it, the file could not be fetched again.
         raise BadUrlError("has a user name or password in it, which would end in the index")
-    if not host:
+    if not host or ("%" in host and ":" not in host):
+        # libcurl would take %6cocalhost for localhost. Only an IPv6 address may have a zone.
         raise BadUrlError("names no host")
     server = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{server}:{port or PORTS[parts.scheme]}"

@@ -104,6 +104,9 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
         b"HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nfirst",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + FIRST,
         CHUNKED + b"003 ;name=value\r\nfir\r\n2\r\nst\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        # Names that look like the beginning of another answer.
+        OK + b"HTTP/1.1: 404 no\r\nContent-Length: 5\r\n\r\nfirst",
+        CHUNKED + b"5\r\nfirst\r\n0\r\nHTTP/: x\r\n\r\n",
     ],
 )
 def test_an_answer_is_read_and_its_connection_takes_the_next_request(

@@ -17,7 +17,7 @@ from tasks.sources.fetching import answers, client, connections, trying
 from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.addresses import is_public
 from tasks.sources.fetching.errors import PrivateAddressError
-from tasks.sources.fetching.urls import redirected, shown
+from tasks.sources.fetching.urls import BadUrlError, redirected, shown
 from tests.tasks.importing.test_import import contents, import_data
 from tests.tasks.origin import Fault, Origin, encrypted
 
@@ -326,6 +326,17 @@ def test_a_proxy_is_not_used_for_private_addresses(
     url = f"http://{host}/"
     with pytest.raises(PrivateAddressError):
         connections.ask("GET", url, {}, asked=url, public=True)
+    assert proxy.asked == []
+
+
+def test_a_host_with_escaped_characters_is_refused(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libcurl takes it for another name."""
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    connections.use_access(Access())
+    with pytest.raises(BadUrlError):
+        connections.ask("GET", "http://%6cocalhost/", {}, asked="http://a/", public=True)
     assert proxy.asked == []
 
 
