@@ -37,7 +37,7 @@ def test_a_page_says_that_it_comes_from_the_cache(browser: MakeBrowser, path: st
     assert origin(visitor, "/files/").startswith("Made for this request; ")
 
 
-def test_it_shows_what_is_stored_of_this_list_alone(browser: MakeBrowser) -> None:
+def test_the_page_shows_stored_values_of_this_list_alone(browser: MakeBrowser) -> None:
     visitor, other = browser(), browser()
     list_id = with_list(visitor)
     page = visitor.get(PATH)

@@ -55,7 +55,7 @@ def test_a_deletion_can_be_undone_for_a_limited_time(
     assert Task.with_deleted.filter(pk=late).exists() is (last == "page")
 
 
-def test_the_page_of_what_was_deleted_brings_it_back_or_removes_it_for_good(
+def test_the_page_of_deleted_tasks_brings_them_back_or_removes_them_for_good(
     browser: MakeBrowser, user: User
 ) -> None:
     mine, other = browser(user), browser()

@@ -42,7 +42,7 @@ def test_tasks_are_added_on_top_renamed_finished_opened_again_and_deleted(mine: 
 
 
 @pytest.mark.parametrize("was", ["x", "[1]", '["first", 1]', "[" * 100_000])
-def test_a_former_state_that_is_none_is_ignored(mine: Browser, was: str) -> None:
+def test_an_unusable_former_state_is_ignored(mine: Browser, was: str) -> None:
     mine.add("first")
     page = mine.post(f"/tasks/{mine.id_of('first')}/edit/", name="second", was=was)
     assert page.names == ["second"]

@@ -74,7 +74,7 @@ def test_readers_share_one_stored_page_which_is_never_stale(
     assert readers[0].get(address).status == 404
 
 
-def test_a_readers_browser_is_told_that_its_copy_is_current(
+def test_a_readers_browser_learns_that_its_copy_is_current(
     browser: MakeBrowser, user: User
 ) -> None:
     mine, reader = browser(user), browser()

@@ -83,7 +83,7 @@ def test_a_counter_is_identified_by_name_and_typed_key(cache: CacheManager) -> N
     assert cache.counter("functions", "hits", 1).add(2) == 3
 
 
-def test_a_counter_restarts_when_it_expires_however_often_it_counts(
+def test_counting_does_not_postpone_the_expiry_of_a_counter(
     cache: CacheManager,
 ) -> None:
     tries = cache.counter("functions", "tries", expire=2)

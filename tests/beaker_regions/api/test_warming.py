@@ -166,7 +166,7 @@ def test_a_stale_value_hides_no_failure(cache: CacheManager) -> None:
     assert warmed(load).error == f"{load.name}(): ConnectionError()"
 
 
-def test_a_value_that_cannot_be_stored_is_a_failure_and_one_that_need_not_be_is_none(
+def test_a_value_that_cannot_be_stored_is_a_failure_unless_store_if_refuses_it(
     cache: CacheManager,
 ) -> None:
     @cache.region("functions", warm=lambda: [()])

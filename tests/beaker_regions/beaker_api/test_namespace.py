@@ -128,7 +128,7 @@ def test_clearing_a_namespace_leaves_the_others_alone(namespaces: Any, manager: 
     assert ("a" in one, "a" in two) == (False, False)
 
 
-def test_clearing_a_namespace_leaves_what_others_keep_on_the_server(memcached: Memcached) -> None:
+def test_clearing_a_namespace_leaves_items_of_others_on_the_server(memcached: Memcached) -> None:
     assert memcached.ask("set theirs 0 0 5\r\nvalue") == b"STORED\r\n"
     cache = make_manager(
         type="ext:memcached", url=memcached.address, secret="of the tests", timeout=5
@@ -251,7 +251,7 @@ def test_a_creation_lock_waits_for_another(namespaces: Any, calls: Calls) -> Non
         assert waiting.result() == 1
 
 
-def test_who_waits_goes_on_when_the_value_is_there(namespaces: Any, calls: Calls) -> None:
+def test_a_waiting_caller_goes_on_when_the_value_is_stored(namespaces: Any, calls: Calls) -> None:
     cache = namespaces(lease=LONG)
     assert "one" not in cache
     lock = cache.namespace.get_creation_lock("one")

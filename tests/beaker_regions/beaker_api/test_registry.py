@@ -70,7 +70,7 @@ def test_a_cache_of_the_manager_by_name(options: dict[str, Any], calls: Calls) -
     assert "one" not in cache
 
 
-def test_what_beakers_own_parser_returns_serves_as_well(
+def test_the_result_of_beakers_own_parser_is_accepted(
     options: dict[str, Any], calls: Calls
 ) -> None:
     config = {f"cache.{option}": value for option, value in options.items()}
@@ -172,7 +172,9 @@ def test_beakers_front_gets_whole_seconds(
     assert cache.options["functions"].expire == (math.inf if expire is None else expire)
 
 
-def test_who_does_not_install_keeps_stock_beaker(memcached: Memcached, tmp_path: Path) -> None:
+def test_without_patch_beaker_stock_beaker_is_unchanged(
+    memcached: Memcached, tmp_path: Path
+) -> None:
     anonymous_region(type="file", data_dir=str(tmp_path))
     stock = Cache("numbers", type="ext:memcached", url=memcached.address)
     assert type(stock.namespace) is MemcachedNamespaceManager

@@ -120,7 +120,7 @@ def test_a_session_lasts_from_request_to_request(where: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("end", ["/clear", "/delete", "/invalidate"])
-def test_what_has_ended_is_gone(where: dict[str, Any], end: str) -> None:
+def test_an_ended_session_has_no_data(where: dict[str, Any], end: str) -> None:
     client = visitor(where)
     client.get("/count")
     client.get(end)

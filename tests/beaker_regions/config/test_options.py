@@ -19,7 +19,7 @@ def configured(config: dict[str, Any]) -> CacheManager:
     return CacheManager(**parse_cache_config_options({"cache.secret": "of the tests", **config}))
 
 
-def test_regions_inherit_what_stands_without_a_name(tmp_path: Path) -> None:
+def test_regions_inherit_options_without_the_name_of_a_region(tmp_path: Path) -> None:
     cache = configured(
         {
             "cache.regions": "functions, files",
@@ -78,7 +78,9 @@ def test_the_keys_that_beaker_takes_from_an_ini_file(tmp_path: Path) -> None:
         ({"cache.regions": "a b"}, "'a b' cannot name a region"),
     ],
 )
-def test_what_cannot_work_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_unusable_options_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     config = {"cache.regions": "functions", "cache.type": "file", "cache.data_dir": tmp_path}
     with pytest.raises(ConfigurationError, match=message):
         configured(config | options)

@@ -190,7 +190,7 @@ def test_children_have_connections_of_their_own(cache: CacheManager, calls: Call
     assert statuses(children) == [0, 0, 0]
 
 
-def test_a_list_is_another_one_for_each_caller(cache: CacheManager) -> None:
+def test_each_caller_gets_a_list_of_its_own(cache: CacheManager) -> None:
     @cache.region("functions")
     def load() -> list[Any]:
         return [1, "a" * 40_000]  # long enough to be stored compressed
@@ -201,7 +201,7 @@ def test_a_list_is_another_one_for_each_caller(cache: CacheManager) -> None:
         value.append(2)
 
 
-def test_what_nobody_can_change_is_handed_out_again(cache: CacheManager) -> None:
+def test_an_immutable_value_is_returned_again(cache: CacheManager) -> None:
     @cache.region("functions")
     def load() -> tuple[int, tuple[str]]:
         return 1, ("a",)
@@ -209,7 +209,7 @@ def test_what_nobody_can_change_is_handed_out_again(cache: CacheManager) -> None
     assert known(load) is load()
 
 
-def test_what_the_author_shares_is_handed_out_again(cache: CacheManager) -> None:
+def test_a_value_with_shared_is_returned_again(cache: CacheManager) -> None:
     @cache.region("functions", shared=True)
     def load() -> list[int]:
         return [1]
@@ -225,7 +225,7 @@ def test_shared_is_true_or_false(cache: CacheManager) -> None:
         cache.region("functions", shared="yes")(load)  # type: ignore[arg-type]
 
 
-def test_a_bypassed_call_does_not_use_what_is_known(cache: CacheManager, calls: Calls) -> None:
+def test_a_bypassed_call_uses_no_known_answer(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions")
     def load() -> int:
         return calls()

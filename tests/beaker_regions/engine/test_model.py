@@ -446,7 +446,7 @@ def test_no_value_is_older_than_the_values_it_is_made_of(
 @pytest.mark.parametrize(
     "layout", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("a", "ba")), "aba"]
 )
-def test_no_value_is_older_than_what_its_queries_read(
+def test_no_value_is_older_than_the_rows_that_its_queries_read(
     layout: str, runs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers = "".join(sorted(set(layout)))
@@ -472,7 +472,7 @@ def test_generations_that_are_noted_after_the_read_are_found(
 
     monkeypatch.setattr(RunOfQueries, "_read", read_first)
     with pytest.raises(AssertionError):
-        test_no_value_is_older_than_what_its_queries_read("a", 150, monkeypatch)
+        test_no_value_is_older_than_the_rows_that_its_queries_read("a", 150, monkeypatch)
 
 
 class FailsInTheSecondRound:

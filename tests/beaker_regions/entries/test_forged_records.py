@@ -161,7 +161,7 @@ def test_no_border_of_any_kind_of_record_can_be_moved(
                 signer.open(elsewhere, bytes_)
 
 
-def test_a_record_of_one_kind_of_store_is_none_of_another(
+def test_a_record_of_one_kind_of_store_is_refused_by_another(
     file_manager: Manager, memcached_manager: Manager
 ) -> None:
     """All have one secret, and name entries alike."""
@@ -179,7 +179,9 @@ def test_a_record_of_one_kind_of_store_is_none_of_another(
     st.lists(st.integers(0, 200), max_size=4),
     st.randoms(use_true_random=False),
 )
-def test_pieces_of_a_record_make_no_other(payload: bytes, cuts: list[int], random: Any) -> None:
+def test_pieces_of_a_record_make_no_other_record(
+    payload: bytes, cuts: list[int], random: Any
+) -> None:
     signer, address = Signer(["secret"], "file"), b"a" * ADDRESS_SIZE
     record = Record((b"12345678",) * 2, 1.0, 2.0, 0.0, Codec.BYTES, payload, b"scopes")
     sealed = signer.seal(address, record)
@@ -251,7 +253,7 @@ def test_a_record_that_is_cut_anywhere_is_not_taken_for_another_releases() -> No
         assert not isinstance(refused.value, OtherFormatError), size
 
 
-def test_what_other_formats_hold_is_not_unpickled() -> None:
+def test_records_of_other_formats_are_not_unpickled() -> None:
     signer = Signer(["secret"], "file")
     with pytest.raises(OtherFormatError):
         signer.open(bytes(ADDRESS_SIZE), b"BRG\x01" + bytes(40) + pickle.dumps(Harmful()))

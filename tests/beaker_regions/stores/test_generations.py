@@ -101,7 +101,7 @@ def test_a_load_in_the_midst_of_an_invalidation_is_not_stored(
 
 
 @pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
-def test_who_is_stopped_while_it_invalidates_stops_nobody(
+def test_a_process_stopped_while_it_invalidates_stops_no_other(
     file_manager: Manager, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
 ) -> None:
     nested = Nested(file_manager)
@@ -190,7 +190,7 @@ def test_a_table_that_is_copied_over_the_present_one_brings_nothing_back(
     assert function.peek(1) == 1, "and it is stored again"
 
 
-def test_who_changes_a_table_that_was_copied_over_does_not_make_it_count(
+def test_a_change_to_a_table_that_was_copied_over_does_not_make_it_valid(
     file_manager: Manager, table: Path, tmp_path: Path
 ) -> None:
     function = file_manager().region("functions")(values)
@@ -223,7 +223,7 @@ def test_processes_that_invalidate_at_once_keep_the_table(
     assert table.stat().st_ino == number
 
 
-def test_who_is_killed_before_the_mark_costs_loads_and_serves_nothing_old(
+def test_a_process_killed_before_the_mark_costs_loads_and_serves_nothing_old(
     file_manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nested = Nested(file_manager)
@@ -247,7 +247,7 @@ def test_who_is_killed_before_the_mark_costs_loads_and_serves_nothing_old(
     assert nested.loads == loads, "all of it is stored again"
 
 
-def test_a_child_that_is_forked_while_somebody_invalidates_holds_nobody_up(
+def test_a_child_forked_during_an_invalidation_blocks_no_process(
     file_manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parent is killed in the middle, and the child has all that was open then."""
@@ -299,7 +299,7 @@ def become_nobody() -> None:
         os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
-def test_who_cannot_write_to_the_table_uses_nothing_that_is_stored(of_nobody: Path) -> None:
+def test_a_process_that_cannot_write_to_the_table_uses_no_stored_value(of_nobody: Path) -> None:
     """Others would not hear of his invalidations; so the operator hears of it at once."""
 
     def use() -> None:

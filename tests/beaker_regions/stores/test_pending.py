@@ -366,7 +366,7 @@ def test_a_child_forked_while_a_process_remembers_can_remember_too(
 
 
 @pytest.mark.parametrize("what", ["stopped", "killed, with a child"])
-def test_a_process_that_stops_while_it_applies_holds_up_no_other(
+def test_a_process_that_stops_while_it_applies_blocks_no_other(
     tmp_path: Path, server: Server, what: str
 ) -> None:
     path = tmp_path / "server"

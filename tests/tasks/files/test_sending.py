@@ -106,7 +106,7 @@ def test_a_head_request_has_the_headers_and_no_content(
 
 
 @override_settings(X_ACCEL_REDIRECT="/protected/")
-def test_nginx_sends_what_is_not_in_memory_already(client: Client, imported: Import) -> None:
+def test_nginx_sends_content_that_is_not_in_memory(client: Client, imported: Import) -> None:
     imported({"small.txt": b"content", "large.txt": b"content" * 10_000})
     large = client.get(address("large.txt", "download/"))
     assert large["X-Accel-Redirect"].startswith("/protected/content/")

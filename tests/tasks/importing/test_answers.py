@@ -199,14 +199,14 @@ def test_answers_without_a_body_end_with_their_headers(server: Server) -> None:
     assert server.connections == 1
 
 
-def test_a_connection_that_the_server_has_ended_meanwhile_costs_no_try(server: Server) -> None:
+def test_a_connection_that_the_server_has_ended_costs_no_try(server: Server) -> None:
     assert server.ask(FIRST) == b"first"
     # It takes the request, and ends the connection without a word.
     assert server.ask(b"", FIRST, last=True) == b"first"
     assert (server.connections, server.requests) == (2, 3)
 
 
-def test_what_a_server_says_unasked_is_no_answer(server: Server) -> None:
+def test_bytes_that_a_server_sends_unasked_are_no_answer(server: Server) -> None:
     assert server.ask(FIRST) == b"first"
     server.ask(FIRST + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
     assert server.ask(FIRST) == b"first"

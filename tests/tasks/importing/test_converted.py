@@ -151,7 +151,7 @@ def test_only_the_format_of_the_first_bytes_is_read(tmp_path: Path) -> None:
     assert contents() == FILES
 
 
-def test_what_is_none_of_them_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     for suffix in (*FORMATS, "rar"):
         (tmp_path / f"a.{suffix}").write_bytes(b"no archive" * 9999)
         (said,) = complaints(tmp_path / f"a.{suffix}")

@@ -41,7 +41,7 @@ def summary_of(source: Path | str, *options: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(out.getvalue())
 
 
-def test_what_is_no_file_is_skipped_and_no_failure(tmp_path: Path) -> None:
+def test_an_entry_that_is_no_file_is_skipped_and_no_failure(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"first")
     (tmp_path / "dangling").symlink_to("gone")
     (tmp_path / "out").symlink_to("/etc/passwd")
@@ -110,7 +110,7 @@ def test_the_process_ends_with_the_status_of_the_signal(origin: Origin) -> None:
     assert "Traceback" not in err
 
 
-def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
+def test_output_that_nobody_reads_causes_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"first")
     reader, writer = os.pipe()
     os.close(reader)

@@ -457,7 +457,9 @@ def test_a_failed_file_stops_no_other_and_the_next_run_imports_it(origin: Origin
 
 
 @pytest.mark.parametrize("claim", ["4", "6"])
-def test_content_of_another_length_than_announced_is_refused(origin: Origin, claim: str) -> None:
+def test_content_whose_length_differs_from_the_header_is_refused(
+    origin: Origin, claim: str
+) -> None:
     url = origin.manifest()
     origin.fail("a.txt", *[Fault(headers={"Content-Length": claim}, cut_after=5)] * 20)
     assert re.match(r"a\.txt: (has the SHA-256 |broke off after 5 of 6|the conn)", failures(url)[0])

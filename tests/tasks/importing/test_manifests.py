@@ -112,7 +112,7 @@ def test_the_best_digest_of_a_file_counts(folder: Path) -> None:
     assert contents() == {"a.txt": b"first"}
 
 
-def test_what_sha256sum_writes_is_read(folder: Path) -> None:
+def test_the_output_of_sha256sum_is_read(folder: Path) -> None:
     for options in ([], ["--tag"]):
         command = ["sha256sum", *options, "a.txt", "in/b"]
         text = subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
@@ -139,7 +139,7 @@ def test_links_out_of_the_folder_and_missing_files_are_refused(folder: Path) -> 
     assert contents() == {}
 
 
-def test_what_is_only_named_like_a_manifest_is_an_error_or_a_file(folder: Path) -> None:
+def test_a_file_that_only_has_a_manifests_name_is_an_error_or_a_file(folder: Path) -> None:
     (folder / "checksums.txt").write_bytes(b"none")
     with pytest.raises(CommandError, match=r"is named like a manifest, but .*--as-file"):
         import_data(folder / "checksums.txt")

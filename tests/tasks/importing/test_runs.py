@@ -161,7 +161,7 @@ def test_a_quiet_run_names_failures_only(tmp_path: Path) -> None:
     assert (status, out, len(err)) == (1, [], 1)
 
 
-def test_a_verbose_run_names_what_it_imports(tmp_path: Path) -> None:
+def test_a_verbose_run_names_the_imported_files(tmp_path: Path) -> None:
     source = source_of(tmp_path, a=b"first")
     assert run(source, "-v2")[1][1:-1] == ["new a"]
     (source / "a").write_bytes(b"first, again")
@@ -234,6 +234,6 @@ def test_rates_may_have_suffixes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("rate", ["0", "fast", "-1", "1X", ""])
-def test_a_rate_that_is_none_is_refused(tmp_path: Path, rate: str) -> None:
+def test_a_wrong_rate_is_refused(tmp_path: Path, rate: str) -> None:
     with pytest.raises(CommandError, match="is no number of bytes a second"):
         call_command("import_data", str(tmp_path), f"--bwlimit={rate}")

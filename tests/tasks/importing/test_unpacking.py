@@ -115,7 +115,7 @@ def test_nothing_of_an_archive_with_a_wrong_checksum_stays_stored(tmp_path: Path
     assert not any(is_stored(archive, name, len(each)) for name, each in NOISE.items())
 
 
-def test_what_was_verified_stays_when_the_archive_is_damaged_later(tmp_path: Path) -> None:
+def test_verified_files_stay_when_the_archive_is_damaged_later(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.tar.gz", NOISE)
     import_data(archive)
     read_file.invalidate(f"{archive}//", None, ImportedFile.objects.all()[0].version)  # the list

@@ -90,7 +90,9 @@ def test_whole_files_are_counted_and_none_is_named() -> None:
     )
 
 
-def test_what_cannot_be_served_is_named_and_read_again_by_the_next_import(source: Path) -> None:
+def test_files_that_cannot_be_served_are_named_and_read_again_by_the_next_import(
+    source: Path,
+) -> None:
     for path in ("in/small.txt", "in/odd\n.bin"):
         damage(file_of(path))
     with file_of("large.bin").open("ab") as file:

@@ -60,7 +60,7 @@ QUERIES: dict[str, Callable[[int], Any]] = {
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_what_was_read_is_known(world: World, query: str) -> None:
+def test_queries_of_every_kind_are_noted(world: World, query: str) -> None:
     @world.cache.region("functions", query, depends_on="queries")
     def rows(shelf: int) -> Any:
         return QUERIES[query](shelf)

@@ -351,7 +351,7 @@ def test_coroutine_functions(cache: CacheManager, seen: Seen) -> None:
     assert line.endswith(f"test_reads.py:{number} in books")
 
 
-def test_a_task_that_outlives_a_load_is_in_none(cache: CacheManager, seen: Seen) -> None:
+def test_a_task_that_outlives_a_load_belongs_to_no_load(cache: CacheManager, seen: Seen) -> None:
     tasks = []
 
     async def later() -> None:

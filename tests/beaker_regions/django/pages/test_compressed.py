@@ -23,7 +23,9 @@ part = st.tuples(st.sampled_from([b"", b"a", MANY, LONG, ODD]), st.sampled_from(
 @given(st.lists(part, max_size=8), st.sampled_from([b"", MANY, ODD]))
 @example([(MANY, TOKEN)] * 60, MANY)
 @example([(MANY, TOKEN), (b"", TOKEN), (LONG, TOKEN), (MANY, ORIGIN), (MANY, TOKEN)], b"")
-def test_any_compressed_page_is_what_it_was(parts: list[tuple[bytes, str]], last: bytes) -> None:
+def test_a_compressed_page_unpacks_to_the_same_page(
+    parts: list[tuple[bytes, str]], last: bytes
+) -> None:
     texts = (*(text for text, _ in parts), last)
     pieces = Pieces(texts, tuple([name for _, name in parts]))
     compressed = CompressedPage.of(pieces)

@@ -229,7 +229,7 @@ def test_an_invalidation_is_seen_by_the_next_equal_request(site: Site, reader: C
         site.cache.invalidate_tags("name:one")
 
 
-def test_a_page_that_another_process_has_loaded_anew_has_its_own_header_fields(
+def test_a_page_that_another_process_loaded_again_has_its_own_header_fields(
     site: Site, reader: Client, other_browser: Client
 ) -> None:
     show(site)
@@ -298,7 +298,7 @@ def test_a_template_of_a_hole_is_rendered_for_each_request(site: Site, reader: C
 
 
 @pytest.mark.parametrize("middleware", ["numbering", "signing", "flagging", "baking"])
-def test_what_is_made_for_each_answer_is_made_each_time(
+def test_middleware_that_acts_on_each_answer_is_not_skipped(
     site: Site, reader: Client, below: Callable[[str], None], middleware: str
 ) -> None:
     below(f"{THIS}.{middleware}")
@@ -333,7 +333,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_header_field_that_has_the_time_is_not_that_of_another_second(
+def test_a_header_field_with_the_time_has_the_current_second(
     site: Site, reader: Client, below: Callable[[str], None], clock: Clock
 ) -> None:
     below(f"{THIS}.timing")

@@ -292,7 +292,7 @@ def test_an_unavailable_server_is_named(
     assert cache.options
 
 
-def test_what_is_wrong_comes_first(
+def test_problems_come_first(
     staff: Client, shelf: str, tmp_path: Path, own_memcached: Memcached
 ) -> None:
     cache = make_manager(

@@ -290,7 +290,7 @@ def test_a_database_that_is_away_is_not_the_callers_failure(
 
 
 @pytest.mark.parametrize("sql_mode", ["STRICT_TRANS_TABLES", ""])
-def test_what_is_too_large_for_the_row_is_not_the_callers_failure(
+def test_a_value_too_large_for_the_row_is_not_the_callers_failure(
     mariadb: MariaDB, tmp_path: Path, calls: Calls, sql_mode: str
 ) -> None:
     url = f"{mariadb.url}?init_command=SET sql_mode='{sql_mode}'"

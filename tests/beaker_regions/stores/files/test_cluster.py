@@ -62,7 +62,7 @@ def leases(server: Memcached) -> list[str]:
 READS = (("number",), ("content", "stream"), ("content", "download"))
 
 
-def test_what_one_host_invalidates_no_other_serves(
+def test_no_host_serves_an_entry_that_another_has_invalidated(
     folders: tuple[str, str], start: Start, truth: Truth, memcached: Memcached
 ) -> None:
     here, there = (start(folder, memcached) for folder in folders)
@@ -106,7 +106,7 @@ def test_a_race_while_a_server_restarts(tmp_path: Path, own_memcached: Memcached
 
 
 @pytest.mark.parametrize("read", [("number", 0.3), ("content", "stream", 0.02)])
-def test_what_many_ask_for_at_once_is_loaded_once_for_a_folder(
+def test_simultaneous_calls_load_once_for_a_folder(
     folders: tuple[str, str], start: Start, truth: Truth, memcached: Memcached, read: Any
 ) -> None:
     callers = [start(folder, memcached) for folder in folders * 3]
@@ -162,7 +162,7 @@ def test_a_server_that_hangs_during_a_load_loses_nothing(
     assert truth.loads == 1
 
 
-def test_who_is_killed_while_content_arrives_is_replaced(
+def test_another_caller_loads_if_the_loader_is_killed_while_content_arrives(
     start: Start, truth: Truth, memcached: Memcached
 ) -> None:
     killed, other = (start("one", memcached, lease=0.5) for _ in range(2))
@@ -213,7 +213,7 @@ def test_without_a_server_functions_run_and_nothing_old_is_served(
     until(is_stored, "it is not stored again")
 
 
-def test_what_a_host_could_not_invalidate_it_invalidates_before_it_reads(
+def test_a_host_applies_its_pending_invalidations_before_it_reads(
     start: Start, truth: Truth, memcached: Memcached, proxy: Proxy, tmp_path: Path
 ) -> None:
     cut_off = start("one", proxy, data_dir=tmp_path / "journal")
@@ -244,9 +244,7 @@ def test_a_server_that_forgot_everything_costs_one_load_a_folder(
     assert truth.loads == loads + len(set(folders))
 
 
-def test_what_an_application_sets_is_the_same_on_every_host(
-    start: Start, memcached: Memcached
-) -> None:
+def test_a_value_that_is_set_is_the_same_on_every_host(start: Start, memcached: Memcached) -> None:
     here, there = start("one", memcached), start("other", memcached)
     for value in ("first", "second", os.urandom(1_500_000)):
         for kind in ("value", "item"):
@@ -272,7 +270,7 @@ def test_a_hit_is_one_request(file_manager: Manager, proxy: Proxy, calls: Calls)
     assert [request.split()[0] for request in proxy.requests] == ["get", "get"]
 
 
-def test_upkeep_takes_what_the_servers_have_no_generations_of_and_nothing_else(
+def test_maintenance_removes_only_entries_without_generations_on_the_servers(
     file_manager: Manager, own_memcached: Memcached, calls: Calls
 ) -> None:
     servers = {"url": own_memcached.address, "retry": 0.01}
@@ -315,7 +313,7 @@ def test_a_region_may_get_a_cluster_and_lose_it(
         assert maintenance.sweep(store).entries == (1 if number else 0), "of the time before"
 
 
-def test_what_a_region_had_on_the_servers_before_is_served_until_it_expires(
+def test_values_from_before_the_region_was_on_files_are_served_until_they_expire(
     memcached_manager: Manager,
     cluster_manager: Manager,
     calls: Calls,

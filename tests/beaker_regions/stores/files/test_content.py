@@ -76,7 +76,7 @@ def test_equal_content_is_stored_once(cache: CacheManager, folder: Path) -> None
     assert stored_bytes(folder) < 1.1 * len(CONTENT)
 
 
-def test_content_goes_when_nobody_has_it_any_more(cache: CacheManager, folder: Path) -> None:
+def test_content_is_removed_when_no_entry_has_it(cache: CacheManager, folder: Path) -> None:
     contents = {1: CONTENT, 2: CONTENT}
 
     @cache.region("functions")
@@ -106,7 +106,7 @@ def test_a_content_that_is_open_stays_readable(cache: CacheManager) -> None:
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
-def test_what_was_written_to_is_a_miss_and_heals(
+def test_an_overwritten_file_is_a_miss_and_is_loaded_again(
     cache: CacheManager, folder: Path, calls: Calls, streamed: bool
 ) -> None:
     @cache.region("functions")
@@ -131,7 +131,7 @@ def test_what_was_written_to_is_a_miss_and_heals(
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "bytes"])
-def test_what_a_disk_alters_quietly_is_a_miss_where_reads_are_verified(
+def test_content_that_a_disk_altered_is_a_miss_if_reads_are_verified(
     file_manager: Manager, folder: Path, calls: Calls, streamed: bool
 ) -> None:
     cache = file_manager(verify_reads=True)

@@ -66,7 +66,7 @@ def test_the_limit_holds(tmp_path: Path, size: int) -> None:
     assert used > LIMIT / 2, "and not emptied"
 
 
-def test_what_was_used_lately_stays(tmp_path: Path, calls: Calls) -> None:
+def test_recently_used_entries_stay(tmp_path: Path, calls: Calls) -> None:
     cache = limited(tmp_path)
 
     @cache.region("functions")
@@ -91,7 +91,9 @@ def test_what_was_used_lately_stays(tmp_path: Path, calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("way", ["expired", "invalidated"])
-def test_what_nobody_is_served_goes_first(tmp_path: Path, way: str, later: Later) -> None:
+def test_expired_and_invalidated_entries_are_removed_first(
+    tmp_path: Path, way: str, later: Later
+) -> None:
     cache = limited(tmp_path)
 
     @cache.region("functions", expire=60 if way == "expired" else 3600)
@@ -298,7 +300,7 @@ def test_processes_that_write_at_once_stay_below_it_together(tmp_path: Path) -> 
     assert maintenance.usage(store_of(limited(tmp_path))).size <= LIMIT * 1.05
 
 
-def test_every_region_on_files_has_a_limit_unless_it_says_that_there_is_none(
+def test_a_region_on_files_has_a_limit_by_default(
     tmp_path: Path,
 ) -> None:
     where = {"type": "file", "data_dir": tmp_path, "secret": "of the tests"}
@@ -338,7 +340,7 @@ def test_check_says_the_limit_and_warns_when_it_is_nearly_reached(tmp_path: Path
 
 
 @pytest.mark.parametrize("value", [0, -1, "much", True])
-def test_what_is_no_limit_is_refused(tmp_path: Path, value: object) -> None:
+def test_a_wrong_limit_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match=r"size_limit = .*number of bytes"):
         make_manager(type="file", data_dir=tmp_path, secret="s", size_limit=value)
 

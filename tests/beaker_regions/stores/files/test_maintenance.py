@@ -95,7 +95,7 @@ def spoil_quietly(path: Path) -> None:
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def test_verify_takes_out_what_differs(
+def test_verify_removes_files_that_differ(
     store: FileStore, load: CachedFunction[[int], CachedFile], calls: Calls
 ) -> None:
     digests = {number: load(number).digest for number in (0, 2, 4)}
@@ -123,7 +123,7 @@ def test_verify_takes_out_damaged_records(
     assert not files(store, "entries")
 
 
-def test_verify_finds_what_other_content_is_found_by(
+def test_verify_finds_files_that_were_swapped(
     store: FileStore, load: CachedFunction[[int], CachedFile]
 ) -> None:
     load(0)
@@ -138,7 +138,7 @@ def test_verify_finds_what_other_content_is_found_by(
     assert load(4).read_bytes() == CONTENT + b"\2"
 
 
-def test_sweep_removes_what_has_expired_and_keeps_the_rest(
+def test_sweep_removes_expired_entries_and_keeps_the_rest(
     cache: CacheManager, store: FileStore, calls: Calls, later: Later
 ) -> None:
 
@@ -163,7 +163,7 @@ def test_sweep_removes_what_has_expired_and_keeps_the_rest(
 
 
 @pytest.mark.parametrize("way", ["entry", "function", "tag", "region"])
-def test_sweep_removes_what_was_invalidated(
+def test_sweep_removes_invalidated_entries(
     cache: CacheManager, store: FileStore, calls: Calls, way: str
 ) -> None:
     @cache.region("functions", tags=["one:{number}"])
@@ -222,7 +222,7 @@ def test_a_record_that_is_stored_while_the_former_one_is_removed_stays(
     assert calls.count == loads
 
 
-def test_sweep_removes_what_killed_processes_left(
+def test_sweep_removes_leftovers_of_killed_processes(
     store: FileStore,
     load: CachedFunction[[int], CachedFile],
     monkeypatch: pytest.MonkeyPatch,
@@ -265,7 +265,7 @@ def join_upkeep() -> None:
             thread.join()
 
 
-def test_what_has_expired_is_removed_without_a_command(
+def test_expired_entries_are_removed_without_a_command(
     files_manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = files_manager(expire=60, size_limit=10**9)
@@ -302,7 +302,7 @@ def test_what_has_expired_is_removed_without_a_command(
     assert store.size_limit.in_use() == layout.bytes_in_use(store)
 
 
-def test_one_process_at_a_time_removes_what_has_expired(
+def test_one_process_at_a_time_removes_expired_entries(
     file_manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = file_manager(expire=0.01)

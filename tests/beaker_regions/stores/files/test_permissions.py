@@ -135,7 +135,7 @@ def test_a_closed_file_is_not_opened_through_a_link(tmp_path: Path) -> None:
         found.open()
 
 
-def test_what_is_counted_gets_its_folder_from_whoever_comes_first(tmp_path: Path) -> None:
+def test_the_first_process_makes_the_folder_of_the_counts(tmp_path: Path) -> None:
     """Of processes that start at once, one may ask for the lock before another has made it."""
     with aggregate.locked(tmp_path / ".metrics", fcntl.LOCK_EX):
         assert (tmp_path / ".metrics").is_dir()

@@ -32,7 +32,7 @@ def managers(files_manager: Manager) -> tuple[CacheManager, CacheManager]:
     return mine, files_manager()
 
 
-def test_what_another_process_has_replaced_is_served(
+def test_a_value_that_another_process_replaced_is_served(
     managers: tuple[CacheManager, CacheManager], calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
     def load() -> Iterator[bytes]:
@@ -49,7 +49,7 @@ def test_what_another_process_has_replaced_is_served(
     assert not lines_of(caplog)
 
 
-def test_what_has_been_evicted_is_a_miss_and_no_fault(
+def test_an_evicted_entry_is_a_miss_and_no_fault(
     files_manager: Manager, tmp_path: Path, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
     @files_manager().region("functions")
@@ -66,7 +66,7 @@ def test_what_has_been_evicted_is_a_miss_and_no_fault(
     assert not lines_of(caplog)
 
 
-def test_what_another_process_invalidates_is_seen_by_one_that_has_just_read_it(
+def test_a_process_that_has_just_read_an_entry_sees_its_invalidation_by_another(
     managers: tuple[CacheManager, CacheManager], calls: Calls
 ) -> None:
     def load(number: int) -> int:

@@ -75,7 +75,7 @@ def test_a_file_that_was_cut_short_is_a_miss_and_heals(
 
 
 @pytest.mark.parametrize("kind", ["entries", "content", "generations", ""])
-def test_what_is_removed_is_a_miss_and_heals(
+def test_a_removed_file_is_a_miss_and_is_loaded_again(
     cache: CacheManager, folder: Path, calls: Calls, kind: str
 ) -> None:
     @cache.region("functions")
@@ -136,7 +136,7 @@ def no_files() -> None:
 
 
 @pytest.mark.parametrize("limit", [full_disk, no_files])
-def test_what_the_system_refuses_is_not_the_callers_failure(
+def test_a_refusal_of_the_system_is_not_the_callers_failure(
     file_manager: Manager, caplog: pytest.LogCaptureFixture, limit: Any
 ) -> None:
     cache = file_manager()

@@ -49,9 +49,7 @@ def test_large_values_are_stored(
     assert calls.count == 1
 
 
-def test_what_can_be_compressed_takes_less_room(
-    connected: Manager, own_memcached: Memcached
-) -> None:
+def test_compressible_values_take_less_room(connected: Manager, own_memcached: Memcached) -> None:
     cache = connected(own_memcached.address)
 
     @cache.region("functions")

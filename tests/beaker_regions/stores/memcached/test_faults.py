@@ -161,7 +161,7 @@ def test_a_lease_whose_answer_was_lost_is_not_waited_for(
     assert cache["functions"].stats["waits"] == 0, "nobody else has the lease"
 
 
-def test_a_process_that_ends_while_it_takes_a_lease_leaves_none(
+def test_a_process_that_ends_while_it_takes_a_lease_leaves_no_lease(
     connected: Manager, proxy: Proxy, memcached: Memcached, calls: Calls
 ) -> None:
     cache = connected(proxy.address)
@@ -291,7 +291,7 @@ def test_an_answer_that_came_late_belongs_to_no_request(
 # -- values made of others ---------------------------------------------------------------------
 
 
-def test_what_is_made_of_a_value_on_another_server_is_no_older_than_its_own(
+def test_a_value_is_no_older_than_its_part_from_another_server(
     connected: Manager, memcached: Memcached, own_memcached: Memcached
 ) -> None:
     """Between the invalidations of two servers, a load may begin on the one, and read on the

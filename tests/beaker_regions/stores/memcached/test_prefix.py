@@ -98,7 +98,7 @@ def test_a_prefix_that_cannot_be_in_a_key_is_refused(file_manager: Manager, wron
         file_manager(prefix=wrong)
 
 
-def test_what_one_site_owes_a_server_is_not_delivered_for_another(
+def test_a_pending_invalidation_of_one_site_is_not_applied_for_another(
     memcached_manager: Manager, tmp_path: Any
 ) -> None:
     shop = memcached_manager(prefix="shop", data_dir=tmp_path)

@@ -163,7 +163,7 @@ def test_a_server_with_a_password_restarts_and_hangs(
     assert load(1) > 3, "the invalidation was pending"
 
 
-def test_an_answer_that_breaks_off_is_no_other_requests(
+def test_no_other_request_reads_an_answer_that_breaks_off(
     password_memcached: PasswordMemcached, password_manager: Manager
 ) -> None:
     proxy = Proxy(password_memcached.port)

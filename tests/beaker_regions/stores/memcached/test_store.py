@@ -191,7 +191,7 @@ def text() -> str:
 # -- several servers --------------------------------------------------------------------------
 
 
-def test_a_server_that_is_away_takes_its_own_entries_with_it_and_no_others(
+def test_a_server_that_is_away_affects_only_its_own_entries(
     connected: Manager, memcached: Memcached, server: Memcached, calls: Calls
 ) -> None:
     cache = connected([memcached.address, server.address], retry=60)

@@ -130,7 +130,7 @@ def test_a_server_that_fails_is_not_the_callers_failure(
     assert again > 2, "the value from before the fault is not read again"
 
 
-def test_what_is_no_answer_of_redis(memcached: Any, calls: Calls) -> None:
+def test_bytes_that_are_no_answer_of_redis(memcached: Any, calls: Calls) -> None:
     cache = manager_of(f"redis://{memcached.address}", timeout=0.5)
     load = loader(cache, calls)
     assert (load(), load()) == (1, 2)
