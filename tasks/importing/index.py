@@ -40,6 +40,8 @@ AWAY_SECONDS = 60.0
 """For as long a query is repeated while the database is away, as it is when it restarts."""
 AWAY_PAUSE = 2.0
 """Seconds between two of these."""
+_REFUSED = {1044, 1045, 1049}
+"""MariaDB's errors for a login or a database that it does not know."""
 
 T = TypeVar("T")
 
@@ -55,7 +57,8 @@ def patiently(query: Callable[[], T]) -> T:
         except (OperationalError, IntegrityError, InterfaceError) as error:
             connection.close_if_unusable_or_obsolete()
             if connection.connection is None:
-                if time.monotonic() > ends:
+                may_come = connection.vendor != "sqlite" and error.args[0] not in _REFUSED
+                if not may_come or time.monotonic() > ends:
                     raise
                 patience().say(f"the database is away: {error}; another try in {AWAY_PAUSE:.0f} s")
                 time.sleep(AWAY_PAUSE)

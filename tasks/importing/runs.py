@@ -6,11 +6,13 @@ import contextlib
 import os
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
+from tasks.importing.index import patiently
 from tasks.models import ImportRun
 
 if TYPE_CHECKING:
@@ -30,22 +32,12 @@ _ENDS = {0: "whole", 1: "ended early", 3: "partial"}
 
 
 class Recorder:
-    """Writes the record of this run. Raises DatabaseError when it begins; afterwards a record that
-    cannot be written is no reason to end a run."""
+    """Writes the record of this run. When it begins, it waits for a database that is away, and
+    raises DatabaseError; afterwards a record that cannot be written is no reason to end a run."""
 
     def __init__(self, source: str, into: str) -> None:
-        now = timezone.now()
-        self._run = ImportRun.objects.create(
-            source=source,
-            into=into,
-            started_at=now,
-            seen_at=now,
-            host=_host(),
-            process=_process(os.getpid()),
-        )
+        self._run = patiently(partial(_begun, source, into))
         self._written = time.monotonic()
-        oldest = ImportRun.objects.values_list("pk", flat=True)[KEPT : KEPT + 1]
-        ImportRun.objects.filter(pk__lte=next(iter(oldest), 0)).delete()
 
     def progress(self, summary: Summary) -> None:
         """Write the numbers so far, a few times a minute."""
@@ -71,6 +63,22 @@ class Recorder:
                 break
             except (DatabaseError, InterfaceError):
                 connection.close_if_unusable_or_obsolete()
+
+
+def _begun(source: str, into: str) -> ImportRun:
+    """Add the record of this run, and remove those that are too old."""
+    now = timezone.now()
+    run = ImportRun.objects.create(
+        source=source,
+        into=into,
+        started_at=now,
+        seen_at=now,
+        host=_host(),
+        process=_process(os.getpid()),
+    )
+    oldest = ImportRun.objects.values_list("pk", flat=True)[KEPT : KEPT + 1]
+    ImportRun.objects.filter(pk__lte=next(iter(oldest), 0)).delete()
+    return run
 
 
 def latest(number: int) -> list[ImportRun]:

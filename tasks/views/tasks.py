@@ -162,7 +162,12 @@ def _page(request: HttpRequest, list_page: ListPage, form: TaskForm) -> HttpResp
     page = TaskPage()
     if list_id is not None:
         page = queries.page_of(list_id, list_page.show, list_page.page, list_page.search)
+    is_gone = list_page.page > page.number
     list_page = replace(list_page, page=page.number)
+    if is_gone and not form.is_bound:
+        response: HttpResponse = HttpResponseRedirect(list_page.url)
+        add_never_cache_headers(response)
+        return response
     counts = page.counts
     folds = list_page.show is Show.ALL
     context = {

@@ -270,13 +270,13 @@ class Command(BaseCommand):
         summary, error, recorder = Summary(), None, None
         with ended_by_signals():
             try:
+                use_patience(Patience(options["retries"], options["min_speed"], reporter.said))
                 if not import_options.dry_run:
                     recorder = Recorder(shown, import_options.into)
                 urls = read_list(listed) if listed else None
                 server = name if urls is None or not options["headers"] else urls.server
                 use_access(access_of(server, options["headers"], options["netrc"], options["ca"]))
                 use_pace(options["bwlimit"])
-                use_patience(Patience(options["retries"], options["min_speed"], reporter.said))
                 source: Source
                 if urls is not None:
                     source = ListSource(urls, import_options.into, import_options.jobs)

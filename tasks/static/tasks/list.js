@@ -27,7 +27,7 @@ let kept = list.cloneNode(true); // the list as the server sent it last
 let shownAt = performance.now();
 
 addEventListener("popstate", () => {
-  if (location.pathname + location.search !== place) visit(location.href, "none");
+  if (location.pathname + location.search !== place) visit(location.href, "replace");
 });
 addEventListener("beforeunload", (event) => waiting > 1 && event.preventDefault());
 addEventListener("pageshow", (event) => event.persisted && refresh());
@@ -99,7 +99,7 @@ function refresh() {
     const answer = await ask(location.href).catch(() => ({}));
     if (!answer.ok) return;
     messages.querySelector(".lost")?.remove();
-    if (plain(answer.page.getElementById("list")) !== shown) show(answer, "none");
+    if (plain(answer.page.getElementById("list")) !== shown) show(answer, "replace");
   });
 }
 
@@ -197,7 +197,7 @@ async function fail(status, typed = "", form = null) {
   };
   if (status) {
     const answer = await ask(location.href).catch(() => ({}));
-    if (answer.ok) show(answer, "none");
+    if (answer.ok) show(answer, "replace");
   }
   const text = reasons[status] ?? "Something went wrong: nothing was saved. Try again in a moment.";
   const detail = { text, typed, form, lost: !status };
@@ -217,7 +217,7 @@ function show({ page, url }, entry) {
     messages.replaceChildren(...page.getElementById("messages").childNodes);
     document.title = page.title;
     surround(page);
-    if (entry !== "none" && place !== location.pathname + location.search) {
+    if (place !== location.pathname + location.search) {
       history[`${entry}State`](null, "", place);
     }
   });

@@ -110,5 +110,12 @@ def test_a_database_that_restarts_is_waited_for(tmp_path: Path) -> None:
         others = re.sub(r".*(another try|the outbox cannot be read).*\n", "", err)
         assert (run.returncode, others) == (0, "")
         assert out.splitlines()[-1].startswith("3000 imported, 0 unchanged, 0 failed")
+        server.stop()
+        with manage("import_data", str(source)) as run:  # a run that begins while it is away
+            assert run.stderr is not None
+            assert any("the database is away" in line for line in run.stderr)
+            server.start()
+            out, _ = run.communicate(timeout=PATIENCE)
+        assert out.splitlines()[-1].startswith("0 imported, 3000 unchanged, 0 failed")
     finally:
         server.stop()
