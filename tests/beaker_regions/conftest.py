@@ -65,6 +65,12 @@ def _without_django(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
+def nothing_in_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is swept once a minute, so that a test that sweeps finds all that is left."""
+    monkeypatch.setattr(maintenance, "when_due", lambda *_: None)
+
+
+@pytest.fixture
 def file_manager(tmp_path: Path) -> Manager:
     """Make managers of one region "functions" on files; options are given by keyword."""
     return lambda **options: make_manager(

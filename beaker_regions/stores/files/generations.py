@@ -52,6 +52,7 @@ from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import open_plain, sync_folder
+from beaker_regions.runtime.flock import take
 from beaker_regions.stores.files.birth_time import made_at
 
 SHARED_PLACES = 1 << 12
@@ -240,14 +241,14 @@ class GenerationTable:
             try:
                 found = os.stat(self._path)
                 if found.st_size != _SIZE:
-                    self._make(os.replace)
+                    self._replace_damaged()
                     found = os.stat(self._path)
+                if file is None or file.inode != found.st_ino or file.device != found.st_dev:
+                    file = self._file = _OpenFile(self._path)
             except FileNotFoundError:
                 # A link never replaces: of several processes that make the table, one wins.
                 self._make(os.link)
-                found = os.stat(self._path)
-            if file is None or file.inode != found.st_ino or file.device != found.st_dev:
-                file = self._file = _OpenFile(self._path)
+                continue
             if found.st_ctime_ns == file.checked or self._is_marked(file):
                 return file
             self._remove(file.descriptor)
@@ -286,6 +287,15 @@ class GenerationTable:
             return os.path.samestat(os.fstat(descriptor), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+    def _replace_damaged(self) -> None:
+        """Put a new table in the place of a damaged one, unless another process has done so: values
+        may be stored under its table by now."""
+        folder = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY)
+        with forking.unshared(folder):
+            take(folder, fcntl.LOCK_EX, time.monotonic() + _PATIENCE)
+            if os.stat(self._path).st_size != _SIZE:
+                self._make(os.replace)
 
     def _make(self, publish: Callable[[str, str], None]) -> None:
         with _new_file(self._path) as (descriptor, temporary):

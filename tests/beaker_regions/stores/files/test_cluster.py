@@ -270,6 +270,7 @@ def test_a_hit_is_one_request(file_manager: Manager, proxy: Proxy, calls: Calls)
     assert [request.split()[0] for request in proxy.requests] == ["get", "get"]
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 def test_maintenance_removes_only_entries_without_generations_on_the_servers(
     file_manager: Manager, own_memcached: Memcached, calls: Calls
 ) -> None:
@@ -294,6 +295,7 @@ def test_maintenance_removes_only_entries_without_generations_on_the_servers(
     assert maintenance.usage(store) == (0, 0, None)
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 def test_a_region_may_get_a_cluster_and_lose_it(
     file_manager: Manager, cluster_manager: Manager, calls: Calls
 ) -> None:

@@ -113,12 +113,11 @@ def test_nothing_is_synced_where_speed_matters_more(tmp_path: Path) -> None:
     assert mark.startswith(".generations.mark.")
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 def test_content_that_was_not_synced_is_not_used_after_a_restart_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = make_manager(type="file", data_dir=tmp_path, secret="of the tests", durable=False)
-    # What is removed in the background may be so before the sweep below.
-    monkeypatch.setattr(cache["functions"].stats, "tidy", lambda: None)
     loads = []
 
     @cache.region("functions")

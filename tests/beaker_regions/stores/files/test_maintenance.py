@@ -138,6 +138,7 @@ def test_verify_finds_files_that_were_swapped(
     assert load(4).read_bytes() == CONTENT + b"\2"
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 def test_sweep_removes_expired_entries_and_keeps_the_rest(
     cache: CacheManager, store: FileStore, calls: Calls, later: Later
 ) -> None:
@@ -162,6 +163,7 @@ def test_sweep_removes_expired_entries_and_keeps_the_rest(
     assert calls.count == 3
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 @pytest.mark.parametrize("way", ["entry", "function", "tag", "region"])
 def test_sweep_removes_invalidated_entries(
     cache: CacheManager, store: FileStore, calls: Calls, way: str
@@ -222,6 +224,7 @@ def test_a_record_that_is_stored_while_the_former_one_is_removed_stays(
     assert calls.count == loads
 
 
+@pytest.mark.usefixtures("nothing_in_background")
 def test_sweep_removes_leftovers_of_killed_processes(
     store: FileStore,
     load: CachedFunction[[int], CachedFile],

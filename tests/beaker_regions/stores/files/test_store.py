@@ -10,13 +10,16 @@ import os
 import random
 import resource
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from beaker_regions.stores.files import record_cache
+from beaker_regions.stores.files.generations import GenerationTable
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Manager, make_manager
 
@@ -72,6 +75,24 @@ def test_a_file_that_was_cut_short_is_a_miss_and_heals(
     os.truncate(damaged, size)
     assert load().read_bytes() == load().read_bytes() == b"".join(content(2))
     assert calls.count == 2
+
+
+def test_a_table_of_generations_that_was_cut_short_is_made_again_once(tmp_path: Path) -> None:
+    path = tmp_path / "generations"
+    tables = [GenerationTable(path) for _ in range(4)]  # as four processes have
+    places = (7,)
+    for _ in range(30):
+        tables[0].read(places)
+        os.truncate(path, 1)
+        together = threading.Barrier(4)
+
+        def read(table: GenerationTable, together: threading.Barrier = together) -> Any:
+            together.wait()
+            return table.read(places)
+
+        with ThreadPoolExecutor(4) as threads:
+            found = {*threads.map(read, tables)}
+        assert found == {table.read(places) for table in tables}, "a value is stored under it"
 
 
 @pytest.mark.parametrize("kind", ["entries", "content", "generations", ""])
