@@ -41,6 +41,7 @@ from tasks.importing.reading import FileReader, FileToRead, Result, StoredFile
 from tasks.importing.room import RegionFullError, Room
 from tasks.importing.selection import Selection
 from tasks.importing.sources import Skipped, Source, SourceError, SourceFileInfo, path_in
+from tasks.importing.texts import counted
 from tasks.importing.workers import map_in_processes
 from tasks.models import ImportedFile
 from tasks.sources.progress import Progress
@@ -335,10 +336,11 @@ class Importer:
         whole = self._options.selection == Selection() and self._source.covers("")
         seconds = lifetime()
         if files > 0 and whole and seconds is not None and not self._gone.may_hide:
+            are = "is" if files == 1 else "are"
             self.summary.notes.append(
-                f"{files} imported files are no longer in the source; their content goes "
-                f"{seconds / 86400:.0f} days after it was stored: --keep keeps it, --prune forgets "
-                "the files"
+                f"{counted(files, 'imported file')} {are} no longer in the source; the content "
+                f"goes {seconds / 86400:.0f} days after it was stored: --keep keeps it, "
+                "--prune forgets the files"
             )
 
     def _keep(self) -> None:

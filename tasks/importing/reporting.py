@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from tqdm import tqdm
 
-from tasks.importing.texts import human, printable
+from tasks.importing.texts import counted, human, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class _Progress:
         return f", {seconds:.0f} s left"
 
     def __str__(self) -> str:
-        files = f"{self.done_files} of {self.files} files"
+        files = f"{self.done_files} of {counted(self.files, 'file')}"
         done = f"{files}, {human(self.done_size)} of {human(self.size)}"
         return f"{done}, {human(self.rate)}/s" if self.read_size else done
 
@@ -202,7 +202,7 @@ class LineReporter:
     def begin(self, files: int, size: int) -> None:
         self._progress = _Progress(files, size)
         self._printed = time.monotonic()
-        self._out(f"{files} files, {human(size)}" if size else f"{files} files")
+        self._out(counted(files, "file") + (f", {human(size)}" if size else ""))
 
     def expect(self, size: int) -> None:
         self._progress.size += size

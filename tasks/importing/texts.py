@@ -12,6 +12,11 @@ def human(size: float) -> str:
     return filesizeformat(size).replace("\xa0", " ")
 
 
+def counted(number: int, name: str) -> str:
+    """Return a number of things with their name, whose plural ends in "s"."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def size_in(text: str) -> int | None:
     """Return the bytes that a text such as ``500K``, ``1.5M`` or ``2048`` means, with powers of
     1024; None if it means none."""

@@ -23,7 +23,7 @@ from tasks.importing.room import RegionFullError
 from tasks.importing.runs import Recorder
 from tasks.importing.selection import Selection, patterns_in
 from tasks.importing.sources import Source, SourceError, SourceOptions
-from tasks.importing.texts import printable
+from tasks.importing.texts import counted, printable
 from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.archives.limits import Limits
@@ -360,8 +360,10 @@ def _say_nothing(_: object) -> None:
 def _incomplete(summary: Summary) -> CommandError | None:
     """Return the error of a run that came to its end, unless it did all that it should."""
     if summary.failed:
+        were = "was" if summary.files == 1 else "were"
         return CommandError(
-            f"{summary.failed} of {summary.files} files were not imported", returncode=PARTIAL
+            f"{summary.failed} of {counted(summary.files, 'file')} {were} not imported",
+            returncode=PARTIAL,
         )
     if summary.evicted:
         return CommandError(

@@ -13,6 +13,7 @@ from django.db.models import Count, Sum
 from beaker_regions import counting_imports
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals
 from tasks.importing.reporting import LineReporter, Names
+from tasks.importing.texts import counted
 from tasks.importing.verifying import REASONS, Verified, verify
 from tasks.models import ImportedFile
 
@@ -56,8 +57,8 @@ class Command(BaseCommand):
                 error = CommandError(str(ended) or "Interrupted", returncode=status)
         if faults and error is None:
             error = CommandError(
-                f"{len(faults)} of {numbers.total()} files cannot be served before they are read "
-                "again: import their sources again",
+                f"{len(faults)} of {counted(numbers.total(), 'file')} cannot be served before "
+                "they are read again: import their sources again",
                 returncode=PARTIAL,
             )
         if options["json"]:

@@ -103,7 +103,7 @@ def test_without_a_terminal_the_run_reports_in_lines(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1024))
     status, out, err = run(tmp_path)
     assert (status, err) == (0, [])
-    assert out[0] == "1 files, 1.0 KB"
+    assert out[0] == "1 file, 1.0 KB"
     assert re.fullmatch(r"1 imported, 0 unchanged, 0 failed; 1.0 KB read in \d+\.\d s", out[1])
 
 

@@ -106,7 +106,7 @@ def test_a_file_that_was_deleted_at_its_source_is_kept(source: Path) -> None:
     import_data(source)
     (source / "a.txt").unlink()
     (note,) = reported(source)
-    assert note.startswith("note: 1 imported files are no longer in the source; their content go")
+    assert note.startswith("note: 1 imported file is no longer in the source; the content goes ")
     assert contents()["a.txt"] == b"first"
 
 
@@ -146,7 +146,7 @@ def test_an_unreadable_file_is_reported() -> None:
         import_data(f"/proc/{os.getpid()}/mem")
     assert str(raised.value).splitlines() == [
         "mem: Input/output error",
-        "1 of 1 files were not imported",
+        "1 of 1 file was not imported",
     ]
 
 

@@ -119,7 +119,7 @@ def test_files_that_are_gone_are_said_and_may_be_kept(tmp_path: Path) -> None:
         (source / name).write_bytes(name.encode())
     import_data(source)
     (source / "a").unlink()
-    with pytest.raises(AssertionError, match="note: 1 imported files are no longer in the source"):
+    with pytest.raises(AssertionError, match="note: 1 imported file is no longer in the source"):
         import_data(source)
     before = stored_at()
     assert "1 kept" in import_data(source, "--keep")

@@ -108,7 +108,8 @@ class Command(BaseCommand):
                 f"Region {region.name}: every file is whole",
             )
         if faults:
-            raise CommandError(f"Region {region.name}: {len(faults)} files were removed")
+            files = "1 file was" if len(faults) == 1 else f"{len(faults)} files were"
+            raise CommandError(f"Region {region.name}: {files} removed")
 
     def sweep(self, region: Region) -> None:
         entries, leftovers = maintenance.sweep(self._files(region), region.longest_grace())

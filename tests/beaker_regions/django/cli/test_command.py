@@ -65,7 +65,7 @@ def test_verify_names_the_removed_files(shelf: str, cache: CacheManager, tmp_pat
     (content,) = (tmp_path / shelf / "content").rglob("*-*")
     content.write_bytes(b"cut")
     err = io.StringIO()
-    with pytest.raises(CommandError, match="1 files were removed"):
+    with pytest.raises(CommandError, match="1 file was removed"):
         call_command("regions", "verify", shelf, stderr=err)
     assert "the content cannot be used" in err.getvalue()
 
