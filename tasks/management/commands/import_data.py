@@ -24,6 +24,7 @@ from tasks.importing.runs import Recorder
 from tasks.importing.selection import Selection, patterns_in
 from tasks.importing.sources import Source, SourceError, SourceOptions
 from tasks.importing.texts import counted, printable
+from tasks.importing.unreadable import reason
 from tasks.importing.url_lists import ListSource, read_list
 from tasks.sources.archives.formats import SUFFIXES
 from tasks.sources.archives.limits import Limits
@@ -380,7 +381,7 @@ def _failure(error: BaseException) -> CommandError:
     if isinstance(error, RegionFullError):
         return CommandError(f"The files region cannot store more: {error}. {_KEPT}")
     if isinstance(error, DatabaseError | InterfaceError):
-        return CommandError(f"The index cannot be written: {error}. {_KEPT}")
+        return CommandError(f"The index cannot be written: {reason(error)}. {_KEPT}")
     if isinstance(error, EndedError):
         return CommandError(f"{error}. {_KEPT}", returncode=error.status)
     if isinstance(error, KeyboardInterrupt):

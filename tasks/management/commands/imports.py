@@ -6,11 +6,13 @@ import json
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from tasks.importing.runs import KEPT, end_of, latest, seconds_of
 from tasks.importing.texts import human, printable
+from tasks.importing.unreadable import reason
 
 _COLUMNS = (
     *("started", "source", "took", "new", "changed", "unchanged", "skipped", "failed"),
@@ -34,7 +36,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        runs = latest(options["limit"])
+        try:
+            runs = latest(options["limit"])
+        except (DatabaseError, InterfaceError) as error:
+            raise CommandError(f"The index cannot be read: {reason(error)}") from error
         if options["json"]:
             fields = (
                 *("id", "source", "into", "started_at", "ended_at", "host", "status", "error"),

@@ -14,6 +14,7 @@ from beaker_regions import counting_imports
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals
 from tasks.importing.reporting import LineReporter, Names
 from tasks.importing.texts import counted
+from tasks.importing.unreadable import reason
 from tasks.importing.verifying import REASONS, Verified, verify
 from tasks.models import ImportedFile
 
@@ -51,7 +52,7 @@ class Command(BaseCommand):
                             reporter.advance(file.size)
                             reporter.done(file.path, "unchanged")
             except (DatabaseError, InterfaceError) as unreadable:
-                error = CommandError(f"The index cannot be read: {unreadable}")
+                error = CommandError(f"The index cannot be read: {reason(unreadable)}")
             except KeyboardInterrupt as ended:
                 status = ended.status if isinstance(ended, EndedError) else 130
                 error = CommandError(str(ended) or "Interrupted", returncode=status)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,7 @@ from tasks.importing.progress import Summary
 from tasks.importing.texts import size_in
 from tasks.models import ImportRun
 from tests.tasks.conftest import MakeBrowser
-from tests.tasks.importing.test_command import run, start, wait_for
+from tests.tasks.importing.test_command import ROOT, run, start, wait_for
 from tests.tasks.importing.test_http import LARGE, origin
 from tests.tasks.importing.test_import import contents
 from tests.tasks.origin import Fault, Origin
@@ -237,3 +240,17 @@ def test_rates_may_have_suffixes(text: str, size: int) -> None:
 def test_a_wrong_rate_is_refused(tmp_path: Path, rate: str) -> None:
     with pytest.raises(CommandError, match="is no number of bytes a second"):
         call_command("import_data", str(tmp_path), f"--bwlimit={rate}")
+
+
+def test_without_tables_the_error_says_to_migrate(tmp_path: Path) -> None:
+    apart = {"DATABASE_URL": f"sqlite:///{tmp_path}/empty", "REGIONS_DATA_DIR": str(tmp_path)}
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "imports"],
+        cwd=ROOT,
+        env={**os.environ, **apart},
+        capture_output=True,
+        text=True,
+    )
+    assert shown.returncode == 1
+    assert shown.stderr.startswith("CommandError: The index cannot be read: ")
+    assert shown.stderr.endswith("run manage.py migrate\n")
