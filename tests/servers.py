@@ -6,15 +6,19 @@ the process that started them dies, however it dies.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import os
 import pwd
 import re
+import secrets
 import signal
 import socket
 import struct
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -26,12 +30,27 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
+def _ports() -> Iterator[int]:
+    """Yield, again and again, 200 ports that no other run of tests gets while this process lives.
+    The kernel gives none of them to a connection."""
+    mark = socket.socket(socket.AF_UNIX)
+    while True:
+        first = 10_000 + 200 * secrets.randbelow(100)
+        with contextlib.suppress(OSError):
+            mark.bind(f"\0ports of the tests from {first}")
+            yield from itertools.cycle(range(first, first + 200))
+
+
+_own_ports = _ports()
+
+
 def free_port() -> int:
-    """Return a port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on which nothing listens now, and that no other run of tests takes."""
+    while True:
+        port = next(_own_ports)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
