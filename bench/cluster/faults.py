@@ -119,7 +119,7 @@ def restart(cluster: Cluster, hold: Hold) -> None:
 
 
 def death(cluster: Cluster, hold: Hold) -> None:
-    """The host that owes a memcached invalidations dies, and never comes back to deliver them."""
+    """A host with pending invalidations of a memcached dies, and never comes back to apply them."""
     first = cluster.applications[0]
     first.host.cut(cluster.hosts_of_caches[0])
     hold()

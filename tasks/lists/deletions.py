@@ -70,8 +70,8 @@ class Deleted:
 
 @cache.region("functions", tags=["list:{list_id}"])
 def deleted_of(list_id: int) -> tuple[Deleted, ...]:
-    """Return what was deleted from a list lately, the latest first, and maybe what is too old to be
-    brought back."""
+    """Return the recent deletions from a list, the latest first. Some may be too old to be brought
+    back."""
     first = Prefetch("tasks", Task.with_deleted.order_by(*ORDER)[:NAMES], to_attr="first")
     made = Deletion.objects.filter(list_id=list_id).order_by("-pk").prefetch_related(first)
     return tuple(

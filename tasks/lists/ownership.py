@@ -54,7 +54,7 @@ def tags_of_pages(request: HttpRequest) -> list[str]:
 
 def list_to_write(request: HttpRequest) -> TaskList:
     """Return the request's list, made if there is none; it stays until the transaction ends.
-    Raises CapacityError if too many lists were made lately from the address of the request.
+    Raises CapacityError if too many lists were recently made from the address of the request.
 
     Call this in a transaction.
     """

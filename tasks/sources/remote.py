@@ -198,7 +198,7 @@ class RemoteFile(Fetched):
 @contextlib.contextmanager
 def _readable(fs: Any = None) -> Iterator[None]:
     """Turn the errors of fsspec and its packages into FetchError, or TemporaryError. After one,
-    the file system is connected anew."""
+    the file system is connected again."""
     try:
         yield
     except FetchError:

@@ -65,7 +65,7 @@ def undo(request: HttpRequest, deletion_id: int) -> HttpResponse:
 @never_cache
 @require_safe
 def recently(request: HttpRequest) -> HttpResponse:
-    """Show what was deleted lately, and can be brought back."""
+    """Show the tasks that were deleted recently and can be brought back."""
     list_id = ownership.list_id(request)
     known = () if list_id is None else deletions.deleted_of(list_id)
     # A stored result may be older than the limit.

@@ -334,7 +334,7 @@ def test_a_manager_names_its_regions(file_manager: Manager) -> None:
     assert repr(CacheManager(**parse_cache_config_options({}))) == "<CacheManager: no region>"
 
 
-def test_a_page_of_nobody_is_refused() -> None:
+def test_a_wrong_vary_by_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="write 'user' or 'session', or give a function"):
         region_page("functions", vary_by="usr")
 

@@ -112,7 +112,7 @@ def test_a_page_renews_content_too(origin: Origin) -> None:
 
 
 @pytest.mark.usefixtures("expire")
-def test_files_that_are_gone_are_said_and_may_be_kept(tmp_path: Path) -> None:
+def test_files_that_are_gone_are_counted_and_may_be_kept(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for name in ("a", "b"):

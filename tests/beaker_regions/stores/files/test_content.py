@@ -285,7 +285,7 @@ def test_a_path_of_small_content_is_a_file_of_its_own(cache: CacheManager, folde
 
 
 @pytest.mark.parametrize("at", [-1, -3000, -3001, 3], ids="byte {}".format)
-def test_an_altered_byte_of_small_content_is_a_miss_and_heals(
+def test_an_altered_byte_of_small_content_is_a_miss_and_is_loaded_again(
     cache: CacheManager, folder: Path, calls: Calls, at: int
 ) -> None:
     @cache.region("functions")
@@ -303,7 +303,7 @@ def test_an_altered_byte_of_small_content_is_a_miss_and_heals(
 
 
 @pytest.mark.parametrize("left", [-1, -2999, -3001, 200, 90, 75, 20, 2])
-def test_small_content_that_was_cut_short_is_a_miss_and_heals(
+def test_small_content_that_was_cut_short_is_a_miss_and_is_loaded_again(
     cache: CacheManager, folder: Path, calls: Calls, left: int
 ) -> None:
     @cache.region("functions")

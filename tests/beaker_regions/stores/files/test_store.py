@@ -54,7 +54,7 @@ def content(number: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("size", [0, 1, 50], ids="cut to {} bytes".format)
 @pytest.mark.parametrize("kind", ["entries", "content", "generations"])
-def test_a_file_that_was_cut_short_is_a_miss_and_heals(
+def test_a_file_that_was_cut_short_is_a_miss_and_is_loaded_again(
     cache: CacheManager,
     folder: Path,
     calls: Calls,

@@ -74,7 +74,7 @@ def test_a_large_value_is_two_requests(connected: Manager, proxy: Proxy) -> None
 
 
 @pytest.mark.parametrize("damage", ["delete", "replace"])
-def test_a_part_that_is_gone_or_changed_is_a_miss_and_heals(
+def test_a_part_that_is_gone_or_changed_is_a_miss_and_is_loaded_again(
     connected: Manager, memcached: Memcached, calls: Calls, damage: str
 ) -> None:
     cache = connected(memcached.address)
