@@ -67,11 +67,13 @@ class ArchiveSource:
 
     def is_to_unpack(self) -> bool:
         """Whether the archive has to be read to its end for a list of its files: not if it has a
-        directory, nor if a former run has listed this version."""
+        directory, nor if a former run has listed this version, with as many names as allowed."""
         if self._archive.in_any_order:
             return False
         if self._members is None:
-            self._members = stored_listing(self._name_of(""), self._version)
+            listed = stored_listing(self._name_of(""), self._version)
+            if listed is not None and len(listed) <= self._limits.members:
+                self._members = listed
         return self._members is None
 
     @property

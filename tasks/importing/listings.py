@@ -38,7 +38,7 @@ def stored_listing(name: str, version: str) -> list[Member] | None:
             packed = content.read_bytes()
             if hashlib.sha256(packed).hexdigest() == content.digest:
                 return list(_unpacked(packed))
-    except (OSError, ValueError, zlib.error):
+    except (OSError, TypeError, ValueError, zlib.error):  # TypeError: of another release
         pass
     return None
 

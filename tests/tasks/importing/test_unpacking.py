@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError
 
 from tasks.files.content import read_file
+from tasks.importing import listings
 from tasks.importing.importer import Importer
 from tasks.importing.locating import source_at
 from tasks.models import ImportedFile
@@ -88,6 +89,16 @@ def test_a_list_that_was_altered_on_disk_is_made_again(tmp_path: Path) -> None:
     assert contents() == {"a": b"content"}
 
 
+def test_a_list_of_another_release_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "a.tar.gz", NOISE)
+    with monkeypatch.context() as patched:
+        patched.setattr(listings, "_FIELDS", lambda member: 99 * (member.name,))
+        import_data(archive)
+    assert import_data(archive).startswith(f"0 imported, {len(NOISE)} unchanged, 0 failed; ")
+
+
 def test_a_file_that_was_lost_is_read_alone(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.tar.gz", NOISE)
     import_data(archive)
@@ -159,6 +170,9 @@ def test_each_limit_can_be_set_and_is_named(
     name = given.partition("=")[0]
     import_data(archive, f"--archive-limit={name}=1G")
     assert contents() == NOISE
+    # Now the list of its files is stored.
+    with pytest.raises(CommandError, match=said):
+        import_data(archive, f"--archive-limit={given}")
 
 
 def test_an_archive_may_unpack_to_any_size_if_the_operator_says_so(
