@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.sessions.backends import cache as sessions_in_cache
 from django.core.cache import caches
@@ -19,12 +20,15 @@ from beaker_regions.config.options import ATOMIC_TYPES_TEXT
 from beaker_regions.django import sessions
 from beaker_regions.django.manager import region_named
 from beaker_regions.engine.region import all_regions
+from beaker_regions.entries.freshness import QUERIES
 from beaker_regions.errors import ConfigurationError
 from beaker_regions.reports import health
 
 TAG = "regions"
 BACKEND = "beaker_regions.django.cache_backend.RegionCache"
 REPEATED = "beaker_regions.django.middleware.RepeatedRequests"
+QUERY_CACHES = ("cachalot", "cacheops")
+"""Applications that answer queries without asking the database."""
 
 
 def check_regions(**_: Any) -> list[CheckMessage]:
@@ -43,7 +47,7 @@ def check_regions(**_: Any) -> list[CheckMessage]:
                 found.append(Error(message, id="regions.E001"))
             else:
                 found.append(Warning(message, id="regions.W001"))
-    return [*found, *_requests()]
+    return [*found, *_requests(), *_other_caches()]
 
 
 def check_sessions(**_: Any) -> list[CheckMessage]:
@@ -110,4 +114,25 @@ def _requests() -> list[CheckMessage]:
         )
         for alias, options in settings.DATABASES.items()
         if options.get("ATOMIC_REQUESTS") and all_regions()
+    ]
+
+
+def _other_caches() -> list[CheckMessage]:
+    """Report a function whose queries another cache may answer: they are not noted."""
+    functions = sorted(
+        name
+        for region in all_regions()
+        for name, policy in region.policies.items()
+        if policy.depends_on == QUERIES
+    )
+    return [
+        Warning(
+            f'{functions[0]} has depends_on="queries", which does not see a query that {each} '
+            f"answers. A value may then stay stale.",
+            hint=f"Take the tables that such functions read out of {each}. Then name this warning "
+            f"in SILENCED_SYSTEM_CHECKS.",
+            id="regions.W004",
+        )
+        for each in QUERY_CACHES
+        if functions and apps.is_installed(each)
     ]

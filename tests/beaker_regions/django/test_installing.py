@@ -145,3 +145,20 @@ def test_a_check_says_that_middleware_stands_too_low(settings: Any) -> None:
     assert not check_middleware()
     settings.MIDDLEWARE = [sessions, REPEATED]
     assert [each.id for each in check_middleware()] == ["regions.W003"]
+
+
+def test_another_cache_of_queries_is_warned_of(run: Run, tmp_path: Path) -> None:
+    """It answers queries, so that the functions that depend on their queries do not see them."""
+    (tmp_path / "cachalot.py").touch()
+    program = f"""
+sys.path.append({str(tmp_path)!r})
+from django.apps import apps
+apps.set_installed_apps([*settings.INSTALLED_APPS, "cachalot"])
+from django.core.checks import run_checks
+print([each.id for each in run_checks() if each.id == "regions.W004"])
+cache.region("functions", "rows", depends_on="queries")(len)
+print([each.msg for each in run_checks() if each.id == "regions.W004"])
+"""
+    without, found = run.all(program, '"beaker_regions.django"').splitlines()[-2:]
+    assert without == "[]"
+    assert 'depends_on="queries", which does not see a query that cachalot answers' in found
