@@ -15,7 +15,7 @@ from tasks.sources.archives.damage import (
     UntrustedError,
     damage,
 )
-from tasks.sources.archives.members import Member
+from tasks.sources.archives.members import Member, inner_path
 from tasks.sources.archives.unpacking import PlainFile, UnpackedFile
 from tasks.sources.source_file import kind_of
 
@@ -82,7 +82,8 @@ class TarArchive:
         self._rewind()
         try:
             while (info := self._next()) is not None:
-                yield _member(info)
+                if not _is_repeated(info):
+                    yield _member(info)
             self._check_end()
         except (TooLargeError, UntrustedError):
             raise
@@ -157,6 +158,11 @@ class TarArchive:
                     f"is damaged, or cut short, after {self._tar.offset} bytes of its content"
                 )
             self._file.drain()
+
+
+def _is_repeated(info: tarfile.TarInfo) -> bool:
+    """Whether it is a hard link to itself. tar writes one for a file that is named to it twice."""
+    return info.islnk() and inner_path(info.linkname) == inner_path(info.name)
 
 
 def _member(info: tarfile.TarInfo) -> Member:

@@ -12,6 +12,7 @@ import re
 import resource
 import signal
 import stat
+import subprocess
 import tarfile
 import time
 import zipfile
@@ -239,6 +240,18 @@ def test_links_in_a_tar_are_followed_within_it_only(tmp_path: Path) -> None:
     ]
     linked = {"soft": b"\x89PNG", "chain": b"\x89PNG", "hard": b"first", "in/up": b"first"}
     assert contents() == FILES | linked
+
+
+def test_a_file_that_was_packed_twice_is_imported(tmp_path: Path) -> None:
+    """tar packs a file with several names, that it is given twice, as a hard link to itself."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a").write_bytes(b"content")
+    (folder / "b").hardlink_to(folder / "a")
+    order = ["tar", "-cf", "a.tar", "in/a", "in/b", "./in/a", "in/b"]
+    subprocess.run(order, cwd=tmp_path, check=True)
+    assert import_data(tmp_path / "a.tar").startswith("2 imported, 0 unchanged, 0 failed; 7 bytes")
+    assert contents() == {"in/a": b"content", "in/b": b"content"}
 
 
 def test_links_in_a_zip_are_followed_within_it_only(tmp_path: Path) -> None:
