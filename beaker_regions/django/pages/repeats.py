@@ -65,6 +65,8 @@ _OF_ONE_REQUEST = frozenset(
 field that repeats one, and such an answer is not repeated."""
 _OF_ONE_ANSWER = ("age", "content-length")
 """Header fields that are made for each answer."""
+_OF_TEXT = 60
+"""Bytes of memory that a text takes besides its characters."""
 _MESSAGES = (CookieStorage, SessionStorage, FallbackStorage)
 """Where the request and its session tell which messages there are."""
 
@@ -177,10 +179,12 @@ class Repeatable(NamedTuple):
     @property
     def size(self) -> int:
         """The bytes of memory that it takes, about, beside what each answer takes."""
-        texts = [*self.choice.tags, *[value for _, value in self.headers.values()]]
+        texts = [*self.choice.tags, *self.entry.scopes]
+        texts += [value for _, value in self.headers.values()]
         if self.session is not None:
             texts.append(self.session.data)
-        return sum(map(len, texts)) + (self.compressed.size if self.compressed else 0)
+        size = sum([_OF_TEXT + len(text) for text in texts])
+        return size + (self.compressed.size if self.compressed else 0)
 
     def confirmed(self, request: HttpRequest, served: Served) -> Self | None:
         """Return the answer to a request in a form that can be given; None if there is no such
