@@ -16,6 +16,7 @@ from beaker_regions.entries.entry import tag_scope
 from beaker_regions.entries.known import Known, KnownAnswers
 from tests.beaker_regions.children import fork, statuses
 from tests.beaker_regions.conftest import Calls, Later, Manager
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -257,8 +258,7 @@ def test_a_server_that_hangs_costs_a_known_value(
         return calls()
 
     # On a busy machine the server may exceed the time-out: then it is left alone for a while.
-    while not is_known(cache, load.entry()):
-        known(load)
+    until(lambda: known(load) and is_known(cache, load.entry()), "it is not known")
     before = calls.count
     memcached.pause()
     try:
