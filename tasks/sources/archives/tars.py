@@ -131,13 +131,13 @@ class TarArchive:
             stream = self._unpack(cast("IO[bytes]", self._source))
             self._file = UnpackedFile(stream, self._limits, self._source.size)
         self._latest = None
-        with damage():
+        with damage(), self._file.headers():
             self._tar = tarfile.TarFile(
                 fileobj=cast("IO[bytes]", self._file), encoding="utf-8", tarinfo=_Info
             )
 
     def _next(self) -> tarfile.TarInfo | None:
-        with damage():
+        with damage(), self._file.headers():
             info = self._tar.next()
         if info is not None and self._tar.offset <= info.offset:
             # `tarfile` would read the same members again, without an end.

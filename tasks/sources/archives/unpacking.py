@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO
+import contextlib
+from typing import IO, TYPE_CHECKING
 
 from tasks.sources.archives.ahead import Readable, ReadAhead
 from tasks.sources.archives.damage import (
@@ -14,8 +15,44 @@ from tasks.sources.archives.damage import (
 )
 from tasks.sources.archives.limits import STEP, Limits
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-class PlainFile:
+
+_HEADERS = 2 * STEP
+"""The most bytes of the headers of one member. The map of a sparse file is one: each 2 bytes of it
+may take 100 in memory."""
+
+
+class _Bounded:
+    """Bounds what is read at once, and as the headers of one member."""
+
+    _left: int | None = None
+    """Bytes that may still be read as headers; None while content is read."""
+
+    @contextlib.contextmanager
+    def headers(self) -> Iterator[None]:
+        """Within this block, the headers of one member are read."""
+        self._left = _HEADERS
+        try:
+            yield
+        finally:
+            self._left = None
+
+    def _check(self, size: int) -> None:
+        """Raise TooLargeError for a larger read than a valid archive needs, ArchiveError for less
+        than nothing."""
+        if size < 0:
+            raise ArchiveError(f"is damaged: it has a header of {size} bytes")
+        if self._left is not None:
+            self._left -= size
+        if size > STEP or (self._left or 0) < 0:
+            raise TooLargeError(
+                f"has a header of {size if size > STEP else _HEADERS} bytes, which is refused"
+            )
+
+
+class PlainFile(_Bounded):
     """A tar that is not compressed."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
@@ -32,7 +69,7 @@ class PlainFile:
     def read(self, size: int) -> bytes:
         """Read ``size`` bytes; fewer at the end. Raises TooLargeError if ``size`` is more than a
         header may have, ArchiveError if it is negative."""
-        check_step(size)
+        self._check(size)
         return self._file.read(size)
 
     def drain(self) -> None:
@@ -45,7 +82,7 @@ class PlainFile:
         """Nothing is open."""
 
 
-class UnpackedFile:
+class UnpackedFile(_Bounded):
     """A compressed tar, unpacked while it is read: forward, and back by the last read at most."""
 
     def __init__(self, stream: Readable, limits: Limits, packed: int) -> None:
@@ -68,7 +105,7 @@ class UnpackedFile:
     def read(self, size: int) -> bytes:
         """Read as `PlainFile.read` does. Raises UntrustedError for bytes that cannot be unpacked,
         StreamCutError if the rest is missing, TooLargeError beyond the limit."""
-        check_step(size)
+        self._check(size)
         parts: list[bytes] = []
         while size:
             left = self.reached - self._position
@@ -119,12 +156,3 @@ class UnpackedFile:
     def close(self) -> None:
         """Stop to unpack."""
         self._ahead.close()
-
-
-def check_step(size: int) -> None:
-    """Raise TooLargeError for a larger read than a valid archive needs, ArchiveError for less than
-    nothing."""
-    if size < 0:
-        raise ArchiveError(f"is damaged: it has a header of {size} bytes")
-    if size > STEP:
-        raise TooLargeError(f"has a header of {size} bytes, which is refused")

@@ -388,6 +388,19 @@ def test_a_negative_size_in_a_tar_is_damage(
     assert contents() == FILES
 
 
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_sparse_file_with_a_huge_map_is_refused(tmp_path: Path, suffix: str) -> None:
+    """A map of 20 MB would take a gigabyte of memory."""
+    entry = info("hole")
+    entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    numbers = 1_500_000
+    packed = tar_of([*plain(FILES), (entry, b"%d\n" % (numbers // 2) + b"0\n" * numbers)])
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(gzip.compress(packed) if suffix == "tar.gz" else packed)
+    assert "has a header of 2097152 bytes, which is refused" in complaints(archive)[0]
+    assert contents() == FILES
+
+
 def test_a_sparse_file_in_a_tar_counts_with_its_unpacked_size(tmp_path: Path) -> None:
     entry = info("hole")
     size = str(1 << 40)
