@@ -13,7 +13,7 @@ earlier one got, if session and page have not changed (`beaker_regions.django.pa
 middleware below it, and the decorators around the view, then do not run: their part is the header
 fields, which the earlier answer had. What they add must depend on the request and its session
 alone, and must not differ in each answer; a page that gets another header field each time is not
-repeated. An answer is repeated for as long again as it has stayed the same.
+repeated. An answer is repeated for as long again as it has stayed the same, an hour at most.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ MOST_BYTES = 32 << 20
 APART = 1.0
 """Seconds between two equal answers before the next one is repeated. A header field that has the
 time in seconds differs in them."""
+LONGEST = 3600.0
+"""Seconds after which an answer is made again by all middleware, even if it never changed."""
 _LARGEST = 16
 """A request may take this part of it."""
 _OVERHEAD, _OF_FIELD = 4000, 160
@@ -95,7 +97,7 @@ class _Slots:
             return
         else:
             # What depends on the clock does not change for longer than it has stayed the same.
-            slot.until = asked_at + (asked_at - slot.since)
+            slot.until = asked_at + min(asked_at - slot.since, LONGEST)
             if slot.confirmed is not None and slot.confirmed._replace(compressed=None) == made:
                 return
             answer = made.confirmed(request, served)

@@ -343,25 +343,40 @@ def test_a_header_field_with_the_time_has_the_current_second(
         clock.now += 0.4
 
 
+@pytest.mark.parametrize(
+    ("step", "times", "expected"),
+    [
+        (
+            1000,
+            (1100, 1110, 1119, 1125, 1149, 1500, 1890, 2000),
+            "made made again made again made again made",
+        ),
+        (100_000, (1000, 9000, 12_500, 12_700), "made made again made"),
+    ],
+    ids=["by its age", "an hour at most"],
+)
 def test_an_answer_is_repeated_for_as_long_again_as_it_has_stayed_the_same(
     site: Site,
     reader: Client,
     below: Callable[[str], None],
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    times: tuple[int, ...],
+    expected: str,
 ) -> None:
-    monkeypatch.setattr(f"{THIS}.STEP", 1000.0)
+    monkeypatch.setattr(f"{THIS}.STEP", step)
     monkeypatch.setattr(placeholders, "RENEWED", 0.0)
     below(f"{THIS}.timing")
     show(site)
     visit(reader)  # it gets its cookies
     repeated = []
-    for clock.now in (1100.0, 1110.0, 1119.0, 1125.0, 1149.0, 1500.0, 1890.0, 2000.0):
-        before = len(seen)
+    for now in times:
+        clock.now, before = now, len(seen)
         page = reader.get("/page/")
-        repeated.append(len(seen) == before)
-        assert page["X-Time"] == str(int(clock.now / 1000))
-    assert repeated == [False, False, True, False, True, False, True, False]
+        repeated.append("again" if len(seen) == before else "made")
+        assert page["X-Time"] == str(int(clock.now / step))
+    assert " ".join(repeated) == expected
 
 
 def test_vary_by_and_tags_may_depend_on_the_day(site: Site, reader: Client, later: Later) -> None:
