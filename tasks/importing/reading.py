@@ -117,7 +117,10 @@ class FileReader:
 
     def _read(self, file: FileToRead) -> CachedFile:
         found = file.found
-        read = self._function(found)
+        read = _function(found)
+        if self.force:
+            # Not refresh(), which invalidates, and so may reach other files of a large region.
+            read_file.discard(found.source, found.size, found.version)
         opened = opened_by(
             found.opener, file.progress, is_new=not file.digest, is_checked=found.is_checked
         )
@@ -130,9 +133,8 @@ class FileReader:
             time.sleep(_PAUSE)
             return read(found.source, found.size, found.version)
 
-    def _function(self, found: SourceFileInfo) -> Callable[[str, int | None, str], CachedFile]:
-        if self.force:
-            return read_file.refresh
-        # A download is worth waiting for that of another run.
-        is_download = has_scheme(found.source) and archive_and_path(found.source) is None
-        return read_file if is_download else read_file.fill
+
+def _function(found: SourceFileInfo) -> Callable[[str, int | None, str], CachedFile]:
+    # A download is worth waiting for that of another run.
+    is_download = has_scheme(found.source) and archive_and_path(found.source) is None
+    return read_file if is_download else read_file.fill

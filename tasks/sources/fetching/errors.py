@@ -45,6 +45,7 @@ class PrivateAddressError(FetchError):
 def failure_of(code: int, message: str, curl: pycurl.Curl) -> FetchError:
     """Return the error for one of libcurl's."""
     error = curl.getinfo(pycurl.OS_ERRNO)
+    message = message or f"error {code} of libcurl"
     # A connection may also break while TLS begins, and then no error of TLS has a number.
     is_lasting = code in _LASTING or (code == pycurl.E_SSL_CONNECT_ERROR and "error:" in message)
     if code in (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY):

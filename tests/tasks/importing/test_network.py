@@ -304,6 +304,8 @@ def test_an_unreachable_or_unsupported_proxy_is_named(
     complaint = failure(origin.url("a.txt"))
     assert "a proxy of the kind 'socks5'" in complaint
     assert "secret" not in complaint
+    monkeypatch.setenv("HTTP_PROXY", "http://me:sec%00ret@127.0.0.1:9")
+    assert "of libcurl" in failure(origin.url("a.txt")), "libcurl says nothing about it"
 
 
 @pytest.mark.parametrize(
