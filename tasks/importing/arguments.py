@@ -39,6 +39,13 @@ def jobs(value: str) -> int:
     return jobs
 
 
+def files(value: str) -> int:
+    """Return a number of files."""
+    if not value.isdecimal() or len(value) > 9:
+        raise ArgumentTypeError(f"{printable(repr(value))} is no number of files, such as 100")
+    return int(value)
+
+
 def retries(value: str) -> int:
     """Return a number of tries."""
     if not value.isdecimal() or len(value) > 4:

@@ -144,7 +144,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-forget",
             metavar="N",
-            type=int,
+            type=arguments.files,
             help="let --prune forget N files at most, and none if there are more; the default is "
             "half of the files of SOURCE",
         )

@@ -236,6 +236,12 @@ def test_rates_may_have_suffixes(text: str, size: int) -> None:
     assert size_in(text) == size
 
 
+@pytest.mark.parametrize("number", ["-1", "x", "1.5", ""])
+def test_a_wrong_number_of_files_is_refused(tmp_path: Path, number: str) -> None:
+    with pytest.raises(CommandError, match="is no number of files, such as 100"):
+        call_command("import_data", str(tmp_path), "--prune", f"--max-forget={number}")
+
+
 @pytest.mark.parametrize("rate", ["0", "fast", "-1", "1X", ""])
 def test_a_wrong_rate_is_refused(tmp_path: Path, rate: str) -> None:
     with pytest.raises(CommandError, match="is no number of bytes a second"):
