@@ -237,7 +237,8 @@ class FileStore(Store):
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
             stored = self._write_content(entry, codec, [payload], record)
             return stored._replace(value=value)
-        self._replace(entry, record.with_payload(codec, payload), None)
+        record = record.with_payload(codec, payload)
+        self._replace(entry, record, None)
         return Stored(value, record.load_seconds)
 
     def _write_content(
