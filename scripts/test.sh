@@ -28,7 +28,7 @@ echo "Tests of rows and transactions, on MariaDB and Django 5.2"
 TEST_DATABASE=mariadb PYTHONPATH=.venv/django-5.2 $pytest -m "$quick" $once \
     $tasks/test_deletions.py $tasks/test_lists.py $tasks/test_migrations.py $tasks/test_order.py \
     $tasks/test_queries.py $tasks/test_security.py \
-    $tasks/importing/test_import.py $library/django/outbox \
+    $tasks/importing/test_import.py $tasks/importing/test_runs.py $library/django/outbox \
     $library/django/test_async_transactions.py $library/django/test_commits.py \
     $library/django/test_made_of_others.py $library/django/test_models.py \
     $library/django/test_outlived_blocks.py $library/django/test_sessions.py \

@@ -211,8 +211,7 @@ class FileStore(Store):
 
     def _scopes(self, scopes: tuple[str, ...]) -> bytes:
         """Return the table slots of ``scopes``, as a record keeps them for `is_current`."""
-        found = places(scopes)
-        return struct.pack(f"<{len(found)}I", *found)
+        return struct.pack(f"<{len(scopes)}I", *places(scopes))
 
     def is_current(self, record: Record) -> bool:
         """Return False if a record was invalidated. Returns True if the table of generations cannot

@@ -53,24 +53,13 @@ def test_logins_come_from_a_netrc_file(origin: Origin, tmp_path: Path) -> None:
     assert origin.asked("a.txt")[0].headers["authorization"] == "Basic bWU6c2VjcmV0"
 
 
-def test_a_login_is_for_its_server_alone(origin: Origin, tmp_path: Path) -> None:
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
-    other = Origin("127.0.0.2")
-    other.files = {"a.txt": b"other"}
-    origin.redirects["b.txt"] = other.url("a.txt")
-    try:
-        import_data(origin.url("b.txt"), f"--netrc={tmp_path}/netrc")
-        import_data(other.url("a.txt"), "--into=in", f"--netrc={tmp_path}/netrc")
-    finally:
-        other.stop()
-    assert "authorization" in origin.asked("b.txt")[0].headers
-    assert [each.headers.get("authorization") for each in other.requests] == [None, None]
-
-
-def test_the_default_login_does_not_go_along_with_a_redirect(
-    origin: Origin, tmp_path: Path
+@pytest.mark.parametrize(
+    ("entry", "without_a_redirect"), [("machine 127.0.0.1", False), ("default", True)]
+)
+def test_a_login_goes_along_with_no_redirect_to_another_server(
+    origin: Origin, tmp_path: Path, entry: str, without_a_redirect: bool
 ) -> None:
-    (tmp_path / "netrc").write_text("default login me password secret\n")
+    (tmp_path / "netrc").write_text(f"{entry} login me password secret\n")
     other = Origin("127.0.0.2")
     other.files = {"a.txt": b"other"}
     origin.redirects["b.txt"] = other.url("a.txt")
@@ -80,7 +69,8 @@ def test_the_default_login_does_not_go_along_with_a_redirect(
     finally:
         other.stop()
     assert "authorization" in origin.asked("b.txt")[0].headers
-    assert ["authorization" in each.headers for each in other.requests] == [False, True]
+    found = ["authorization" in each.headers for each in other.requests]
+    assert found == [False, without_a_redirect]
 
 
 def test_headers_reach_a_server_from_every_process(
