@@ -185,18 +185,57 @@ class CachedFunction(Stored[P, R], Generic[P, R]):
             for number in range(1000):
                 tasks_of.fill(number)
         """
-        region = self.region
-        if not region.enabled or self._dependents is not None:
+        if not self.region.enabled or self._dependents is not None:
             return self(*args, **kwargs)
-        call = self._prefix + args
-        entry = self._entry(call, kwargs)
-        lookup = region.lookup(entry, region.store.read_for_load)
+        entry, lookup = self._lookup_for_load(args, kwargs)
         value = self._value_if_fresh(entry, lookup, self._policy)
         if value is not MISSING:
             return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
-        with tracing.call(region.name, self.name, 0):
-            flow = loading.fill(region, entry, lookup, self._policy)
-            return run(flow, self._load(call, kwargs))  # type: ignore[no-any-return]
+        return self._filled(entry, lookup, args, kwargs)
+
+    def reload(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function, store its value and return it, without invalidating the stored one.
+
+        The stored value is served until the new one takes its place, and stays if the function
+        fails. This is for a value that cannot be wrong, because the arguments name its version, and
+        that may be damaged. Use `refresh` for a value that may be wrong.
+
+        Args:
+            *args: The arguments of the function.
+            **kwargs: The arguments of the function.
+
+        Returns:
+            The new value.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+            Exception: That of the function.
+
+        Example::
+
+            scan_of.reload("invoice.pdf", version)
+        """
+        if not self.region.enabled or self._dependents is not None:
+            return self.refresh(*args, **kwargs)
+        entry, lookup = self._lookup_for_load(args, kwargs)
+        return self._filled(entry, lookup, args, kwargs)
+
+    def _lookup_for_load(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Entry, Lookup | None]:
+        entry = self._entry(self._prefix + args, kwargs)
+        return entry, self.region.lookup(entry, self.region.store.read_for_load)
+
+    def _filled(
+        self,
+        entry: Entry,
+        lookup: Lookup | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> R:
+        with tracing.call(self.region.name, self.name, 0):
+            flow = loading.fill(self.region, entry, lookup, self._policy)
+            return run(flow, self._load(self._prefix + args, kwargs))  # type: ignore[no-any-return]
 
     def uncached(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself. Nothing is looked up or stored.

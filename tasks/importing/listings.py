@@ -47,8 +47,8 @@ def store_listing(name: str, version: str, members: Iterable[Member]) -> None:
     """Store the members of an archive in this version, after all of it was read without an
     error."""
     with opened_by(partial(_packed, members), Progress(), is_new=True):
-        read_file.discard(name, None, version)  # one that is damaged, or too long
-        read_file.fill(name, None, version).close()
+        # There may be one that is damaged, or too long.
+        read_file.reload(name, None, version).close()
 
 
 def _unknown(*_: object) -> BinaryIO:

@@ -117,10 +117,8 @@ class FileReader:
 
     def _read(self, file: FileToRead) -> CachedFile:
         found = file.found
-        read = _function(found)
-        if self.force:
-            # Not refresh(), which invalidates, and so may reach other files of a large region.
-            read_file.discard(found.source, found.size, found.version)
+        # Not refresh(), which invalidates, and so may reach other files of a large region.
+        read = read_file.reload if self.force else _function(found)
         opened = opened_by(
             found.opener, file.progress, is_new=not file.digest, is_checked=found.is_checked
         )

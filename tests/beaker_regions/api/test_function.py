@@ -302,6 +302,24 @@ def test_refresh_loads_and_stores(cache: CacheManager, calls: Calls) -> None:
     assert load(5) == 3
 
 
+def test_reload_keeps_the_stored_value_until_it_has_another_one(
+    cache: CacheManager, calls: Calls
+) -> None:
+    fails = False
+
+    @cache.region("functions")
+    def load(number: int) -> int:
+        if fails:
+            raise OSError("the source is away")
+        return calls()
+
+    assert (load(1), load.reload(1), load(1)) == (1, 2, 2)
+    fails = True
+    with pytest.raises(OSError, match="away"):
+        load.reload(1)
+    assert load(1) == 2
+
+
 def test_peek_never_loads(cache: CacheManager, calls: Calls) -> None:
     @cache.region("functions")
     def load(number: int) -> int:

@@ -214,7 +214,7 @@ def test_a_run_that_is_killed_during_a_file_leaves_no_row_and_no_content(tmp_pat
     before = stored_files()
     sweep()
     with start(tmp_path) as process:
-        wait_for(lambda: _is_within_a_large_file() or process.poll() is not None)
+        wait_for(lambda: is_within_a_large_file() or process.poll() is not None)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -232,7 +232,7 @@ def test_an_interrupted_run_says_so_and_keeps_the_imported_files(tmp_path: Path)
         file.truncate(256 << 20)
     sweep()
     with start(tmp_path) as process:
-        wait_for(_is_within_a_large_file)
+        wait_for(is_within_a_large_file)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -300,7 +300,7 @@ def arriving(size: int) -> list[Path]:
     return found
 
 
-def _is_within_a_large_file() -> bool:
+def is_within_a_large_file() -> bool:
     """Whether a running import has stored a part of a large file, but not all."""
     return bool(arriving(1 << 20))
 
