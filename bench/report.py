@@ -9,6 +9,7 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,31 +36,53 @@ PACKAGES = (
 Row = dict[str, Any]
 
 
-def arguments(description: str | None, **flags: str) -> argparse.Namespace:
-    """Read the command line: ``quick``, ``output`` (a path or None), and ``flags`` with their
-    help."""
-    parser = argparse.ArgumentParser(description=description)
+def arguments(
+    description: str | None, cases: Sequence[str] = (), **flags: str
+) -> argparse.Namespace:
+    """Read the command line: ``quick``, ``output`` (a path or None), ``cases`` if there are such,
+    and ``flags`` with their help."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    if cases:
+        among = f"some of: {', '.join(cases)} (default: all)"
+        parser.add_argument("cases", metavar="CASE", nargs="*", help=among)
     for flag, help_ in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=help_)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
-    parser.add_argument("--output", type=Path, help="the JSON file (default: bench/results)")
-    return parser.parse_args()
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="of the JSON files (default: bench/results)"
+    )
+    given = parser.parse_args()
+    if cases and (unknown := set(given.cases) - set(cases)):
+        parser.error(f"there is no case {', '.join(sorted(unknown))}; {among}")
+    return given
 
 
 def report(name: str, given: argparse.Namespace, settings: Row, rows: Sequence[Row]) -> None:
-    """Print ``rows`` as a table and write them, with versions and ``settings``, as JSON."""
+    """Print ``rows`` as a table and `write` them."""
     print(f"{name}: {', '.join(f'{key} {value}' for key, value in settings.items())}\n")
-    print(table(rows))
-    output = given.output or (None if given.quick else RESULTS / f"{name}.json")
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        result = {"name": name, "versions": versions(), "settings": settings, "rows": rows}
-        output.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{table(rows)}\n", flush=True)
+    write(name, given, settings, rows)
+
+
+def write(name: str, given: argparse.Namespace, settings: Row, rows: Sequence[Row]) -> None:
+    """Write ``rows`` as JSON, with the date, the versions and ``settings``."""
+    folder = given.output or (None if given.quick else RESULTS)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = {
+            "name": name,
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": versions(),
+            "settings": settings,
+            "rows": rows,
+        }
+        (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return rows of the same keys as a Markdown table."""
-    cells = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    """Return rows as a Markdown table."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([_shown(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(map(str.ljust, line, widths)) + " |"

@@ -37,7 +37,7 @@ from beaker_regions.reports import metrics
 from beaker_regions.telemetry.expiry_advice import advise
 from beaker_regions.telemetry.sampling import KEY_SIZE, FunctionSampler, unpacked
 from beaker_regions.telemetry.simulation import DAY, HOUR, Simulation
-from bench.report import RESULTS, Row, report
+from bench.report import Row, report
 
 EXPIRIES = (10, 60, 600, HOUR, 6 * HOUR, DAY)
 """Seconds."""
@@ -233,7 +233,7 @@ def _visit(folder: Path, expire: int, number: int, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
-    parser.add_argument("--output", type=Path, help=f"the JSON file (default: {RESULTS.name})")
+    parser.add_argument("--output", type=Path, help="the folder of the JSON file")
     parser.add_argument("--log", type=Path, help="an access log, in the Common Log Format")
     given = parser.parse_args()
     calls = 50_000 if given.quick else 400_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -35,12 +34,11 @@ def make(folder: Path, files: int) -> int:
 
 def cases(folder: Path, files: int) -> Iterator[Case]:
     """Make the archives; yield the work with each of them."""
-    source = folder / "tree"
+    source = folder / "packed"
     size = make(source, files)
     zipped, tarred = folder / "files.zip", folder / "files.tar.gz"
     subprocess.run(["zip", "-q", "-r", zipped, "."], cwd=source, check=True)
     subprocess.run(["tar", "-czf", tarred, "."], cwd=source, check=True)
-    shutil.rmtree(source)
     for archive, command in (
         (zipped, ("unzip", "-q", str(zipped), "-d", "{}/out")),
         (tarred, ("tar", "-xzf", str(tarred))),
@@ -49,4 +47,4 @@ def cases(folder: Path, files: int) -> Iterator[Case]:
             command[0]: Command(*command),
             "import_data": Import(str(archive)),
         }
-        yield Case(archive.name, files, size, contenders, command[0])
+        yield Case(f"{archive.name} of {files:,}", files, size, contenders, (command[0],))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
 import subprocess
@@ -11,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.imports import trees
-from bench.imports.turns import Case, Command, Import
+from bench.imports.turns import Case, Import, by_curl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,6 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}
 """
-CURL = "curl --no-progress-meter --fail --create-dirs --parallel --parallel-max {jobs} -K -"
 
 
 @contextlib.contextmanager
@@ -52,35 +50,20 @@ def served(folder: Path, root: Path) -> Iterator[str]:
         nginx.wait()
 
 
-@contextlib.contextmanager
-def cases(folder: Path, files: int) -> Iterator[list[Case]]:
+def cases(folder: Path, files: int) -> Iterator[Case]:
     """Make the files and serve them; yield the work for each number of jobs."""
     root = folder / "served"
     size = trees.make(root, files)
-    paths = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
-    digests = {path: hashlib.sha256((root / path).read_bytes()).hexdigest() for path in paths}
-    (root / "SHA256SUMS").write_text(
-        "".join(f"{digest}  {path}\n" for path, digest in digests.items())
-    )
+    paths = trees.write_manifest(root)
     with served(folder, root) as url:
-        config = "".join(
-            f'url = "{url}/{path}"\noutput = "{path}"\n' for path in ["SHA256SUMS", *paths]
-        )
-        yield [
-            Case(
-                f"over nginx, {jobs} at once",
+        for jobs in JOBS:
+            yield Case(
+                f"{files:,} small files over nginx, {jobs} at once",
                 files,
                 size,
                 {
-                    "curl, sha256sum": Command(
-                        "sh",
-                        "-c",
-                        f"{CURL.format(jobs=jobs)} && sha256sum --quiet -c SHA256SUMS",
-                        text=config,
-                    ),
+                    "curl, sha256sum": by_curl(url, paths, jobs),
                     "import_data": Import(f"{url}/SHA256SUMS", f"--jobs={jobs}"),
                 },
-                "curl, sha256sum",
+                ("curl, sha256sum",),
             )
-            for jobs in JOBS
-        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,11 @@ class Place:
             "REGIONS_DATA_DIR": str(folder / "regions"),
             "SECRET_KEY": os.urandom(32).hex(),
         }
-        self.run(["manage.py", "migrate", "--verbosity=0"])
+        migrated = folder.parent / "migrated.sqlite3"
+        if not migrated.exists():
+            self.run(["manage.py", "migrate", "--verbosity=0"])
+            shutil.copy(folder / "db.sqlite3", migrated)
+        shutil.copy(migrated, folder / "db.sqlite3")
 
     def run(self, arguments: list[str]) -> list[str]:
         """Run Python; return the lines that it prints."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -30,3 +31,19 @@ def make(folder: Path, files: int) -> int:
         )
         total += len(content)
     return total
+
+
+def write_manifest(folder: Path) -> list[str]:
+    """Write the SHA256SUMS of a folder's files; return their paths."""
+    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    lines = []
+    for path in paths:
+        with open(folder / path, "rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path}\n")
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return paths
+
+
+def size_of(folder: Path, paths: list[str]) -> int:
+    """Return the bytes of all files together."""
+    return sum((folder / path).stat().st_size for path in paths)
