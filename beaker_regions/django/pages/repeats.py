@@ -189,8 +189,8 @@ class Repeatable(NamedTuple):
     def confirmed(self, request: HttpRequest, served: Served) -> Self | None:
         """Return the answer to a request in a form that can be given; None if there is no such
         form, or if the choice of its page takes more than the request and its session."""
-        bare = WSGIRequest(request.META)
-        if not self._is_chosen_for(bare, None if self.store is None else request.session):
+        session = None if self.store is None else request.session
+        if not self._is_chosen_for(_bare(request), session):
             return None
         if not self.is_compressed:
             return self
@@ -317,6 +317,15 @@ def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable 
         "content-length" in headers,
         _is_gzip(response),
     )
+
+
+def _bare(request: HttpRequest) -> WSGIRequest:
+    """Return the request as no middleware has seen it."""
+    meta = {**request.META}
+    for name in ("PATH_INFO", "SCRIPT_NAME"):
+        # Of the server, they have a character for each byte (PEP 3333); Django has decoded them.
+        meta[name] = meta[name].encode().decode("iso-8859-1")
+    return WSGIRequest(meta)
 
 
 def _is_as_served(response: Any, served: Served) -> bool:

@@ -8,6 +8,7 @@ import random
 import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib import messages
@@ -572,3 +573,16 @@ def test_a_compressed_page_is_not_compressed_again(
     assert len({len(page.content) for page in pages}) > 1, "their lengths say little"
     plain = reader.get("/page/")
     assert plain.content.startswith(b"one 1 ")
+
+
+def test_an_address_may_have_any_letters(site: Site, reader: Client) -> None:
+    def view(request: HttpRequest, name: str) -> HttpResponse:
+        return HttpResponse(f"{by_name(request)} {name} {request.path}")
+
+    site.page(view, "page/<str:name>/", vary_by=lambda request: (by_name(request), request.path))
+    for name in ("Ärger", "Ã\x84rger", "список"):
+        for _ in range(6):
+            page = reader.get(f"/page/{quote(name)}/")
+            assert page.content.decode() == f"one {name} /page/{name}/"
+        assert len(seen) < 6, "the last ones are repeated"
+        seen.clear()
