@@ -6,7 +6,6 @@ and few blocks of an answer are in memory.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
@@ -22,39 +21,58 @@ READ_SECONDS = 30.0
 """Seconds without a byte after which a request fails."""
 _WAIT = 0.1
 _SHORTEST_WAIT = 0.001
-_HEADER = re.compile(r"\n([^:\n]*):[ \t]*([^\n]*)")
+_BLANK = b"\r\n", b"\n"
+
+
+class Handle:
+    """A handle of libcurl. It takes one request after the other, on one connection if it can."""
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self.multi = pycurl.CurlMulti()
+        self.lines: list[bytes] = []
+        """Of the headers."""
+        self.pieces: list[bytes] = []
+        """Of the content, which nobody has read yet."""
+        self.curl.setopt(pycurl.HEADERFUNCTION, self.lines.append)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self.pieces.append)
+
+    def close(self) -> None:
+        """End it, and its connection."""
+        self.curl.close()
+        self.multi.close()
 
 
 class Answer:
     """The answer to a request."""
 
-    def __init__(
-        self, curl: pycurl.Curl, multi: pycurl.CurlMulti, over: Callable[[bool], None]
-    ) -> None:
-        """Send the request that ``curl`` is set to, and wait for the headers. ``over`` is called
+    def __init__(self, handle: Handle, over: Callable[[bool], None]) -> None:
+        """Send the request that ``handle`` is set to, and wait for the headers. ``over`` is called
         when nothing more is read, with whether all of it was. Raises FetchError."""
-        self._curl = curl
-        self._multi = multi
+        self._curl = handle.curl
+        self._multi = handle.multi
+        self._lines = handle.lines
+        self._pieces = handle.pieces
         self._over: Callable[[bool], None] | None = over
-        self._lines: list[bytes] = []
-        self._pieces: list[bytes] = []
         self._error: FetchError | None = None
         self._is_complete = False
         self._began = time.monotonic()
-        curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        curl.setopt(pycurl.WRITEFUNCTION, self._pieces.append)
-        multi.add_handle(curl)
-        head = self._head()
-        _, status, *reason = head.partition("\n")[0].split(None, 2)
-        self.status = int(status)
+        self._lines.clear()
+        self._pieces.clear()
+        self._multi.add_handle(self._curl)
+        status, *lines = self._head()
+        _, number, *reason = status.split(None, 2)
+        self.status = int(number)
         self.reason = "".join(reason).strip()
         self.headers: dict[str, str] = {}
         """By name, in lower case."""
-        for name, value in _HEADER.findall(head):
-            name = name.lower()
-            known = self.headers.get(name)
-            self.headers[name] = value if known is None else f"{known}, {value}"
-        self.is_public = is_public(curl.getinfo(pycurl.PRIMARY_IP))
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if colon:
+                name, value = name.lower(), value.strip(" \t\r\n")
+                known = self.headers.get(name)
+                self.headers[name] = value if known is None else f"{known}, {value}"
+        self.is_public = is_public(self._curl.getinfo(pycurl.PRIMARY_IP))
         """Whether the server, or its proxy, has a public address."""
 
     def read(self) -> bytes:
@@ -74,19 +92,14 @@ class Answer:
         if over is not None:
             over(self._is_complete and not self._pieces)
 
-    def _head(self) -> str:
-        """Wait for the status and the headers, and return them."""
-        while True:
-            text = b"".join(self._lines).replace(b"\r\n", b"\n").decode("latin-1")
-            *whole, _ = text.split("\n\n")
-            for head in whole:
-                # Before the answer may be interim ones, and behind it the trailers of its content.
-                if int(head.split(None, 2)[1]) >= 200:
-                    return head
+    def _head(self) -> list[str]:
+        """Wait for the line of the status and those of the headers, and return them."""
+        while not (head := _whole_head(self._lines)):
             if not self._goes_on():
                 raise TemporaryError("the connection broke before the end of the headers")
             sent = self._began + self._curl.getinfo(pycurl.PRETRANSFER_TIME)
             self._step(sent + READ_SECONDS, "no whole answer within")
+        return [line.decode("latin-1") for line in head]
 
     def _goes_on(self) -> bool:
         """Whether more of the answer is to come. Raises FetchError if it has broken."""
@@ -114,3 +127,15 @@ class Answer:
             self._error = failure_of(code, message, self._curl)
         self._is_complete = self._error is None
         self._multi.remove_handle(self._curl)
+
+
+def _whole_head(lines: list[bytes]) -> list[bytes] | None:
+    """Return the lines of an answer's head, if all of it has arrived."""
+    begin = 0
+    for at, line in enumerate(lines):
+        if line in _BLANK:
+            # Before the answer may be interim ones, and behind it the trailers of its content.
+            if int(lines[begin].split(None, 2)[1]) >= 200:
+                return lines[begin:at]
+            begin = at + 1
+    return None

@@ -18,7 +18,7 @@ import pycurl
 
 from tasks.sources.fetching.access import Access
 from tasks.sources.fetching.addresses import is_private_name, is_public
-from tasks.sources.fetching.answers import Answer
+from tasks.sources.fetching.answers import Answer, Handle
 from tasks.sources.fetching.errors import CONNECT_SECONDS, PrivateAddressError
 from tasks.sources.fetching.proxies import forget_proxies, options_of, proxy_for
 from tasks.sources.fetching.urls import parsed_url
@@ -49,15 +49,15 @@ class _Copied(socket.socket):
         self.close()
 
 
-class _Connection:
-    """A handle of libcurl with its connection, which libcurl makes again if it has ended."""
+class _Connection(Handle):
+    """A handle whose requests all lead the same way."""
 
     def __init__(self, way: _Way) -> None:
+        super().__init__()
         self.way = way
+        self._asked: tuple[str, Mapping[str, str]] | None = None
         self.is_refused = False
         """Whether an address was not public, and should have been."""
-        self.curl = pycurl.Curl()
-        self.multi = pycurl.CurlMulti()
         options: dict[int, Any] = {
             pycurl.NOSIGNAL: 1,
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
@@ -73,10 +73,16 @@ class _Connection:
         for option, value in options.items():
             self.curl.setopt(option, value)
 
-    def close(self) -> None:
-        """End it."""
-        self.curl.close()
-        self.multi.close()
+    def set(self, method: str, url: str, headers: Mapping[str, str]) -> None:
+        """Let the next request be this one."""
+        self.curl.setopt(pycurl.URL, url)
+        if self._asked != (method, headers):
+            self._asked = None
+            # To libcurl, a name with a colon and nothing behind it is a header to leave out.
+            lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.items()]
+            self.curl.setopt(pycurl.HTTPHEADER, [line.encode("latin-1") for line in lines])
+            self.curl.setopt(pycurl.NOBODY if method == "HEAD" else pycurl.HTTPGET, 1)
+            self._asked = method, headers
 
     def _open(self, _: int, address: Any) -> socket.socket | int:
         if is_public(address.addr[0]):
@@ -154,15 +160,10 @@ def ask(
         raise PrivateAddressError
     # Not compressed: digests and byte ranges are those of the content itself.
     every = {"Accept-Encoding": "identity", **_access.headers_for(url, asked), **headers}
-    # To libcurl, a name with a colon and nothing behind it is a header to leave out.
-    lines = [f"{name}: {value}" if value else f"{name};" for name, value in every.items()]
     connection = _connections.take(_Way(to.origin, proxy, public and proxy is None))
     try:
-        connection.curl.setopt(pycurl.URL, url)
-        connection.curl.setopt(pycurl.HTTPHEADER, [line.encode("latin-1") for line in lines])
-        connection.curl.setopt(pycurl.NOBODY if method == "HEAD" else pycurl.HTTPGET, 1)
-        over = partial(_connections.give_back, connection)
-        answer = Answer(connection.curl, connection.multi, over)
+        connection.set(method, url, every)
+        answer = Answer(connection, partial(_connections.give_back, connection))
     except BaseException as error:
         connection.close()
         if connection.is_refused and isinstance(error, OSError):

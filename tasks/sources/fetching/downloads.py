@@ -123,7 +123,7 @@ class Download(Fetched):
             if start != position or (self._tag is not None and tag not in (None, self._tag)):
                 return None
         elif response.status == 200:
-            if not versions.is_of(self._version, response.headers):
+            if self._expected is None and not versions.is_of(self._version, response.headers):
                 raise SourceChangedError("has changed at its origin; import it again")
             start = 0
             size = client.length_of(response)

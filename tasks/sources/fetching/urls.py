@@ -18,6 +18,7 @@ _LOGIN = re.compile(r"(?<=://)([^/?#]*|[^/?#@]*:(?!\d*/).*)@", re.DOTALL)
 """A login in a URL. One that has not been escaped, with a slash, say, ends at the last @."""
 _SIGNED = re.compile(r"X-(Amz|Goog|Oss)-(Signature|Credential|Security-Token)", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9._~:%-]*")
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LONGEST = 8192
 """Characters. Servers accept no more."""
@@ -42,17 +43,42 @@ class Url(NamedTuple):
     query: str
 
 
+class _Server(NamedTuple):
+    """The part of a URL before its path."""
+
+    text: str
+    origin: str
+    scheme: str
+    host: str
+    port: int
+
+
 @functools.lru_cache(1024)
 def parsed_url(url: str) -> Url:
     """Return the parts of a URL, without its fragment. Raises BadUrlError."""
+    if _CONTROL.search(url):
+        raise BadUrlError("is no URL")
+    front, _, query = url.partition("#")[0].partition("?")
+    scheme, mark, rest = front.partition("://")
+    host, _, path = rest.partition("/")
+    server = _server(scheme + mark + host)
+    path, query = _escaped(f"/{path}", "/"), _escaped(query, "/?")
+    text = f"{server.text}{path}?{query}" if query else server.text + path
+    if len(text) > _LONGEST:
+        raise BadUrlError(f"is longer than {_LONGEST} characters")
+    return Url(text, server.origin, server.scheme, server.host, server.port, path, query)
+
+
+@functools.lru_cache(256)
+def _server(url: str) -> _Server:
+    """Return the parts of a URL that has no path. Raises BadUrlError."""
     try:
         parts = urlsplit(url)
         port, login = parts.port, parts.username
         host = (parts.hostname or "").encode("idna").decode()
-        path, query = _escaped(parts.path or "/", "/"), _escaped(parts.query, "/?")
     except ValueError:
         raise BadUrlError("is no URL") from None
-    if not (parts.scheme and _HOST.fullmatch(host)) or _CONTROL.search(url):
+    if not (parts.scheme and _HOST.fullmatch(host)):
         raise BadUrlError("is no URL")
     if parts.scheme not in PORTS:
         raise BadUrlError(f"has the scheme {parts.scheme!r}; only http and https are fetched from")
@@ -62,13 +88,11 @@ def parsed_url(url: str) -> Url:
     if not host or ("%" in host and ":" not in host):
         # libcurl would take %6cocalhost for localhost. Only an IPv6 address may have a zone.
         raise BadUrlError("names no host")
-    server = f"[{host}]" if ":" in host else host
-    origin = f"{parts.scheme}://{server}:{port or PORTS[parts.scheme]}"
-    text = f"{parts.scheme}://{server}{'' if port is None else f':{port}'}{path}"
-    text += f"?{query}" if query else ""
-    if len(text) > _LONGEST:
-        raise BadUrlError(f"is longer than {_LONGEST} characters")
-    return Url(text, origin, parts.scheme, host, port or PORTS[parts.scheme], path, query)
+    name = f"[{host}]" if ":" in host else host
+    text = f"{parts.scheme}://{name}"
+    origin = f"{text}:{port or PORTS[parts.scheme]}"
+    text += "" if port is None else f":{port}"
+    return _Server(text, origin, parts.scheme, host, port or PORTS[parts.scheme])
 
 
 def checked(url: str) -> str:
@@ -78,6 +102,8 @@ def checked(url: str) -> str:
 
 def _escaped(text: str, also: str) -> str:
     """Escape the characters that neither a path nor a query may have."""
+    if _PLAIN.fullmatch(text):  # as nearly all are
+        return text
     text = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(os.fsencode(text), f"%:@!$&'()*+,;={also}"))
     return re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), text, flags=re.IGNORECASE)
 

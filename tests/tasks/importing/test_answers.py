@@ -184,7 +184,7 @@ def test_a_server_that_says_nothing_more_is_given_up(
 def test_a_server_cannot_keep_an_import_waiting_with_one_byte_after_the_other(
     server: Server, monkeypatch: pytest.MonkeyPatch, begun: bytes, drop: bytes, reason: str
 ) -> None:
-    monkeypatch.setattr(answers, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "READ_SECONDS", 0.2)
     server.trickle = drop
     with pytest.raises(TemporaryError, match=reason):
         server.ask(begun)
