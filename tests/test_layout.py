@@ -30,6 +30,7 @@ ALLOWED = {
         "django",
         "tqdm",
         "pycurl",
+        "isal",
         "whitenoise",
         "_typeshed",
         "fsspec",

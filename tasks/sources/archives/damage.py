@@ -7,9 +7,9 @@ import lzma
 import struct
 import tarfile
 import zipfile
-import zlib
 from typing import TYPE_CHECKING
 
+from tasks.sources.archives.inflate import InflateError
 from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ _DAMAGE = (
     struct.error,
     tarfile.TarError,
     zipfile.BadZipFile,
-    zlib.error,
+    InflateError,
 )
-"""Errors that the standard library's modules raise for bytes that they cannot read."""
+"""Errors that the modules of the formats raise for bytes that they cannot read."""
 
 
 @contextlib.contextmanager

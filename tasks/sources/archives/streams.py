@@ -5,10 +5,10 @@ from __future__ import annotations
 import bz2
 import lzma
 import sys
-import zlib
 from typing import IO, ClassVar, Protocol
 
 from tasks.sources.archives.damage import TooLargeError, UntrustedError
+from tasks.sources.archives.inflate import GZIP, decompressobj
 from tasks.sources.archives.limits import WINDOW, WINDOW_LOG
 
 if sys.version_info >= (3, 14):
@@ -38,7 +38,7 @@ class _Gzip:
     """A member of a gzip file (RFC 1952). Its checksum is verified."""
 
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._stream = decompressobj(GZIP)
         self._has_more = False
         """Whether it may unpack more of what it has taken."""
 
@@ -113,7 +113,7 @@ class Unpacked:
 
 
 class GzipUnpacked(Unpacked):
-    """A gzip file. `zlib` releases Python's lock while it unpacks."""
+    """A gzip file. Python's lock is released while it is unpacked."""
 
     magic = b"\x1f\x8b"
 

@@ -11,6 +11,7 @@ from io import BufferedReader
 from typing import IO, TYPE_CHECKING, Any
 
 from tasks.sources.archives.damage import ArchiveError, TooLargeError, damage
+from tasks.sources.archives.inflate import RAW, decompressobj
 from tasks.sources.archives.limits import NAME, WINDOW, Limits
 from tasks.sources.archives.members import Member
 from tasks.sources.archives.streams import TOO_MUCH_MEMORY
@@ -122,7 +123,10 @@ class ZipArchive:
         # The lock of those who read other members: there is one position in the file.
         with self._zip._lock:  # type: ignore[attr-defined]
             self._check_dictionary(info)
-            return self._zip.open(info)
+            content = self._zip.open(info)
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            content._decompressor = decompressobj(RAW)  # type: ignore[attr-defined]
+        return content
 
     def _check_dictionary(self, info: zipfile.ZipInfo) -> None:
         """Raise TooLargeError for a member whose dictionary is."""
