@@ -73,10 +73,20 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             return await self._unstored(await self._function(*call, **kwargs))  # type: ignore[no-any-return]
         if not tracing.watchers:  # without the cost of a block: this is every hit
             entry = self._entry(call, kwargs)
-            lookup, value = await self._look_up(entry)
-            if value is not MISSING:
-                return self._hit(entry, lookup, value)  # type: ignore[no-any-return]
-            return await self._value(entry, lookup, value, call, kwargs)
+            reading = self._begin_lookup(entry)
+            if reading is None:
+                lookup, value = await self._look_up_in_thread(entry)
+            else:
+                for answer in reading.answers:
+                    await answer
+                lookup = reading.lookup_in_loop()
+                value = lookup and self._value_in_loop(entry, lookup, self._policy)
+                if lookup is None or value is UNKNOWN:
+                    lookup, value = await self._found_in_thread(entry, reading)
+            if value is MISSING or lookup is None:
+                return await self._value(entry, lookup, value, call, kwargs)
+            self._stats.hit(entry, lookup, value)
+            return value  # type: ignore[no-any-return]
         with tracing.call(region.name, self.name):
             entry = self._entry(call, kwargs)
             lookup, value = await self._look_up(entry)
@@ -117,9 +127,12 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
     async def _look_up(self, entry: Entry) -> Found:
         reading = self._begin_lookup(entry)
         if reading is None:
-            (found,) = await in_thread(functools.partial(self._look_up_here, [entry]))
-            return found
-        return await self._found(entry, reading)
+            return await self._look_up_in_thread(entry)
+        return await self._read(entry, reading)
+
+    async def _look_up_in_thread(self, entry: Entry) -> Found:
+        (found,) = await in_thread(functools.partial(self._look_up_here, [entry]))
+        return found
 
     async def _look_up_many(self, entries: list[Entry]) -> list[Found]:
         begun = [self._begin_lookup(entry) for entry in entries]
@@ -127,7 +140,7 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
         if len(readings) < len(entries):
             return await in_thread(functools.partial(self._look_up_here, entries))
         return [
-            await self._found(entry, reading)
+            await self._read(entry, reading)
             for entry, reading in zip(entries, readings, strict=True)
         ]
 
@@ -138,21 +151,21 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
             for entry, lookup in zip(entries, self._lookup_many(entries), strict=True)
         ]
 
-    async def _found(self, entry: Entry, reading: Reading) -> Found:
+    async def _read(self, entry: Entry, reading: Reading) -> Found:
         for answer in reading.answers:
             await answer
-        if not reading.is_short():
-            return await in_thread(functools.partial(self._read, entry, reading))
-        lookup = self._end_lookup(entry, reading)
-        value = self._value_in_loop(entry, lookup, self._policy)
-        if value is UNKNOWN:
-            find = functools.partial(self._value_if_fresh, entry, lookup, self._policy)
-            value = await in_thread(find)
+        lookup = reading.lookup_in_loop()
+        value = lookup and self._value_in_loop(entry, lookup, self._policy)
+        if lookup is None or value is UNKNOWN:
+            return await self._found_in_thread(entry, reading)
         return Found(lookup, value)
 
-    def _read(self, entry: Entry, reading: Reading) -> Found:
-        lookup = self._end_lookup(entry, reading)
-        return Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
+    async def _found_in_thread(self, entry: Entry, reading: Reading) -> Found:
+        def find() -> Found:
+            lookup = self._end_lookup(entry, reading)
+            return Found(lookup, self._value_if_fresh(entry, lookup, self._policy))
+
+        return await in_thread(find)
 
     async def _value(
         self,

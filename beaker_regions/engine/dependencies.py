@@ -58,12 +58,15 @@ class _ReadingWithTables(Reading):
         self._own, self._tables, self._seen = own, tables, seen
         self.answers = (*own.answers, *seen.answers)
 
-    def is_short(self) -> bool:
-        return self._own.is_short()
+    def lookup_in_loop(self) -> Lookup | None:
+        own, seen = self._own.lookup_in_loop(), self._seen.lookup_in_loop()
+        return own and seen and self._joined(own, seen)
 
     def lookup(self) -> Lookup:
-        tables = reads.generations_of(self._tables, self._seen.lookup())
-        return self._own.lookup()._replace(tables=tables)
+        return self._joined(self._own.lookup(), self._seen.lookup())
+
+    def _joined(self, own: Lookup, seen: Lookup) -> Lookup:
+        return own._replace(tables=reads.generations_of(self._tables, seen))
 
 
 class QueryDependents:

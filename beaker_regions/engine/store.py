@@ -67,9 +67,9 @@ class Reading(ABC):
     """The task awaits them; none of them has an exception."""
 
     @abstractmethod
-    def is_short(self) -> bool:
-        """Return whether `lookup` takes much less than a millisecond, so that the event loop may
-        wait for it; once the answers are there."""
+    def lookup_in_loop(self) -> Lookup | None:
+        """Return what was read, once the answers are there. Returns None if a thread has to call
+        `lookup`: it takes a millisecond, or the store or the record is not in order."""
 
     @abstractmethod
     def lookup(self) -> Lookup:

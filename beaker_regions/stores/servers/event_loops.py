@@ -61,8 +61,8 @@ class LoopConnections:
         loop = asyncio.get_running_loop()
         connection = self._connections.get(id(loop))
         if connection is not None and connection[0]() is loop:
-            return connection[1].get(keys, known)
-        return self._begin(loop, server).get(keys, known)
+            return connection[1].get(loop, keys, known)
+        return self._begin(loop, server).get(loop, keys, known)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, server: ServerState) -> LoopConnection:
         connection = LoopConnection(self._connect, self._protocol, self._timeout, server)

@@ -15,9 +15,10 @@ import asyncio
 import contextlib
 import socket as sockets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 from beaker_regions.entries.known import Known
@@ -32,6 +33,11 @@ _RECEIVE = 64 * 1024
 _PATIENCE, _SLOWEST = 20, 100_000
 """An answer in pieces may take this many time-outs. After that, it must have brought this many
 bytes a second."""
+_NEAR = 0.0001
+"""Seconds. A server that answers sooner has often answered as soon as the request is sent. Then the
+task goes on without a turn of the loop, which takes as long as everything else."""
+_WITHOUT_A_TURN = 0.0002
+"""Seconds. After that, the loop has a turn, so that its other tasks run."""
 _ONCE_MORE = 0.001
 """Seconds. If the loop was busy with other things, a time-out is over before the answer is read. So
 the loop reads what has arrived before the connection ends."""
@@ -59,21 +65,28 @@ class ServerState(Protocol):
         """Note that it failed; return the error for the callers."""
 
 
-class _Batch:
-    """What is asked for in one request."""
+class _Request(asyncio.Future[Answer]):
+    """One request, and the future of the first task that waits for its answer."""
 
-    __slots__ = ("keys", "known", "sent_at", "tries", "waiting")
+    # Set where they differ, since this is made for every hit.
+    keys: Collection[str]
+    known: Known | None = None
+    """The answer that is expected; None: any."""
+    sent_at = 0.0
+    tries = 0
+    _others: Sequence[asyncio.Future[Answer]] = ()
 
-    def __init__(self, keys: Sequence[str], future: asyncio.Future[Answer]) -> None:
-        self.keys = dict.fromkeys(keys)
-        self.known: Known | None = None
-        """The answer that is expected; None: any."""
-        self.waiting = [future]
-        self.sent_at = 0.0
-        self.tries = 0
+    def join(self, keys: Iterable[str]) -> asyncio.Future[Answer]:
+        """Fetch further items, for another task."""
+        if not isinstance(self.keys, dict):
+            self.keys = dict.fromkeys(self.keys)
+        self.keys.update(dict.fromkeys(keys))
+        future: asyncio.Future[Answer] = self.get_loop().create_future()
+        self._others = [*self._others, future]
+        return future
 
     def answer(self, answer: Answer) -> None:
-        for future in self.waiting:
+        for future in (self, *self._others):
             if not future.done():  # its task may have been cancelled
                 future.set_result(answer)
 
@@ -95,15 +108,17 @@ class LoopConnection:
         self._server = server
         self._context = Context()
         """Callbacks run in it, so that they do not keep the context of a task."""
-        self._queue: deque[_Batch] = deque()
+        self._queue: deque[_Request] = deque()
         """Requests that are not sent yet. The last one takes further keys."""
-        self._sent: deque[_Batch] = deque()
+        self._sent: deque[_Request] = deque()
         """Requests whose answer has not arrived, the oldest first."""
         self._socket: sockets.socket | None = None
         self._is_connecting = False
         self._unsent = b""
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
+        self._at_once_until = 0.0
+        """Until then, an answer is looked for as soon as its request is sent."""
         self._arrived_at = 0.0
         """When something arrived the last time."""
         self._begin_answer()
@@ -117,34 +132,34 @@ class LoopConnection:
         """The least number of bytes with which more of the answer can be read."""
         self._found: dict[str, bytes] = {}
 
-    def get(self, keys: Sequence[str], known: Known | None) -> asyncio.Future[Answer]:
+    def get(
+        self, loop: asyncio.AbstractEventLoop, keys: Sequence[str], known: Known | None
+    ) -> asyncio.Future[Answer]:
         """Fetch those of ``keys`` that exist, together with what other tasks ask for in this turn
         of the loop. ``known``: the answer that this process has had before."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
         queue = self._queue
         if queue and len(queue[-1].keys) < MOST_KEYS:
-            batch = queue[-1]
-            batch.keys.update(dict.fromkeys(keys))
-            batch.waiting.append(future)
-            return future
-        batch = _Batch(keys, future)
+            return queue[-1].join(keys)
+        request = _Request(loop=loop)
+        request.keys = keys
         if self._sent or queue or self._socket is None:
             if not queue:
                 loop.call_soon(self._send_queue, context=self._context)
-            queue.append(batch)
-        else:
-            # Nothing else is under way, so that often this is the only task.
-            self._note_sent(loop, batch)
-            if known is None:
-                self._send(self._protocol.get_request(keys))
-                return future
-            if known.request:
-                batch.known = known
-            else:
+            queue.append(request)
+            return request
+        # Nothing else is under way, so that often this is the only task.
+        self._note_sent(loop, request)
+        if known is not None:
+            if not known.request:
                 self._protocol.expect(known)
-            self._send(known.request or self._protocol.get_request(keys))
-        return future
+            if known.request:
+                request.known = known
+                self._send(known.request)
+                if request.sent_at < self._at_once_until and self._socket is not None:
+                    self._read()
+                return request
+        self._send(self._protocol.get_request(keys))
+        return request
 
     def give_up(self) -> sockets.socket | None:
         """Return the socket, after the loop has ended, if another loop can use it."""
@@ -202,22 +217,22 @@ class LoopConnection:
             self._begin_to_connect()
             return
         loop = asyncio.get_running_loop()
-        batches = self._taken_queue()
-        for batch in batches:
-            self._note_sent(loop, batch)
-        self._send(b"".join([self._protocol.get_request(batch.keys) for batch in batches]))
+        requests = self._taken_queue()
+        for request in requests:
+            self._note_sent(loop, request)
+        self._send(b"".join([self._protocol.get_request(request.keys) for request in requests]))
 
-    def _note_sent(self, loop: asyncio.AbstractEventLoop, batch: _Batch) -> None:
-        batch.sent_at = loop.time()
-        batch.tries += 1
-        self._sent.append(batch)
+    def _note_sent(self, loop: asyncio.AbstractEventLoop, request: _Request) -> None:
+        request.sent_at = monotonic()
+        request.tries += 1
+        self._sent.append(request)
         if self._timer is None:
             self._timer = loop.call_later(self._timeout, self._check, context=self._context)
 
-    def _taken_queue(self) -> list[_Batch]:
-        batches = list(self._queue)
+    def _taken_queue(self) -> list[_Request]:
+        requests = list(self._queue)
         self._queue.clear()
-        return batches
+        return requests
 
     def _send(self, request: bytes) -> None:
         if self._unsent:
@@ -261,18 +276,20 @@ class LoopConnection:
         """Answer with the known answer, if it is all that has arrived."""
         if len(self._sent) != 1 or self._chunks:
             return False
-        batch = self._sent[0]
-        if batch.known is None or batch.known.answer != received:
+        request = self._sent[0]
+        if request.known is None or request.known.answer != received:
             return False
         self._sent.popleft()
-        self._arrived_at = self._began_at = asyncio.get_running_loop().time()
+        self._arrived_at = self._began_at = now = monotonic()
+        if request.sent_at >= self._at_once_until and now - request.sent_at < _NEAR:
+            self._at_once_until = now + _WITHOUT_A_TURN
         self._server.has_answered()
-        batch.answer(None)
+        request.answer(None)
         return True
 
     def _take(self, received: bytes) -> None:
         """Read the answers that are complete."""
-        self._arrived_at = asyncio.get_running_loop().time()
+        self._arrived_at = monotonic()
         answer = received
         if self._chunks:
             self._size += len(received)
@@ -290,13 +307,13 @@ class LoopConnection:
                 self._chunks, self._missing = [answer[at:]], missing
                 self._size = self._size or len(answer) - at
                 return
-            found, batch = self._found, self._sent.popleft()
+            found, request = self._found, self._sent.popleft()
             self._begin_answer()
-            if not found.keys() <= batch.keys.keys():
-                self._sent.appendleft(batch)
+            if found.keys() - request.keys:
+                self._sent.appendleft(request)
                 raise ValueError("the server answers what it was not asked")
             self._server.has_answered()
-            batch.answer(found)
+            request.answer(found)
 
     # -- failures --------------------------------------------------------------------------
 
@@ -306,10 +323,9 @@ class LoopConnection:
         if not self._sent:
             self._is_late = False
             return
-        loop = asyncio.get_running_loop()
         sent_at = self._sent[0].sent_at
         end = max(sent_at, self._arrived_at) + self._timeout
-        now = loop.time()
+        now = monotonic()
         took = now - max(sent_at, self._began_at)
         if took > _PATIENCE * self._timeout and self._size < took * _SLOWEST:
             end = now
@@ -320,7 +336,8 @@ class LoopConnection:
         else:
             self._end(TimeoutError("timed out"))
             return
-        self._timer = loop.call_at(end, self._check, context=self._context)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(end - now, self._check, context=self._context)
 
     def _end(self, error: BaseException) -> None:
         """End the connection after an error. Raises the error if it is no failure of the server."""
@@ -332,7 +349,7 @@ class LoopConnection:
             socket.close()
         if self._timer is not None:
             self._timer.cancel()
-        batches = list(self._sent)
+        requests = list(self._sent)
         self._sent.clear()
         self._timer, self._is_late, self._unsent = None, False, b""
         self._begin_answer()
@@ -340,21 +357,21 @@ class LoopConnection:
         is_closed = isinstance(error, OSError) and not isinstance(error, TimeoutError)
         if is_closed or interrupted:
             # The server closed a kept connection, as after a restart.
-            again = [batch for batch in batches if batch.tries == 1]
-            for batch in again:
-                batch.known = None  # until it is sent, other tasks may join it
+            again = [request for request in requests if request.tries == 1]
+            for request in again:
+                request.known = None  # until it is sent, other tasks may join it
             self._queue.extendleft(reversed(again))
-            batches = [batch for batch in batches if batch.tries > 1]
-        if batches:
-            self._fail(batches, error)
+            requests = [request for request in requests if request.tries > 1]
+        if requests:
+            self._fail(requests, error)
         self._send_queue()
         if interrupted:
             raise error
 
-    def _fail(self, batches: Sequence[_Batch], error: BaseException) -> None:
+    def _fail(self, requests: Sequence[_Request], error: BaseException) -> None:
         """Let requests fail. The server is not asked any more for a while."""
         if not isinstance(error, StoreUnavailableError):
             error = StoreUnavailableError("server", str(error) or repr(error))
         failure = self._server.has_failed(error.with_traceback(None)).with_traceback(None)
-        for batch in batches:
-            batch.answer(failure)
+        for request in requests:
+            request.answer(failure)

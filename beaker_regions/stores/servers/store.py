@@ -41,7 +41,6 @@ from beaker_regions.entries.records import (
     deflated,
     load_value,
 )
-from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
 from beaker_regions.stores.servers.connection import Connection, Halves, Item, at_once
@@ -152,13 +151,13 @@ class ServerStore(Store):
         known = self._known.find(entry)
         if known is not None and known.keys:
             answer = known.server.begin_get(known.keys, known)
-            return None if answer is None else _Reading(self._lookup, entry, answer, known)
+            return None if answer is None else _Reading(self, entry, answer, known.keys, known)
         server = self._server_of(entry)
         keys = server.keys_of(entry)
         answer = server.begin_get(keys)
         if answer is not None and known is not None:
             known.ask_at(server, keys)
-        return None if answer is None else _Reading(self._lookup, entry, answer, keys=keys)
+        return None if answer is None else _Reading(self, entry, answer, keys)
 
     def read_many(self, entries: Iterable[Entry]) -> list[Lookup | StoreUnavailableError]:
         entries = list(entries)
@@ -330,36 +329,37 @@ class ServerStore(Store):
 class _Reading(Reading):
     """An entry's record and generations, which an event loop fetches."""
 
-    __slots__ = ("_answer", "_entry", "_keys", "_known", "_lookup", "answers")
+    __slots__ = ("_entry", "_keys", "_known", "_store", "answers")
 
     def __init__(
         self,
-        lookup: Callable[[Entry, bytes | None, Iterable[bytes | None]], Lookup],
+        store: ServerStore,
         entry: Entry,
         answer: Future[Answer],
+        keys: Sequence[str],
         known: Known | None = None,
-        keys: Sequence[str] = (),
     ) -> None:
-        self._lookup, self._entry, self._answer = lookup, entry, answer
-        self._known, self._keys = known, keys if known is None else known.keys
+        self._store, self._entry, self._keys, self._known = store, entry, keys, known
         self.answers = (answer,)
 
-    def is_short(self) -> bool:
-        answer = self._answer.result()
+    def lookup_in_loop(self) -> Lookup | None:
+        answer = self.answers[0].result()
         if answer is None:
-            known = self._known
-            return known is not None and (known.size <= SHORT or known.value is not MISSING)
-        return isinstance(answer, Exception) or len(answer.get(self._keys[0], b"")) <= SHORT
+            return self._known
+        if isinstance(answer, Exception) or len(answer.get(self._keys[0], b"")) > SHORT:
+            return None
+        lookup = self.lookup()
+        return None if lookup.refused else lookup
 
     def lookup(self) -> Lookup:
-        answer = self._answer.result()
+        answer = self.answers[0].result()
         if answer is None:
             assert self._known is not None
             return self._known
         if isinstance(answer, StoreUnavailableError):
             raise answer.with_traceback(None)  # other tasks raise the same error
         record, *generations = self._keys
-        return self._lookup(self._entry, answer.get(record), map(answer.get, generations))
+        return self._store._lookup(self._entry, answer.get(record), map(answer.get, generations))
 
 
 def not_taken(items: Mapping[str, bytes]) -> NotTakenError:
