@@ -148,7 +148,7 @@ class RemoteFile(Fetched):
         position = have if is_exact and self._check is None else 0
         if position != have:
             yield 0, b""
-        furthest, tries = position, Tries(self._url, self._tries)
+        tries = Tries(self._url, self._tries, position)
         while True:
             try:
                 for chunk in self._chunks(position):
@@ -157,8 +157,7 @@ class RemoteFile(Fetched):
                     position += len(chunk)
                 return
             except TemporaryError as error:
-                if position > furthest:
-                    furthest, tries = position, Tries(self._url, self._tries)
+                tries.reached(position)
                 tries.pause(error, self._progress)
 
     def _chunks(self, position: int) -> Iterator[bytes]:

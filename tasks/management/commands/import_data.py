@@ -182,7 +182,7 @@ class Command(BaseCommand):
             type=arguments.retries,
             default=Patience().retries,
             help="repeat a request N times after a failure that may pass; the default is "
-            "%(default)s; if something was received, the count begins again",
+            "%(default)s; after each 64 KB that are received, the count begins again",
         )
         parser.add_argument(
             "--min-speed",

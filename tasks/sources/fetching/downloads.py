@@ -55,8 +55,8 @@ class Download(Fetched):
         self._begin()
         if self._check is not None:
             have = 0  # Of the bytes of a former run only the SHA-256 is known.
-        position, furthest = have, have
-        tries = Tries(self._url, self._tries)
+        position = have
+        tries = Tries(self._url, self._tries, position)
         while position != self._size or not position:
             try:
                 answer = self._ask(position)
@@ -75,8 +75,8 @@ class Download(Fetched):
                     raise TemporaryError(f"broke off after {position} of {answer.size} bytes")
                 return
             except TemporaryError as error:
-                if position > furthest and not isinstance(error, SlowError):
-                    furthest, tries = position, Tries(self._url, self._tries)
+                if not isinstance(error, SlowError):
+                    tries.reached(position)
                 tries.pause(error, self._progress)
 
     def _ask(self, position: int) -> _Part:

@@ -18,8 +18,8 @@ class Patience:
     """The operator's choice for one run."""
 
     retries: int = 5
-    """How often a request is repeated after a temporary failure. When bytes arrive, a download gets
-    all its tries again."""
+    """How often a request is repeated after a temporary failure. A download gets all
+    its tries again whenever 64 KB more of it have arrived."""
     slowest: int = 1024
     """Bytes a second. A transfer that is slower for `SLOW_SECONDS` is broken off, and continued by
     another request."""

@@ -24,6 +24,9 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _LONGEST_WISH = 120.0
 """Seconds. If a server asks for a longer pause, the request fails."""
+_ENOUGH = 64 * 1024
+"""Bytes that have to arrive before a download gets all its tries again: a server that breaks off
+after each few bytes is given up."""
 _STEP = 0.1
 """Seconds between two checks whether the run has ended."""
 
@@ -34,7 +37,14 @@ class Tries:
 
     url: str
     left: int
+    furthest: int = 0
+    """The position that was reached when all tries were given."""
     failed: int = 0
+
+    def reached(self, position: int) -> None:
+        """Give all tries again, if a download has got much further."""
+        if position - self.furthest >= _ENOUGH:
+            self.furthest, self.failed = position, 0
 
     def pause(self, error: TemporaryError, progress: Progress) -> None:
         """Wait before the next try: for the time that the server has asked for, or for a random

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError
 
 from tasks.importing import importer
-from tasks.sources.fetching import client
+from tasks.sources.fetching import client, trying
 from tests.servers import MariaDB
 from tests.tasks.importing.test_command import PATIENCE, ROOT
 from tests.tasks.importing.test_http import failures, origin
@@ -67,6 +67,21 @@ def test_a_transfer_that_crawls_is_broken_off_and_continued(
     assert import_data(url, "--min-speed=1").startswith("1 imported, 0 unchanged, 0 failed")
     assert contents() == {"large": content}
     assert origin.asked("large")[-1].range is not None
+
+
+def test_a_server_that_breaks_off_after_each_byte_is_given_up(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "_FIRST_PAUSE", 0.01)
+    origin.files = {"large": random.Random(2).randbytes(200_000)}
+    url = origin.manifest()
+    origin.fail("large", *(Fault(cut_after=1) for _ in range(9)))
+    assert failures(url, "--retries=2")[-2].startswith("large: ")
+    assert len(origin.asked("large")) == 3
+    # What has arrived counts: each of these requests brings much more.
+    origin.faults.clear()
+    origin.fail("large", *(Fault(cut_after=70_000) for _ in range(2)))
+    assert import_data(url, "--retries=1").startswith("1 imported, 0 unchanged, 0 failed")
 
 
 @pytest.mark.slow
