@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from django.core.wsgi import get_wsgi_application
+from beaker_regions.django import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 _django = get_wsgi_application()

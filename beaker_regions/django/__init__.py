@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from beaker_regions.django.pages.decorator import region_page
     from beaker_regions.django.pages.placeholders import hole
     from beaker_regions.django.staff.scraping import scrape
+    from beaker_regions.django.wsgi import get_wsgi_application
 
 __all__ = [
     "declare_row_tags",
+    "get_wsgi_application",
     "hole",
     "invalidate_model",
     "region_page",
@@ -25,6 +27,7 @@ __all__ = [
 
 _MODULES = {
     "declare_row_tags": "models.declarations",
+    "get_wsgi_application": "wsgi",
     "hole": "pages.placeholders",
     "invalidate_model": "models.invalidating",
     "region_page": "pages.decorator",

@@ -14,12 +14,15 @@ middleware below it, and the decorators around the view, then do not run: their 
 fields, which the earlier answer had. What they add must depend on the request and its session
 alone, and must not differ in each answer; a page that gets another header field each time is not
 repeated. An answer is repeated for as long again as it has stayed the same, an hour at most.
+
+With the application of `beaker_regions.django.wsgi`, it answers before Django's handler, too.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -28,10 +31,12 @@ from django.http import HttpRequest
 from django.utils.autoreload import file_changed
 
 from beaker_regions.django.pages.repeats import (
+    Answer,
     Repeatable,
     Served,
     Signature,
     Watch,
+    bare,
     repeatable,
     signature_of,
 )
@@ -49,6 +54,8 @@ _LARGEST = 16
 """A request may take this part of it."""
 _OVERHEAD, _OF_FIELD = 4000, 160
 """Bytes that a request takes, and each of its fields, besides their texts and its page."""
+_ASKED = "beaker_regions.asked"
+"""The key of META for the signature of a request that could not be answered before Django."""
 
 
 class _Slot:
@@ -128,22 +135,50 @@ class RepeatedRequests:
         self._slots = _Slots()
 
     def __call__(self, request: HttpRequest) -> Any:
-        signature = None if self._is_async or tracing.watchers else signature_of(request)
+        meta = request.META
+        signature = None if self._is_async else meta.pop(_ASKED, None)
         if signature is None:
-            return self._get_response(request)
+            signature = self._signature_of(meta)
+            if signature is None:
+                return self._get_response(request)
+            answer = self._answer(signature, partial(bare, request))
+            if answer is not None:
+                return answer.response()
         asked_at, slots = time.monotonic(), self._slots
-        slot = slots.find(signature)
-        # Other threads may change the slot meanwhile.
-        confirmed = slot.confirmed if slot is not None and asked_at < slot.until else None
-        if slot is not None and confirmed is not None:
-            second = int(time.time())
-            response = confirmed.answer(request, is_chosen=slot.chosen_in == second)
-            if response is not None:
-                slot.chosen_in = second
-                return response
         with Watch().watching(request) as watch:
             response = self._get_response(request)
         made, served = repeatable(request, response, watch), watch.served
         if made is not None and served is not None:
             slots.note(signature, asked_at, request, made, served)
         return response
+
+    def answer_before_django(
+        self, environ: dict[str, Any], bare: Callable[[], HttpRequest]
+    ) -> Answer | None:
+        """Return the answer to a request that Django has not seen; None: Django must answer.
+        ``bare`` returns the request."""
+        signature = self._signature_of(environ)
+        if signature is None:
+            return None
+        answer = self._answer(signature, bare)
+        if answer is None:
+            # Of the server's own values: Django's request has decoded the path.
+            environ[_ASKED] = signature
+        return answer
+
+    def _signature_of(self, meta: dict[str, Any]) -> Signature | None:
+        return None if self._is_async or tracing.watchers else signature_of(meta)
+
+    def _answer(self, signature: Signature, bare: Callable[[], HttpRequest]) -> Answer | None:
+        slot = self._slots.find(signature)
+        if slot is None:
+            return None
+        # Other threads may change the slot meanwhile.
+        confirmed = slot.confirmed if time.monotonic() < slot.until else None
+        if confirmed is None:
+            return None
+        second = int(time.time())
+        answer = confirmed.answer(bare, is_chosen=slot.chosen_in == second)
+        if answer is not None:
+            slot.chosen_in = second
+        return answer

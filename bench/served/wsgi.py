@@ -2,7 +2,7 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+from beaker_regions.django import get_wsgi_application
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "bench.served.settings"
 application = get_wsgi_application()

@@ -82,7 +82,7 @@ def test_every_extra_that_an_adopter_may_need() -> None:
 
 def test_every_kind_of_failure() -> None:
     source = "".join(path.read_text() for path in LIBRARY.rglob("*.py"))
-    raised = re.findall(r'(?:StoreUnavailableError|fault)\(\s*(?:entry, )?"(\w+)"', source)
+    raised = re.findall(r'\b(?:StoreUnavailableError|fault)\(\s*(?:entry, )?"(\w+)"', source)
     classes = re.findall(r'^    KIND = "(\w+)"', source, re.MULTILINE)
     assert {"server", "applying"} <= {*raised, *classes} <= named("errors.md")
 

@@ -98,8 +98,8 @@ class Page:
 class Browser:
     """A browser with its own cookies. It follows redirects."""
 
-    def __init__(self, **options: Any) -> None:
-        self.client = Client(**options)
+    def __init__(self, client: type[Client] = Client, **options: Any) -> None:
+        self.client = client(**options)
 
     def get(self, path: str = "/", **query: Any) -> Page:
         return Page(self.client.get(path, query))

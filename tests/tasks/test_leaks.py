@@ -12,12 +12,14 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from beaker_regions import CacheManager, parse_cache_config_options
+from beaker_regions.django import middleware
 from beakercache import cache
 from tasks import urls
 from tasks.lists.ownership import SESSION_KEY
 from tasks.models import ImportedFile, Share, Task, TaskList
 from tests.tasks.conftest import PASSWORD, Browser
 from tests.tasks.importing.test_import import import_data
+from tests.wsgi_client import WSGIClient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +44,7 @@ class Somebody:
     """A browser and its present user."""
 
     def __init__(self) -> None:
-        self.browser = Browser(enforce_csrf_checks=True)
+        self.browser = Browser(WSGIClient)
         self.user: User | None = None
 
     def list_id(self) -> int | None:
@@ -137,7 +139,10 @@ def _store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_store")
-def test_tasks_of_others_are_invisible_and_unchangeable(tmp_path: Path) -> None:
+def test_tasks_of_others_are_invisible_and_unchangeable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "APART", 0.0)
     chance = random.Random(1)
     for number in (1, 2):
         User.objects.create_user(f"{MARK}-{number}", password=PASSWORD)

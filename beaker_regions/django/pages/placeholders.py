@@ -201,16 +201,10 @@ class Filling:
     def filled(self) -> dict[str, bytes]:
         """Return the contents of a response's placeholders, by name. A response with a token sends
         its cookie now and then."""
-        filled = {TOKEN: b""}
-        if self._has_token:
-            filled[TOKEN] = _masked(self.secret.encode())
-            if random.random() < RENEWED:
-                self._request.META[NEEDS_COOKIE] = True
-        if ORIGIN in self._pieces.placeholders:
-            filled[ORIGIN] = self._origin()
-        for name, pieces in self._templates.items():
-            filled[name] = join(pieces, filled)
-        return filled
+        secret = self.secret
+        if secret and random.random() < RENEWED:
+            self._request.META[NEEDS_COOKIE] = True
+        return contents(self._pieces, secret, self._origin, self._templates)
 
     def content(self) -> bytes:
         """Return the page, filled."""
@@ -227,6 +221,19 @@ class Filling:
             meta[SECRET], meta[NEEDS_COOKIE] = _random(CSRF_SECRET_LENGTH).decode(), True
         secret: str = meta[SECRET]
         return secret
+
+
+def contents(
+    pieces: Pieces, secret: str, origin: Callable[[], bytes], templates: Mapping[str, Pieces]
+) -> dict[str, bytes]:
+    """Return the contents of a page's placeholders, by name. ``secret``: that of its tokens, empty
+    if it has none. ``templates``: their texts, by name."""
+    filled = {TOKEN: _masked(secret.encode()) if secret else b""}
+    if ORIGIN in pieces.placeholders:
+        filled[ORIGIN] = origin()
+    for name, template in templates.items():
+        filled[name] = join(template, filled)
+    return filled
 
 
 def _masked(secret: bytes) -> bytes:

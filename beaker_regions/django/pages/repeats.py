@@ -19,9 +19,12 @@ the same. If they need what other middleware adds to the request, the answer is 
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.client import responses
 from typing import Any, NamedTuple, Self
 
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -29,14 +32,15 @@ from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.messages.storage.session import SessionStorage
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import connections
-from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.http import HttpRequest, HttpResponse
 
 from beaker_regions.api.function import CachedFunction
 from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
 from beaker_regions.django.pages.dependencies import check
 from beaker_regions.django.pages.keys import Choice
-from beaker_regions.django.pages.placeholders import NEEDS_COOKIE, SECRET, Filling, join
-from beaker_regions.django.pages.responses import Page, filling_of
+from beaker_regions.django.pages.origin import from_cache
+from beaker_regions.django.pages.placeholders import RENEWED, Filling, contents, join
+from beaker_regions.django.pages.responses import Page
 from beaker_regions.django.pages.vary_by import loaded_user
 from beaker_regions.django.sessions import SessionStore
 from beaker_regions.engine.reads import EntriesRead, noting
@@ -71,13 +75,12 @@ _MESSAGES = (CookieStorage, SessionStorage, FallbackStorage)
 """Where the request and its session tell which messages there are."""
 
 
-def signature_of(request: HttpRequest) -> Signature | None:
+def signature_of(meta: Mapping[str, Any]) -> Signature | None:
     """Return what makes an equal request: all of it. None for a request that is never repeated."""
-    meta = request.META
-    if request.method != "GET" or meta.get("CONTENT_LENGTH") not in (None, "", "0"):
+    if meta["REQUEST_METHOD"] != "GET" or meta.get("CONTENT_LENGTH") not in (None, "", "0"):
         return None
     return (
-        ("", request.scheme or ""),
+        ("", meta["wsgi.url_scheme"]),
         *[
             item
             for item in meta.items()
@@ -156,6 +159,24 @@ class _Session(NamedTuple):
         return row is not MISSING and row.data == self.data and row.expires_at > asked_at
 
 
+class Answer(NamedTuple):
+    """An answer, as a server sends it."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    content: bytes
+
+    @property
+    def status_line(self) -> str:
+        return f"{self.status} {responses[self.status]}"
+
+    def response(self) -> HttpResponse:
+        """Return it for the middleware above."""
+        response = HttpResponse(self.content, status=self.status)
+        response.headers._store = {name.lower(): (name, value) for name, value in self.headers}
+        return response
+
+
 class Repeatable(NamedTuple):
     """An answer that equal requests may get."""
 
@@ -170,7 +191,7 @@ class Repeatable(NamedTuple):
     secret: str
     """That of its CSRF tokens; empty if it has none."""
     status: int
-    headers: dict[str, tuple[str, str]]
+    headers: tuple[tuple[str, str], ...]
     has_length: bool
     is_compressed: bool
     compressed: CompressedPage | None = None
@@ -180,7 +201,7 @@ class Repeatable(NamedTuple):
     def size(self) -> int:
         """The bytes of memory that it takes, about, beside what each answer takes."""
         texts = [*self.choice.tags, *self.entry.scopes]
-        texts += [value for _, value in self.headers.values()]
+        texts += [value for _, value in self.headers]
         if self.session is not None:
             texts.append(self.session.data)
         size = sum([_OF_TEXT + len(text) for text in texts])
@@ -190,7 +211,7 @@ class Repeatable(NamedTuple):
         """Return the answer to a request in a form that can be given; None if there is no such
         form, or if the choice of its page takes more than the request and its session."""
         session = None if self.store is None else request.session
-        if not self._is_chosen_for(_bare(request), session):
+        if not self._is_chosen_for(bare(request), session):
             return None
         if not self.is_compressed:
             return self
@@ -198,9 +219,10 @@ class Repeatable(NamedTuple):
         compressed = CompressedPage.of(page.pieces if filling is None else filling.pieces())
         return None if compressed is None else self._replace(compressed=compressed)
 
-    def answer(self, request: HttpRequest, *, is_chosen: bool) -> HttpResponse | None:
+    def answer(self, bare: Callable[[], HttpRequest], *, is_chosen: bool) -> Answer | None:
         """Return the answer to an equal request that has just come. None: the other middleware and
-        the view must answer. ``is_chosen``: its page was chosen in this second already."""
+        the view must answer. ``bare`` returns the request. ``is_chosen``: its page was chosen in
+        this second already."""
         asked_at = time.time()
         region, policy, view = self.served
         if not region.enabled:
@@ -211,21 +233,21 @@ class Repeatable(NamedTuple):
             row = session.rows.region.value_if_fresh(session.entry, in_session, session.rows.policy)
             if not session.is_same(row, asked_at):
                 return None
-        if not is_chosen and not self._is_chosen_for(request, self._opened(row)):
+        if not is_chosen and not self._is_chosen_for(bare(), self._opened(row)):
             return None
         (found,) = check(region, [self.entry], [lookup], policy)
         page = found.value
         if page is MISSING or (page.made_at, page.digest) != self.page:
             return None
-        response = self._response(request, page, asked_at)
-        if response is not None:
+        answer = self._answer(page, asked_at)
+        if answer is not None:
             if session is not None and in_session is not None:
                 session.rows.region.stats.of(session.entry.function).hit(
                     session.entry, in_session, row
                 )
             if lookup is not None:
                 region.stats.of(view).hit(self.entry, lookup, page)
-        return response
+        return answer
 
     def _opened(self, row: Any) -> Any:
         """Return the session of a row; None if no session was read."""
@@ -235,20 +257,17 @@ class Repeatable(NamedTuple):
             return self.store(None)
         return self.store.of_row(self.session.key, row)
 
-    def _is_chosen_for(self, request: HttpRequest, session: Any) -> bool:
+    def _is_chosen_for(self, bare: HttpRequest, session: Any) -> bool:
         """Whether ``vary_by`` and ``tags`` choose this page for a request that no other middleware
         has seen. They may depend on the clock, too."""
         if session is not None:
-            request.session = session
+            bare.session = session
         try:
-            return self.choice.holds_for(request)
+            return self.choice.holds_for(bare)
         except Exception as error:
             if is_interruption(error):
                 raise
             return False
-        finally:
-            if session is not None:
-                del request.session
 
     def _look_up(self) -> Sequence[Lookup | None]:
         """Look up the session and the page."""
@@ -259,26 +278,20 @@ class Repeatable(NamedTuple):
             return region.lookup_many([session.entry, self.entry])
         return session.rows.region.lookup(session.entry), region.lookup(self.entry)
 
-    def _response(self, request: HttpRequest, page: Page, asked_at: float) -> HttpResponse | None:
-        headers = {**self.headers, "age": ("Age", str(max(0, int(time.time() - page.made_at))))}
+    def _answer(self, page: Page, asked_at: float) -> Answer | None:
         if self.status != 200:
-            response: HttpResponse = HttpResponseNotModified()
-            headers.pop("age")
-        else:
-            if self.secret:
-                request.META[SECRET] = self.secret
-            filling = filling_of(request, page, asked_at, is_new=False)
-            filled = {} if filling is None else filling.filled()
-            if request.META.get(NEEDS_COOKIE):
-                return None  # the browser has to get its cookie again
-            content = join(page.pieces, filled)
-            if self.compressed is not None:
-                content = self.compressed.filled(filled, content)
-            response = HttpResponse(content, charset=page.charset)
-            if self.has_length:
-                headers["content-length"] = ("Content-Length", str(len(content)))
-        response.headers._store = headers
-        return response
+            return Answer(self.status, [*self.headers], b"")
+        if self.secret and random.random() < RENEWED:
+            return None  # the browser has to get its cookie again
+        origin = partial(from_cache, page.made_at, page.load_seconds, asked_at, page.details)
+        filled = contents(page.pieces, self.secret, origin, dict(page.without_messages))
+        content = join(page.pieces, filled)
+        if self.compressed is not None:
+            content = self.compressed.filled(filled, content)
+        headers = [*self.headers, ("Age", str(max(0, int(asked_at - page.made_at))))]
+        if self.has_length:
+            headers.append(("Content-Length", str(len(content))))
+        return Answer(self.status, headers, content)
 
 
 def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable | None:
@@ -313,13 +326,13 @@ def repeatable(request: HttpRequest, response: Any, watch: Watch) -> Repeatable 
         (served.page.made_at, served.page.digest),
         served.filling.secret if served.filling is not None else "",
         response.status_code,
-        {name: field for name, field in headers.items() if name not in _OF_ONE_ANSWER},
+        tuple([field for name, field in headers.items() if name not in _OF_ONE_ANSWER]),
         "content-length" in headers,
         _is_gzip(response),
     )
 
 
-def _bare(request: HttpRequest) -> WSGIRequest:
+def bare(request: HttpRequest) -> WSGIRequest:
     """Return the request as no middleware has seen it."""
     meta = {**request.META}
     for name in ("PATH_INFO", "SCRIPT_NAME"):
