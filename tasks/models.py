@@ -161,6 +161,18 @@ class ImportedFile(models.Model):
         return self.path
 
 
+class SourceMount(models.Model):
+    """A disk that was mounted in a source, or held it, when files were imported from it."""
+
+    root = models.TextField()
+    """As of `ImportedFile`."""
+    point = models.TextField()
+    """The absolute name of the mount point."""
+
+    def __str__(self) -> str:
+        return self.point
+
+
 class ImportRun(models.Model):
     """A run of the import."""
 

@@ -2,7 +2,7 @@
 
 A disk that is not mounted looks as if its files had been deleted. So too many files are not
 forgotten unless the operator allows their number, and neither are those of a folder that is empty
-now.
+now, or of a disk that was mounted at the last import and is not now.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from tasks.importing.folders import FolderSource
 from tasks.importing.index import forget, keep, number_from, paths_from, rows_with
+from tasks.importing.mounts import Mounts
+from tasks.importing.selection import Selection
 from tasks.importing.sources import SourceError
 from tasks.importing.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tasks.importing.selection import Selection
     from tasks.importing.sources import Source
 
 FEW = 10
@@ -37,6 +38,16 @@ class GoneFiles:
         self._selection = selection
         self._present: set[bytes] = set()
         self._unreadable: tuple[str, ...] = ()
+        self._mounts = Mounts(source.folder) if isinstance(source, FolderSource) else None
+
+    def begin(self) -> None:
+        """Note the disks of the source, before files of them get rows."""
+        if self._mounts is not None:
+            self._mounts.note()
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._selection == Selection() and self._source.covers("")
 
     @property
     def may_hide(self) -> bool:
@@ -55,6 +66,8 @@ class GoneFiles:
         """Forget the files; return their number. ``most``: see `allowed`. Raises SourceError."""
         gone = self.allowed(most)
         forget(gone, *self._mine)
+        if self._mounts is not None and most is not None and self._is_whole:
+            self._mounts.forget_away()
         return len(gone)
 
     def kept(self) -> Iterator[tuple[str, bool]]:
@@ -70,8 +83,9 @@ class GoneFiles:
     def allowed(self, most: int | None) -> list[int]:
         """Return the primary keys of the files. Raises SourceError if there are more than ``most``.
 
-        None stands for half of the files that were imported from the source, and no folder of which
-        all files are gone, and that may be where a disk was.
+        None stands for half of the files that were imported from the source, no file of a disk
+        that was mounted, and no folder of which all files are gone, and that may be where a disk
+        was.
         """
         gone, emptied = self._find()
         if most is not None and len(gone) <= most:
@@ -81,6 +95,13 @@ class GoneFiles:
             raise SourceError(
                 f"{len(gone)} of {before} files would be forgotten, and none was; if no disk is "
                 f"away, and they are really gone, give --max-forget {len(gone)}"
+            )
+        away = self._not_mounted(gone)
+        if away:
+            raise SourceError(
+                f"{_named(away)}: a disk was mounted there when files were imported, and is not "
+                f"now; none of {len(gone)} files was forgotten; mount it, or, if they are really "
+                f"gone, give --max-forget {len(gone)}"
             )
         away = [each for each, files in emptied.items() if files > FEW and self._may_be_away(each)]
         if away:
@@ -117,6 +138,14 @@ class GoneFiles:
             if top:
                 emptied[top] += files
         return gone, emptied
+
+    def _not_mounted(self, gone: list[int]) -> list[str]:
+        """Return the mount points that are none now, and that had some of these files."""
+        away = self._mounts.away() if self._mounts is not None and gone else []
+        if not away:
+            return []
+        sources = [row.source for row in rows_with(gone)]
+        return [each for each in away if any(name.startswith(f"{each}/") for name in sources)]
 
     def _may_be_away(self, folder: str) -> bool:
         source = self._source

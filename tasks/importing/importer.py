@@ -122,6 +122,8 @@ class Importer:
             self._unpack()
             self._count()
             before = patiently(partial(number_from, *self._mine))
+            if not self._options.dry_run:
+                self._gone.begin()
             with closing(self._results()) as results:
                 for file, result in results:
                     self._finish(file, result)
