@@ -22,6 +22,9 @@ from tasks.sources.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+RULES = 1
+"""The rules by which members are made of an archive (`tasks.sources.archives`). A change that makes
+others of the same archive takes the next number. Lists of former rules are made again."""
 _FIELDS = attrgetter(*(field.name for field in fields(Member)))
 
 
@@ -58,6 +61,7 @@ def _unknown(*_: object) -> BinaryIO:
 def _packed(members: Iterable[Member], *_: object) -> BinaryIO:
     lines = zlib.compressobj()
     packed = BytesIO()
+    packed.write(lines.compress(b"%d\n" % RULES))
     for member in members:
         packed.write(lines.compress(json.dumps(_FIELDS(member)).encode() + b"\n"))
     packed.write(lines.flush())
@@ -66,5 +70,8 @@ def _packed(members: Iterable[Member], *_: object) -> BinaryIO:
 
 
 def _unpacked(packed: bytes) -> Iterator[Member]:
-    for line in zlib.decompress(packed).splitlines():
+    rules, *lines = zlib.decompress(packed).splitlines()
+    if json.loads(rules) != RULES:
+        raise ValueError("made by other rules")
+    for line in lines:
         yield Member(*json.loads(line))

@@ -99,6 +99,17 @@ def test_a_list_of_another_release_is_made_again(
     assert import_data(archive).startswith(f"0 imported, {len(NOISE)} unchanged, 0 failed; ")
 
 
+def test_a_list_by_other_rules_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(tmp_path / "a.tar.gz", LARGER)
+    with monkeypatch.context() as patched:
+        patched.setattr(listings, "RULES", listings.RULES - 1)
+        import_data(archive)
+    spoil(archive)
+    assert "is damaged" in complaints(archive)[0]
+
+
 def test_a_file_that_was_lost_is_read_alone(tmp_path: Path) -> None:
     archive = packed(tmp_path / "a.tar.gz", NOISE)
     import_data(archive)
