@@ -1,12 +1,13 @@
 """A files region beside its peers and beside the bare file: what a hit costs for each size,
 how fast it fills, and what memory it takes.
 
-Run it with ``python -m bench.files``.
+Run it with ``python -m bench.files [--full]``.
 
 Each contender fills its store in a process of its own, call by call, the peers for as long as
-`PATIENCE` allows; then all take turns in one process. Every entry has content of its own. Of a
-cluster, these two processes are hosts on one folder, with a memcached on this machine; what a host
-has stored in a folder of its own takes the same calls.
+`PATIENCE` allows. A further process reads the entries for the first time, each once. Then all take
+turns in one process. Every entry has content of its own. Times are the processor's: all files are
+in the page cache. Of a cluster, these processes are hosts on one folder, with a memcached on this
+machine; what a host has stored in a folder of its own takes the same calls.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import os
 import random
 import resource
 import shutil
-import statistics
 import tempfile
 import time
 from functools import partial
@@ -37,7 +37,8 @@ from bench.contenders import (
     OursFiles,
     Place,
 )
-from bench.report import Row, arguments, report, spread
+from bench.hit import rows_of
+from bench.report import Row, arguments, report, write
 from tests.servers import Memcached
 
 if TYPE_CHECKING:
@@ -47,21 +48,25 @@ if TYPE_CHECKING:
 
     Call = Callable[[int], Any]
 
-SIZES = {"1 KB": 1 << 10, "10 KB": 10 << 10, "64 KB": 1 << 16, "1 MB": 1 << 20, "64 MB": 1 << 26}
+KB, MB = 1 << 10, 1 << 20
+SIZES = {
+    **{f"{number} KB": number * KB for number in (1, 10, 100)},
+    **{f"{number} MB": number * MB for number in (1, 10, 100)},
+}
 CASES = [
-    *((10, size) for size in ("1 KB", "64 KB", "1 MB")),
-    (2, "64 MB"),
-    *((1_000, size) for size in ("1 KB", "10 KB", "1 MB")),
-    (100_000, "1 KB"),
+    *((10, size) for size in ("1 KB", "1 MB")),
+    *((1_000, size) for size in ("1 KB", "10 KB", "100 KB", "1 MB")),
+    (10, "10 MB"),
+    (3, "100 MB"),
 ]
+MANY = 10_000, "1 KB"
+FULL = 100_000, "1 KB"
 QUICK = [(10, "1 KB"), (10, "1 MB")]
 PATIENCE, PATIENCE_EACH = 5.0, 1e-4
 """Seconds that filling a store may take a peer, at least, and for each entry."""
-MANY = 10_000
-"""Entries from which on streamed content, which is synced file by file, is left out."""
 TIMEOUT = 3
 """Seconds for a memcached's answer: a busy machine is no fault."""
-TURN = 0.03
+TURN = 0.01
 """Seconds that a contender's turn takes, about."""
 KEYS = 500
 """Different ones that are asked for, at random, of all that are stored."""
@@ -155,6 +160,7 @@ def disk_cache(place: Place, load: Content) -> Call:
 
 
 BARE = "open().read()"
+DISKCACHE = "diskcache"
 OPENED = "CachedFile opened"
 CONTENDERS: dict[str, Callable[[Place, Content], Call]] = {
     BARE: bare_file,
@@ -164,12 +170,22 @@ CONTENDERS: dict[str, Callable[[Place, Content], Call]] = {
     f"{OURS}, cluster": partial(ours, OursCluster),
     f"{OURS}, cluster, streamed": partial(ours_streamed, OursCluster),
     f"{OURS}, cluster, {OPENED}": partial(ours_opened, OursCluster),
-    "diskcache": disk_cache,
+    DISKCACHE: disk_cache,
     "dogpile.cache, dbm": dogpile_dbm,
     "Beaker, file": partial(beaker, BeakerFiles),
     "Beaker, dbm": partial(beaker, BeakerDbm),
 }
 PEERS = [name for name in CONTENDERS if name != BARE and not name.startswith(OURS)]
+
+
+def names_for(entries: int, size: str) -> list[str]:
+    """Return the contenders of a case. All of them take part in the small ones; streamed content,
+    which is synced file by file, and the peers that take seconds a call are in few others."""
+    if (entries, size) in QUICK:
+        return list(CONTENDERS)
+    if entries > KEYS * 2:
+        return [BARE, OURS, *PEERS]
+    return [BARE, OURS, f"{OURS}, streamed", f"{OURS}, {OPENED}", DISKCACHE]
 
 
 # -- measuring ------------------------------------------------------------------------------------
@@ -205,32 +221,48 @@ def fill(name: str, place: Place, load: Content, entries: int) -> Row:
     return {"stored": key + 1, "MB/s stored": (key + 1) * len(load(0)) / seconds / 1e6}
 
 
+def first_hits(name: str, place: Place, load: Content, stored: int) -> Row:
+    """Read in a new process: the first call of all, and then every other entry once."""
+    clock = time.process_time
+    call = CONTENDERS[name](place, load)
+    started = clock()
+    call(0)
+    first = clock() - started
+    keys = random.sample(range(1, stored), min(KEYS, stored - 1))
+    started = clock()
+    for key in keys:
+        call(key)
+    each = (clock() - started) / max(1, len(keys))
+    return {"us, first call": round(first * 1e6), "us, first hits": round(each * 1e6, 1)}
+
+
 def hits(calls: dict[str, tuple[Call, int]], load: Content, rounds: int) -> dict[str, list[float]]:
-    """Return the microseconds a hit, of each contender in each round; ``calls`` come with the
-    number of entries that are stored."""
+    """Return the microseconds of processor time a hit, of each contender in each round; ``calls``
+    come with the number of entries that are stored."""
+    clock = time.process_time
     keys, turns = {}, {}
     for name, (call, stored) in calls.items():
         keys[name] = [random.randrange(stored) for _ in range(KEYS)]
         for key in keys[name][:3]:
             assert name.endswith(OPENED) or call(key) == load(key), name
-        started = time.perf_counter()
+        started = clock()
         for key in keys[name][:3]:
             call(key)
-        turns[name] = min(KEYS, max(1, round(TURN * 3 / (time.perf_counter() - started))))
+        turns[name] = min(KEYS, max(1, round(TURN * 3 / (clock() - started))))
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, (call, _) in calls.items():
-            wanted = random.sample(keys[name], turns[name])
-            started = time.perf_counter()
+        for name in random.sample(list(calls), len(calls)):
+            call, wanted = calls[name][0], random.sample(keys[name], turns[name])
+            started = clock()
             for key in wanted:
                 call(key)
-            samples[name].append((time.perf_counter() - started) / len(wanted) * 1e6)
+            samples[name].append((clock() - started) / len(wanted) * 1e6)
     return samples
 
 
 def case(place: Place, entries: int, size: str, rounds: int) -> list[Row]:
     load = Content(SIZES[size])
-    names = [BARE, OURS, *PEERS] if entries > MANY else list(CONTENDERS)
+    names = names_for(entries, size)
     # What is only opened is what was streamed.
     fillers = {name: name.replace(OPENED, "streamed") for name in names}
     places = {
@@ -238,27 +270,14 @@ def case(place: Place, entries: int, size: str, rounds: int) -> list[Row]:
         for number, name in enumerate(dict.fromkeys(fillers.values()))
     }
     filled = {name: in_a_process(fill, name, own, load, entries) for name, own in places.items()}
-    calls = {
-        name: (CONTENDERS[name](places[by], load), filled[by]["stored"])
-        for name, by in fillers.items()
-    }
-    samples = hits(calls, load, rounds)
+    calls, others = {}, {}
+    for name, by in fillers.items():
+        stored = filled[by]["stored"]
+        others[name] = in_a_process(first_hits, name, places[by], load, stored) | filled[by]
+        calls[name] = CONTENDERS[name](places[by], load), stored
+    rows = rows_of(hits(calls, load, rounds), BARE, entries=entries, size=size)
     shutil.rmtree(place.folder)
-    rows = []
-    for name, micros in samples.items():
-        ratios = [mine / bare for mine, bare in zip(micros, samples[BARE], strict=True)]
-        rows.append(
-            {
-                "entries": entries,
-                "size": size,
-                "contender": name,
-                "us a hit": round(statistics.median(micros), 2),
-                "us, 80 %": spread(micros),
-                "to the bare file": round(statistics.median(ratios), 3),
-                **filled[fillers[name]],
-            }
-        )
-    return rows
+    return [row | others[row["contender"]] for row in rows]
 
 
 def kind_of_dbm(folder: Path) -> str:
@@ -269,22 +288,23 @@ def kind_of_dbm(folder: Path) -> str:
 
 
 def main() -> None:
-    given = arguments(__doc__)
-    rounds = 3 if given.quick else 20
+    given = arguments(__doc__, full="100,000 entries, too")
+    rounds = 3 if given.quick else 100 if given.full else 40
     # One processor for all, as in `bench.hit`; a child has its parent's.
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    cases = QUICK if given.quick else [*CASES, FULL if given.full else MANY]
     rows = []
     server = Memcached()
     server.start()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         folder = Path(name)
-        for entries, size in QUICK if given.quick else CASES:
+        settings = {"rounds": rounds, "seconds to fill": PATIENCE, "dbm": kind_of_dbm(folder)}
+        for entries, size in cases:
             server.flush()
             place = Place(server.address, folder / f"{entries}-{size}")
             rows += case(place, entries, size, rounds)
-        kind = kind_of_dbm(folder)
+            write("files", given, settings, rows)
     server.stop()
-    settings = {"rounds": rounds, "seconds to fill": PATIENCE, "dbm": kind}
     report("files", given, settings, rows)
 
 

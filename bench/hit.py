@@ -1,5 +1,4 @@
-"""What a hit costs, in microseconds: a value from memcached beside one get of the bare client, and
-one from files beside open().read() of the same bytes.
+"""What a hit from memcached costs, in microseconds, beside one get of the bare client.
 
 Run it with ``python -m bench.hit``.
 """
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import diskcache  # type: ignore[import-untyped]
 import memcache
 import pylibmc
 import pymemcache
@@ -25,15 +23,11 @@ import pymemcache
 import beaker_regions
 from bench.contenders import (
     CONTENDERS,
-    EXPIRE,
     ON_MEMCACHED,
     OTHER_CLIENTS,
     OURS,
-    Beaker,
-    BeakerFiles,
     Contender,
     Ours,
-    OursFiles,
     Place,
 )
 from bench.report import Row, arguments, report, spread
@@ -48,7 +42,6 @@ VALUES: dict[str, Any] = {
     "50 rows in a tuple": tuple(ROWS),
     "10 KB of bytes": bytes(range(250)) * 40,
 }
-SIZES = {"100 B": 100, "10 KB": 10_000, "1 MB": 1_000_000}
 Clock = Callable[[], float]
 """Returns seconds of processor time."""
 TURN = 0.004
@@ -175,80 +168,16 @@ def one_get(client: Any, prefix: str, value: Any, keys: int) -> Call:
     return lambda key: client.get(f"{prefix}{key}")
 
 
-def on_files(folder: Path, entries: int, size: str, rounds: int) -> list[Row]:
-    value = bytes(range(256)) * (SIZES[size] // 256) + bytes(SIZES[size] % 256)
-    place = Place("", folder)
-    plain = folder / "plain"
-    plain.mkdir(parents=True)
-    for key in range(entries):
-        (plain / str(key)).write_bytes(value)
-
-    def read(key: int) -> bytes:
-        with open(f"{plain}/{key}", "rb") as file:
-            return file.read()
-
-    disk = diskcache.Cache(folder / "diskcache")
-    beaker_files = BeakerFiles(place, lambda _: value)
-    fill(beaker_files, value, entries)
-    calls: dict[str, Call] = {
-        "open().read()": read,
-        f"{OURS}, files": OursFiles(place, lambda _: value).call,
-        f"{OURS}, streamed content": streamed(place, plain),
-        "diskcache": disk.memoize(name="value", expire=EXPIRE)(lambda _: value),
-        "Beaker, files": beaker_files.call,
-    }
-    rows = rows_of(
-        measure(calls, value, entries, rounds),
-        "open().read()",
-        place=f"{entries:,} files",
-        value=size,
-    )
-    disk.close()
-    return rows
-
-
-def fill(contender: Beaker, value: bytes, entries: int) -> None:
-    """Let Beaker write its file once: entry by entry the filling takes minutes."""
-    contender.call(0)
-    name = contender.call._arg_namespace  # type: ignore[attr-defined]
-    namespace: Any = contender.manager.get_cache_region(name, contender.region).namespace
-    namespace.acquire_write_lock()
-    for key in range(entries):
-        namespace.set_value(str(key), (time.time(), EXPIRE, value))
-    namespace.release_write_lock()
-
-
-def streamed(place: Place, plain: Path) -> Call:
-    """Return a function of ours whose content is a file, and which reads all of it."""
-
-    def load(key: int) -> Path:
-        return plain / str(key)
-
-    contender: Contender = OursFiles(place._replace(folder=place.folder / "streamed"), load)
-
-    def read(key: int) -> bytes:
-        content: beaker_regions.CachedFile = contender.call(key)
-        return content.read_bytes()
-
-    return read
-
-
 def main() -> None:
     given = arguments(__doc__)
     rounds = 20 if given.quick else 300
-    cases = [(10, "100 B"), (10, "10 KB"), (10, "1 MB")]
-    if not given.quick:
-        cases += [(1_000, "100 B"), (1_000, "10 KB")]
     # One processor for server and client: what is measured is their work, and not how long an idle
     # processor takes to wake up, which may be as long and varies.
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     server = Memcached()
     server.start()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        rows = on_memcached(Place(server.address, folder), rounds, clock_of(server))
-        for entries, size in cases:
-            rows += on_files(folder / f"{entries}-{size}", entries, size, rounds // 10)
+        rows = on_memcached(Place(server.address, Path(name)), rounds, clock_of(server))
     server.stop()
     report("hit", given, {"rounds": rounds, "seconds a turn": TURN}, rows)
 

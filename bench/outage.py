@@ -1,6 +1,6 @@
 """What a memcached or a Redis that is killed, hung (SIGSTOP) or restarted costs the callers.
 
-Run it with ``python -m bench.outage``.
+Run it with ``python -m bench.outage [--full]``.
 
 One process calls at a steady pace; all keys are cached when the server goes. A third on, every
 value changes and is invalidated, while the server is away. After two thirds the hung server goes
@@ -151,8 +151,8 @@ def outages(name: str, calls: int, limit: float) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    given = arguments(__doc__)
-    rounds, calls, limit = (1, 150, 15.0) if given.quick else (2, 300, 12.0)
+    given = arguments(__doc__, full="two rounds")
+    rounds, calls, limit = (1, 150, 15.0) if given.quick else (2 if given.full else 1, 300, 12.0)
     names = [name for name in ON_SERVERS if name.startswith(OURS) or not given.quick]
     if not given.quick:
         names += [f"{name}, tuned" for name in ON_SERVERS if name[0] in "dFD"]

@@ -1,6 +1,6 @@
 """Stale reads while four processes read and two write.
 
-Run it with ``python -m bench.race``.
+Run it with ``python -m bench.race [--full]``.
 
 They are on one host, or spread over two: a host is what shares a folder, and there the locks of
 stock Beaker are, and the files of a region; with a cluster that region has hosts. A writer changes
@@ -124,8 +124,8 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
 
 
 def main() -> None:
-    given = arguments(__doc__)
-    rounds, seconds = (1, 0.5) if given.quick else (4, 4.0)
+    given = arguments(__doc__, full="eight times as long")
+    rounds, seconds = (1, 0.5) if given.quick else (4, 4.0) if given.full else (2, 1.0)
     cases = [(name, 1) for name in RACING] + [
         (name, 2) for name in (*ON_SERVERS, BY_QUERIES, CLUSTER)
     ]
