@@ -25,7 +25,7 @@ docs: .venv/test
 	@scripts/docs.sh
 
 cluster-test: .venv/test
-	@exec .venv/bin/python -m bench.cluster
+	@exec .venv/bin/python -m bench.cluster --full
 
 # The packages of each, installed again when their list changes.
 .venv/run: pyproject.toml requirements.txt scripts/install.sh

@@ -49,8 +49,9 @@ TURN = 0.004
 neighbours on the machine."""
 STRONGEST = "dogpile.cache, pylibmc"
 """The fastest peer that stores what a function returns."""
-BARE = {OURS: "python-memcached, pickle 5, one get"}
-"""A get of the same client and nothing else."""
+ENUM, INTEGERS = f"{OURS}, an enum", f"{OURS}, integers"
+BESIDE = {OURS: "python-memcached, pickle 5, one get", ENUM: INTEGERS}
+"""What else a contender is compared with: a bare get, and the same call with other arguments."""
 
 
 def clock_of(server: Server) -> Clock:
@@ -132,7 +133,7 @@ def on_memcached(place: Place, rounds: int, clock: Clock) -> list[Row]:
             calls[name] = made.call
         samples = measure(calls, value, keys, rounds, clock)
         rows += rows_of(samples, STRONGEST, place="memcached", value=size)
-        for name, bare in BARE.items():
+        for name, bare in BESIDE.items():
             both = {each: samples[each] for each in (name, bare)}
             rows += rows_of(both, bare, place="memcached", value=size)[:1]
     return rows
@@ -140,7 +141,8 @@ def on_memcached(place: Place, rounds: int, clock: Clock) -> list[Row]:
 
 def measured() -> dict[str, type[Contender]]:
     return {name: CONTENDERS[name] for name in ON_MEMCACHED} | {
-        f"{OURS}, an enum": OursEnum,
+        ENUM: OursEnum,
+        INTEGERS: OursIntegers,
         **OTHER_CLIENTS,
     }
 
@@ -149,16 +151,24 @@ class Wanted(enum.StrEnum):
     ALL = "all"
 
 
-class OursEnum(Ours):
-    """As `Ours`, called with a member of an enumeration and a number, as the task list does."""
+class OursIntegers(Ours):
+    """As `Ours`, called with three numbers."""
+
+    wanted: Any = 0
 
     def decorate(self, cache: beaker_regions.CacheManager, load: Callable[[int], Any]) -> None:
         @cache.region("ours")
-        def value(key: int, wanted: Wanted, number: int) -> Any:  # noqa: ARG001
+        def value(key: int, wanted: Any, number: int) -> Any:  # noqa: ARG001
             return load(key)
 
-        self.call = lambda key: value(key, Wanted.ALL, 1)
-        self.invalidate = lambda key: value.invalidate(key, Wanted.ALL, 1)
+        self.call = lambda key: value(key, self.wanted, 1)
+        self.invalidate = lambda key: value.invalidate(key, self.wanted, 1)
+
+
+class OursEnum(OursIntegers):
+    """With a member of an enumeration, as the task list has."""
+
+    wanted = Wanted.ALL
 
 
 def one_get(client: Any, prefix: str, value: Any, keys: int) -> Call:

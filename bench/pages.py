@@ -1,6 +1,6 @@
 """The task list under wrk: 50 tasks, with forms and CSRF protection, for one who is logged in.
 
-Run it with ``python -m bench.pages``.
+Run it with ``python -m bench.pages [--full]``.
 
 Stages of this project (nothing kept, the query, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,16 +111,22 @@ class Served:
 def serving(stage: Stage, environment: dict[str, str]) -> Iterator[Served]:
     served = Served(stage, environment)
     try:
-        page = served.wait().decode()
-        if stage.path == "/":
-            assert page.count("Task number") >= TASKS, f"{stage.name}: not the page: {page[:500]}"
-        for _ in range(2):
-            for _ in range(WARMING):
-                served.get()
-            time.sleep(APART)
         yield served
     finally:
         served.stop()
+
+
+def warm(served: Served) -> None:
+    """Wait for the first answer, and ask until answers are repeated."""
+    page = served.wait().decode()
+    if served.stage.path == "/":
+        assert page.count("Task number") >= TASKS, (
+            f"{served.stage.name}: not the page: {page[:500]}"
+        )
+    for _ in range(2):
+        for _ in range(WARMING):
+            served.get()
+        time.sleep(APART)
 
 
 def measured(served: Served) -> tuple[float, float]:
@@ -145,8 +153,8 @@ def measured(served: Served) -> tuple[float, float]:
 def asked(stage: Stage, environment: dict[str, str], memcached: Memcached) -> tuple[float, float]:
     """Return how often a page asks memcached, and for how many keys."""
     proxy = Proxy(memcached.port)
-    memcached.flush()
     with serving(stage, using(proxy.address, environment)) as served:
+        warm(served)
         proxy.requests.clear()
         for _ in range(WARMING):
             served.get()
@@ -184,20 +192,22 @@ def prepared(folder: str, address: str) -> dict[str, str]:
 
 
 def main() -> None:
-    given = arguments(__doc__)
-    rounds = 3 if given.quick else 20
+    given = arguments(__doc__, full="twice as many rounds")
+    rounds = 3 if given.quick else 20 if given.full else 10
     memcached = Memcached()
     memcached.start()
     rates: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
     slowest: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = prepared(folder, memcached.address)
-        requests = {stage.name: asked(stage, environment, memcached) for stage in STAGES}
         with contextlib.ExitStack() as all_served:
+            threads = all_served.enter_context(ThreadPoolExecutor(len(STAGES)))
+            requests = list(threads.map(lambda each: asked(each, environment, memcached), STAGES))
             # All at once, and a second of each in turn: so a ratio compares neighbours in time.
             served = [all_served.enter_context(serving(each, environment)) for each in STAGES]
+            list(threads.map(warm, served))
             for _ in range(rounds):
-                for each in served:
+                for each in random.sample(served, len(served)):
                     rate, worst = measured(each)
                     rates[each.stage.name].append(rate)
                     slowest[each.stage.name].append(worst)
@@ -215,10 +225,10 @@ def main() -> None:
             ),
             "80 %": spread(rates[stage.name]),
             "p99 ms": round(statistics.median(slowest[stage.name]), 1),
-            "asks memcached": round(requests[stage.name][0], 1),
-            "for keys": round(requests[stage.name][1], 1),
+            "asks memcached": round(requests_of_stage, 1),
+            "for keys": round(keys, 1),
         }
-        for stage in STAGES
+        for stage, (requests_of_stage, keys) in zip(STAGES, requests, strict=True)
     ]
     settings = {
         "rounds": rounds,

@@ -64,7 +64,7 @@ _LATEST = 1
 """The place of the number that every change replaces; the epoch is before it."""
 _SIZE = (2 + SHARED_PLACES + PLACES) * GENERATION_SIZE
 _REMEMBERED = 8192
-"""Sets of places whose generations are remembered."""
+"""Sets of scopes whose places, and sets of places whose generations are remembered."""
 _LOCK = struct.Struct("hhqqi4x")
 """Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 _CHANGING, _WRITING = 0, 1
@@ -376,7 +376,7 @@ def _lock(descriptor: int, command: int, type_: int, first: int, count: int = 1)
     return found
 
 
-@functools.lru_cache(1024)
+@functools.lru_cache(_REMEMBERED)
 def places(scopes: tuple[str, ...]) -> tuple[int, ...]:
     """Return where in a table the generations of ``scopes`` are; each is below 2**32."""
     return tuple([_place(scope) for scope in scopes])
