@@ -35,8 +35,8 @@ class AsyncCachedFunction(Cached[P], Generic[P, R]):
     """A coroutine function whose results are stored in a region. `CacheManager.region` makes it.
 
     It has the methods of `CachedFunction`, as coroutine functions. The event loop never waits for
-    the store. In a region on memcached a hit takes no thread: the loop has a connection of its own.
-    Everything else is asked in threads.
+    the store. In a region on memcached or Redis a hit takes no thread: the loop has a connection
+    of its own. Everything else is asked in threads.
 
     Example::
 

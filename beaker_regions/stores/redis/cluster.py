@@ -26,22 +26,28 @@ once. If the slot returns, those are current again that no invalidation removed 
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, RedisError, ResponseError, TryAgainError
 
+from beaker_regions.entries.known import Known
 from beaker_regions.errors import NotTakenError, StoreUnavailableError
-from beaker_regions.stores.redis.addresses import Address
+from beaker_regions.stores.redis.addresses import Address, socket_of
 from beaker_regions.stores.redis.connection import RedisConnection, Request, cause
 from beaker_regions.stores.redis.link import Link, interruption, packed
+from beaker_regions.stores.redis.loop_protocol import LoopProtocol
 from beaker_regions.stores.servers.connection import Halves, Item
+from beaker_regions.stores.servers.event_loops import LoopConnections
+from beaker_regions.stores.servers.loop_connection import Answer, ServerState
 
 BUCKETS = 24
 """2, 3, 4, 6, 8 and 12 nodes have equal shares of them. With more, an invalidation would take more
@@ -102,6 +108,7 @@ class Nodes:
         self._failed = dict.fromkeys(configured, 0.0)
         """All that are known, and when each one failed."""
         self._mine = _Links()
+        self._loops: dict[Address, _NodeLoops] = {}
 
     def link(self, slot: int) -> tuple[Address, Link]:
         """Return the node of a slot, and this thread's link to it. If the node is not known, or
@@ -136,12 +143,57 @@ class Nodes:
                 raise
         return link
 
-    def moved(self, slot: int, address: Address) -> None:
+    def loops(self, slot: int) -> _NodeLoops:
+        """Return the connections of event loops to a node: the one of a slot, or another one."""
+        address = self._at.get(slot) or min(list(self._failed), key=self._failed.__getitem__)
+        found = self._loops.get(address)
+        return found or self._loops.setdefault(address, _NodeLoops(self, address))
+
+    def make(self, address: Address) -> AbstractConnection:
+        return self._make(address)
+
+    def has(self, slot: int, address: Address) -> None:
+        """Note that a node has a slot."""
         self._failed.setdefault(address, 0.0)
         self._at[slot] = address
 
     def failed(self, address: Address) -> None:
         self._failed[address] = self._mine.failed[address] = time.monotonic()
+
+
+class SlotLoops:
+    """How event loops ask the node that has a slot. They learn from threads which one that is: what
+    a node refuses, a thread asks for."""
+
+    def __init__(self, nodes: Nodes, slot: int) -> None:
+        self._nodes, self._slot = nodes, slot
+
+    def get(
+        self, keys: Sequence[str], known: Known | None, server: ServerState
+    ) -> asyncio.Future[Answer]:
+        return self._nodes.loops(self._slot).get(keys, known, server)
+
+
+class _NodeLoops(LoopConnections):
+    """The connections of event loops to a node, for all buckets there. Threads change the state of
+    the buckets: they ask after each failure."""
+
+    def __init__(self, nodes: Nodes, address: Address) -> None:
+        self._nodes, self._address = nodes, address
+        limit = nodes.make(address).socket_timeout or 1.0
+        protocol = partial(LoopProtocol, in_cluster=True)
+        super().__init__(lambda: socket_of(nodes.make(address)), protocol, limit)
+
+    def get(
+        self, keys: Sequence[str], known: Known | None, server: ServerState
+    ) -> asyncio.Future[Answer]:
+        return super().get(keys, known, self)
+
+    def has_answered(self) -> None:
+        """Do nothing."""
+
+    def has_failed(self, error: StoreUnavailableError) -> None:
+        self._nodes.failed(self._address)
 
 
 class ClusterConnection(RedisConnection):
@@ -178,7 +230,9 @@ class ClusterConnection(RedisConnection):
     ) -> Halves[list[Any]]:
         for _ in range(_REDIRECTS):
             try:
-                return (yield from super()._asking(request, answers, resend=resend))
+                found = yield from super()._asking(request, answers, resend=resend)
+                self._nodes.has(self._slot, self._address)
+                return found
             except MovedError as error:
                 self._move(self._named(error))
             except (AskError, TryAgainError) as error:
@@ -190,7 +244,7 @@ class ClusterConnection(RedisConnection):
         raise StoreUnavailableError("server", "its nodes name one another")
 
     def _move(self, address: Address) -> None:
-        self._nodes.moved(self._slot, address)
+        self._nodes.has(self._slot, address)
         self._link = None
         try:
             self._address, self._link = address, self._nodes.link_to(address)

@@ -19,7 +19,14 @@ from beaker_regions.stores.redis.addresses import (
     node_of,
     socket_of,
 )
-from beaker_regions.stores.redis.cluster import BUCKETS, TAGS, ClusterConnection, Nodes, slot_of
+from beaker_regions.stores.redis.cluster import (
+    BUCKETS,
+    TAGS,
+    ClusterConnection,
+    Nodes,
+    SlotLoops,
+    slot_of,
+)
 from beaker_regions.stores.redis.connection import RedisConnection
 from beaker_regions.stores.redis.link import Link
 from beaker_regions.stores.redis.loop_protocol import LoopProtocol
@@ -75,7 +82,7 @@ class RedisStore(ServerStore):
 
 class RedisClusterStore(ServerStore):
     """A region's entries on a Redis Cluster. Some of its nodes are named by URLs, and the first one
-    says how all are reached. Options as for `RedisStore`. Coroutines ask in threads."""
+    says how all are reached. Options as for `RedisStore`."""
 
     def __init__(
         self, servers: Sequence[tuple[str, float]], signer: Signer, **options: Any
@@ -88,6 +95,7 @@ class RedisClusterStore(ServerStore):
         self._make = connection
         self._configured = [node_of(url) for url, _ in servers]
         nodes = Nodes(connection, self._configured)
+        is_plain = not servers[0][0].startswith("rediss:")
         # The name ends with that of a server: messages about pending invalidations name it.
         first = name_of_node(self._configured[0])
         self._buckets = [f"{number}/{BUCKETS} of {first}" for number in range(1, BUCKETS + 1)]
@@ -96,11 +104,15 @@ class RedisClusterStore(ServerStore):
         def connect(bucket: str) -> Connection:
             return ClusterConnection(nodes, slot_of(tags[bucket]))
 
+        def loops(bucket: str) -> SlotLoops:
+            return SlotLoops(nodes, slot_of(tags[bucket]))
+
         super().__init__(
             [(bucket, 1.0) for bucket in self._buckets],
             signer,
             "redis",
             connect,
+            loops=loops if is_plain else None,
             hash_tag=lambda bucket: f"{{{tags[bucket]}}}:",
             **options,
         )

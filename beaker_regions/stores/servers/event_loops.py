@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from beaker_regions.entries.known import Known
 from beaker_regions.runtime import forking
@@ -23,6 +24,16 @@ MOST_IDLE = 32
 """Sockets that are kept for the next loop."""
 
 _Connections = dict[int, tuple[weakref.ref[asyncio.AbstractEventLoop], LoopConnection]]
+
+
+class Loops(Protocol):
+    """How event loops ask a server."""
+
+    def get(
+        self, keys: Sequence[str], known: Known | None, server: ServerState
+    ) -> asyncio.Future[Answer] | None:
+        """Fetch those of ``keys`` that exist, for a task of the running loop; None: a thread has to
+        ask."""
 
 
 class LoopConnections:

@@ -46,6 +46,10 @@ Answer = dict[str, bytes] | StoreUnavailableError | None
 """The items of a request by key, also those of other tasks; None: the known answer; or the failure,
 which is not raised: a future whose exception nobody takes would be logged."""
 
+ELSEWHERE = bytes(1)
+"""In an answer, this very object is the item of a key that another server may have. Only a thread
+asks there."""
+
 
 class GetProtocol(Protocol):
     """Requests and answers, as `beaker_regions.stores.memcached.text_protocol` has them."""
@@ -61,8 +65,9 @@ class ServerState(Protocol):
     def has_answered(self) -> None:
         """Note that it works."""
 
-    def has_failed(self, error: StoreUnavailableError) -> StoreUnavailableError:
-        """Note that it failed; return the error for the callers."""
+    def has_failed(self, error: StoreUnavailableError) -> StoreUnavailableError | None:
+        """Note that it failed; return the error for the callers. None: another server may have
+        what they ask for."""
 
 
 class _Request(asyncio.Future[Answer]):
@@ -372,6 +377,9 @@ class LoopConnection:
         """Let requests fail. The server is not asked any more for a while."""
         if not isinstance(error, StoreUnavailableError):
             error = StoreUnavailableError("server", str(error) or repr(error))
-        failure = self._server.has_failed(error.with_traceback(None)).with_traceback(None)
+        failure = self._server.has_failed(error.with_traceback(None))
         for request in requests:
-            request.answer(failure)
+            if failure is None:
+                request.answer(dict.fromkeys(request.keys, ELSEWHERE))
+            else:
+                request.answer(failure.with_traceback(None))

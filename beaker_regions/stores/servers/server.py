@@ -16,7 +16,7 @@ from beaker_regions.errors import ApplyingError, NotTakenError, StoreUnavailable
 from beaker_regions.runtime import forking
 from beaker_regions.stores.pending import PendingInvalidations
 from beaker_regions.stores.servers.connection import Connection, Halves, whole
-from beaker_regions.stores.servers.event_loops import LoopConnections
+from beaker_regions.stores.servers.event_loops import Loops
 from beaker_regions.stores.servers.loop_connection import Answer
 from beaker_regions.telemetry import tracing
 
@@ -67,7 +67,7 @@ class Server:
         retry: float,
         pending: PendingInvalidations,
         stem: str,
-        loops: LoopConnections | None,
+        loops: Loops | None,
     ) -> None:
         self.name = name
         """For messages, such as "memcached 127.0.0.1:11211"."""
@@ -138,9 +138,10 @@ class Server:
         pending = self._pending
         if pending.has_any() if known is None else pending.may_have_any():
             return None
-        if tracing.watchers:
+        answer = self._loops.get(keys, known, self)
+        if tracing.watchers and answer is not None:
             tracing.count_round_trip()
-        return self._loops.get(keys, known, self)
+        return answer
 
     def _do(self, command: Callable[[Connection], T]) -> T:
         try:

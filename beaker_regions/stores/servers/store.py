@@ -45,10 +45,10 @@ from beaker_regions.errors import NotTakenError, StoreUnavailableError
 from beaker_regions.stores.pending import PendingInvalidations, PersistentQueue
 from beaker_regions.stores.servers.connection import Connection, Halves, Item, at_once
 from beaker_regions.stores.servers.counters import ServerCounters
-from beaker_regions.stores.servers.event_loops import LoopConnections
+from beaker_regions.stores.servers.event_loops import Loops
 from beaker_regions.stores.servers.generations import change, complete
 from beaker_regions.stores.servers.leases import ServerLeases
-from beaker_regions.stores.servers.loop_connection import Answer
+from beaker_regions.stores.servers.loop_connection import ELSEWHERE, Answer
 from beaker_regions.stores.servers.rendezvous import choose, places
 from beaker_regions.stores.servers.server import Server, stem_of
 
@@ -75,7 +75,7 @@ class ServerStore(Store):
         kind: str,
         connect: Callable[[str], Connection],
         *,
-        loops: Callable[[str], LoopConnections] | None = None,
+        loops: Callable[[str], Loops] | None = None,
         retry: float = 1.0,
         folder: Path | None = None,
         prefix: str = "",
@@ -346,7 +346,10 @@ class _Reading(Reading):
         answer = self.answers[0].result()
         if answer is None:
             return self._known
-        if isinstance(answer, Exception) or len(answer.get(self._keys[0], b"")) > SHORT:
+        if isinstance(answer, Exception):
+            return None
+        sealed = answer.get(self._keys[0], b"")
+        if sealed is ELSEWHERE or len(sealed) > SHORT:
             return None
         lookup = self.lookup()
         return None if lookup.refused else lookup
@@ -359,6 +362,8 @@ class _Reading(Reading):
         if isinstance(answer, StoreUnavailableError):
             raise answer.with_traceback(None)  # other tasks raise the same error
         record, *generations = self._keys
+        if answer.get(record) is ELSEWHERE:
+            return self._store.read(self._entry)
         return self._store._lookup(self._entry, answer.get(record), map(answer.get, generations))
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from beaker_regions.reports import health
+from beaker_regions.runtime import threads
 from beaker_regions.stores.redis.cluster import TAGS, slot_of
-from tests.beaker_regions.conftest import Calls, Manager, make_manager
+from tests.beaker_regions.conftest import Calls, make_manager
 from tests.redis_cluster import SLOTS
 from tests.waiting import stored_value, until
 
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
 
 class Moving:
     """A function's only entry, and its slot, which moves from one node to another. Two managers
-    use it as two hosts would: nothing is common to them but the cluster."""
+    use it as two hosts would: nothing is common to them but the cluster. The second one asks from
+    an event loop."""
 
     def __init__(self, cluster: RedisCluster, calls: Calls) -> None:
         self.cluster = cluster
         own = {"type": "ext:rediscluster", "url": cluster.url, "secret": "of the tests"}
         managers = [make_manager(**own, timeout=5, retry=0.01 + host / 1000) for host in (0, 1)]
-        self.here, self.there = managers
-        self.load, self.load_there = (_loader(manager, calls) for manager in managers)
+        self.here = managers[0]
+        self.loop = asyncio.Runner()
+        self.load = _loader(managers[0], calls)
+        in_loop = _loader(managers[1], calls, in_loop=True)
+
+        def load_there() -> int:
+            return int(self.loop.run(in_loop()))
+
+        self.load_there = load_there
         self.load()
         (tag,) = {re.findall(r"{(\d+)}", key)[0] for key in cluster.all_keys()}
         self.slot = slot_of(tag)
@@ -58,14 +67,20 @@ class Moving:
         self.source, self.target = self.target, self.source
 
 
-def _loader(cache: CacheManager, calls: Calls) -> Any:
-    """Return a cached function that returns the number of its loads."""
+def _loader(cache: CacheManager, calls: Calls, *, in_loop: bool = False) -> Any:
+    """Return a cached function, or coroutine function, that returns the number of its loads."""
+    decorate = cache.region("functions", tags=["news", "weather"])
+    if in_loop:
 
-    @cache.region("functions", tags=["news", "weather"])
-    def load() -> int:
+        async def load() -> int:
+            return calls()
+
+        return decorate(load)
+
+    def load() -> int:  # type: ignore[no-redef]
         return calls()
 
-    return load
+    return decorate(load)
 
 
 @pytest.fixture
@@ -73,6 +88,7 @@ def moving(redis_cluster: RedisCluster, calls: Calls) -> Iterator[Moving]:
     made = Moving(redis_cluster, calls)
     first = made.source
     yield made
+    made.loop.close()
     for node in redis_cluster.nodes:
         if node.process is not None:
             node.ask(f"CLUSTER SETSLOT {made.slot} STABLE")
@@ -240,8 +256,12 @@ def test_counters_of_a_slot_that_moves(redis_cluster: RedisCluster) -> None:
         redis_cluster.end_move(slot, target, node)
 
 
-def test_coroutines(redis_cluster_manager: Manager, calls: Calls) -> None:
-    cache = redis_cluster_manager()
+def test_hits_of_coroutines_take_no_thread(
+    redis_cluster: RedisCluster, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = make_manager(
+        type="ext:rediscluster", url=redis_cluster.url, secret="of the tests", timeout=5
+    )
 
     @cache.region("functions", tags=["news"])
     async def load(key: int) -> int:
@@ -250,10 +270,28 @@ def test_coroutines(redis_cluster_manager: Manager, calls: Calls) -> None:
     async def loads() -> list[int]:
         return list(await asyncio.gather(*(load(key) for key in range(20))))
 
-    first = asyncio.run(loads())
-    assert asyncio.run(loads()) == first
-    cache.invalidate_tags("news")
-    assert min(asyncio.run(loads())) > max(first)
+    async def main() -> list[int]:
+        first = await loads()
+        assert await loads() == first
+        with monkeypatch.context() as patch:
+            patch.setattr(threads.of_coroutines, "do", _no_thread)
+            patch.setattr(threads, "do_apart", _no_thread)
+            assert await loads() == first
+        await asyncio.to_thread(cache.invalidate_tags, "news")
+        again = await loads()
+        assert min(again) > max(first)
+        return again
+
+    again = asyncio.run(main())
+    # The next loop uses the same connections.
+    clients = [int(node.info("connected_clients")) for node in redis_cluster.masters]
+    assert asyncio.run(loads()) == again
+    more = [int(node.info("connected_clients")) for node in redis_cluster.masters]
+    assert more == clients
+
+
+def _no_thread(*_: Any, **__: Any) -> None:
+    raise AssertionError("a thread is used")
 
 
 def test_a_single_server_is_no_cluster_and_a_node_no_single_server(
