@@ -27,7 +27,7 @@ from bench.report import Row, arguments, report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 1000
+ROUNDS = 200
 """Of each kind of damage, with and without verification at read, half of them for ``verify``."""
 ENTRIES = 12
 """Of each of three functions."""
@@ -205,14 +205,14 @@ def damaged(folder: Path, name: str, verify_reads: bool, rounds: int) -> Row:
 
 
 def main() -> None:
-    given = arguments(__doc__)
+    given = arguments(__doc__, full="five times as many rounds")
+    rounds = 50 if given.quick else 5 * ROUNDS if given.full else ROUNDS
     logging.getLogger("beaker_regions").setLevel(logging.ERROR)
     rows = []
     for verify_reads in (True, False):
         for name in DAMAGES:
             # In memory: what is measured is no disk.
             with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as folder:
-                rounds = 50 if given.quick else ROUNDS
                 rows.append(damaged(Path(folder), name, verify_reads, rounds))
     report("corruption", given, {"entries": 3 * ENTRIES}, rows)
 

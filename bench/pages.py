@@ -147,6 +147,7 @@ def measured(served: Served) -> tuple[float, float]:
     slowest = re.search(r"99%\s+([\d.]+)(us|ms|s)", done)
     assert rate, done
     assert slowest, done
+    assert float(rate[1]), f"{served.stage.name}: no answer in a second; is the machine busy?"
     return float(rate[1]), float(slowest[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[slowest[2]]
 
 
