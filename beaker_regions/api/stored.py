@@ -127,6 +127,28 @@ class Stored(Cached[P], Generic[P, R]):
             for entry, lookup in zip(entries, self._lookup_many(entries), strict=True)
         ]
 
+    def have_parts(self, calls: Iterable[Any]) -> list[bool]:
+        """Return for each call whether a load would continue a part of content that has arrived.
+
+        Args:
+            calls: The calls. Each is the tuple of its arguments, or its only argument if that is
+                not a tuple.
+
+        Returns:
+            Whether there is such a part, for each call in their order. It is content that can be
+            resumed (`Resumable`), whose transfer was interrupted or goes on.
+
+        Raises:
+            UnkeyableArgumentError: An argument has no stable key.
+
+        Example::
+
+            begun = [m for m, has in zip(months, export.have_parts(months)) if has]
+        """
+        given = [self._prefix + arguments(call) for call in calls]
+        parts = self.region.store.parts() if self.region.enabled else frozenset()
+        return [bool(parts) and self._make_entry(call, {}).address in parts for call in given]
+
     def stored(self, *args: P.args, **kwargs: P.kwargs) -> StoredValue | None:
         """Return what is stored for a call, without its value, and never load.
 

@@ -277,6 +277,10 @@ class Store(ABC):
         takes long."""
         return False
 
+    def parts(self) -> frozenset[bytes]:
+        """Return the addresses of entries of whose content a part has arrived."""
+        return frozenset()
+
     def value(self, entry: Entry, record: Record) -> Any:
         """Return a record's value. Raises GoneError if the entry has another record by now, or
         none. May raise any error if the record is of an older release."""

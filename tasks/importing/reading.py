@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from tasks.files.content import opened_by, read_file
+from tasks.importing.ahead import Ahead
 from tasks.importing.media_types import media_type
 from tasks.importing.room import RegionFullError
 from tasks.sources.fetching.urls import archive_and_path, has_scheme
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
     from beaker_regions import CachedFile, Together
     from tasks.importing.sources import SourceFileInfo
     from tasks.models import ImportedFile
+    from tasks.sources.fetching.downloads import Download
+    from tasks.sources.open_source import Opener
     from tasks.sources.progress import Progress
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """The system's errors for a disk that takes no more. Reading a file never raises them."""
 
 
+_SMALL = 64 * 1024
+"""The most bytes of a download that is received before it is stored."""
 _PAUSE = 0.5
 """Seconds before a file that was read, and not stored, is read once more."""
 
@@ -57,6 +63,8 @@ class FileToRead(NamedTuple):
     """Whether it has a row, of any version."""
     row: ImportedFile | None = None
     """This row, if it becomes one of this source when the file is unchanged."""
+    ahead: Ahead = Ahead()
+    """Has the downloads of this file and those behind it."""
 
 
 def are_stored(files: Sequence[FileToRead]) -> list[bool]:
@@ -116,13 +124,20 @@ class FileReader:
             content.close()
 
     def _read(self, file: FileToRead) -> CachedFile:
-        found = file.found
+        found, opener, is_new = file.found, file.found.opener, not file.digest
         # Not refresh(), which invalidates, and so may reach other files of a large region.
         read = read_file.reload if self.force else _function(found)
-        opened = opened_by(
-            found.opener, file.progress, is_new=not file.digest, is_checked=found.is_checked
-        )
-        with opened, self.together.joined():
+        with contextlib.ExitStack() as stack:
+            if is_new and (download := file.ahead.take(found, file.progress)) is not None:
+                stack.enter_context(contextlib.closing(download))
+                if download.arrives(_SMALL):
+                    file.ahead.begin_next()
+                    read = read_file.reload if self.force else read_file.fill
+                opener = _handing_out(download)
+            stack.enter_context(
+                opened_by(opener, file.progress, is_new=is_new, is_checked=found.is_checked)
+            )
+            stack.enter_context(self.together.joined())
             content = read(found.source, found.size, found.version)
             if content.stored:
                 return content
@@ -132,7 +147,11 @@ class FileReader:
             return read(found.source, found.size, found.version)
 
 
+def _handing_out(download: Download) -> Opener:
+    return lambda *_: download
+
+
 def _function(found: SourceFileInfo) -> Callable[[str, int | None, str], CachedFile]:
-    # A download is worth waiting for that of another run.
+    # A download is worth waiting for that of another run, unless it is small.
     is_download = has_scheme(found.source) and archive_and_path(found.source) is None
     return read_file if is_download else read_file.fill

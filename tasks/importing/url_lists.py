@@ -164,9 +164,8 @@ def _ask(asked: tuple[_Line, ImportedFile | None]) -> SourceFileInfo | Skipped:
         response = until_done(url, partial(client.describe, url, conditions), Progress())
     except OSError as error:
         return Skipped(path, str(error))
-    opener = partial(download, None)
     if row is not None and response.status == 304:
-        return SourceFileInfo(path, url, row.size, row.version, opener, is_checked=True)
+        return SourceFileInfo(path, url, row.size, row.version, download, is_checked=True)
     # Many servers say 0 where they leave out the content.
     size, version = client.length_of(response) or None, versions.of_answer(response.headers)
-    return SourceFileInfo(path, url, size, version, opener, is_checked=True)
+    return SourceFileInfo(path, url, size, version, download, is_checked=True)

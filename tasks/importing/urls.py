@@ -63,18 +63,18 @@ def source_at_url(name: str, options: SourceOptions) -> Source:
             response = until_done(url, partial(client.describe, url, {}), Progress())
             # Many servers say 0 where they leave out the content.
             size, version = client.length_of(response) or None, versions.of_answer(response.headers)
-            return archive_at(url, size, version, partial(download, None), options)
+            return archive_at(url, size, version, download, options)
         return UrlSource(url, options.into, path_of(file))
     except (BadUrlError, BadManifestError, OSError) as error:
         raise SourceError(f"{shown(name)!r} cannot be imported: {error}") from error
 
 
 def download(
-    response: Answer | None,
     url: str,
     size: int | None,
     version: str,
     progress: Progress,
+    response: Answer | None = None,
 ) -> Download:
     """Open a URL for an import. ``response`` is an answer for it that is not read yet."""
     return Download(url, size, version, progress, tries=patience().retries, response=response)
@@ -100,7 +100,7 @@ class UrlSource:
         if row is not None and response.status == 304:
             client.discard(response)
             self._found = SourceFileInfo(
-                path, url, row.size, row.version, partial(download, None), is_checked=True
+                path, url, row.size, row.version, download, is_checked=True
             )
             return
         self._response = response
@@ -122,7 +122,7 @@ class UrlSource:
     def _open(self, url: str, size: int | None, version: str, progress: Progress) -> Download:
         # The response can be read once. A second call sends another request.
         response, self._response = self._response, None
-        return download(response, url, size, version, progress)
+        return download(url, size, version, progress, response)
 
 
 class ManifestSource:
@@ -153,7 +153,7 @@ class ManifestSource:
                 yield Skipped(path, str(error))
                 continue
             version = versions.of_digest(entry.digest, entry.kind)
-            yield SourceFileInfo(path, url, None, version, partial(download, None))
+            yield SourceFileInfo(path, url, None, version, download)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from tasks.importing.ahead import Ahead
 from tasks.importing.jobs import SIGNAL_SECONDS, map_as_completed
-from tasks.importing.reading import UNCHANGED, FileToRead, Result, are_stored
+from tasks.importing.reading import UNCHANGED, FileToRead, Result, StoredFile, are_stored
 from tasks.importing.room import RegionFullError
 from tasks.importing.sources import SourceError, SourceFileInfo
 from tasks.sources.fetching.patience import patience, use_patience
@@ -38,6 +39,9 @@ NAMES = 20_000
 takes none out, and it waits itself if its answers are not taken."""
 BYTES = 4 * 1024 * 1024
 """The most bytes of a list of several files."""
+DOWNLOADS = 32
+"""The most files of unknown size in a list. They come from a server, and the next ones may be
+large."""
 _ANSWER_SECONDS = 0.2
 """Seconds between two answers of a process."""
 _QUEUED = 2
@@ -96,7 +100,9 @@ def map_in_processes(
     try:
         for _ in range(processes):
             workers.append(_start(read, threads, grown[0], workers))
-        yield from _distribute(workers, _lists(files, threads), report, grown[1])
+        # Files of unknown size come from a server. At first, a list has four for each thread.
+        sizes = _Sizes(BYTES // (4 * threads))
+        yield from _distribute(workers, _lists(files, sizes), sizes, report, grown[1])
     finally:
         for worker in workers:
             worker.pipe.close()
@@ -109,6 +115,7 @@ def map_in_processes(
 def _distribute(
     workers: list[_Worker],
     lists: Iterator[list[FileToRead]],
+    sizes: _Sizes,
     report: Report,
     count: Callable[[int], None],
 ) -> Iterator[tuple[FileToRead, Result]]:
@@ -136,6 +143,7 @@ def _distribute(
             for line in answer.said:
                 patience().say(line)
             count(answer.grown)
+            sizes.note(result for _, result, _ in answer.results)
             for position, result, left in answer.results:
                 file = worker.lists[0][position]
                 file.progress.settle(left)
@@ -155,17 +163,31 @@ def _refused_if_killed() -> Iterator[None]:
         raise SourceError("a process of the import was killed; run it again") from error
 
 
-def _lists(files: Iterable[FileToRead], threads: int) -> Iterator[list[FileToRead]]:
+class _Sizes:
+    """The usual size of the files that were read last, in bytes."""
+
+    def __init__(self, usual: int) -> None:
+        self.usual = usual
+
+    def note(self, results: Iterable[Result]) -> None:
+        """Take an answer into account."""
+        sizes = [result.size for result in results if isinstance(result, StoredFile)]
+        if sizes:
+            self.usual = sum(sizes) // len(sizes)
+
+
+def _lists(files: Iterable[FileToRead], sizes: _Sizes) -> Iterator[list[FileToRead]]:
     """Yield lists of files that take about equally long."""
     batch: list[FileToRead] = []
     size = names = 0
     for file in files:
-        # A file of unknown size comes from a server.
         expected = 0 if file.digest else file.found.size
-        size += BYTES // (4 * threads) if expected is None else expected
+        if expected is None:
+            expected = max(sizes.usual, BYTES // DOWNLOADS)
+        size += expected
         if batch and size > BYTES:
             yield batch
-            batch, size, names = [], expected or 0, 0
+            batch, size, names = [], expected, 0
         batch.append(file)
         names += len(file.found.path) + len(file.found.source)
         if len(batch) == FILES or names > NAMES:
@@ -240,8 +262,10 @@ def _answer(
         if time.monotonic() - sent > _ANSWER_SECONDS:
             send()
 
+    ahead = Ahead()
     todo = [
-        FileToRead(found, Progress(found.size, report), digest=digest) for found, digest in files
+        FileToRead(found, Progress(found.size, report), digest=digest, ahead=ahead)
+        for found, digest in files
     ]
     positions = {id(file): position for position, file in enumerate(todo)}
     try:
@@ -250,6 +274,7 @@ def _answer(
             if stored[position]:
                 results.append((position, UNCHANGED, file.progress.left))
         changed = [file for position, file in enumerate(todo) if not stored[position]]
+        ahead.expect([(file.found, file.progress) for file in changed if not file.digest])
         for file, result in map_as_completed(min(threads, len(changed)), read, changed):
             if isinstance(result, OSError):
                 # Others may need arguments that do not go over a pipe.

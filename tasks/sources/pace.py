@@ -55,6 +55,11 @@ def use_pace(rate: int | None) -> None:
     _pace = None if rate is None else Pace(rate)
 
 
+def is_limited() -> bool:
+    """Whether there is a limit."""
+    return _pace is not None
+
+
 def keep_pace(size: int, check: Callable[[], None]) -> None:
     """Wait after ``size`` bytes were read, if there is a limit. Raises the errors of ``check``."""
     if _pace is not None:

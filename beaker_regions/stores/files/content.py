@@ -36,7 +36,7 @@ from typing import NamedTuple
 from beaker_regions.entries.content import CHUNK, Resumable
 from beaker_regions.entries.records import Codec, Record, parted, with_content
 from beaker_regions.runtime.atomic_write import link, move, open_plain, reported, sync_folder
-from beaker_regions.stores.files.incoming import is_growing, received
+from beaker_regions.stores.files.incoming import is_growing, parts_in, received
 
 _HEAD = struct.Struct("<BQqQ32s16s")
 """Of a record's payload: codec of the value, size in bytes, modification time in nanoseconds,
@@ -160,6 +160,10 @@ class ContentFiles:
     def is_progressing(self, address: bytes, seconds: float) -> bool:
         """Whether some content of an entry has arrived in the last ``seconds``. Raises OSError."""
         return is_growing(self._incoming, address, seconds)
+
+    def parts(self) -> frozenset[bytes]:
+        """Return the addresses of entries of whose content a part has arrived."""
+        return parts_in(self._incoming, this_run())
 
     def store(
         self,

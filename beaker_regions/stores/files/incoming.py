@@ -181,6 +181,17 @@ class _Arriving:
                 os.unlink(self._file.name)
 
 
+def parts_in(folder: Path, run: bytes) -> frozenset[bytes]:
+    """Return the addresses of entries whose loads would continue a file in this boot (``run``) of
+    the machine."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return frozenset()
+    end = f"-{run.hex()}"
+    return frozenset(bytes.fromhex(name.removesuffix(end)) for name in names if name.endswith(end))
+
+
 def is_growing(folder: Path, address: bytes, seconds: float) -> bool:
     """Whether some content of the entry has arrived in the last ``seconds``. Raises OSError."""
     since = time.time() - seconds

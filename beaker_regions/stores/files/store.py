@@ -395,6 +395,9 @@ class FileStore(Store):
         with reported("lease"):
             return self.content.is_progressing(entry.address, seconds)
 
+    def parts(self) -> frozenset[bytes]:
+        return self.content.parts()
+
     def release(self, entry: Entry, lease: Lease) -> None:
         with reported("lease"):
             self._leases.release(lease)

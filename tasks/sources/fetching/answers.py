@@ -7,6 +7,7 @@ and few blocks of an answer are in memory.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pycurl
@@ -46,9 +47,16 @@ class Handle:
 class Answer:
     """The answer to a request."""
 
+    status: int
+    reason: str
+    headers: dict[str, str]
+    """By name, in lower case."""
+    is_public: bool
+    """Whether the server, or its proxy, has a public address."""
+
     def __init__(self, handle: Handle, over: Callable[[bool], None]) -> None:
-        """Send the request that ``handle`` is set to, and wait for the headers. ``over`` is called
-        when nothing more is read, with whether all of it was. Raises FetchError."""
+        """Send the request that ``handle`` is set to, without waiting. ``over`` is called when the
+        handle is free, with whether it can take another request."""
         self._curl = handle.curl
         self._multi = handle.multi
         self._lines = handle.lines
@@ -60,20 +68,23 @@ class Answer:
         self._lines.clear()
         self._pieces.clear()
         self._multi.add_handle(self._curl)
+        self._advance()
+
+    def begin(self) -> None:
+        """Wait for the headers. Raises FetchError."""
         status, *lines = self._head()
+        if not self._is_complete:
+            self._note_address()
         _, number, *reason = status.split(None, 2)
         self.status = int(number)
         self.reason = "".join(reason).strip()
-        self.headers: dict[str, str] = {}
-        """By name, in lower case."""
+        self.headers = {}
         for line in lines:
             name, colon, value = line.partition(":")
             if colon:
                 name, value = name.lower(), value.strip(" \t\r\n")
                 known = self.headers.get(name)
                 self.headers[name] = value if known is None else f"{known}, {value}"
-        self.is_public = is_public(self._curl.getinfo(pycurl.PRIMARY_IP))
-        """Whether the server, or its proxy, has a public address."""
 
     def read(self) -> bytes:
         """Return what arrives next of the content; nothing at its end. Raises FetchError."""
@@ -82,15 +93,22 @@ class Answer:
             self._step(ends, "no byte arrived for")
         taken = b"".join(self._pieces)
         self._pieces.clear()
-        if self._is_complete:
-            self.close()
         return taken
+
+    def arrives(self, most: int) -> bool:
+        """Wait until all of the content is in memory, if it is at most ``most`` bytes; return
+        whether it is. An error is raised when it is read."""
+        ends = time.monotonic() + READ_SECONDS
+        with suppress(FetchError):
+            while sum(map(len, self._pieces)) <= most and self._goes_on():
+                self._step(ends, "no byte arrived for", len(self._pieces))
+        return self._is_complete
 
     def close(self) -> None:
         """Read nothing more."""
         over, self._over = self._over, None
         if over is not None:
-            over(self._is_complete and not self._pieces)
+            over(self._is_complete)
 
     def _head(self) -> list[str]:
         """Wait for the line of the status and those of the headers, and return them."""
@@ -107,13 +125,10 @@ class Answer:
             raise self._error
         return not self._is_complete
 
-    def _step(self, ends: float, failure: str) -> None:
-        """Let libcurl work, and wait if nothing has arrived. Raises TemporaryError at the time
-        ``ends``."""
-        _, running = self._multi.perform()
-        if not running:
-            self._end()
-        elif not self._pieces:
+    def _step(self, ends: float, failure: str, have: int = 0) -> None:
+        """Let libcurl work, and wait if no more than ``have`` pieces have arrived. Raises
+        TemporaryError at the time ``ends``."""
+        if self._advance() and len(self._pieces) <= have:
             if time.monotonic() >= ends:
                 raise TemporaryError(f"{failure} {READ_SECONDS:.0f} s")
             due = self._multi.timeout() / 1000
@@ -121,12 +136,27 @@ class Answer:
             if due and not self._multi.select(min(due, _WAIT) if due > 0 else _WAIT):
                 time.sleep(_SHORTEST_WAIT)
 
+    def _advance(self) -> bool:
+        """Let libcurl work; return whether it goes on."""
+        _, running = self._multi.perform()
+        if not running:
+            self._end()
+        return bool(running)
+
     def _end(self) -> None:
         _, _, failed = self._multi.info_read()
         for _, code, message in failed:
             self._error = failure_of(code, message, self._curl)
         self._is_complete = self._error is None
+        self._note_address()
         self._multi.remove_handle(self._curl)
+        if self._is_complete:
+            # The next request takes the handle, while this answer is still being used.
+            self._lines, self._pieces = self._lines.copy(), self._pieces.copy()
+            self.close()
+
+    def _note_address(self) -> None:
+        self.is_public = is_public(self._curl.getinfo(pycurl.PRIMARY_IP))
 
 
 def _whole_head(lines: list[bytes]) -> list[bytes] | None:

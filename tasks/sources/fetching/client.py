@@ -8,7 +8,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from tasks.sources.fetching.connections import ask
+from tasks.sources.fetching.connections import Request
 from tasks.sources.fetching.errors import FetchError, SlowError, TemporaryError
 from tasks.sources.fetching.patience import SLOW_SECONDS, patience
 from tasks.sources.fetching.urls import BadUrlError, checked, is_folder, is_gzip, redirected
@@ -26,10 +26,19 @@ _WANTED = {200, 206, 304, 416}
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
-def get(url: str, headers: Mapping[str, str]) -> Answer:
+def get(url: str, headers: Mapping[str, str], begun: Request | None = None) -> Answer:
     """Ask for a URL, and return the answer, to be read and closed: 200, or 206, 304 or 416 as the
-    headers ask for. Raises TemporaryError, and FetchError for what another try would not change."""
-    return _get("GET", url, headers)
+    headers ask for. ``begun``: the request, if it was sent already (`begin`). Raises
+    TemporaryError, and FetchError for what another try would not change."""
+    return _get("GET", url, headers, begun)
+
+
+def begin(url: str) -> Request:
+    """Send the request of `get`, without headers, and do not wait. Raises FetchError."""
+    try:
+        return Request("GET", checked(url), {}, asked=url, public=False)
+    except BadUrlError as error:
+        raise FetchError(str(error)) from None
 
 
 def describe(url: str, headers: Mapping[str, str]) -> Answer:
@@ -45,11 +54,13 @@ def describe(url: str, headers: Mapping[str, str]) -> Answer:
     return response
 
 
-def _get(method: str, url: str, headers: Mapping[str, str]) -> Answer:
+def _get(method: str, url: str, headers: Mapping[str, str], begun: Request | None = None) -> Answer:
     try:
         target, public = checked(url), False
         for _ in range(REDIRECTS + 1):
-            response, here = ask(method, target, headers, asked=url, public=public)
+            request = begun or Request(method, target, headers, asked=url, public=public)
+            begun = None
+            response, here = request.answer()
             public = public or here
             if response.status not in _REDIRECT:
                 return _judged(response, url, target)

@@ -144,32 +144,46 @@ def use_access(access: Access) -> None:
     _connections.reset()
 
 
-def ask(
-    method: str, url: str, headers: Mapping[str, str], *, asked: str, public: bool
-) -> tuple[Answer, bool]:
-    """Return the answer to a request (GET or HEAD), not yet read, and whether it came from a public
-    address. ``asked``: the URL that was redirected to this one, or this one. With ``public``,
-    raises PrivateAddressError for any other address. Raises BadUrlError and FetchError.
+class Request:
+    """A request (GET or HEAD) that was sent."""
 
-    Through a proxy the address is not known. Then every host counts as public, except localhost
-    and a private address in the URL itself.
-    """
-    to = parsed_url(url)
-    proxy = proxy_for(to.scheme, to.host, to.port)
-    if proxy is not None and public and is_private_name(to.host):
-        raise PrivateAddressError
-    # Not compressed: digests and byte ranges are those of the content itself.
-    every = {"Accept-Encoding": "identity", **_access.headers_for(url, asked), **headers}
-    connection = _connections.take(_Way(to.origin, proxy, public and proxy is None))
-    try:
-        connection.set(method, url, every)
-        answer = Answer(connection, partial(_connections.give_back, connection))
-    except BaseException as error:
-        connection.close()
-        if connection.is_refused and isinstance(error, OSError):
-            raise PrivateAddressError from None
-        raise
-    return answer, answer.is_public if proxy is None else not is_private_name(to.host)
+    def __init__(
+        self, method: str, url: str, headers: Mapping[str, str], *, asked: str, public: bool
+    ) -> None:
+        """Send it, without waiting. ``asked``: the URL that was redirected to this one, or this
+        one. Raises BadUrlError and PrivateAddressError."""
+        to = parsed_url(url)
+        proxy = proxy_for(to.scheme, to.host, to.port)
+        if proxy is not None and public and is_private_name(to.host):
+            raise PrivateAddressError
+        self._is_public = None if proxy is None else not is_private_name(to.host)
+        # Not compressed: digests and byte ranges are those of the content itself.
+        every = {"Accept-Encoding": "identity", **_access.headers_for(url, asked), **headers}
+        self._connection = _connections.take(_Way(to.origin, proxy, public and proxy is None))
+        try:
+            self._connection.set(method, url, every)
+            over = partial(_connections.give_back, self._connection)
+            self._answer = Answer(self._connection, over)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def answer(self) -> tuple[Answer, bool]:
+        """Return the answer, not yet read, and whether it came from a public address. With
+        ``public``, raises PrivateAddressError for any other address. Raises FetchError.
+
+        Through a proxy the address is not known. Then every host counts as public, except localhost
+        and a private address in the URL itself.
+        """
+        answer = self._answer
+        try:
+            answer.begin()
+        except BaseException as error:
+            answer.close()
+            if self._connection.is_refused and isinstance(error, OSError):
+                raise PrivateAddressError from None
+            raise
+        return answer, answer.is_public if self._is_public is None else self._is_public
 
 
 def _trusted() -> dict[int, str | None]:

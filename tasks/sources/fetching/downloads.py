@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.sources import versions
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.sources.fetching.answers import Answer
+    from tasks.sources.fetching.connections import Request
 
 
 class _Part(NamedTuple):
@@ -48,8 +49,34 @@ class Download(Fetched):
         earlier answer of the server that is not read yet."""
         super().__init__(url, size, version, progress, tries=tries)
         self._response = response
+        self._begun: Request | None = None
+        self._failure: FetchError | None = None
         # A file of a manifest has no tag before the first answer; its digest is checked at its end.
         self._tag = versions.strong_tag({"etag": version})
+
+    def begin(self) -> None:
+        """Ask for the content from its start, and do not wait."""
+        if self._response is not None:
+            return
+        with suppress(FetchError):  # it is raised by the next try
+            self._begun = client.begin(self._url)
+
+    def arrives(self, most: int) -> bool:
+        """Wait for the answer to this request; return whether all of the content is in memory now,
+        and is at most ``most`` bytes. An error is raised when the content is read."""
+        begun, self._begun = self._begun, None
+        try:
+            if self._response is None:
+                self._response = client.get(self._url, {}, begun)
+        except FetchError as error:
+            self._failure = error
+            return False
+        return (client.length_of(self._response) or 0) <= most and self._response.arrives(most)
+
+    def close(self) -> None:
+        """Give up an answer that was not read."""
+        if self._response is not None:
+            self._response.close()
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
         self._begin()
@@ -96,6 +123,9 @@ class Download(Fetched):
         return self._tag is not None or self._expected is not None
 
     def _answer(self, position: int) -> _Part | None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         response, self._response = self._response, None
         if response is not None and position:
             response.close()

@@ -19,6 +19,7 @@ from django.core.management import CommandError
 from beakercache import cache
 from tasks.files.content import ContentUnavailableError, content_of, read_file
 from tasks.files.index import FileRow, file_row
+from tasks.importing import importer
 from tasks.models import ImportedFile
 from tests.tasks.conftest import Browser, at_once
 from tests.tasks.importing.test_command import (
@@ -85,6 +86,7 @@ def test_a_killed_download_is_continued_by_the_next_run(
     status, out, _ = run(url)
     assert (status, out[-1][:11]) == (0, "1 imported,")
     assert contents() == {"huge": HUGE}
+    assert [request.range is None for request in origin.asked("huge")] == [True, False]
     last = origin.asked("huge")[-1]
     assert last.status == 206
     assert MOST <= len(HUGE) - last.sent <= HALF
@@ -152,6 +154,26 @@ def test_each_job_fetches_one_file_at_a_time(
     assert (origin.most_at_once, len(origin.requests)) == (jobs, 11)
     assert out.splitlines()[-1].startswith("10 imported, 0 unchanged, 0 failed; 9.5 MB read")
     assert contents() == {name: LARGE[int(name) :] for name in map(str, range(10))}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_processes_ask_for_each_small_file_once_and_never_for_too_many(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(importer, "_MANY", 1)
+    origin.files = {f"{number:02}": LARGE[number : number + 2000] for number in range(40)}
+    origin.files["large"] = LARGE
+    busy = Fault(status=503, headers={"Retry-After": "0"})
+    url = origin.manifest()
+    for name, fault in ("03", Fault(status=404)), ("05", busy), ("07", Fault(cut_after=500)):
+        origin.fail(name, fault)
+    assert "03: 404 Not Found" in failures(url, f"--jobs={jobs}")
+    asked = {name: len(origin.asked(name)) for name in origin.files}
+    assert {name: times for name, times in asked.items() if times > 1} == {"05": 2, "07": 2}
+    assert origin.asked("07")[-1].range == "bytes=500-"
+    assert origin.most_at_once <= jobs
+    del origin.files["03"]
+    assert {**contents(), "SHA256SUMS": origin.files["SHA256SUMS"]} == origin.files
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "65", "many"])

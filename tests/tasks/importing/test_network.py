@@ -327,7 +327,7 @@ def test_a_proxy_is_not_used_for_private_addresses(
     connections.use_access(Access())
     url = f"http://{host}/"
     with pytest.raises(PrivateAddressError):
-        connections.ask("GET", url, {}, asked=url, public=True)
+        connections.Request("GET", url, {}, asked=url, public=True)
     assert proxy.asked == []
 
 
@@ -338,7 +338,7 @@ def test_a_host_with_escaped_characters_is_refused(
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     connections.use_access(Access())
     with pytest.raises(BadUrlError):
-        connections.ask("GET", "http://%6cocalhost/", {}, asked="http://a/", public=True)
+        connections.Request("GET", "http://%6cocalhost/", {}, asked="http://a/", public=True)
     assert proxy.asked == []
 
 

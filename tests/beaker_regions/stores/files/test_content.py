@@ -430,9 +430,12 @@ def test_an_interrupted_transfer_continues_whatever_its_size(
     def load() -> Resumable:
         return Download(content, asked, anew=anew)
 
+    assert load.have_parts([()]) == [False]
     with pytest.raises(ConnectionResetError):
         load()
+    assert load.have_parts([()]) == [True]
     assert load().read_bytes() == load().read_bytes() == content
     assert asked == [0, 3000]
     assert load().in_memory == (content is not CONTENT)
     assert list((folder / "incoming").iterdir()) == []
+    assert load.have_parts([()]) == [False]
