@@ -59,6 +59,9 @@ _SAME_MOMENT = 0.01
 """Seconds in which a thread does not try a node again. An invalidation asks all buckets of a node
 at the same time, and waits only once for one that hangs."""
 
+_LEFT_TO_THREADS = 1.0
+"""Seconds for which no event loop asks a node that has failed."""
+
 
 def slot_of(tag: str) -> int:
     """Return the hash slot of the keys with a tag."""
@@ -143,9 +146,12 @@ class Nodes:
                 raise
         return link
 
-    def loops(self, slot: int) -> _NodeLoops:
-        """Return the connections of event loops to a node: the one of a slot, or another one."""
+    def loops(self, slot: int) -> _NodeLoops | None:
+        """Return the connections of event loops to a node: the one of a slot, or another one. None
+        if that failed just now: threads try it again."""
         address = self._at.get(slot) or min(list(self._failed), key=self._failed.__getitem__)
+        if time.monotonic() < self._failed[address] + _LEFT_TO_THREADS:
+            return None
         found = self._loops.get(address)
         return found or self._loops.setdefault(address, _NodeLoops(self, address))
 
@@ -170,8 +176,9 @@ class SlotLoops:
 
     def get(
         self, keys: Sequence[str], known: Known | None, server: ServerState
-    ) -> asyncio.Future[Answer]:
-        return self._nodes.loops(self._slot).get(keys, known, server)
+    ) -> asyncio.Future[Answer] | None:
+        loops = self._nodes.loops(self._slot)
+        return None if loops is None else loops.get(keys, known, server)
 
 
 class _NodeLoops(LoopConnections):

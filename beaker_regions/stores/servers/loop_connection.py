@@ -46,7 +46,7 @@ Answer = dict[str, bytes] | StoreUnavailableError | None
 """The items of a request by key, also those of other tasks; None: the known answer; or the failure,
 which is not raised: a future whose exception nobody takes would be logged."""
 
-ELSEWHERE = bytes(1)
+ELSEWHERE = bytes(2)
 """In an answer, this very object is the item of a key that another server may have. Only a thread
 asks there."""
 
