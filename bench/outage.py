@@ -151,10 +151,10 @@ def outages(name: str, calls: int, limit: float) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    given = arguments(__doc__, full="two rounds")
+    given = arguments(__doc__, full="two rounds, and peers with a short time-out, too")
     rounds, calls, limit = (1, 150, 15.0) if given.quick else (2 if given.full else 1, 300, 12.0)
     names = [name for name in ON_SERVERS if name.startswith(OURS) or not given.quick]
-    if not given.quick:
+    if given.full:
         names += [f"{name}, tuned" for name in ON_SERVERS if name[0] in "dFD"]
     turns: dict[str, list[dict[str, dict[str, float]]]] = {name: [] for name in names}
     for _ in range(rounds):
