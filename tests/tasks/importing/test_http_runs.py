@@ -86,8 +86,9 @@ def test_a_killed_download_is_continued_by_the_next_run(
     status, out, _ = run(url)
     assert (status, out[-1][:11]) == (0, "1 imported,")
     assert contents() == {"huge": HUGE}
-    assert [request.range is None for request in origin.asked("huge")] == [True, False]
-    last = origin.asked("huge")[-1]
+    *others, last = origin.asked("huge")
+    # Of one URL, the version is asked for first.
+    assert [request.range for request in others] == [None] * (1 if by_manifest else 2)
     assert last.status == 206
     assert MOST <= len(HUGE) - last.sent <= HALF
     assert last.range == f"bytes={len(HUGE) - last.sent}-"
