@@ -124,8 +124,8 @@ def turn(name: str, address: str, folder: Path, hosts: int, seconds: float) -> d
 
 
 def main() -> None:
-    given = arguments(__doc__, full="eight times as long")
-    rounds, seconds = (1, 0.5) if given.quick else (4, 4.0) if given.full else (2, 1.0)
+    given = arguments(__doc__, full="four times as long")
+    rounds, seconds = (1, 0.5) if given.quick else (4, 4.0) if given.full else (2, 2.0)
     cases = [(name, 1) for name in RACING] + [
         (name, 2) for name in (*ON_SERVERS, BY_QUERIES, CLUSTER)
     ]
