@@ -58,7 +58,7 @@ from beaker_regions.stores.files.birth_time import made_at
 SHARED_PLACES = 1 << 12
 """Places for the scopes of regions and functions, which are few and cover many entries."""
 PLACES = 1 << 20
-"""Places for all other scopes; the file is sparse, so only used places take room."""
+"""Places for all other scopes."""
 
 _LATEST = 1
 """The place of the number that every change replaces; the epoch is before it."""
@@ -302,7 +302,7 @@ class GenerationTable:
             # While this lock is held, no process checks the mark.
             _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _WRITING)
             os.write(descriptor, os.urandom(GENERATION_SIZE))
-            os.ftruncate(descriptor, _SIZE)
+            _reserve(descriptor)
             os.fsync(descriptor)
             with contextlib.suppress(FileExistsError):
                 publish(temporary, self._path)
@@ -330,6 +330,16 @@ def _new_file(path: str) -> Iterator[tuple[int, str]]:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def _reserve(descriptor: int) -> None:
+    """Give a new table its size, and room for all of it: a full disk then takes changes, too."""
+    try:
+        os.posix_fallocate(descriptor, 0, _SIZE)
+    except OSError:
+        # There is not so much room, or the file system does not know this.
+        os.ftruncate(descriptor, GENERATION_SIZE)
+        os.ftruncate(descriptor, _SIZE)
 
 
 def _generation(descriptor: int, place: int) -> bytes:

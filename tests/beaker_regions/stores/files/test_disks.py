@@ -118,6 +118,26 @@ def test_a_full_disk(rows: Rows, tmp_path: Path, one_line_a_kind: Callable[[Rows
     assert statuses([fork(use)]) == [0]
 
 
+def test_a_full_disk_takes_invalidations_and_keeps_the_other_entries(
+    rows: Rows, tmp_path: Path
+) -> None:
+    def use() -> None:
+        disk = Disk(tmp_path / "regions", 20_000_000)
+        for number in range(10):
+            rows.check(number)
+        disk.fill()
+        rows.cache.invalidate_tags(*(f"tag {number}" for number in range(50)))
+        rows.change(0)
+        assert rows.failed() == set()
+        rows.check(0)
+        loads = rows.loads
+        for number in range(1, 10):
+            rows.check(number)
+        assert rows.loads == loads
+
+    assert statuses([fork(use)]) == [0]
+
+
 def test_a_disk_that_becomes_read_only(
     rows: Rows, tmp_path: Path, one_line_a_kind: Callable[[Rows], None]
 ) -> None:
