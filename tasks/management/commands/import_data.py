@@ -40,6 +40,7 @@ _KEPT = "Imported files are kept; run the command again for the rest."
 
 
 class Command(BaseCommand):
+    requires_system_checks = ("regions",)  # those of the URLs and the models load all pages
     help = (
         "Import the files of a folder and its subfolders, of an archive (without unpacking it), or "
         "a single file, on disk or at a URL. Unchanged files are not read again, and interrupted "
