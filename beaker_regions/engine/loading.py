@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -26,6 +26,7 @@ from beaker_regions.entries.sentinels import MISSING
 from beaker_regions.errors import NotContentError
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry import miss_reasons
+from beaker_regions.telemetry.recorder import FunctionStats
 
 SLOW = 0.05
 """Seconds. After a failed load that took longer, the old value is served for a while, and no other
@@ -72,6 +73,23 @@ def fill(region: Region, entry: Entry, lookup: Lookup | None, policy: Policy) ->
     return _Loading(region, entry, policy).fill(lookup)
 
 
+class _CountedErrors:
+    """Counts the errors of a load that leave its block. Every load has such blocks, and a generator
+    would take five times as long."""
+
+    __slots__ = ("_stats",)
+
+    def __init__(self, stats: FunctionStats) -> None:
+        self._stats = stats
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            self._stats.count("load_errors")
+
+
 class _Loading:
     """One caller's load of one entry."""
 
@@ -85,6 +103,7 @@ class _Loading:
         self._holds = holds
         self._stats = region.stats.of(entry.function)
         self._reason = miss_reasons.UNKNOWN
+        self._counting_errors = _CountedErrors(self._stats)
 
     def load(self, lookup: Lookup | None) -> LoadFlow:
         """After a lookup without a fresh value: load, or wait for another caller's load."""
@@ -213,7 +232,7 @@ class _Loading:
             return (yield from self._not_stored(value, started))
         record = Record.begun(generations, policy.expire, time.monotonic() - started, turn)
         write = region.step(self._entry, self._write, value, record)
-        with self._counting_errors():
+        with self._counting_errors:
             stored: Stored | None = yield ReadContent(write) if is_content(value) else write
         if stored is not None:
             region.not_stored.discard(self._entry.address)
@@ -234,45 +253,39 @@ class _Loading:
     def _called(self) -> Generator[Step, Any, Any]:
         """Call the function. What it returns may be content, or a query set, that runs on while it
         is read."""
-        with self._counting_errors():
+        with self._counting_errors:
             return (yield Load(self._observed()))
-
-    @contextlib.contextmanager
-    def _counting_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            self._stats.count("load_errors")
-            raise
 
     def _write(self, value: Any, record: Record) -> Stored:
         ttl = self._policy.expire + self._policy.grace
         # A query set, or an iterator, reads the database when it is written.
-        with self._observed(), self._named():
-            return self._store.write(self._entry, value, record, ttl)
+        try:
+            with self._observed():
+                return self._store.write(self._entry, value, record, ttl)
+        except NotContentError as error:
+            raise self._named(error) from None
 
     def _not_stored(self, value: Any, started: float) -> LoadFlow:
         if is_content(value):
-            with self._counting_errors():
+            with self._counting_errors:
                 value = yield ReadContent(self._passed_through, value)
         self._stats.loaded(time.monotonic() - started)
         return value
 
     def _passed_through(self, content: Any) -> Any:
-        with self._observed(), self._named():
-            return self._store.pass_through(content)
+        try:
+            with self._observed():
+                return self._store.pass_through(content)
+        except NotContentError as error:
+            raise self._named(error) from None
 
     def _observed(self) -> AbstractContextManager[object]:
         if _observer is None:
             return _UNOBSERVED
         return _observer(self._region, self._entry, self._policy, self._holds is not None)
 
-    @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        try:
-            yield
-        except NotContentError as error:
-            raise NotContentError(f"{self._entry.function}: {error}") from None
+    def _named(self, error: NotContentError) -> NotContentError:
+        return NotContentError(f"{self._entry.function}: {error}")
 
     def _is_worth_storing(self, value: Any) -> bool:
         try:

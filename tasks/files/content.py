@@ -44,18 +44,21 @@ class _Opening(NamedTuple):
 _opening: ContextVar[_Opening | None] = ContextVar("opening", default=None)
 
 
-@contextmanager
-def opened_by(
-    opener: Opener, progress: Progress, *, is_new: bool = False, is_checked: bool = False
-) -> Iterator[None]:
+class opened_by:  # noqa: N801 a function to those who write ``with opened_by(…)``
     """Within this block, `read_file` in this thread opens a file with ``opener``, and ``progress``
     counts the bytes that are read. ``is_new``: it does not look for expired content first.
     ``is_checked``: the source has just said that it has this version."""
-    token = _opening.set(_Opening(opener, progress, is_new, is_checked))
-    try:
-        yield
-    finally:
-        _opening.reset(token)
+
+    def __init__(
+        self, opener: Opener, progress: Progress, *, is_new: bool = False, is_checked: bool = False
+    ) -> None:
+        self._opening = _Opening(opener, progress, is_new, is_checked)
+
+    def __enter__(self) -> None:
+        self._token = _opening.set(self._opening)
+
+    def __exit__(self, *_: object) -> None:
+        _opening.reset(self._token)
 
 
 def _identity(source: str, size: int | None, version: str) -> tuple[object, ...]:

@@ -47,7 +47,9 @@ class SourceFile(FileIO):
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to ``size`` bytes. At the end, raises SourceChangedError if the file has changed
         since it was opened."""
-        chunk = super().read(-1 if size is None else size)
+        # The memory for a whole chunk would be taken and given back for each small file.
+        most = -1 if size is None else min(size, self.size + 1)
+        chunk = super().read(most)
         if self._check is not None:
             self._check.update(chunk)
         if not chunk:

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -36,47 +36,55 @@ class Received(NamedTuple):
     file: IO[bytes] | None
 
 
-@contextlib.contextmanager
-def received(
-    folder: Path, address: bytes, content: Iterable[bytes] | Resumable, run: bytes, small: int
-) -> Iterator[Received]:
-    """Yield the content of an entry: up to ``small`` bytes in memory, more in a file in ``folder``
-    that is removed afterwards unless it was moved. ``run`` identifies the boot of the machine:
-    bytes written before a restart may never have reached the disk. Raises StoreUnavailableError,
-    and the errors of the content."""
-    arriving = _Arriving(folder, address, run if isinstance(content, Resumable) else None, small)
-    try:
-        try:
-            arriving.receive(content)
-        except StoreUnavailableError:
-            arriving.is_kept = False
-            raise
-        arriving.is_kept = False
-        if isinstance(content, Resumable):
-            content.verify(arriving.size, arriving.digest.hexdigest())
-        yield arriving.result()
-    finally:
-        arriving.close()
+class received:  # noqa: N801 a function to those who write ``with received(…)``
+    """A block with the content of an entry: up to ``small`` bytes in memory, more in a file in
+    ``folder`` that is removed afterwards unless it was moved. ``run`` identifies the boot of the
+    machine: bytes written before a restart may never have reached the disk. Raises
+    StoreUnavailableError, and the errors of the content."""
 
-
-class _Arriving:
-    """The part of some content that has arrived. ``run``: None if nobody can resume it."""
-
-    def __init__(self, folder: Path, address: bytes, run: bytes | None, small: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: bytes,
+        content: Iterable[bytes] | Resumable,
+        run: bytes,
+        small: int,
+    ) -> None:
         self._folder = folder
         self._address = address
-        self._run = run
+        self._content = content
+        self._run = run if isinstance(content, Resumable) else None
         self._small = small
         self._in_memory: list[bytes] = []
         self._file: IO[bytes] | None = None
         self._file_from = time.monotonic() + SOON
         self.size = 0
         self.digest = hashlib.sha256()
-        self.is_kept = run is not None
+        self.is_kept = self._run is not None
         """Whether the next load continues it."""
 
-    def receive(self, content: Iterable[bytes] | Resumable) -> None:
+    def __enter__(self) -> Received:
+        content = self._content
+        try:
+            try:
+                self._receive()
+            except StoreUnavailableError:
+                self.is_kept = False
+                raise
+            self.is_kept = False
+            if isinstance(content, Resumable):
+                content.verify(self.size, self.digest.hexdigest())
+            return self._result()
+        except BaseException:
+            self._close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _receive(self) -> None:
         """Append content to the part that an earlier load has left."""
+        content = self._content
         if not isinstance(content, Resumable):
             for chunk in content:
                 self._add(chunk)
@@ -117,13 +125,16 @@ class _Arriving:
         """Go on in a file."""
         with reported("write"):
             file = self._continued(os.O_CREAT)
-            if file is not None and os.fstat(file.fileno()).st_size > self.size:
-                file.close()  # another load of the entry has got further since
-                file = None
+            if file is not None and (size := os.fstat(file.fileno()).st_size):
+                if size > self.size:
+                    file.close()  # another load of the entry has got further since
+                    file = None
+                else:
+                    # Not an empty one: ext4 writes a file that was truncated when it is closed.
+                    file.truncate(0)
             # With a random name, no load continues it.
             self.is_kept = self.is_kept and file is not None
             self._file = file or self._opened(os.urandom(8).hex(), os.O_CREAT)
-            self._file.truncate()
             self._file.writelines(self._in_memory)
         self._in_memory.clear()
 
@@ -150,7 +161,7 @@ class _Arriving:
         path = f"{self._folder}/{self._address.hex()}-{name}"
         return open(path, "r+b", opener=lambda path, mode: open_plain(path, mode | flags))
 
-    def result(self) -> Received:
+    def _result(self) -> Received:
         """Return the content, now that all of it is there."""
         small = None
         if self._file is None:
@@ -163,7 +174,7 @@ class _Arriving:
                     small = self._file.read()
         return Received(self.size, self.digest.digest(), small, self._file)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Close the file, and remove it unless the next load continues it."""
         # All bytes of a whole content are written by now; errors of writing were raised.
         if self.is_kept and self._in_memory:

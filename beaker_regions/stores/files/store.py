@@ -330,6 +330,8 @@ class FileStore(Store):
         described = Description.of(record)
         if described is None:
             return super().value(entry, record)
+        if described.small is not None:
+            self.content.verify(entry.address, described)
         try:
             return self._content_value(entry, record, described)
         except FileNotFoundError as error:
@@ -360,7 +362,6 @@ class FileStore(Store):
             return CachedFile(
                 path, descriptor, record.stored_at, size=described.size, digest=digest
             )
-        self.content.verify(entry.address, described)
         return SmallCachedFile(path, described.small, record.stored_at, digest, self._copied)
 
     def _copied(self, path: str, content: bytes) -> None:

@@ -108,9 +108,12 @@ def _escaped(text: str, also: str) -> str:
     return re.sub(r"%[0-9a-f]{2}", lambda escape: escape[0].upper(), text, flags=re.IGNORECASE)
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
 def has_scheme(name: str) -> bool:
     """Whether a name looks like a URL."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
+    return _SCHEME.match(name) is not None
 
 
 def is_url(name: str) -> bool:
