@@ -4,9 +4,13 @@ Run it with ``python -m bench.pages [--full]``.
 
 Stages of this project (nothing kept, the query, the whole page with holes)
 beside an empty view of the same project, and beside the guides' application in its four stages
-(`bench.guide`). The empty view passes all of the project's middleware. The stored page passes the
-first of them, which answers equal requests. Each is served by gunicorn with two processes of its
-default kind: with threads and connections that are kept, one of the two may get all connections.
+(`bench.guide`). The empty view passes Django's handler and all of the project's middleware. The
+stored page is answered before them, because equal requests are. Each is served by gunicorn with
+processes of its default kind: with threads and connections that are kept, one of them may get all
+connections.
+
+Beside the rate there is the processor's time that the server's processes and memcached take for a
+request. Other programs of the machine change it less.
 """
 
 from __future__ import annotations
@@ -25,20 +29,22 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report import Row, arguments, report, spread
 from tests.beaker_regions.stores.proxies import Proxy
 from tests.servers import Memcached, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[1]
-WORKERS, CONNECTIONS = 2, 16
+WORKERS, CONNECTIONS = 3, 16
+"""One process more than processors: each waits now and then, for memcached, and for its client to
+close."""
 TASKS = 50
-WARMING = 20
-"""Requests before anything is measured, and of those whose questions to memcached are counted."""
+COUNTED = 20
+"""Requests whose questions to memcached are counted."""
 APART = 1.1
 """Seconds; an answer is repeated when it has stayed the same for one."""
 
@@ -69,7 +75,7 @@ STAGES = (
 class Served:
     """A stage, served by gunicorn on a free port."""
 
-    def __init__(self, stage: Stage, environment: dict[str, str]) -> None:
+    def __init__(self, stage: Stage, environment: dict[str, str], workers: int = WORKERS) -> None:
         self.stage = stage
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}{stage.path}"
@@ -77,8 +83,8 @@ class Served:
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", stage.application),
-                *("--bind", f"127.0.0.1:{self.port}", "--workers", str(WORKERS)),
-                *("--log-level", "warning", "--no-control-socket"),
+                *("--bind", f"127.0.0.1:{self.port}", "--workers", str(workers)),
+                *("--log-level", "warning", "--no-control-socket", "--preload"),
             ],
             cwd=ROOT,
             env={**environment, "BENCH_STAGE": stage.stage},
@@ -102,36 +108,43 @@ class Served:
                     raise
                 time.sleep(0.1)
 
+    def workers(self) -> list[int]:
+        """Return its processes."""
+        pid = self._process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
 
 
 @contextlib.contextmanager
-def serving(stage: Stage, environment: dict[str, str]) -> Iterator[Served]:
-    served = Served(stage, environment)
+def serving(stage: Stage, environment: dict[str, str], workers: int = WORKERS) -> Iterator[Served]:
+    served = Served(stage, environment, workers)
     try:
         yield served
     finally:
         served.stop()
 
 
-def warm(served: Served) -> None:
-    """Wait for the first answer, and ask until answers are repeated."""
+def await_page(served: Served) -> None:
+    """Wait for the first answer."""
     page = served.wait().decode()
     if served.stage.path == "/":
-        assert page.count("Task number") >= TASKS, (
-            f"{served.stage.name}: not the page: {page[:500]}"
-        )
-    for _ in range(2):
-        for _ in range(WARMING):
-            served.get()
-        time.sleep(APART)
+        assert page.count("Task number") >= TASKS, f"{served.stage.name}: not the page: {page}"
 
 
-def measured(served: Served) -> tuple[float, float]:
-    """Return requests in a second, during one, and the 99th percentile of their times in
-    milliseconds."""
+class Second(NamedTuple):
+    """What wrk says of one second."""
+
+    rate: float
+    requests: int
+    p99: float
+    """Milliseconds."""
+
+
+def measured(served: Served) -> Second:
+    """Ask for a second."""
     done = subprocess.run(
         [
             *("wrk", "--threads", "1", "--connections", str(CONNECTIONS)),
@@ -143,25 +156,38 @@ def measured(served: Served) -> tuple[float, float]:
         check=True,
     ).stdout
     assert "Non-2xx" not in done, done
+    number = re.search(r"(\d+) requests in", done)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done)
     slowest = re.search(r"99%\s+([\d.]+)(us|ms|s)", done)
+    assert number, done
     assert rate, done
     assert slowest, done
     assert float(rate[1]), f"{served.stage.name}: no answer in a second; is the machine busy?"
-    return float(rate[1]), float(slowest[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[slowest[2]]
+    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slowest[2]]
+    return Second(float(rate[1]), int(number[1]), float(slowest[1]) * unit)
+
+
+def processor_time(processes: Iterable[int]) -> float:
+    """Return the seconds that processes have had a processor."""
+    # The clocks of the processes, as clock_getcpuclockid(3) makes them.
+    return sum(time.clock_gettime(~process << 3 | 2) for process in processes)
 
 
 def asked(stage: Stage, environment: dict[str, str], memcached: Memcached) -> tuple[float, float]:
     """Return how often a page asks memcached, and for how many keys."""
     proxy = Proxy(memcached.port)
-    with serving(stage, using(proxy.address, environment)) as served:
-        warm(served)
+    with serving(stage, using(proxy.address, environment), workers=1) as served:
+        await_page(served)
+        for _ in range(2):
+            for _ in range(COUNTED):
+                served.get()
+            time.sleep(APART)
         proxy.requests.clear()
-        for _ in range(WARMING):
+        for _ in range(COUNTED):
             served.get()
     proxy.close()
     keys = sum(len(request.split()) - 1 for request in proxy.requests if request.startswith("get"))
-    return len(proxy.requests) / WARMING, keys / WARMING
+    return len(proxy.requests) / COUNTED, keys / COUNTED
 
 
 def using(address: str, environment: dict[str, str]) -> dict[str, str]:
@@ -192,13 +218,20 @@ def prepared(folder: str, address: str) -> dict[str, str]:
     return {**environment, "BENCH_COOKIE": made.stdout.strip()}
 
 
+def to_the_empty_view(figures: dict[str, list[float]], stage: Stage) -> float:
+    """Return the ratio of a stage's figures to those of the same rounds."""
+    pairs = zip(figures[stage.name], figures[STAGES[0].name], strict=True)
+    return round(statistics.median([mine / other for mine, other in pairs]), 2)
+
+
 def main() -> None:
     given = arguments(__doc__, full="twice as many rounds")
     rounds = 3 if given.quick else 20 if given.full else 10
     memcached = Memcached()
     memcached.start()
-    rates: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
-    slowest: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
+    assert memcached.process is not None
+    seconds: dict[str, list[Second]] = {stage.name: [] for stage in STAGES}
+    micros: dict[str, list[float]] = {stage.name: [] for stage in STAGES}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = prepared(folder, memcached.address)
         with contextlib.ExitStack() as all_served:
@@ -206,26 +239,29 @@ def main() -> None:
             requests = list(threads.map(lambda each: asked(each, environment, memcached), STAGES))
             # All at once, and a second of each in turn: so a ratio compares neighbours in time.
             served = [all_served.enter_context(serving(each, environment)) for each in STAGES]
-            list(threads.map(warm, served))
+            list(threads.map(await_page, served))
+            for _ in range(2):
+                for each in served:
+                    measured(each)  # until each process repeats its answers
             for _ in range(rounds):
                 for each in random.sample(served, len(served)):
-                    rate, worst = measured(each)
-                    rates[each.stage.name].append(rate)
-                    slowest[each.stage.name].append(worst)
+                    processes = [*each.workers(), memcached.process.pid]
+                    before = processor_time(processes)
+                    second = measured(each)
+                    spent = processor_time(processes) - before
+                    seconds[each.stage.name].append(second)
+                    micros[each.stage.name].append(spent / second.requests * 1e6)
     memcached.stop()
-    empty = rates[STAGES[0].name]
+    rates = {name: [each.rate for each in turns] for name, turns in seconds.items()}
     rows: list[Row] = [
         {
             "stage": stage.name,
             "requests/s": round(statistics.median(rates[stage.name])),
-            "to the empty view": round(
-                statistics.median(
-                    mine / other for mine, other in zip(rates[stage.name], empty, strict=True)
-                ),
-                2,
-            ),
+            "to the empty view": to_the_empty_view(rates, stage),
             "80 %": spread(rates[stage.name]),
-            "p99 ms": round(statistics.median(slowest[stage.name]), 1),
+            "p99 ms": round(statistics.median([each.p99 for each in seconds[stage.name]]), 1),
+            "us of the processor": round(statistics.median(micros[stage.name])),
+            "us, to the empty view": to_the_empty_view(micros, stage),
             "asks memcached": round(requests_of_stage, 1),
             "for keys": round(keys, 1),
         }

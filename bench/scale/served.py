@@ -69,7 +69,7 @@ def _page(stage: pages.Stage, environment: dict[str, str], server: Memcached, ti
         rates, count = [], 0.0
         for _ in range(times):
             started = time.perf_counter()
-            rates.append(pages.measured(served)[0])
+            rates.append(pages.measured(served).rate)
             # wrk tells the rate alone, and runs for a second or a tenth more.
             count += rates[-1] * (time.perf_counter() - started)
         used, cpu = spent([server]) - before, served.cpu() - cpu
