@@ -35,6 +35,9 @@ class Resumable(ABC):
             def verify(self, size, digest): ...
     """
 
+    is_whole = False
+    """Whether all of it is at hand. Then the bytes of an earlier transfer are not looked for."""
+
     @abstractmethod
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
         """Yield the content in chunks, from a position on.

@@ -90,7 +90,7 @@ class received:  # noqa: N801 a function to those who write ``with received(…)
                 self._add(chunk)
             return
         with reported("write"):
-            self._file = self._continued(0)
+            self._file = None if content.is_whole else self._continued(0)
             if self._file is not None:
                 for chunk in read_chunks(self._file):
                     self._count(chunk)

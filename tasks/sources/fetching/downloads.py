@@ -71,7 +71,9 @@ class Download(Fetched):
         except FetchError as error:
             self._failure = error
             return False
-        return (client.length_of(self._response) or 0) <= most and self._response.arrives(most)
+        is_short = (client.length_of(self._response) or 0) <= most
+        self.is_whole = is_short and self._response.arrives(most)
+        return self.is_whole
 
     def close(self) -> None:
         """Give up an answer that was not read."""
@@ -127,6 +129,7 @@ class Download(Fetched):
         if failure is not None:
             raise failure
         response, self._response = self._response, None
+        self.is_whole = False
         if response is not None and position:
             response.close()
         if response is None or position:
