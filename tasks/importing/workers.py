@@ -95,13 +95,13 @@ def map_in_processes(
     them here. An exception of ``read`` is raised here.
     """
     processes = min(jobs, os.cpu_count() or 1, MOST)
-    threads = -(-jobs // processes)
+    threads = [len(range(number, jobs, processes)) for number in range(processes)]
     workers: list[_Worker] = []
     try:
-        for _ in range(processes):
-            workers.append(_start(read, threads, grown[0], workers))
+        for its in threads:
+            workers.append(_start(read, its, grown[0], workers))
         # Files of unknown size come from a server. At first, a list has four for each thread.
-        sizes = _Sizes(BYTES // (4 * threads))
+        sizes = _Sizes(BYTES // (4 * threads[0]))
         yield from _distribute(workers, _lists(files, sizes), sizes, report, grown[1])
     finally:
         for worker in workers:
