@@ -141,8 +141,10 @@ class Importer:
             self._room.end()
             self.summary.evicted = self._room.evicted
             self._source.close()
-            self._flush()
-            self.summary.seconds = time.monotonic() - started
+            try:
+                self._flush()
+            finally:
+                self.summary.seconds = time.monotonic() - started
         return self.summary
 
     def _flush(self) -> None:
@@ -271,17 +273,18 @@ class Importer:
             self._fail(file.found.path, result.strerror or str(result), file.progress.left)
             return
         change: Change = "unchanged"
+        row = file.row
         if isinstance(result, StoredFile):
             row = self._row(file.found, result)
             if not result.renewed:
                 change = "changed" if file.is_known else "new"
                 self.summary.imported_size += result.size
-            self._index.add(row, imported=not result.renewed)
-        else:
-            if file.row is not None:
-                file.row.root, file.row.into = self._mine
-                self._index.add(file.row)
+        elif row is not None:
+            row.root, row.into = self._mine
+        # Count it first: if rows cannot be written, those that are not are taken off.
         self._count_done(file.found.path, change, file.progress.left)
+        if row is not None:
+            self._index.add(row, imported=change != "unchanged")
 
     def _count_done(self, path: str, change: Change, left: int) -> None:
         self.summary.unchanged += change == "unchanged"

@@ -14,6 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
+from tasks.importing import index
 from tasks.importing.index import IndexWriter
 from tasks.models import ImportedFile
 from tests.tasks.importing.test_command import PATIENCE, start, wait_for
@@ -123,16 +124,24 @@ def test_output_that_nobody_reads_causes_no_traceback(tmp_path: Path) -> None:
     assert "Exception" not in err
 
 
+@pytest.mark.parametrize("written", [0, 2])
 def test_rows_that_cannot_be_written_are_not_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
-    (tmp_path / "a").write_bytes(b"first")
+    for number in range(9):
+        (tmp_path / f"{number}").write_bytes(b"%d" % number)
+    monkeypatch.setattr(index, "ROWS", 2)
+    write, left = IndexWriter._write, [written]
 
-    def fail(self: IndexWriter, rows: object) -> None:
-        raise OperationalError("attempt to write a readonly database")
+    def fail(self: IndexWriter, rows: list[ImportedFile]) -> object:
+        if not left[0]:
+            raise OperationalError("attempt to write a readonly database")
+        left[0] -= 1
+        return write(self, rows)
 
     monkeypatch.setattr(IndexWriter, "_write", fail)
     status, summary = summary_of(tmp_path)
-    assert (status, summary["imported"]) == (1, 0)
+    assert (status, summary["imported"]) == (1, ImportedFile.objects.count())
+    assert ImportedFile.objects.count() == 2 * written
+    assert summary["seconds"] > 0
     assert "readonly database" in summary["error"]
-    assert not ImportedFile.objects.exists()
