@@ -33,7 +33,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from beaker_regions.entries.content import CHUNK, Resumable
+from beaker_regions.entries.content import CHUNK, CachedFile, Resumable
 from beaker_regions.entries.records import Codec, Record, parted, with_content
 from beaker_regions.runtime.atomic_write import link, move, open_plain, reported, sync_folder
 from beaker_regions.stores.files.incoming import is_growing, parts_in, received
@@ -194,16 +194,21 @@ class ContentFiles:
                 found = os.stat(path)
         return self._described(codec, found, digest, name, together=together, shared=shared)
 
-    def store_again(self, address: bytes, digest: bytes) -> Description | None:
-        """Make content that is stored with this digest that of an entry, without copying it; None
-        if there is none, or it is damaged. Raises StoreUnavailableError."""
+    def store_again(
+        self, address: bytes, content: CachedFile, *, together: bool
+    ) -> Description | None:
+        """Make content that is stored that of an entry, without copying it; None if it is gone or
+        damaged. ``together``: as for `store`. Raises StoreUnavailableError."""
+        digest = bytes.fromhex(content.digest)
+        together = together and content.size <= TOGETHER
+        durable = self._durable and not together
         name = _new_name(address)
         path = self.path(address, name)
         with reported("write"):
-            if not self._share(self.equal_path(digest), path, digest, durable=self._durable):
+            if not self._share(self.equal_path(digest), path, digest, durable=durable):
                 return None
             found = os.stat(path)
-        return self._described(Codec.FILE, found, digest, name, together=False, shared=True)
+        return self._described(Codec.FILE, found, digest, name, together=together, shared=True)
 
     def _described(
         self,

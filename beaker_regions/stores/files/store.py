@@ -230,7 +230,7 @@ class FileStore(Store):
             content = value if isinstance(value, Resumable) else content_chunks(value)
             again = None
             if isinstance(value, CachedFile) and value.stored and not value.in_memory:
-                again = self.content.store_again(entry.address, bytes.fromhex(value.digest))
+                again = self.content.store_again(entry.address, value, together=bool(joined(self)))
             return self._write_content(entry, Codec.FILE, content, record, again)
         codec, payload = dump(value)
         if codec is not Codec.PICKLE and len(payload) >= LARGE:
