@@ -283,6 +283,23 @@ def test_the_memory_is_bounded(cache: CacheManager, monkeypatch: pytest.MonkeyPa
     assert not is_known(cache, load.entry(0))
 
 
+def test_entries_that_are_read_once_do_not_push_out_others(
+    cache: CacheManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache["functions"].store, "_known", KnownAnswers(100_000))
+
+    @cache.region("functions")
+    def load(number: int) -> int:
+        return number
+
+    for number in range(100):
+        load(number)
+    known(lambda: load(0))
+    for number in range(1, 100):
+        assert load(number) == number
+    assert is_known(cache, load.entry(0))
+
+
 class Show(enum.StrEnum):
     ALL = "all"
     DONE = "done"
