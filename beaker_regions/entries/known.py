@@ -6,6 +6,10 @@ handed out again if nobody can change it, or if the author of the function promi
 
 **Why no read is stale.** An answer counts as known only when the store has just given the same
 bytes again, in answer to the same request. The expiry is checked at each read.
+
+An answer is kept when its entry is read for the second time. Many entries are read once, as by a
+job that goes through all of them: they take no memory, and push out no others. (Einziger and
+others, "TinyLFU", 2017, call this a doorkeeper.)
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ _OVERHEAD = 2000
 """Bytes that an answer takes besides its record: objects, keys, places in dictionaries."""
 _GROWTH = 8
 """Times that an unpickled value is larger than its pickle, about, where its size is unknown."""
+READ = 8192
+"""Entries that are remembered as read once: about as many as there may be answers."""
 
 COPIED = 4096
 """Bytes. Of longer bytes each caller gets a copy, which takes less time than their memory is worth.
@@ -141,6 +147,8 @@ class KnownAnswers:
         self._older: dict[bytes, Known] = {}
         self._bytes = 0
         """Of the recent ones."""
+        self._read: set[bytes] = set()
+        """The addresses of entries that were read, and may not have been read again."""
         self.after_fork()
         forking.register(self)
 
@@ -170,13 +178,25 @@ class KnownAnswers:
         sealed: bytes,
         load: Callable[[], Any] | None = None,
     ) -> None:
-        """Keep a current lookup that the store has given for the first time. One whose value lies
-        in parts is too large. ``load`` returns its value, if only the store can."""
+        """Keep a current lookup that the store has given, unless it is the first one of its entry.
+        One whose value lies in parts is too large. ``load`` returns its value, if only the store
+        can."""
         if lookup.record is None or lookup.record.codec is Codec.PARTS:
+            return
+        if not self._was_read(entry.address):
             return
         known = Known.of(lookup, entry, sealed, self, load)
         if known._bytes <= self._most_bytes // _LARGEST:
             self._add(known)
+
+    def _was_read(self, address: bytes) -> bool:
+        """Whether an entry was read before, lately. From now on it was."""
+        if address in self._read:
+            return True
+        if len(self._read) >= READ:
+            self._read.clear()
+        self._read.add(address)
+        return False
 
     def grow(self, known: Known, size: int) -> bool:
         """Let an answer take more memory; False: that is too much."""
