@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from beaker_regions.entries.records import AHEAD, Record, RecordRefusedError, Signer
-from beaker_regions.runtime.atomic_write import make_folder, open_plain
+from beaker_regions.runtime.atomic_write import make_folder, open_plain, read_file
 from beaker_regions.stores.files.content import ContentFiles, Description, room_of
 
 
@@ -19,8 +19,9 @@ class Stored(NamedTuple):
 
     path: str
     """The record's."""
-    inode: int
-    """The record's; another one means that another record was stored since."""
+    sealed: bytes
+    """The record's bytes. No two records have the same, and a new file may have the inode of one
+    that was removed."""
     address: bytes
     size: int
     """Bytes that the record and its content take on the disk."""
@@ -109,11 +110,11 @@ def stored_at(store: Files, path: str) -> Stored | None:
     try:
         record = store.signer.open(address, stored)
     except RecordRefusedError:
-        return Stored(path, file.st_ino, address, size, file.st_mtime, None, None, False)
+        return Stored(path, stored, address, size, file.st_mtime, None, None, False)
     content = Description.of(record)
     size += content.room if content else 0
     invalidated = not store.is_current(record)
-    return Stored(path, file.st_ino, address, size, file.st_mtime, record, content, invalidated)
+    return Stored(path, stored, address, size, file.st_mtime, record, content, invalidated)
 
 
 def remove(store: Files, found: Stored) -> int:
@@ -143,13 +144,13 @@ def _take_out(store: Files, found: Stored) -> bool:
     aside = f"{incoming}/{os.urandom(16).hex()}"
     make_folder(incoming, durable=False)
     try:
-        if os.lstat(found.path).st_ino != found.inode:
+        if read_file(Path(found.path)) != found.sealed:
             return False
         os.rename(found.path, aside)
     except FileNotFoundError:
         return False
     try:
-        if os.lstat(aside).st_ino == found.inode:
+        if read_file(Path(aside)) == found.sealed:
             return True
         # A still later record may be there. A file system without hard links costs one load.
         with contextlib.suppress(OSError):
