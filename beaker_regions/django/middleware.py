@@ -141,7 +141,7 @@ class RepeatedRequests:
             signature = self._signature_of(meta)
             if signature is None:
                 return self._get_response(request)
-            answer = self._answer(signature, partial(bare, request))
+            answer = self._answer(meta, signature, partial(bare, request))
             if answer is not None:
                 return answer.response()
         asked_at, slots = time.monotonic(), self._slots
@@ -160,7 +160,7 @@ class RepeatedRequests:
         signature = self._signature_of(environ)
         if signature is None:
             return None
-        answer = self._answer(signature, bare)
+        answer = self._answer(environ, signature, bare)
         if answer is None:
             # Of the server's own values: Django's request has decoded the path.
             environ[_ASKED] = signature
@@ -169,7 +169,9 @@ class RepeatedRequests:
     def _signature_of(self, meta: dict[str, Any]) -> Signature | None:
         return None if self._is_async or tracing.watchers else signature_of(meta)
 
-    def _answer(self, signature: Signature, bare: Callable[[], HttpRequest]) -> Answer | None:
+    def _answer(
+        self, meta: dict[str, Any], signature: Signature, bare: Callable[[], HttpRequest]
+    ) -> Answer | None:
         slot = self._slots.find(signature)
         if slot is None:
             return None
@@ -178,7 +180,7 @@ class RepeatedRequests:
         if confirmed is None:
             return None
         second = int(time.time())
-        answer = confirmed.answer(bare, is_chosen=slot.chosen_in == second)
+        answer = confirmed.answer(meta, bare, is_chosen=slot.chosen_in == second)
         if answer is not None:
             slot.chosen_in = second
         return answer

@@ -39,7 +39,13 @@ from beaker_regions.django.pages.compressed import CompressedPage, gunzipped
 from beaker_regions.django.pages.dependencies import check
 from beaker_regions.django.pages.keys import Choice
 from beaker_regions.django.pages.origin import from_cache
-from beaker_regions.django.pages.placeholders import RENEWED, Filling, contents, join
+from beaker_regions.django.pages.placeholders import (
+    NEEDS_COOKIE,
+    RENEWED,
+    Filling,
+    contents,
+    join,
+)
 from beaker_regions.django.pages.responses import Page
 from beaker_regions.django.pages.vary_by import loaded_user
 from beaker_regions.django.sessions import SessionStore
@@ -76,11 +82,15 @@ _MESSAGES = (CookieStorage, SessionStorage, FallbackStorage)
 
 
 def signature_of(meta: Mapping[str, Any]) -> Signature | None:
-    """Return what makes an equal request: all of it. None for a request that is never repeated."""
-    if meta["REQUEST_METHOD"] != "GET" or meta.get("CONTENT_LENGTH") not in (None, "", "0"):
+    """Return what makes an equal request: all of it. None for a request that is never repeated, as
+    one under ASGI."""
+    scheme = meta.get("wsgi.url_scheme")
+    if scheme is None or meta["REQUEST_METHOD"] != "GET":
+        return None
+    if meta.get("CONTENT_LENGTH") not in (None, "", "0"):
         return None
     return (
-        ("", meta["wsgi.url_scheme"]),
+        ("", scheme),
         *[
             item
             for item in meta.items()
@@ -219,10 +229,12 @@ class Repeatable(NamedTuple):
         compressed = CompressedPage.of(page.pieces if filling is None else filling.pieces())
         return None if compressed is None else self._replace(compressed=compressed)
 
-    def answer(self, bare: Callable[[], HttpRequest], *, is_chosen: bool) -> Answer | None:
+    def answer(
+        self, meta: dict[str, Any], bare: Callable[[], HttpRequest], *, is_chosen: bool
+    ) -> Answer | None:
         """Return the answer to an equal request that has just come. None: the other middleware and
-        the view must answer. ``bare`` returns the request. ``is_chosen``: its page was chosen in
-        this second already."""
+        the view must answer. ``meta`` is the request's, and ``bare`` returns it. ``is_chosen``: its
+        page was chosen in this second already."""
         asked_at = time.time()
         region, policy, view = self.served
         if not region.enabled:
@@ -239,7 +251,7 @@ class Repeatable(NamedTuple):
         page = found.value
         if page is MISSING or (page.made_at, page.digest) != self.page:
             return None
-        answer = self._answer(page, asked_at)
+        answer = self._answer(meta, page, asked_at)
         if answer is not None:
             if session is not None and in_session is not None:
                 session.rows.region.stats.of(session.entry.function).hit(
@@ -278,11 +290,12 @@ class Repeatable(NamedTuple):
             return region.lookup_many([session.entry, self.entry])
         return session.rows.region.lookup(session.entry), region.lookup(self.entry)
 
-    def _answer(self, page: Page, asked_at: float) -> Answer | None:
+    def _answer(self, meta: dict[str, Any], page: Page, asked_at: float) -> Answer | None:
         if self.status != 200:
             return Answer(self.status, [*self.headers], b"")
         if self.secret and random.random() < RENEWED:
-            return None  # the browser has to get its cookie again
+            meta[NEEDS_COOKIE] = True  # the browser has to get its cookie again
+            return None
         origin = partial(from_cache, page.made_at, page.load_seconds, asked_at, page.details)
         filled = contents(page.pieces, self.secret, origin, dict(page.without_messages))
         content = join(page.pieces, filled)

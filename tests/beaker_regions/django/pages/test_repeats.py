@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import random
@@ -14,7 +15,7 @@ import pytest
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse, set_script_prefix
 
 from beaker_regions.django import middleware
@@ -551,13 +552,28 @@ def test_sessions_of_another_store_are_not_trusted(
     assert not is_repeated(reader)
 
 
+@pytest.mark.parametrize("browser", [WSGIClient, Client], indirect=True)
 def test_the_csrf_cookie_is_renewed(
     site: Site, reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     show(site)
     repeat(reader)
-    monkeypatch.setattr(random, "random", lambda: 0.0)
+    drawn = iter([0.0])
+    monkeypatch.setattr(random, "random", lambda: next(drawn, 1.0))
     assert "csrftoken" in reader.get("/page/").cookies
+    assert "csrftoken" not in reader.get("/page/").cookies
+
+
+def test_nothing_is_repeated_under_asgi(site: Site) -> None:
+    show(site)
+    browser = AsyncClient()
+
+    async def ask() -> list[int]:
+        return [(await browser.get("/page/")).status_code for _ in range(4)]
+
+    # The middleware below is synchronous, so that Django makes this one synchronous, too.
+    assert asyncio.run(ask()) == [200] * 4
+    assert len(seen) == 4
 
 
 def test_nothing_is_repeated_where_regions_are_bypassed(site: Site, reader: Client) -> None:
