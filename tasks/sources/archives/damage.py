@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from typing import TYPE_CHECKING
 
-from tasks.sources.archives.inflate import InflateError
+from tasks.sources.archives.inflate import InflateErrors
 from tasks.sources.source_file import SourceChangedError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _DAMAGE = (
     struct.error,
     tarfile.TarError,
     zipfile.BadZipFile,
-    InflateError,
+    *InflateErrors,
 )
 """Errors that the modules of the formats raise for bytes that they cannot read."""
 

@@ -22,6 +22,19 @@ GZIP = 16 + zlib.MAX_WBITS
 RAW = -zlib.MAX_WBITS
 """The argument for a member of a zip, which has no header."""
 
+FLAGS = 3
+"""The position of the flags in the header of a gzip member (RFC 1952)."""
+_TEXT, _FIELDS = 1, (0, 4, 8, 16)
+"""Flags: one that says nothing, and those of headers with one optional field, or none."""
+
 decompressobj = library.decompressobj
-InflateError = library.error
+InflateErrors = library.error, zlib.error
 """What is raised for bytes that cannot be inflated."""
+
+
+def gzip_decompressor(flags: int) -> zlib._Decompress:
+    """Return what unpacks a gzip member with these flags in its header."""
+    # ISA-L loses its place in a header with several fields, or with a checksum, that arrives in
+    # two parts; and it takes headers with flags that nobody knows.
+    make = decompressobj if flags & ~_TEXT in _FIELDS else zlib.decompressobj
+    return make(GZIP)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import bz2
 import lzma
 import sys
-from typing import IO, ClassVar, Protocol
+from typing import IO, TYPE_CHECKING, ClassVar, Protocol
 
 from tasks.sources.archives.damage import TooLargeError, UntrustedError
-from tasks.sources.archives.inflate import GZIP, decompressobj
+from tasks.sources.archives.inflate import FLAGS, gzip_decompressor
 from tasks.sources.archives.limits import WINDOW, WINDOW_LOG
+
+if TYPE_CHECKING:
+    import zlib
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -38,23 +41,31 @@ class _Gzip:
     """A member of a gzip file (RFC 1952). Its checksum is verified."""
 
     def __init__(self) -> None:
-        self._stream = decompressobj(GZIP)
+        self._start = b""
+        """What has come before the flags, in which case there is no stream yet."""
+        self._stream: zlib._Decompress | None = None
         self._has_more = False
         """Whether it may unpack more of what it has taken."""
 
     @property
     def eof(self) -> bool:
-        return self._stream.eof
+        return self._stream is not None and self._stream.eof
 
     @property
     def needs_input(self) -> bool:
-        return not (self._has_more or self._stream.unconsumed_tail)
+        return self._stream is None or not (self._has_more or self._stream.unconsumed_tail)
 
     @property
     def unused_data(self) -> bytes:
-        return self._stream.unused_data
+        return b"" if self._stream is None else self._stream.unused_data
 
     def decompress(self, data: bytes, max_length: int = 0) -> bytes:
+        if self._stream is None:
+            self._start += data
+            if len(self._start) <= FLAGS:
+                return b""
+            data, self._start = self._start, b""
+            self._stream = gzip_decompressor(data[FLAGS])
         unpacked = self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
         self._has_more = len(unpacked) == max_length
         return unpacked
