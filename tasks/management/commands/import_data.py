@@ -14,6 +14,7 @@ from django.db import DatabaseError, InterfaceError
 from beaker_regions import counting_imports
 from tasks.importing import arguments
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals, read_no_more
+from tasks.importing.garbage import rarely_collected
 from tasks.importing.importer import Importer, ImportOptions
 from tasks.importing.locating import source_at, source_shown
 from tasks.importing.log import BadLogError, logging_to
@@ -303,7 +304,7 @@ class Command(BaseCommand):
                 summary = importer.summary
                 if many:
                     summary.notes.append("such an archive is read by one job, whatever --jobs says")
-                with counting_imports():
+                with counting_imports(), rarely_collected():
                     importer.run()
             except (
                 BadAccessError,

@@ -12,6 +12,7 @@ from django.db.models import Count, Sum
 
 from beaker_regions import counting_imports
 from tasks.importing.ending import PARTIAL, EndedError, ended_by_signals
+from tasks.importing.garbage import rarely_collected
 from tasks.importing.reporting import LineReporter, Names
 from tasks.importing.texts import counted
 from tasks.importing.unreadable import reason
@@ -42,7 +43,7 @@ class Command(BaseCommand):
             try:
                 found = ImportedFile.objects.aggregate(files=Count("pk"), size=Sum("size"))
                 reporter.begin(found["files"], found["size"] or 0)
-                with counting_imports():
+                with counting_imports(), rarely_collected():
                     for file in verify():
                         numbers[file.state] += 1
                         if file.state in REASONS:
