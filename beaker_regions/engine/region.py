@@ -39,7 +39,7 @@ from beaker_regions.engine.transactions import Invalidation
 from beaker_regions.entries.entry import Entry, Lookup, region_scope
 from beaker_regions.entries.freshness import Policy
 from beaker_regions.entries.known import Known
-from beaker_regions.entries.records import AHEAD
+from beaker_regions.entries.records import AHEAD, Record
 from beaker_regions.entries.sentinels import MISSING, UNKNOWN
 from beaker_regions.errors import ConfigurationError, StoreUnavailableError
 from beaker_regions.runtime.interruptions import is_interruption
@@ -241,7 +241,8 @@ class Region:
                 known.settle(value, shared=shared)
             return value
         except GoneError:
-            return MISSING
+            again = self._replaced(entry, record)
+            return self.value_if_younger(entry, again, seconds, shared=shared)
         except Exception as error:
             if is_interruption(error):
                 raise
@@ -275,7 +276,14 @@ class Region:
         try:
             return self.store.digest(entry, lookup.record)
         except GoneError:
-            return None
+            again = self._replaced(entry, lookup.record)
+            return self.digest_if_fresh(entry, again, policy)
+
+    def _replaced(self, entry: Entry, record: Record) -> Lookup | None:
+        """Look up an entry again whose value is gone: another process may have replaced its record
+        since. Returns None if there is no other record."""
+        lookup = self.lookup(entry)
+        return None if lookup is None or lookup.record == record else lookup
 
     def value_if_stale(self, entry: Entry, lookup: Lookup | None, policy: Policy) -> Any:
         """Return the value that may be served within its grace, during a load or after a failed

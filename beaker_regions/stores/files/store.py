@@ -347,6 +347,7 @@ class FileStore(Store):
         try:
             self.content.check(entry.address, described)
         except OSError as error:
+            self._record_cache.forget(entry.address)
             raise GoneError from error
         return described.digest.hex()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -40,6 +40,24 @@ def stored_bytes(folder: Path) -> int:
         if path.is_file() and path.name not in ("generations", "leases"):
             files[path.stat().st_ino] = path.stat().st_size
     return sum(files.values())
+
+
+def test_content_that_another_process_has_replaced_is_found(cache: CacheManager) -> None:
+    @cache.region("functions")
+    def load() -> CachedFile:
+        return cast("CachedFile", iter([CONTENT]))
+
+    def replace() -> None:
+        assert statuses([fork(lambda: load.reload().close())]) == [0]
+
+    load().close()
+    assert load.peek() is not None  # this process knows the record from now on
+    replace()
+    content = load.peek()
+    assert content is not None
+    assert content.read_bytes() == CONTENT
+    replace()
+    assert load.stored_digest() == hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.mark.parametrize(
