@@ -152,8 +152,9 @@ class Importer:
             self._index.flush()
         finally:
             # Files whose rows could not be written are not imported.
-            for row in self._index.unwritten:
-                self._count_not_imported(row)
+            for row, change in self._index.unwritten:
+                if change != "unchanged":
+                    self._uncount(row, change)
 
     def _results(self) -> Generator[tuple[FileToRead, Result], None, None]:
         reader, files, jobs = self._reader, self._files_to_read(), self._jobs
@@ -284,7 +285,7 @@ class Importer:
         # Count it first: if rows cannot be written, those that are not are taken off.
         self._count_done(file.found.path, change, file.progress.left)
         if row is not None:
-            self._index.add(row, imported=change != "unchanged")
+            self._index.add(row, change)
 
     def _count_done(self, path: str, change: Change, left: int) -> None:
         self.summary.unchanged += change == "unchanged"
@@ -292,9 +293,14 @@ class Importer:
         self.summary.changed += change == "changed"
         self._report.done(path, change, left)
 
-    def _count_not_imported(self, row: ImportedFile) -> None:
-        self.summary.imported -= 1
-        self.summary.imported_size -= row.size
+    def _uncount(self, row: ImportedFile, change: Change) -> None:
+        """Take a file off whose row was not written."""
+        self.summary.changed -= change == "changed"
+        if change == "unchanged":
+            self.summary.unchanged -= 1
+        else:
+            self.summary.imported -= 1
+            self.summary.imported_size -= row.size
 
     def _row(self, found: SourceFileInfo, stored: StoredFile) -> ImportedFile:
         return ImportedFile(
@@ -321,9 +327,9 @@ class Importer:
             row, self._mine, path_of(found.source)
         )
 
-    def _taken(self, row: ImportedFile, other: KnownRow) -> None:
+    def _taken(self, row: ImportedFile, change: Change, other: KnownRow) -> None:
         """Another run has added a row of this path since this one asked."""
-        self._count_not_imported(row)
+        self._uncount(row, change)
         self._fail(row.path, taken_by(other))
 
     def _prune(self) -> None:

@@ -26,6 +26,8 @@ from tasks.sources.fetching.patience import patience
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from tasks.importing.progress import Change
+
 BATCH = 500
 """Rows that one query reads or writes."""
 ROWS = 2000
@@ -74,8 +76,8 @@ class _Batch:
     """Rows that are written together, after the content of their files is on disk."""
 
     rows: list[ImportedFile] = field(default_factory=list)
-    imported: list[ImportedFile] = field(default_factory=list)
-    """Those of them whose files count as imported."""
+    changes: list[Change] = field(default_factory=list)
+    """As what the file of each row counts."""
     synced: Future[None] = field(default_factory=Future)
 
     def sync(self, sync: Callable[[], None]) -> None:
@@ -97,12 +99,11 @@ class IndexWriter:
     def __init__(
         self,
         sync: Callable[[], None],
-        taken: Callable[[ImportedFile, KnownRow], None] | None,
+        taken: Callable[[ImportedFile, Change, KnownRow], None] | None,
     ) -> None:
         """``sync`` brings the content of the rows to disk, before they are written, in a thread of
-        its own. ``taken`` is
-        called with a row that was not written, and with the other source's row of this path. None:
-        rows of other sources are replaced."""
+        its own. ``taken`` is called with a row that was not written, as what its file counts, and
+        the other source's row of this path. None: rows of other sources are replaced."""
         self._sync = sync
         self._latest = _Batch()
         self._syncing: _Batch | None = None
@@ -110,16 +111,16 @@ class IndexWriter:
         self._begun = time.monotonic()
 
     @property
-    def unwritten(self) -> list[ImportedFile]:
-        """The rows of imported files that are not written yet."""
-        return self._latest.imported + (self._syncing.imported if self._syncing else [])
+    def unwritten(self) -> Iterator[tuple[ImportedFile, Change]]:
+        """The rows that are not written yet, and as what the file of each counts."""
+        for batch in filter(None, (self._syncing, self._latest)):
+            yield from zip(batch.rows, batch.changes, strict=True)
 
-    def add(self, row: ImportedFile, *, imported: bool = False) -> None:
-        """Write a row with the next batch. It replaces a row of the same path. ``imported``:
-        whether its file counts as imported."""
+    def add(self, row: ImportedFile, change: Change) -> None:
+        """Write a row, whose file counts as ``change``, with the next batch. It replaces a row of
+        the same path."""
         self._latest.rows.append(row)
-        if imported:
-            self._latest.imported.append(row)
+        self._latest.changes.append(change)
         if self._syncing is not None and self._syncing.synced.done():
             self._write_synced()
         age = time.monotonic() - self._begun
@@ -143,18 +144,21 @@ class IndexWriter:
         if self._syncing is None:
             return
         self._syncing.synced.result()
-        refused = patiently(partial(self._write, self._syncing.rows))
+        batch = self._syncing
+        refused = patiently(partial(self._write, batch.rows))
         self._syncing = None
         if self._taken is not None:
-            for row, other in refused:
-                self._taken(row, other)
+            for row, change in zip(batch.rows, batch.changes, strict=True):
+                if (other := refused.get(row.path_digest)) is not None:
+                    self._taken(row, change, other)
 
-    def _write(self, rows: list[ImportedFile]) -> list[tuple[ImportedFile, KnownRow]]:
-        """Write rows; return those whose path another source has, with that one's rows."""
+    def _write(self, rows: list[ImportedFile]) -> dict[str, KnownRow]:
+        """Write rows; return the rows of other sources whose paths some of them have, by the
+        digests of these paths."""
         with transaction.atomic():
             # The lock keeps other runs from changing these rows until this transaction ends.
             present = rows_of([row.path_digest for row in rows], locked=True)
-            new, changed, refused = [], [], []
+            new, changed, refused = [], [], {}
             for row in rows:
                 former = present.get(row.path_digest)
                 if former is None:
@@ -162,7 +166,7 @@ class IndexWriter:
                 elif self._taken is not None and is_of_another_source(
                     former, (row.root, row.into), row.source
                 ):
-                    refused.append((row, former))
+                    refused[row.path_digest] = former
                 else:
                     changed.append(row)
             # Not an upsert: if another run has added one of them by now, this one looks again.

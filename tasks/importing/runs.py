@@ -53,8 +53,7 @@ class Recorder:
     def _write(self, summary: Summary) -> None:
         run = self._run
         run.seen_at = timezone.now()
-        run.new = max(0, summary.imported - summary.changed)
-        run.changed = min(summary.changed, summary.imported)
+        run.new, run.changed = summary.imported - summary.changed, summary.changed
         run.unchanged, run.skipped, run.failed = summary.unchanged, summary.skipped, summary.failed
         run.forgotten, run.size = summary.forgotten, summary.size
         for _ in range(2):  # the second time on a new connection

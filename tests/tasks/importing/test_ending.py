@@ -145,3 +145,8 @@ def test_rows_that_cannot_be_written_are_not_counted(
     assert ImportedFile.objects.count() == 2 * written
     assert summary["seconds"] > 0
     assert "readonly database" in summary["error"]
+    left[0] = -1
+    summary_of(tmp_path)
+    left[0] = written
+    status, summary = summary_of(tmp_path, "--force")
+    assert (status, summary["imported"], summary["changed"]) == (1, 2 * written, 2 * written)

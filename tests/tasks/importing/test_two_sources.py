@@ -114,8 +114,8 @@ def test_a_run_beside_this_one_is_not_overwritten(one: Path, other: Path) -> Non
     (others,) = ImportedFile.objects.filter(path="read.me")
     others.root, others.source, others.digest = str(other), str(other / "read.me"), "0" * 64
     taken: list[KnownRow] = []
-    writer = IndexWriter(lambda: None, lambda mine, theirs: taken.append(theirs))
-    writer.add(others)
+    writer = IndexWriter(lambda: None, lambda mine, change, theirs: taken.append(theirs))
+    writer.add(others, "new")
     writer.flush()
     assert [each.root for each in taken] == [row.root]
     assert contents()["read.me"] == b"of one"
