@@ -85,8 +85,8 @@ def read_file(
         and (opening.is_checked or _keeping.get() or is_current(source, size, version))
         and is_intact(kept)
     ):
-        opening.progress.renewed = True
         return kept  # stored for another period, without reading the source
+    opening.progress.begun = True
     return opening.opener(source, size, version, opening.progress)
 
 

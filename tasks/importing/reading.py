@@ -43,7 +43,8 @@ class StoredFile(NamedTuple):
     """SHA-256, in hexadecimal."""
     media_type: str
     renewed: bool
-    """Whether nothing was read: expired content is still valid."""
+    """Whether nothing was read: expired content is still valid, or another process has just stored
+    it for another period."""
 
 
 UNCHANGED: Final = "unchanged"
@@ -118,7 +119,8 @@ class FileReader:
                     f"{found.path}: its disk may be full; the log line above gives the error"
                 )
             kind = media_type(found.path, content)
-            return StoredFile(content.size, content.digest, kind, progress.renewed)
+            renewed = content.digest == file.digest and not progress.begun
+            return StoredFile(content.size, content.digest, kind, renewed)
         finally:
             # A result may wait for others. Its file must not stay open for as long.
             content.close()

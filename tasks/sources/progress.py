@@ -18,8 +18,8 @@ class Progress:
         self._expected = size or 0
         self._read = 0
         self._report = report
-        self.renewed = False
-        """Whether nothing had to be read: the stored content is still valid."""
+        self.begun = False
+        """Whether the source was opened to be read."""
 
     def advance(self, size: int) -> None:
         """Count ``size`` more bytes as read. 0 only asks whether the reading should end."""

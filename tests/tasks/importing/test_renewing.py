@@ -6,7 +6,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 import pytest
@@ -16,9 +18,10 @@ from tasks.files.content import content_of, read_file
 from tasks.files.index import file_row
 from tasks.importing.index import version_of
 from tasks.models import ImportedFile
-from tests.tasks.importing.test_command import folder_of_region
+from tests.tasks.importing.test_command import folder_of_region, wait_for
 from tests.tasks.importing.test_http import LARGE, failures, origin
 from tests.tasks.importing.test_import import contents, import_data
+from tests.tasks.origin import Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +112,37 @@ def test_a_page_renews_content_too(origin: Origin) -> None:
     assert row is not None
     assert content_of(row).read_bytes() == b"first"
     assert [request.status for request in origin.asked("a.txt")] == [200, 304]
+
+
+@pytest.mark.usefixtures("expire")
+def test_content_that_a_page_renews_during_the_run_is_unchanged(
+    origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_data(origin.url("a.txt"))
+    row = file_row(ImportedFile.objects.get().pk)
+    assert row is not None
+    gate, checked = threading.Event(), threading.Event()
+    origin.fail("a.txt", Fault(gate=gate))
+    check = read_file.stored_digest
+
+    def stored_digest(*version: Any) -> str | None:
+        digest = check(*version)
+        checked.set()
+        return digest
+
+    with ThreadPoolExecutor() as threads:
+        try:
+            page = threads.submit(content_of, row)
+            wait_for(lambda: len(origin.asked("a.txt")) == 2)
+            monkeypatch.setattr(read_file, "stored_digest", stored_digest)
+            said = threads.submit(import_data, origin.url("a.txt"))
+            assert checked.wait(60)
+            policy = dataclasses.replace(read_file.policy, expire=DAY)
+            monkeypatch.setattr(read_file, "_policy", policy)
+        finally:
+            gate.set()
+        assert page.result().read_bytes() == b"first"
+        assert said.result().startswith("0 imported, 1 unchanged, 0 failed; 0 bytes read in")
 
 
 @pytest.mark.usefixtures("expire")
