@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.db import (
     IntegrityError,
@@ -243,12 +243,15 @@ def whole_rows_of(digests: Collection[str]) -> dict[str, ImportedFile]:
 def paths_from(root: str, into: str) -> Iterator[tuple[int, str, str]]:
     """Yield the files that were imported from the source with this root, into this folder of the
     site: the primary key, the digest of the path, and the path of each."""
-    rows = ImportedFile.objects.filter(root=root, into=into)
+    rows = ImportedFile.objects.filter(root=root, into=into).order_by("pk")
     columns = rows.values_list("pk", "path_digest", "path", "root", "into")
-    for key, digest, path, *found in columns.iterator(BATCH):
-        # Some databases ignore case when they compare text, so compare again.
-        if found == [root, into]:
-            yield key, digest, path
+    key = 0
+    # MariaDB's client holds all rows that a query finds, so each query finds some.
+    while batch := patiently(partial(list[Any], columns.filter(pk__gt=key)[:BATCH])):
+        for key, digest, path, *found in batch:
+            # Some databases ignore case when they compare text, so compare again.
+            if found == [root, into]:
+                yield key, digest, path
 
 
 def rows_with(keys: Sequence[int]) -> Iterator[ImportedFile]:

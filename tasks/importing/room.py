@@ -65,14 +65,15 @@ class Room:
             )
 
     def check(self, *, now: bool = False) -> None:
-        """Raise RegionFullError if the region is above its limit, and only files of this run could
-        be evicted. It looks at intervals, and ``now`` in any case."""
+        """Raise RegionFullError if the region is above its limit, and only files could be evicted
+        that this run has stored, or that were used lately. It looks at intervals, and ``now`` in
+        any case."""
         if self._limit is None or (not now and time.monotonic() - self._checked < EVERY):
             return
         self._checked = time.monotonic()
         self._count()
         if (self._limit.in_use() or 0) > self._limit.bytes:
             raise RegionFullError(
-                f"the files of this run alone reach its size_limit, "
-                f"{human(self._limit.bytes)}; {_MEND}"
+                "the files of this run, and those used since the minute before it, reach its "
+                f"size_limit, {human(self._limit.bytes)}; {_MEND}"
             )

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError
+from django.utils import timezone
 
 from beaker_regions.entries.records import GENERATION_SIZE
 from beakercache import cache
-from tasks.files.content import read_file
+from tasks.files.content import path_digest, read_file
+from tasks.files.folders import placing
+from tasks.importing import index
 from tasks.importing.index import forget, version_of
 from tasks.models import ImportedFile
 from tests.beaker_regions.children import fork, statuses
@@ -97,8 +100,9 @@ def test_more_than_half_of_the_files_is_forgotten_only_when_that_is_allowed(tmp_
 
 
 @pytest.fixture
-def disks(tmp_path: Path) -> Path:
+def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A source of 100 files that were imported, 15 of them in "in/disk" and 15 in "other"."""
+    monkeypatch.setattr(index, "BATCH", 7)
     source = tmp_path / "source"
     for folder, files in ((".", 70), ("in/disk", 15), ("other", 15)):
         (source / folder).mkdir(parents=True, exist_ok=True)
@@ -200,3 +204,32 @@ def test_prune_and_force_invalidate_nothing_for_each_file(disks: Path) -> None:
     before = table.read_bytes()
     assert import_data(disks, "--force").startswith("80 imported")
     assert changed(before, table.read_bytes()) < 20 * GENERATION_SIZE
+
+
+@pytest.mark.slow
+def test_a_large_index_takes_no_more_memory_than_a_small_one() -> None:
+    paths = [f"{'long' * 500}/{number}" for number in range(20_000)]
+    ImportedFile.objects.bulk_create(
+        [
+            ImportedFile(
+                path=path,
+                path_digest=path_digest(path),
+                size=0,
+                root="root",
+                imported_at=timezone.now(),
+                **placing(path),
+            )
+            for path in paths
+        ],
+        100,
+    )
+    Path("/proc/self/clear_refs").write_text("5")  # the most memory is that of now
+    before = most_memory()
+    assert sum(1 for _ in index.paths_from("root", "")) == len(paths)
+    assert most_memory() - before < 10_000
+
+
+def most_memory() -> int:
+    """Return the most memory that this process has had, in KiB."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
+    return int(line.split()[1])
