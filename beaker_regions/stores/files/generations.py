@@ -1,7 +1,7 @@
 """Generations of a store on disk: a table of random numbers in one file.
 
-The place of a scope in the table is a hash of its name. Two scopes may have the same place: then
-they are invalidated together. This costs a load now and then, and never serves a stale value.
+The place of a scope in the table is a hash of its name. Two scopes of one kind may have the same
+place: then they are invalidated together. This costs a load, and never serves a stale value.
 
 The first number is the table's *epoch*. It is random and part of every comparison: if the file is
 lost or damaged, a new one is made, and no stored record matches it. The inode of the file and the
@@ -57,12 +57,16 @@ from beaker_regions.stores.files.birth_time import made_at
 
 SHARED_PLACES = 1 << 12
 """Places for the scopes of regions and functions, which are few and cover many entries."""
+TAG_PLACES = 1 << 19
+"""Places for tags: to invalidate one, in all regions, ends no entry without tags."""
 PLACES = 1 << 20
-"""Places for all other scopes."""
+"""Places for all other scopes, of one entry each."""
 
 _LATEST = 1
-"""The place of the number that every change replaces; the epoch is before it."""
-_SIZE = (2 + SHARED_PLACES + PLACES) * GENERATION_SIZE
+"""The place of the number that every change replaces; the epoch is before it, the others follow."""
+_TAGS, _ENTRIES = 2 + SHARED_PLACES, 2 + SHARED_PLACES + TAG_PLACES
+_SIZE = (_ENTRIES + PLACES) * GENERATION_SIZE
+_AREAS = {**dict.fromkeys("fr", (2, SHARED_PLACES)), "t": (_TAGS, TAG_PLACES)}
 _REMEMBERED = 8192
 """Sets of scopes whose places, and sets of places whose generations are remembered."""
 _LOCK = struct.Struct("hhqqi4x")
@@ -166,8 +170,7 @@ class GenerationTable:
         """Give ``scopes`` new generations, on disk before this returns. ``during`` is called
         before `read_settled` returns them. Raises OSError.
 
-        A reader that sees half of the eight bytes sees a number that was never current and never
-        will be: no harm, and so no lock.
+        Half of the eight bytes is a number that was never current, so a reader takes no lock.
         """
         at = (*places(tuple(scopes)), _LATEST)
         try:
@@ -393,6 +396,5 @@ def places(scopes: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _place(scope: str) -> int:
-    number = zlib.crc32(scope.encode())
-    within = number % SHARED_PLACES if scope[0] in "fr" else SHARED_PLACES + number % PLACES
-    return _LATEST + 1 + within
+    first, count = _AREAS.get(scope[0], (_ENTRIES, PLACES))
+    return first + zlib.crc32(scope.encode()) % count

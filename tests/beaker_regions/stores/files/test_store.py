@@ -293,3 +293,18 @@ def test_processes_that_write_read_and_invalidate_at_once(folder: Path) -> None:
     for user in users:
         user.join()
     assert [user.exitcode for user in users] == [0] * 4
+
+
+def test_an_invalidation_of_many_tags_ends_no_entry_without_tags(
+    cache: CacheManager, calls: Calls
+) -> None:
+    @cache.region("functions")
+    def load(number: int) -> int:
+        calls()
+        return number
+
+    for number in range(300):
+        load(number)
+    cache.invalidate_tags(*[f"tag {number}" for number in range(30_000)])
+    assert load.many(range(300)) == list(range(300))
+    assert calls.count == 300
