@@ -397,7 +397,7 @@ class Download(Resumable):
 
 
 class Overtaken(Download):
-    """Content of which another load gets the first 3000 bytes before this one breaks off sooner."""
+    """Content of which another load gets the first 3000 bytes before this one breaks off, too."""
 
     def pieces(self, have: int) -> Iterator[tuple[int, bytes]]:
         self._asked.append(have)
@@ -408,26 +408,34 @@ class Overtaken(Download):
             incoming.received(folder, address, other, bytes(16), 10_000),
         ):
             pass
-        yield 0, self._content[:1000]
-        raise ConnectionResetError("sooner")
+        yield 0, self._content[: self.own]
+        raise ConnectionResetError("too")
 
     into: tuple[Path, bytes]
+    own: int
 
 
-def test_a_transfer_that_breaks_off_sooner_leaves_what_another_has_received(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "small", "left"),
+    [(1000, 10_000, 3000), (4000, 10_000, 4000), (4000, 2000, 4000), (2500, 2000, 3000)],
+    ids=["sooner", "later", "later, in a file", "sooner, in a file"],
+)
+def test_of_two_transfers_that_break_off_the_longer_one_is_continued(
+    tmp_path: Path, own: int, small: int, left: int
+) -> None:
     asked: list[int] = []
     first = Overtaken(CONTENT[:5000], asked, anew=False)
-    first.into = tmp_path, bytes(20)
+    first.into, first.own = (tmp_path, bytes(20)), own
     with (
         pytest.raises(ConnectionResetError),
-        incoming.received(tmp_path, bytes(20), first, bytes(16), 10_000),
+        incoming.received(tmp_path, bytes(20), first, bytes(16), small),
     ):
         pass
-    assert len(list(tmp_path.iterdir())) == 1
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [left]
     second = Download(CONTENT[:5000], asked, anew=False)
     with incoming.received(tmp_path, bytes(20), second, bytes(16), 10_000) as received:
         assert received.small == CONTENT[:5000]
-    assert asked == [0, 3000]
+    assert asked == [0, left]
 
 
 @pytest.mark.parametrize("soon", [incoming.SOON, 0.0], ids=["at once", "slowly"])
