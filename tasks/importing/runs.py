@@ -45,12 +45,13 @@ class Recorder:
             self._written = time.monotonic()
             self._write(summary)
 
-    def end(self, summary: Summary, status: int, error: str) -> None:
-        """Write how the run ended: its exit status, and the error or ""."""
+    def end(self, summary: Summary, status: int, error: str) -> bool:
+        """Write how the run ended: its exit status, and the error or "". Returns whether it could
+        be written."""
         self._run.status, self._run.error, self._run.ended_at = status, error, timezone.now()
-        self._write(summary)
+        return self._write(summary)
 
-    def _write(self, summary: Summary) -> None:
+    def _write(self, summary: Summary) -> bool:
         run = self._run
         run.seen_at = timezone.now()
         run.new, run.changed = summary.imported - summary.changed, summary.changed
@@ -59,9 +60,10 @@ class Recorder:
         for _ in range(2):  # the second time on a new connection
             try:
                 run.save()
-                break
+                return True
             except (DatabaseError, InterfaceError):
                 connection.close_if_unusable_or_obsolete()
+        return False
 
 
 def _begun(source: str, into: str) -> ImportRun:

@@ -37,6 +37,9 @@ from tasks.sources.pace import use_pace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_UNRECORDED = (
+    "note: the database did not take the end of this run; manage.py imports shows it as killed"
+)
 _KEPT = "Imported files are kept; run the command again for the rest."
 
 
@@ -338,8 +341,10 @@ class Command(BaseCommand):
         error = error or _incomplete(summary)
         status = 0 if error is None else error.returncode
         log(f"exit status {status}{'' if error is None else f': {error}'}")
-        if recorder is not None:
-            recorder.end(summary, status, "" if error is None else str(error))
+        text = "" if error is None else str(error)
+        if recorder is not None and not recorder.end(summary, status, text):
+            log(_UNRECORDED)
+            self._say_aside(_UNRECORDED)
         if error is not None:
             raise error
 

@@ -24,7 +24,7 @@ from tasks.importing.progress import Summary
 from tasks.importing.texts import size_in
 from tasks.models import ImportRun
 from tests.tasks.conftest import MakeBrowser
-from tests.tasks.importing.test_command import ROOT, run, start, wait_for
+from tests.tasks.importing.test_command import PATIENCE, ROOT, run, start, wait_for
 from tests.tasks.importing.test_http import LARGE, origin
 from tests.tasks.importing.test_import import contents
 from tests.tasks.origin import Fault, Origin
@@ -128,6 +128,22 @@ def test_a_run_that_is_under_way_and_one_that_was_killed_are_shown_as_such(
     monkeypatch.setattr(runs, "_host", lambda: "another")
     assert last()["end"] == "under way", "from another host nobody can see it"
     monkeypatch.setattr(runs, "_SILENCE", 0)
+    assert last()["end"] == "killed"
+
+
+def test_a_run_says_that_its_end_could_not_be_recorded(origin: Origin) -> None:
+    gate = threading.Event()
+    origin.fail("a.txt", Fault(gate=gate))
+    with start(origin.url("a.txt")) as process, connection.cursor() as cursor:
+        try:
+            wait_for(lambda: bool(origin.asked("a.txt")) or process.poll() is not None)
+            cursor.execute("ALTER TABLE tasks_importrun RENAME TO away")
+            gate.set()
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            cursor.execute("ALTER TABLE away RENAME TO tasks_importrun")
+    assert "1 imported" in out
+    assert "note: the database did not take the end of this run" in err
     assert last()["end"] == "killed"
 
 
