@@ -6,6 +6,7 @@ import re
 import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tasks.sources.fetching.connections import Request
@@ -130,6 +131,8 @@ def _judged(response: Answer, url: str, target: str) -> Answer:
         return response
     discard(response)
     reason = f"{status} {response.reason}".strip()
+    if status == HTTPStatus.UNAUTHORIZED:
+        reason += "; give the import a login with --netrc, or a token with --headers"
     if status in _TEMPORARY:
         raise TemporaryError(reason, _retry_after(response.headers.get("retry-after", "")))
     raise FetchError(reason)

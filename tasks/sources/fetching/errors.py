@@ -56,6 +56,8 @@ def failure_of(code: int, message: str, curl: pycurl.Curl) -> FetchError:
         reason = os.strerror(error)
     else:
         reason = message if is_lasting else f"the connection broke: {message}"
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        reason += "; give the import the certificate of another authority with --ca"
     tunnel = curl.getinfo(pycurl.HTTP_CONNECTCODE)
     is_reached = tunnel < 300 if tunnel else curl.getinfo(pycurl.REQUEST_SIZE) > 0
     is_by_proxy = curl.getinfo(pycurl.USED_PROXY) or code == pycurl.E_COULDNT_RESOLVE_PROXY
