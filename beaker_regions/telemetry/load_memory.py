@@ -19,6 +19,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from beaker_regions.runtime.atomic_write import open_plain
+from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.telemetry.sampling import fingerprint
 
 PLACES = 1 << 16
@@ -74,9 +75,12 @@ class LoadMemory:
 
     def _mapped(self) -> memoryview:
         if self._folder is not None:
-            # If the folder cannot be used, the counters have said so.
-            with contextlib.suppress(OSError):
+            try:
                 return memoryview(_map(self._folder))
+            except OSError as error:
+                # If the folder cannot be used, the counters have said so.
+                if is_interruption(error):
+                    raise
         return memoryview(bytearray(SIZE))
 
 

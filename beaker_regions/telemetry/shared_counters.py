@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beaker_regions.runtime.atomic_write import open_plain
+from beaker_regions.runtime.interruptions import is_interruption
 
 logger = logging.getLogger("beaker_regions")
 
@@ -69,6 +70,8 @@ class _File:
             try:
                 memory = self._make(folder, period)
             except OSError as error:
+                if is_interruption(error):
+                    raise
                 logger.warning("the counts of this process cannot be shared: %s", error)
         self._bytes = memoryview(memory)
         self.numbers = self._bytes.cast("q")
@@ -87,7 +90,7 @@ class _File:
             memory = mmap.mmap(descriptor, SIZE)
             memory[: _HEADER.size] = _HEADER.pack(_MAGIC, _HEADER.size)
             os.rename(hidden, folder / f"{name}{SUFFIX}")
-        except OSError:
+        except BaseException:
             hidden.unlink(missing_ok=True)
             raise
         finally:

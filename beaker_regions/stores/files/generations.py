@@ -53,6 +53,7 @@ from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import open_plain, sync_folder
 from beaker_regions.runtime.flock import take
+from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.files.birth_time import made_at
 
 SHARED_PLACES = 1 << 12
@@ -339,7 +340,9 @@ def _reserve(descriptor: int) -> None:
     """Give a new table its size, and room for all of it: a full disk then takes changes, too."""
     try:
         os.posix_fallocate(descriptor, 0, _SIZE)
-    except OSError:
+    except OSError as error:
+        if is_interruption(error):
+            raise
         # There is not so much room, or the file system does not know this.
         os.ftruncate(descriptor, GENERATION_SIZE)
         os.ftruncate(descriptor, _SIZE)

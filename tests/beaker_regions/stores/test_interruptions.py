@@ -166,3 +166,23 @@ def test_an_oserror_of_the_application_is_no_failure_of_the_store(file_manager: 
             "missed.first": 1,
             "misses": 1,
         }
+
+
+def test_a_time_limit_while_a_region_gets_its_files_reaches_the_caller(
+    file_manager: Manager, calls: Calls, limit: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve, reserved = os.posix_fallocate, set()
+
+    def reserve_until_the_limit(descriptor: int, start: int, size: int) -> None:
+        reserve(descriptor, start, size)
+        if size not in reserved:
+            reserved.add(size)
+            signal.raise_signal(signal.SIGALRM)
+
+    load = file_manager().region("functions", "numbers")(calls)
+    monkeypatch.setattr(os, "posix_fallocate", reserve_until_the_limit)
+    for _ in range(3):  # the table of generations, the counters, the memory of loads
+        with pytest.raises(limit, match="over"):
+            load()
+    assert load() == load() == calls.count
+    assert len(reserved) == 3
