@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from django.utils import timezone
+
 from tasks.importing.folders import FolderSource
 from tasks.importing.index import forget, keep, number_from, paths_from, rows_with
 from tasks.importing.mounts import Mounts
@@ -36,6 +38,7 @@ class GoneFiles:
         self._mine = source.root, into
         self._below = f"{into}/" if into else ""
         self._selection = selection
+        self._began = timezone.now()
         self._present: set[bytes] = set()
         self._unreadable: tuple[str, ...] = ()
         self._mounts = Mounts(source.folder) if isinstance(source, FolderSource) else None
@@ -116,10 +119,11 @@ class GoneFiles:
         number of files that are gone from each. A folder within another one is not named."""
         gone, in_folder = [], Counter[str]()
         with_files = {""}
-        for key, digest, path in paths_from(*self._mine):
+        for key, digest, path, imported_at in paths_from(*self._mine):
             inside = path[len(self._below) :]
             folder = inside.rpartition("/")[0]
-            if bytes.fromhex(digest) in self._present:
+            # Another run may have found a file that came after this run had looked.
+            if bytes.fromhex(digest) in self._present or imported_at >= self._began:
                 while folder not in with_files:
                     with_files.add(folder)
                     folder = folder.rpartition("/")[0]

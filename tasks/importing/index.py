@@ -25,6 +25,7 @@ from tasks.sources.fetching.patience import patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from datetime import datetime
 
     from tasks.importing.progress import Change
 
@@ -240,18 +241,18 @@ def whole_rows_of(digests: Collection[str]) -> dict[str, ImportedFile]:
     return ImportedFile.objects.in_bulk(digests, field_name="path_digest") if digests else {}
 
 
-def paths_from(root: str, into: str) -> Iterator[tuple[int, str, str]]:
+def paths_from(root: str, into: str) -> Iterator[tuple[int, str, str, datetime]]:
     """Yield the files that were imported from the source with this root, into this folder of the
-    site: the primary key, the digest of the path, and the path of each."""
+    site: the primary key, the digest of the path, the path, and the time of the import of each."""
     rows = ImportedFile.objects.filter(root=root, into=into).order_by("pk")
-    columns = rows.values_list("pk", "path_digest", "path", "root", "into")
+    columns = rows.values_list("pk", "path_digest", "path", "imported_at", "root", "into")
     key = 0
     # MariaDB's client holds all rows that a query finds, so each query finds some.
     while batch := patiently(partial(list[Any], columns.filter(pk__gt=key)[:BATCH])):
-        for key, digest, path, *found in batch:
+        for key, digest, path, imported_at, *found in batch:
             # Some databases ignore case when they compare text, so compare again.
             if found == [root, into]:
-                yield key, digest, path
+                yield key, digest, path, imported_at
 
 
 def rows_with(keys: Sequence[int]) -> Iterator[ImportedFile]:

@@ -15,6 +15,7 @@ from beakercache import cache
 from tasks.files.content import path_digest, read_file
 from tasks.files.folders import placing
 from tasks.importing import index
+from tasks.importing.gone import GoneFiles
 from tasks.importing.index import forget, version_of
 from tasks.models import ImportedFile
 from tests.beaker_regions.children import fork, statuses
@@ -174,6 +175,23 @@ def test_the_files_of_a_disk_that_is_not_mounted_are_not_forgotten(tmp_path: Pat
     assert "3 forgotten" in import_data(tmp_path, "--prune", "--max-forget=3")
     (disk / "stray").unlink()
     assert "1 forgotten" in import_data(tmp_path, "--prune")
+
+
+def test_prune_leaves_a_file_that_a_run_beside_it_has_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came after the first run had looked for files."""
+    (tmp_path / "first").write_bytes(b"first")
+    forget = GoneFiles.forget
+
+    def forget_late(gone: GoneFiles, most: int | None) -> int:
+        (tmp_path / "second").write_bytes(b"second")
+        import_data(tmp_path)
+        return forget(gone, most)
+
+    monkeypatch.setattr(GoneFiles, "forget", forget_late)
+    assert " 0 forgotten" in import_data(tmp_path, "--prune")
+    assert contents() == {"first": b"first", "second": b"second"}
 
 
 def test_prune_leaves_a_row_that_another_source_has_taken_over(disks: Path, tmp_path: Path) -> None:
