@@ -22,6 +22,7 @@ from django.db import DatabaseError, connection
 from tasks.importing import importer, runs
 from tasks.importing.progress import Summary
 from tasks.importing.texts import size_in
+from tasks.importing.unreadable import reason
 from tasks.models import ImportRun
 from tests.tasks.conftest import MakeBrowser
 from tests.tasks.importing.test_command import PATIENCE, ROOT, run, start, wait_for
@@ -154,6 +155,16 @@ def test_the_end_of_a_run_is_recorded_after_the_database_has_restarted() -> None
         cursor.execute("KILL CONNECTION_ID()")
     recorder.end(Summary(), 0, "")
     assert last()["status"] == 0
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="SQLite takes all letters")
+def test_tables_that_do_not_take_all_letters_are_named_with_the_mend() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE narrow (path VARCHAR(9) CHARACTER SET latin1)")
+        with pytest.raises(DatabaseError) as caught:
+            cursor.execute("INSERT INTO narrow VALUES ('\u65e5')")
+        cursor.execute("DROP TEMPORARY TABLE narrow")
+    assert "CHARACTER SET utf8mb4" in reason(caught.value)
 
 
 def test_old_records_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
