@@ -52,6 +52,7 @@ from beaker_regions.engine.store import SETTLING
 from beaker_regions.entries.records import GENERATION_SIZE
 from beaker_regions.runtime import forking
 from beaker_regions.runtime.atomic_write import open_plain, sync_folder
+from beaker_regions.runtime.byte_locks import is_locked, set_lock
 from beaker_regions.runtime.flock import take
 from beaker_regions.runtime.interruptions import is_interruption
 from beaker_regions.stores.files.birth_time import made_at
@@ -70,8 +71,6 @@ _SIZE = (_ENTRIES + PLACES) * GENERATION_SIZE
 _AREAS = {**dict.fromkeys("fr", (2, SHARED_PLACES)), "t": (_TAGS, TAG_PLACES)}
 _REMEMBERED = 8192
 """Sets of scopes whose places, and sets of places whose generations are remembered."""
-_LOCK = struct.Struct("hhqqi4x")
-"""Linux's ``struct flock`` (fcntl(2)): type, whence, start, length, process."""
 _CHANGING, _WRITING = 0, 1
 """The bytes that are locked: the first by all processes that change the table, for the whole
 invalidation; the second by one process while it writes."""
@@ -102,7 +101,7 @@ class _OpenFile:
 
     def is_being_changed(self) -> bool:
         """Return whether a process is changing the table."""
-        return _is_locked(self.descriptor, _CHANGING)
+        return is_locked(self.descriptor, _CHANGING)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -194,7 +193,7 @@ class GenerationTable:
         # Its own descriptor: a lock does not exclude those that share the open file.
         descriptor = open_plain(self._path, os.O_RDWR)
         with forking.unshared(descriptor, _unlock):
-            _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, _CHANGING)
+            set_lock(descriptor, fcntl.F_RDLCK, _CHANGING)
             try:
                 mark = open_plain(self._mark_path, os.O_RDWR)
             except OSError:
@@ -207,7 +206,7 @@ class GenerationTable:
                 for place in at:
                     os.pwrite(descriptor, os.urandom(GENERATION_SIZE), place * GENERATION_SIZE)
                 os.pwrite(mark, _MARK.pack(_changed(descriptor)), 0)
-                _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, _WRITING)
+                set_lock(descriptor, fcntl.F_UNLCK, _WRITING)
                 if during is not None:
                     during()
                 if not self._is_in_place(descriptor):
@@ -263,12 +262,12 @@ class GenerationTable:
         before = self._mark()
         # A process that writes has the lock until there is a mark. So if the lock is free at both
         # times, and the mark is the same, no process of ours has written in between.
-        was_locked = _is_locked(file.descriptor, _WRITING)
+        was_locked = is_locked(file.descriptor, _WRITING)
         changed = _changed(file.descriptor)
         if before == changed:
             file.checked = changed
             return True
-        if was_locked or _is_locked(file.descriptor, _WRITING):
+        if was_locked or is_locked(file.descriptor, _WRITING):
             return True
         return before != self._mark()
 
@@ -304,7 +303,7 @@ class GenerationTable:
     def _make(self, publish: Callable[[str, str], None]) -> None:
         with _new_file(self._path) as (descriptor, temporary):
             # While this lock is held, no process checks the mark.
-            _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _WRITING)
+            set_lock(descriptor, fcntl.F_WRLCK, _WRITING)
             os.write(descriptor, os.urandom(GENERATION_SIZE))
             _reserve(descriptor)
             os.fsync(descriptor)
@@ -367,7 +366,7 @@ def _lock_out(descriptor: int) -> bool:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_WRLCK, _WRITING)
+            set_lock(descriptor, fcntl.F_WRLCK, _WRITING)
             return True
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -375,21 +374,8 @@ def _lock_out(descriptor: int) -> bool:
             time.sleep(_PAUSE * random.uniform(0.1, 1.0))
 
 
-def _is_locked(descriptor: int, byte: int) -> bool:
-    """Return whether a byte is locked through another open file description."""
-    return _lock(descriptor, fcntl.F_OFD_GETLK, fcntl.F_WRLCK, byte) != fcntl.F_UNLCK
-
-
 def _unlock(descriptor: int) -> None:
-    _lock(descriptor, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, _CHANGING, 2)
-
-
-def _lock(descriptor: int, command: int, type_: int, first: int, count: int = 1) -> int:
-    """Do one of fcntl(2)'s commands for open file description locks; return the type of lock
-    in the answer."""
-    answer = fcntl.fcntl(descriptor, command, _LOCK.pack(type_, os.SEEK_SET, first, count, 0))
-    found: int = _LOCK.unpack(answer)[0]
-    return found
+    set_lock(descriptor, fcntl.F_UNLCK, _CHANGING, 2)
 
 
 @functools.lru_cache(_REMEMBERED)

@@ -1,4 +1,20 @@
-"""The files of a region's entries: their paths and what each of them contains."""
+"""The files of a region's entries: their paths and what each of them contains.
+
+Layout of a store's folder::
+
+    generations             the current generations (module `generations`)
+    generations.mark        when that file was changed last
+    identity                a random number that identifies the folder (`folder_identity`)
+    leases                  one lease for each entry that is being loaded (`locks`)
+    entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
+    content/ab/cdef…-12ab   raw content of an entry, if it is not in the record (`content`)
+    equal/ab/cdef…          second names of the same files, by the digest of their content
+    incoming/               files that are being written (`incoming`)
+    counters/ab             numbers (`counters`)
+    locks/ab                locks for compare-and-set of a record
+    usage                   bytes in use (`eviction`)
+    swept                   the folder that was swept last (`sweeping`)
+"""
 
 from __future__ import annotations
 

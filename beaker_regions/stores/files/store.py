@@ -1,24 +1,10 @@
 """Entries as files: one record an entry, and beside it, for large content, one raw file.
 
-Layout of a store's folder::
-
-    generations             the current generations (module `generations`)
-    generations.mark        when that file was changed last
-    identity                a random number that identifies the folder (`folder_identity`)
-    leases                  one lease for each entry that is being loaded (`locks`)
-    entries/ab/cdef…        sealed records; two levels, so that no folder grows too large
-    content/ab/cdef…-12ab   raw content of an entry, if it is not in the record (`content`)
-    equal/ab/cdef…          second names of the same files, by the digest of their content
-    incoming/               files that are being written (`incoming`)
-    counters/ab             numbers (`counters`)
-    locks/ab                locks for compare-and-set of a record
-    usage                   bytes in use (`eviction`)
-    swept                   the folder that was swept last (`sweeping`)
-
-A file is written under ``incoming`` and renamed into place, so a reader finds a whole file or
-none. A record is checked as a whole at every read, so it is synced only if content depends on it.
-A record contains the slots of its generations in the table. So maintenance, which does not know
-the functions, can tell whether an entry was invalidated.
+The module `layout` says which files a store's folder has. A file is written under ``incoming`` and
+renamed into place, so a reader finds a whole file or none. A record is checked as a whole at every
+read, so it is synced only if content depends on it. A record contains the slots of its generations
+in the table. So maintenance, which does not know the functions, can tell whether an entry was
+invalidated.
 """
 
 from __future__ import annotations
