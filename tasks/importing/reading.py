@@ -64,8 +64,8 @@ class FileToRead(NamedTuple):
     """Whether it has a row, of any version."""
     row: ImportedFile | None = None
     """This row, if it becomes one of this source when the file is unchanged."""
-    ahead: Ahead = Ahead()
-    """Has the downloads of this file and those behind it."""
+    ahead: Ahead | None = None
+    """Has the downloads of this file and those behind it; None: there are none behind it."""
 
 
 def are_stored(files: Sequence[FileToRead]) -> list[bool]:
@@ -127,13 +127,14 @@ class FileReader:
 
     def _read(self, file: FileToRead) -> CachedFile:
         found, opener, is_new = file.found, file.found.opener, not file.digest
+        ahead = file.ahead or Ahead()
         # Not refresh(), which invalidates, and so may reach other files of a large region.
         read = read_file.reload if self.force else _function(found)
         with contextlib.ExitStack() as stack:
-            if is_new and (download := file.ahead.take(found, file.progress)) is not None:
+            if is_new and (download := ahead.take(found, file.progress)) is not None:
                 stack.enter_context(contextlib.closing(download))
                 if download.arrives(_SMALL):
-                    file.ahead.begin_next()
+                    ahead.begin_next()
                     read = read_file.reload if self.force else read_file.fill
                 opener = _handing_out(download)
             stack.enter_context(
